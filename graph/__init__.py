@@ -1,0 +1,1 @@
+"""The temporal graph that grows with the stream."""

@@ -1,0 +1,1 @@
+"""The data plane that answers scoring requests, and its doors."""

@@ -1,0 +1,1 @@
+"""Jobs over events: operators, learners, metrics, and the engines that run jobs."""

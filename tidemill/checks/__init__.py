@@ -1,0 +1,1 @@
+"""Conformance suites as code: what every job, engine, log and learner must satisfy."""
