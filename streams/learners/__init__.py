@@ -1,0 +1,1 @@
+"""Learners: native block learners, and the adapter that runs any River estimator."""
