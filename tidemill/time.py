@@ -1,0 +1,94 @@
+"""Event time: UTC microseconds since the Unix epoch, and the clocks that tell the time of day."""
+
+from __future__ import annotations
+
+import time as _time
+from datetime import UTC, datetime
+from typing import Protocol
+
+from tidemill.errors import WrongTypeError
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+MIN_TIME = -(1 << 62)
+"""Before every event."""
+MAX_TIME = 1 << 62
+"""After every event."""
+
+_FACTORS = {"us": 1, "ms": 1_000, "s": SECOND}
+
+
+class Clock(Protocol):
+    """What tells the time of day. Job steps never see one; engines, doors and tools are given one."""
+
+    def now(self) -> int:
+        """UTC microseconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        return _time.time_ns() // 1_000
+
+
+class ManualClock:
+    """A clock that moves only when told, for tests and simulations."""
+
+    def __init__(self, now: int = 0) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now
+
+    def advance(self, micros: int) -> None:
+        self._now += micros
+
+
+def from_rfc3339(text: str) -> int:
+    """Microseconds of an RFC 3339 timestamp. A missing offset means UTC.
+
+    Raises `WrongTypeError` where the text is no timestamp.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise WrongTypeError("not a timestamp", wanted="RFC 3339, as 2013-01-01T05:15:00Z", got=repr(text)) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round_micros(moment)
+
+
+def round_micros(moment: datetime) -> int:
+    """Exact microseconds of an aware datetime (no float on the way)."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def to_rfc3339(micros: int) -> str:
+    """RFC 3339 text in UTC, with as many fractional digits as it needs (none, or six)."""
+    seconds, rest = divmod(micros, SECOND)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:06d}Z" if rest else f"{text}Z"
+
+
+def parse_time(value: object, unit: str) -> int:
+    """Event time from a payload value: `unit` is `rfc3339`, or `us`, `ms` or `s` for a number since the epoch.
+
+    Raises `WrongTypeError` where the value is neither, is not finite, or lies outside the years 1 to 9999.
+    """
+    if isinstance(value, str):
+        if unit == "rfc3339":
+            return from_rfc3339(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and unit in _FACTORS:
+        try:
+            micros = value * _FACTORS[unit] if isinstance(value, int) else round(value * _FACTORS[unit])
+        except (OverflowError, ValueError):
+            micros = MAX_TIME
+        if -62_135_596_800 * SECOND <= micros < 253_402_300_800 * SECOND:
+            return micros
+    raise WrongTypeError("not an event time", wanted=f"a time in {unit}", got=repr(value)[:80])
