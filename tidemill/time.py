@@ -77,14 +77,13 @@ def to_rfc3339(micros: int) -> str:
 
 
 def parse_time(value: object, unit: str) -> int:
-    """Event time from a payload value: `unit` is `rfc3339`, or `us`, `ms` or `s` for a number since the epoch.
+    """Event time from a payload value: a text is RFC 3339; a number counts `unit` (`us`, `ms` or `s`) since the epoch.
 
     Raises `WrongTypeError` where the value is neither, is not finite, or lies outside the years 1 to 9999.
     """
     if isinstance(value, str):
-        if unit == "rfc3339":
-            return from_rfc3339(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and unit in _FACTORS:
+        return from_rfc3339(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and unit in _FACTORS:
         try:
             micros = value * _FACTORS[unit] if isinstance(value, int) else round(value * _FACTORS[unit])
         except (OverflowError, ValueError):

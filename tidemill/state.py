@@ -1,0 +1,109 @@
+"""States and content as canonical bytes: msgpack with named numpy arrays, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol, TypeVar, get_origin
+
+import msgspec
+import numpy as np
+
+from tidemill.errors import IncompatibleError, TidemillError
+
+T = TypeVar("T")
+
+_KINDS = "biufU?"
+
+
+def _enc_hook(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "O":
+            return ["O", list(value.shape), value.ravel().tolist()]
+        if value.dtype.kind not in _KINDS:
+            raise NotImplementedError(f"array of {value.dtype}")
+        return [value.dtype.newbyteorder("<").str, list(value.shape), np.ascontiguousarray(value).tobytes()]
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__qualname__} cannot be part of a state")
+
+
+def _dec_hook(kind: type, value: Any) -> Any:
+    if kind is np.ndarray or get_origin(kind) is np.ndarray:
+        return array_of(value)
+    raise NotImplementedError(f"{kind} cannot be part of a state")
+
+
+def array_of(value: Any) -> np.ndarray[Any, Any]:
+    """The array behind its encoded form `[dtype, shape, data]`. Raises `ValueError` where it is none."""
+    dtype, shape, data = value
+    if dtype == "O":
+        out = np.empty(len(data), dtype=np.object_)
+        for i, item in enumerate(data):
+            out[i] = item
+        return out.reshape(shape)
+    kind = np.dtype(dtype)
+    if kind.kind not in _KINDS:
+        raise ValueError(f"array of {kind}")
+    return np.frombuffer(data, dtype=kind).reshape(shape).copy()
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_enc_hook, order="deterministic")
+
+
+def encode(value: Any) -> bytes:
+    """Canonical bytes of a state: equal states give equal bytes, whatever order dicts and sets were filled in.
+
+    Takes msgspec Structs, dataclasses, numpy arrays, and plain containers and values. Raises `TidemillError` naming
+    what it cannot take.
+    """
+    try:
+        return _encoder.encode(value)
+    except (NotImplementedError, TypeError) as error:
+        raise TidemillError(
+            "a state cannot be saved",
+            where=type(value).__qualname__,
+            wanted="msgspec Structs, numpy arrays, plain containers and values",
+            got=str(error),
+        ) from None
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """The state of type `kind` behind `encode`'s bytes. Raises `IncompatibleError`, naming the field, where they
+    are not of that type."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind, dec_hook=_dec_hook)
+    except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
+        raise IncompatibleError(
+            "a saved state does not fit",
+            where=getattr(kind, "__qualname__", str(kind)),
+            wanted="the state of the job as it is now",
+            got=str(error),
+            fix="Submit under a new name, or with --reset to learn again from the log.",
+        ) from None
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def content_digest(*parts: Any) -> str:
+    """The digest of the canonical bytes of `parts` taken together."""
+    return digest(encode(parts))
+
+
+class StateStore(Protocol):
+    """Where an engine keeps snapshots. A snapshot is written whole or not at all, and its bytes are checked on load."""
+
+    def save(self, job: str, sequence: int, data: bytes) -> None:
+        """Keep `data` as snapshot `sequence` of `job`, durable on return; older ones may be dropped, two are kept.
+        Raises `UnavailableError` where there is no room; what was there stays usable."""
+        ...
+
+    def load(self, job: str, at_most: int | None = None) -> tuple[int, bytes] | None:
+        """The newest sound snapshot (of a sequence ≤ `at_most`), or None."""
+        ...
+
+    def clear(self, job: str) -> None:
+        """Forget every snapshot of `job`."""
+        ...
