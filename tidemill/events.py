@@ -223,7 +223,8 @@ def decode(data: bytes) -> Event:
     Raises `MalformedError` (not JSON, not UTF-8), `UnknownTagError`, or `WrongTypeError` naming the field.
     """
     try:
-        return _decoder.decode(data)
+        event: Event = _decoder.decode(data)
+        return event
     except msgspec.ValidationError as error:
         try:
             tag = _tag_decoder.decode(data).type

@@ -1,0 +1,129 @@
+"""Decoding: good records become columns, each bad one is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tidemill import events
+from tidemill.cloudevents import headers_of, to_headers
+from tidemill.decode import Advance, Bad, Decoder
+from tidemill.errors import (
+    MalformedError,
+    NotFiniteError,
+    TombstoneError,
+    TooLargeError,
+    UnknownTagError,
+    WrongTypeError,
+)
+from tidemill.events import TimeAdvanced
+from tidemill.log import Record
+from tidemill.stream import Field, StreamSpec, label_stream
+
+SPEC = StreamSpec(
+    name="trips",
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("km", "float"),
+        Field("stops", "int", default=0),
+        Field("note", "string", nullable=True),
+    ),
+    key="id",
+    time="at",
+    id="id",
+)
+
+
+def record(value: object, offset: int = 0, headers=()) -> Record:
+    data = value if isinstance(value, bytes) or value is None else json.dumps(value).encode()
+    return Record("data.trips", 0, offset, None, data, headers, 77)
+
+
+GOOD = {"id": "a", "at": "1970-01-01T00:00:01Z", "km": 2, "note": "x", "more": [1]}
+
+
+def test_rows_become_declared_columns():
+    (block,) = Decoder(SPEC).decode([record(GOOD), record(GOOD | {"id": "b", "note": None, "stops": 3}, 1)])
+    assert block.time.tolist() == [1_000_000, 1_000_000]
+    assert block.ids.tolist() == ["a", "b"]
+    assert block.columns["km"].dtype == np.float64
+    assert block.columns["stops"].tolist() == [0, 3]
+    assert block.columns["note"].tolist() == ["x", None]
+    assert block.offset.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (b"{", MalformedError),
+        (b'{"id": "\xff"}', MalformedError),
+        (None, TombstoneError),
+        (b'{"id":"a","at":"1970-01-01T00:00:01Z","km":NaN}', NotFiniteError),
+        (b'{"id":"a","at":"1970-01-01T00:00:01Z","km":1e999}', NotFiniteError),
+        (GOOD | {"km": "far"}, WrongTypeError),
+        (GOOD | {"at": "yesterday"}, WrongTypeError),
+        ({"id": "a"}, WrongTypeError),
+        ([1], WrongTypeError),
+        (GOOD | {"note": "x" * 2000}, TooLargeError),
+        (b"[" * 100_000, TooLargeError),
+    ],
+)
+def test_bad_payloads_are_named_and_do_not_disturb_their_neighbours(value, error):
+    before, bad, after = Decoder(SPEC, max_event_bytes=1000).decode([record(GOOD), record(value, 1), record(GOOD, 2)])
+    assert len(before) == len(after) == 1
+    assert isinstance(bad, Bad)
+    assert type(bad.error) is error
+    assert bad.place.offset == 1
+
+
+def test_deep_nesting_is_malformed_not_a_crash():
+    (bad,) = Decoder(SPEC).decode([record(b"[" * 100_000)])
+    assert isinstance(bad.error, MalformedError)
+
+
+def test_headers_override_the_payload_and_advances_stand_apart():
+    advance = TimeAdvanced(id="t", time=5, promise=True)
+    one, moved, two = Decoder(SPEC).decode(
+        [
+            record(GOOD, 0, to_headers("other", "/elsewhere", "trip", 9)),
+            record(events.encode(advance), 1, headers_of(advance)),
+            record(GOOD, 2),
+        ]
+    )
+    assert (one.ids[0], one.sources[0], one.time[0]) == ("other", "/elsewhere", 9)
+    assert moved == Advance(0, 5, True)
+    assert two.sources[0] == "/streams/trips"
+
+
+def test_a_label_stream_knows_its_tag():
+    label = events.LabelGiven(id="l", time=3, about="a", value=1)
+    good, bad = Decoder(label_stream("trips")).decode(
+        [record(events.encode(label)), record({"type": "label.given.v9", "id": "l"}, 1)]
+    )
+    assert good.columns["about"].tolist() == ["a"]
+    assert good.columns["value"].tolist() == [1]
+    assert isinstance(bad.error, UnknownTagError)
+
+
+def test_arrow_rows_are_judged_one_by_one():
+    columns = {
+        "id": np.array(["a", "b", "c"], object),
+        "at": np.array([1, 2, 3], np.int64) * 1_000_000,
+        "km": np.array([1.0, np.nan, 2.0]),
+    }
+    spec = StreamSpec(
+        name="trips",
+        fields=SPEC.fields,
+        time="at",
+        time_unit="us",
+        id="id",
+    )
+    items = Decoder(spec, lambda data: columns).decode(
+        [record(b"arrow", 4, [("content-type", b"application/vnd.apache.arrow.stream")])]
+    )
+    block, bad = items
+    assert block.ids.tolist() == ["a", "c"]
+    assert block.row.tolist() == [0, 2]
+    assert (bad.place.offset, bad.place.row) == (4, 1)
+    assert isinstance(bad.error, NotFiniteError)

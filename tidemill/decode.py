@@ -1,0 +1,331 @@
+"""From records to events: what a declared stream's records say, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from tidemill import cloudevents, events
+from tidemill.block import Block, Column, Place, column, dtype_of
+from tidemill.cloudevents import ARROW, Attributes
+from tidemill.errors import (
+    BadEvent,
+    MalformedError,
+    NotFiniteError,
+    TombstoneError,
+    TooLargeError,
+    UnknownTagError,
+    WrongTypeError,
+)
+from tidemill.log import Record
+from tidemill.stream import RECORD_TIME, Field, StreamSpec
+from tidemill.time import parse_time
+
+ArrowDecoder = Callable[[bytes], Mapping[str, Column]]
+"""Columns of an Arrow IPC stream of one record batch (`connectors.arrow.decode`), handed in by the roof."""
+
+ADVANCED = "time.advanced.v1"
+
+_TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "string": str, "time": int | float | str}
+
+
+class Bad(msgspec.Struct):
+    """An event that cannot be used: where it stands, why, and its record's untouched bytes."""
+
+    place: Place
+    error: BadEvent
+    record: Record
+
+
+class Advance(msgspec.Struct):
+    """A `time.advanced.v1` record: the partition's clock reaches `time`."""
+
+    partition: int
+    time: int
+    promise: bool
+
+
+Item = Block | Advance | Bad
+"""What a run of one partition's records says, in log order."""
+
+
+class Decoder:
+    """Decodes the records of one declared stream.
+
+    JSON payloads become rows of the declared columns; unknown fields are passed over. An Arrow payload is many rows.
+    `ce_id`, `ce_source` and `ce_time` override what the declaration derives.
+    """
+
+    def __init__(self, spec: StreamSpec, arrow: ArrowDecoder | None = None, max_event_bytes: int = 1 << 20) -> None:
+        self.spec = spec
+        self._arrow = arrow
+        self._max = max_event_bytes
+        self._names = [f.name for f in spec.fields]
+        self._row = _row_type(spec)
+        self._json = msgspec.json.Decoder(self._row)
+        self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
+        self._id_at = None if spec.id is None else self._names.index(spec.id)
+        self._times = [i for i, f in enumerate(spec.fields) if f.type == "time" and f.name != spec.time]
+
+    def decode(self, records: Sequence[Record]) -> list[Item]:
+        """What consecutive records of one partition say, in order. Nothing raises: what is wrong comes as `Bad`."""
+        items: list[Item] = []
+        rows: list[tuple[Any, ...]] = []
+        times: list[int] = []
+        ids: list[str] = []
+        sources: list[str] = []
+        kept: list[Record] = []
+
+        def flush() -> None:
+            if kept:
+                items.append(self._block(kept, rows, times, ids, sources))
+                for part in (rows, times, ids, sources, kept):
+                    part.clear()
+
+        for record in records:
+            try:
+                attributes = cloudevents.from_headers(record.headers) if record.headers else cloudevents.NONE
+                if attributes.type == ADVANCED:
+                    flush()
+                    items.append(_advance(record))
+                elif attributes.content_type == ARROW:
+                    flush()
+                    items.extend(self._arrow_items(record, attributes))
+                else:
+                    row, time, id = self._one(record, attributes)
+                    rows.append(row)
+                    times.append(time)
+                    ids.append(id)
+                    sources.append(attributes.source or self.spec.source)
+                    kept.append(record)
+            except BadEvent as error:
+                flush()
+                items.append(Bad(Place(record.topic, record.partition, record.offset), error, record))
+        flush()
+        return items
+
+    def _one(self, record: Record, attributes: Attributes) -> tuple[tuple[Any, ...], int, str]:
+        value = record.value
+        if value is None:
+            raise TombstoneError("a record without a value", wanted="a JSON object")
+        if len(value) > self._max:
+            raise TooLargeError("payload too large", wanted=f"at most {self._max} bytes", got=f"{len(value)} bytes")
+        if self.spec.tag:
+            if attributes.type and attributes.type != self.spec.tag:
+                raise UnknownTagError("unknown event type", wanted=self.spec.tag, got=repr(attributes.type))
+            check_tag(value, self.spec.tag)
+        try:
+            row = msgspec.structs.astuple(self._json.decode(value))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise explain(value, error) from None
+        if self._times:
+            row = self._parse_times(row)
+        if attributes.time is not None:
+            time = attributes.time
+        elif self._time_at is None:
+            time = record.timestamp
+        else:
+            time = parse_time(row[self._time_at], self.spec.time_unit)
+        if attributes.id:
+            id = attributes.id
+        elif self._id_at is None:
+            id = f"{record.topic}/{record.partition}/{record.offset}"
+        else:
+            id = str(row[self._id_at])
+        return row, time, id
+
+    def _parse_times(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(row)
+        for at in self._times:
+            if values[at] is not None:
+                values[at] = parse_time(values[at], self.spec.time_unit)
+        return tuple(values)
+
+    def _block(
+        self, records: list[Record], rows: list[tuple[Any, ...]], times: list[int], ids: list[str], sources: list[str]
+    ) -> Block:
+        n = len(records)
+        time = np.array(times, dtype=np.int64)
+        columns: dict[str, Column] = {}
+        for field, values in zip(self.spec.fields, zip(*rows, strict=True), strict=True):
+            if field.name == self.spec.time:
+                columns[field.name] = time
+            else:
+                columns[field.name] = column(values, dtype_of(field.type, field.nullable))
+        first = records[0]
+        return Block(
+            self.spec.name,
+            first.topic,
+            time,
+            column(ids, np.object_),
+            column(sources, np.object_),
+            np.full(n, first.partition, dtype=np.int32),
+            np.array([r.offset for r in records], dtype=np.int64),
+            np.zeros(n, dtype=np.int32),
+            columns,
+        )
+
+    def _arrow_items(self, record: Record, attributes: Attributes) -> list[Item]:
+        if record.value is None:
+            raise TombstoneError("a record without a value", wanted="an Arrow stream")
+        if self._arrow is None:
+            raise MalformedError("Arrow blocks are not read here", wanted="JSON")
+        given = self._arrow(record.value)
+        n = len(next(iter(given.values()), ()))
+        if n == 0:
+            return []
+        bad: dict[int, BadEvent] = {}
+        columns = {f.name: _arrow_column(f, given.get(f.name), n, bad) for f in self.spec.fields}
+        time = self._arrow_times(columns, record, n, bad)
+        if self.spec.time != RECORD_TIME:
+            columns[self.spec.time] = time
+        if self.spec.id is None:
+            prefix = f"{record.topic}/{record.partition}/{record.offset}/"
+            ids = column([prefix + str(i) for i in range(n)], np.object_)
+        else:
+            ids = column([str(v) for v in columns[self.spec.id].tolist()], np.object_)
+        sources = np.empty(n, dtype=np.object_)
+        sources[:] = attributes.source or self.spec.source
+        block = Block(
+            self.spec.name,
+            record.topic,
+            time,
+            ids,
+            sources,
+            np.full(n, record.partition, dtype=np.int32),
+            np.full(n, record.offset, dtype=np.int64),
+            np.arange(n, dtype=np.int32),
+            columns,
+        )
+        if not bad:
+            return [block]
+        good = np.ones(n, dtype=np.bool_)
+        good[list(bad)] = False
+        dead: list[Item] = [
+            Bad(Place(record.topic, record.partition, record.offset, i), error, record)
+            for i, error in sorted(bad.items())
+        ]
+        return [block.take(good), *dead] if good.any() else dead
+
+    def _arrow_times(self, columns: dict[str, Column], record: Record, n: int, bad: dict[int, BadEvent]) -> Column:
+        if self.spec.time == RECORD_TIME:
+            return np.full(n, record.timestamp, dtype=np.int64)
+        values = columns[self.spec.time]
+        if values.dtype == np.int64 and self.spec.time_unit == "us":
+            return values
+        out = np.zeros(n, dtype=np.int64)
+        for i, value in enumerate(values.tolist()):
+            try:
+                out[i] = value if values.dtype.kind == "M" else parse_time(value, self.spec.time_unit)
+            except BadEvent as error:
+                bad.setdefault(i, error)
+        return out
+
+
+def _row_type(spec: StreamSpec) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for f in spec.fields:
+        kind = Any if f.type == "json" else _TYPES[f.type]
+        if f.nullable and f.type != "json":
+            kind = kind | None
+        if f.nullable or f.default is not None:
+            fields.append((f.name, kind, f.default))
+        else:
+            fields.append((f.name, kind))
+    return msgspec.defstruct(spec.name.replace(".", "_").replace("-", "_"), fields, kw_only=True)
+
+
+def check_tag(value: bytes, tag: str) -> None:
+    """Raises `UnknownTagError` where a JSON payload does not carry `tag` in its `type` field, and what `explain` says
+    where it cannot be read."""
+    try:
+        got = _tag.decode(value).type
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise explain(value, error) from None
+    if got != tag:
+        raise UnknownTagError("unknown event type", wanted=tag, got=repr(got))
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+_tag = msgspec.json.Decoder(_Tag)
+
+
+def explain(value: bytes, error: Exception) -> BadEvent:
+    """Which `BadEvent` a payload is that msgspec refused with `error`."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as wrong:
+        return MalformedError("not UTF-8", got=str(wrong))
+    try:
+        if not _finite(json.loads(text)):
+            return NotFiniteError("NaN or an infinite number", wanted="finite numbers")
+    except (ValueError, RecursionError):
+        return MalformedError("not JSON", got=str(error))
+    if isinstance(error, msgspec.ValidationError):
+        field = str(error).rpartition("`$.")[2].rstrip("`") if "`$." in str(error) else ""
+        return WrongTypeError("does not fit the declaration", got=str(error), field=field)
+    return MalformedError("not JSON", got=str(error))
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, list) else True
+
+
+def _advance(record: Record) -> Advance:
+    if record.value is None:
+        raise TombstoneError("a record without a value", wanted=ADVANCED)
+    event = events.decode(record.value)
+    if not isinstance(event, events.TimeAdvanced):
+        raise WrongTypeError("header and payload disagree", wanted=ADVANCED, got=events.tag_of(event))
+    return Advance(record.partition, event.time, event.promise)
+
+
+def _arrow_column(field: Field, values: Column | None, n: int, bad: dict[int, BadEvent]) -> Column:
+    """A block's column as declared; rows that cannot be are entered in `bad`."""
+    dtype = dtype_of(field.type, field.nullable)
+
+    def wrong(i: int, got: str) -> None:
+        bad.setdefault(
+            i, WrongTypeError(f"field {field.name!r} does not fit", wanted=field.type, got=got, field=field.name)
+        )
+
+    if values is None:
+        if not field.nullable and field.default is None:
+            for i in range(n):
+                wrong(i, "no such column")
+            return np.zeros(n, dtype=dtype)
+        return column([field.default] * n, dtype)
+    if field.type == "float" and values.dtype.kind in "fiu":
+        out = values.astype(np.float64, copy=False)
+        infinite = np.isinf(out) if field.nullable else ~np.isfinite(out)
+        for i in np.flatnonzero(infinite).tolist():
+            bad.setdefault(i, NotFiniteError(f"field {field.name!r} is not finite", got=str(out[i]), field=field.name))
+        return out
+    if values.dtype == dtype and dtype is not np.object_:
+        return values
+    if field.type == "time":
+        return values
+    expected = cast(Any, object if field.type == "json" else _TYPES[field.type])
+    plain = values.tolist()
+    for i, value in enumerate(plain):
+        null = value is None
+        if (null and not field.nullable and field.type != "json") or (not null and not _is(value, expected)):
+            wrong(i, repr(value)[:80])
+            plain[i] = None if dtype is np.object_ else 0
+    return column(plain, dtype)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind in (bool, object) or not isinstance(value, bool))

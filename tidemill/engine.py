@@ -1,0 +1,76 @@
+"""The engine protocol: what runs a job, and what it provides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tidemill.block import Column
+from tidemill.decode import ArrowDecoder
+from tidemill.errors import SubmissionError
+from tidemill.job import NEEDS, Job, VersionCut, needs_of
+from tidemill.log import Log
+from tidemill.state import StateStore
+from tidemill.stream import StreamSpec
+from tidemill.time import Clock
+from tidemill.version import Lineage
+
+ArrowEncoder = Callable[[Mapping[str, Column]], bytes]
+"""Bytes of an Arrow IPC stream of one record batch (`connectors.arrow.encode`)."""
+
+
+class Publisher(Protocol):
+    """Keeps model versions. `connectors.artefacts` is behind the one that the roof hands in."""
+
+    def publish(self, cut: VersionCut, lineage: Lineage, delta: int) -> Mapping[str, Any]:
+        """Store the version and return the fields of its `ModelPublished` event. Storing the same cut again gives
+        the same version."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the roof hands an engine. `history` gives the log over an input's history files."""
+
+    log: Log
+    store: StateStore
+    clock: Clock
+    streams: Mapping[str, StreamSpec]
+    publisher: Publisher | None = None
+    arrow_decode: ArrowDecoder | None = None
+    arrow_encode: ArrowEncoder | None = None
+    history: Callable[[str, StreamSpec], Log] | None = None
+    bundle: str = ""
+    file: str = ""
+    report: Callable[[dict[str, Any]], None] = lambda status: None
+
+
+class Engine(Protocol):
+    """Runs jobs. `provides` names what of `tidemill.job.NEEDS` it can do."""
+
+    name: str
+    provides: frozenset[str]
+
+    def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
+        """Run until `stop()` says so (checked at least every commit), then commit, snapshot and return.
+
+        Raises what the user must see; a restart goes on exactly where the last commit stood.
+        """
+        ...
+
+
+def refuse_unless_fit(job: Job[Any], engine: Engine, engines: Sequence[Engine]) -> None:
+    """Raises `SubmissionError`, saying what is missing and which engines would do, where `engine` cannot run `job`."""
+    needs = needs_of(job)
+    if unknown := needs - NEEDS.keys():
+        raise SubmissionError(
+            "needs what no engine knows", where=f"job {job.name}", wanted=f"some of {sorted(NEEDS)}", got=str(unknown)
+        )
+    if missing := sorted(needs - engine.provides):
+        able = [e.name for e in engines if needs <= e.provides]
+        raise SubmissionError(
+            f"engine {engine.name} does not provide {', '.join(missing)}",
+            where=f"job {job.name}",
+            fix=f"Engines that would do: {', '.join(able) or 'none'}.",
+        )

@@ -1,0 +1,100 @@
+"""Model versions: the manifest, what it says of where the model came from, and the digests.
+
+A version is an immutable folder in the artefact store: `manifest.json`, its signature, and the weights. The *content
+digest* covers spec, code, parameters and state, and is what a rebuild must equal. The *version digest* is that of the
+manifest itself.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import msgspec
+
+from tidemill.errors import MalformedError
+from tidemill.job import ModelContent
+from tidemill.state import content_digest, digest
+
+
+class Span(msgspec.Struct, frozen=True, order=True):
+    """Offsets `first` to `next` − 1 of one partition."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly what a version learned from, and in which order.
+
+    `read` covers every record read, per partition. Under order `event_time` that and the cut (`watermark`, `last`)
+    fix the order; under `arrival`, `segments` list the runs in reading order. `records` counts them and
+    `records_hash` is the SHA-256 over their keys and values by partition in offset order, so that one altered byte
+    shows. `history` are the files a job began on, by digest. `unrepeatable` says since when, and why, the version
+    cannot be rebuilt (empty: it can).
+    """
+
+    job: str
+    bundle: str
+    file: str
+    order: str
+    read: list[Span]
+    watermark: int
+    last: tuple[int, str, str]
+    number: int
+    segments: list[Span] = []
+    archived: dict[str, str] = {}
+    records: int = 0
+    records_hash: str = ""
+    history: dict[str, str] = {}
+    streams: dict[str, int] = {}
+    unrepeatable: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `manifest.json` holds. `files` maps names in the folder to SHA-256 digests."""
+
+    model: str
+    version: str
+    kind: str
+    content_digest: str
+    files: dict[str, str]
+    created: int
+    params: dict[str, Any] = {}
+    parents: list[str] = []
+    metrics: dict[str, float] = {}
+    lineage: Lineage | None = None
+    lock_digest: str = ""
+    cpu_class: str = ""
+    delta: int = 0
+    format: int = 1
+
+
+def content_digest_of(content: ModelContent, code_digest: str) -> str:
+    """The digest that a rebuilt model must equal: kind and parameters (the spec), code, and learned state."""
+    return content_digest(content.kind, content.params, code_digest, content.state)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Canonical JSON of a manifest (sorted keys)."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Raises `MalformedError` where the bytes are no manifest."""
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("not a manifest", got=str(error)) from None
+
+
+def version_digest(manifest: bytes) -> str:
+    """The digest of a manifest's bytes."""
+    return digest(manifest)
+
+
+def cpu_class() -> str:
+    """The class of processor on which the same bytes come out: machine and vendor features that numpy dispatches on."""
+    return f"{platform.system()}-{platform.machine()}".lower()
