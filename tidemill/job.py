@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.block import Place, Times
+from tidemill.endpoint import Endpoint
 from tidemill.errors import BadEvent, SubmissionError
 from tidemill.order import Arrival, Batch, EventTime, Order
 from tidemill.stream import check_name
@@ -154,8 +155,8 @@ class Job(Generic[S]):
     `state` is the type of the state: msgspec Structs, numpy arrays and plain containers, so that a snapshot is plain
     data. `version` is raised when the state's meaning changes. `needs` adds to what the definition implies
     (`needs_of`). `commit_every` is seconds of wall clock between commits at most. `max_event_bytes` refuses larger
-    single events as too large. `endpoint`, where given, is what `tidemill serve` needs to answer for this job's model
-    (a `serving.endpoint.Endpoint`).
+    single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
+
     """
 
     name: str
@@ -171,7 +172,7 @@ class Job(Generic[S]):
     version: int = 1
     commit_every: float = 0.5
     max_event_bytes: int = 1024 * 1024
-    endpoint: Any = None
+    endpoint: Endpoint | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "job")

@@ -1,5 +1,7 @@
 """Order: lateness is a function of the log, and release order of its contents only."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_lateness_is_the_same_for_every_split(times, lateness, max_ahead, cuts):
     edges = [0, *sorted(min(c, len(times)) for c in cuts), len(times)]
     got_late: list[bool] = []
     got_early: list[bool] = []
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         x, y = got.admit(np.array(times[a:b], dtype=np.int64), lateness, max_ahead)
         got_late += x.tolist()
         got_early += y.tolist()

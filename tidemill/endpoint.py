@@ -1,0 +1,39 @@
+"""Endpoints: what serving needs in order to answer for a job's model with the very features the job uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tidemill.stream import check_name
+
+
+class Known(Protocol):
+    """What the stream knows: feature tables by name and row key. A job's step looks into its own state; serving looks
+    into the cache that follows `features.<job>`."""
+
+    def get(self, table: str, key: str) -> Mapping[str, Any] | None:
+        """The newest values of a row, or None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A scoring endpoint. `features(event, known)` gives the model's row in the order of `feature_names`.
+
+    `event` is the payload of one event of `stream`; the job's step calls the same function, so that training and
+    serving cannot differ. `model` names the model whose versions and deltas the endpoint follows, `job` the job whose
+    feature tables it reads. `optional` names payload fields a caller may leave out.
+    """
+
+    name: str
+    stream: str
+    model: str
+    job: str
+    feature_names: tuple[str, ...]
+    features: Callable[[Mapping[str, Any], Known], Sequence[float]]
+    optional: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "endpoint")
