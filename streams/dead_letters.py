@@ -1,0 +1,111 @@
+"""Dead letters: each unusable event once in `dead.<job>`, its bytes untouched, with what was wrong and where it stood.
+
+Headers added to the event's own: `dead_topic`, `dead_partition`, `dead_offset`, `dead_row`, `dead_error` (the class of
+the error), `dead_message`, `dead_field`, `dead_time` (when it was set aside, UTC). A row of an Arrow block is written
+as an Arrow block of that row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from streams.emit import Sent
+from tidemill.block import Column, Place
+from tidemill.cloudevents import ARROW
+from tidemill.errors import BadEvent
+from tidemill.log import Log, Partition, Record
+from tidemill.time import to_rfc3339
+
+_CACHED = 32 * 1024 * 1024
+_OVERHEAD = 200
+
+
+class RecentRecords:
+    """The records read last, found by place; bounded in bytes."""
+
+    def __init__(self, limit: int = _CACHED) -> None:
+        self._limit = limit
+        self._size = 0
+        self._runs: list[tuple[Sequence[Record], int]] = []
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Remember a run of one partition's records; the oldest runs give way."""
+        size = sum([len(r.value or b"") for r in records]) + _OVERHEAD * len(records)
+        self._runs.append((records, size))
+        self._size += size
+        while self._size > self._limit and len(self._runs) > 1:
+            self._size -= self._runs.pop(0)[1]
+
+    def find(self, place: Place) -> Record | None:
+        for records, _ in reversed(self._runs):
+            first, last = records[0], records[-1]
+            if first.topic != place.topic or first.partition != place.partition:
+                continue
+            if first.offset <= place.offset <= last.offset:
+                return next((r for r in records if r.offset == place.offset), None)
+        return None
+
+
+def fetch(log: Log, places: Iterable[Place], timeout: float = 30.0) -> dict[Place, Record]:
+    """The records at these places, read from the log again. Places the log no longer holds are left out."""
+    out: dict[Place, Record] = {}
+    wanted: dict[Partition, list[Place]] = {}
+    for place in sorted(places):
+        wanted.setdefault(Partition(place.topic, place.partition), []).append(place)
+    for partition, rest in wanted.items():
+        while rest:
+            start = max(rest[0].offset, log.begin(partition))
+            reader = log.reader({partition: start})
+            try:
+                by_offset = {r.offset: r for r in reader.poll(500, timeout)}
+            finally:
+                reader.close()
+            last = max(by_offset, default=-1)
+            out |= {place: by_offset[place.offset] for place in rest if place.offset in by_offset}
+            after = [place for place in rest if place.offset > last]
+            if len(after) == len(rest):
+                break
+            rest = after
+    return out
+
+
+class DeadLetters:
+    """Writes dead letters of one job."""
+
+    def __init__(
+        self,
+        job: str,
+        decode: Callable[[bytes], Mapping[str, Column]] | None = None,
+        encode: Callable[[Mapping[str, Column]], bytes] | None = None,
+    ) -> None:
+        self.topic = f"dead.{job}"
+        self._decode, self._encode = decode, encode
+
+    def letter(self, place: Place, error: BadEvent, record: Record | None, now: int) -> Sent:
+        """The dead letter of the event at `place`; `record` None where its bytes are gone from the log."""
+        value, key, headers = (record.value, record.key, list(record.headers)) if record else (None, None, [])
+        if record is not None and value is not None and ("content-type", ARROW.encode()) in headers:
+            value = self._row(value, place.row)
+        marks = {
+            "topic": place.topic,
+            "partition": str(place.partition),
+            "offset": str(place.offset),
+            "row": str(place.row),
+            "error": type(error).__name__,
+            "message": str(error)[:1000],
+            "field": error.field,
+            "time": to_rfc3339(now),
+        }
+        headers += [(f"dead_{name}", text.encode()) for name, text in marks.items()]
+        return self.topic, value, key, headers
+
+    def _row(self, value: bytes, row: int) -> bytes:
+        if self._decode is None or self._encode is None:
+            return value
+        try:
+            columns = self._decode(value)
+            if len(next(iter(columns.values()), ())) <= 1:
+                return value
+            return self._encode({name: part[row : row + 1] for name, part in columns.items()})
+        except (BadEvent, ValueError):
+            return value

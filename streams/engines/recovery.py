@@ -1,0 +1,220 @@
+"""Where a job goes on: at its birth, or exactly where its last commit stood.
+
+A restarted job loads its newest snapshot and re-runs silently, emitting nothing, the records from there up to the
+offsets last committed. The step is deterministic, so it must arrive at the committed cut with the committed counts; if
+it does not, it refuses to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streams import progress
+from streams.engines.snapshot import Snapshot, check_fits
+from streams.erasures import Erasures
+from streams.intake import Intake, balance
+from streams.pipeline import Pipeline, Source
+from streams.progress import Segment
+from streams.sources import Segments, Sources
+from tidemill import state as states
+from tidemill.engine import Parts
+from tidemill.errors import IncompatibleError, IntegrityError, UnavailableError
+from tidemill.events import ProgressMade
+from tidemill.job import Job
+from tidemill.log import Log, Partition
+from tidemill.order import Arrival
+
+Positions = dict[Partition, int]
+
+
+class Recovered(msgspec.Struct):
+    """A job's standing: everything a session goes on from."""
+
+    pipeline: Any
+    intake: Any
+    erasures: Any
+    sequence: int
+    positions: Positions
+    starts: Positions
+    segments: list[Segment]
+    deltas: dict[str, int]
+    versions: dict[str, int]
+
+
+class Recovery:
+    """Brings a job back to its last commit. `stop` is asked between steps of the silent replay."""
+
+    def __init__(
+        self,
+        job: Job[Any],
+        parts: Parts,
+        histories: Mapping[str, Log],
+        sources: Sequence[Source],
+        *,
+        max_buffered: int,
+        max_batch: int,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.job, self.parts, self.histories, self.sources = job, parts, histories, sources
+        self._max_buffered, self._max_batch, self._stop = max_buffered, max_batch, stop
+
+    def _fresh(self, starts: Positions) -> Recovered:
+        pipeline = Pipeline(self.job, self.parts.streams, self.sources)
+        erasures = Erasures()
+        intake = Intake(self.job, self.parts.streams, self.sources, pipeline, erasures, self.parts.arrow_decode)
+        return Recovered(pipeline, intake, erasures, 0, dict(starts), dict(starts), [], {}, {})
+
+    def born(self) -> Recovered:
+        """A job that never committed: from the first offsets kept, with every erasure known now."""
+        self.parts.store.clear(self.job.name)
+        starts = {s.partition: 0 if s.history else self.parts.log.begin(s.partition) for s in self.sources}
+        out = self._fresh(starts)
+        out.sequence = -1
+        out.erasures.read(self.parts.log)
+        return out
+
+    def recovered(self, committed: ProgressMade) -> Recovered | None:
+        """The job at commit `committed`; None where `stop` said so on the way.
+
+        Raises `IncompatibleError` where the job, its state or its partitions changed, `IntegrityError` where the
+        silent replay does not arrive at the committed cut and counts, `GoneError` where records it needs are gone.
+        """
+        target = _positions(committed.offsets)
+        self._check_partitions(target)
+        found = self.parts.store.load(self.job.name, committed.sequence)
+        out = self._unsaved() if found is None else self._saved(states.decode(found[1], Snapshot))
+        since = progress.topic_of(self.job.name)
+        first = self.parts.log.begin(since) if found is None else states.decode(found[1], Snapshot).progress_at
+        if isinstance(self.job.order, Arrival):
+            whole = self._replay_segments(out, self._segments(first, out.sequence, committed.sequence))
+        else:
+            whole = self._replay(out, target)
+        if not whole:
+            return None
+        out.positions = target
+        out.sequence = committed.sequence
+        out.deltas, out.versions = dict(committed.deltas), dict(committed.versions)
+        self._check(out, committed, rebuilt=found is None)
+        return out
+
+    def _check_partitions(self, target: Positions) -> None:
+        now = {s.partition for s in self.sources}
+        if now != target.keys():
+            raise IncompatibleError(
+                "the partitions that the job reads changed",
+                where=f"job {self.job.name}",
+                wanted=", ".join(f"{p.topic}/{p.number}" for p in sorted(target)),
+                got=", ".join(f"{p.topic}/{p.number}" for p in sorted(now)),
+                fix="Submit under a new name, or with --reset to learn again from the log.",
+            )
+        for s in self.sources:
+            if not s.history and target[s.partition] > self.parts.log.end(s.partition):
+                raise IntegrityError(
+                    "the log ends before what the job has committed",
+                    where=f"{s.partition.topic}/{s.partition.number}",
+                    wanted=f"offset {target[s.partition]}",
+                    got=str(self.parts.log.end(s.partition)),
+                )
+
+    def _saved(self, snapshot: Snapshot) -> Recovered:
+        check_fits(self.job, snapshot.fingerprint)
+        out = self._fresh(_positions(snapshot.starts))
+        out.pipeline.restore(snapshot.pipeline)
+        out.intake.hashes |= {Partition(t, n): running for t, n, running in snapshot.hashes}
+        out.erasures.read(self.parts.log, snapshot.erasures_at)
+        out.positions = _positions(snapshot.positions)
+        out.sequence = snapshot.sequence
+        out.segments = snapshot.segments
+        return out
+
+    def _unsaved(self) -> Recovered:
+        birth = progress.first(self.parts.log, self.job.name)
+        if birth is None or birth.sequence != 0:
+            raise IntegrityError(
+                "the job has no snapshot, and its progress no longer says where it began", where=f"job {self.job.name}"
+            )
+        out = self._fresh(_positions(birth.offsets))
+        out.erasures.read(self.parts.log)
+        return out
+
+    def _replay(self, out: Recovered, target: Positions) -> bool:
+        sources = Sources(self.sources, self.parts.log, self.histories, out.positions, until=target)
+        silent = rows = 0
+        try:
+            while not sources.done():
+                if self._stop():
+                    return False
+                runs = sources.poll(self._max_batch, 1.0)
+                silent = 0 if runs else silent + 1
+                for partition, records in runs:
+                    rows += out.intake.take(partition, records)[0]
+                for stream in sources.ended():
+                    out.pipeline.finish_history(stream)
+                if rows >= self._max_batch or not runs or sources.paused:
+                    out.pipeline.step()
+                    rows = 0
+                balance(sources, out.pipeline, self._max_buffered)
+                if silent >= 30:
+                    raise UnavailableError("the log gives no more records", where=f"silent replay of {self.job.name}")
+        finally:
+            sources.close()
+        for stream in sources.ended():
+            out.pipeline.finish_history(stream)
+        out.pipeline.step()
+        return True
+
+    def _segments(self, first: int, after: int, upto: int) -> list[Segment]:
+        partition = progress.topic_of(self.job.name)
+        made = progress.between(self.parts.log, partition, first, self.parts.log.end(partition))
+        return [segment for event in made if after < event.sequence <= upto for segment in event.segments]
+
+    def _replay_segments(self, out: Recovered, segments: list[Segment]) -> bool:
+        reader = Segments(self.parts.log, self.histories, segments)
+        try:
+            for partition, records in reader.runs():
+                if self._stop():
+                    return False
+                if not out.pipeline.sources[partition].history:
+                    for stream in self.histories:  # all of them were read before anything else
+                        out.pipeline.finish_history(stream)
+                out.intake.take(partition, records)
+                if out.pipeline.buffered >= self._max_batch:
+                    out.pipeline.step()
+        finally:
+            reader.close()
+        out.pipeline.step()
+        out.segments = progress.merged([*out.segments, *segments])
+        return True
+
+    def _check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool) -> None:
+        if rebuilt and out.erasures.met:
+            return  # the first run may have seen what was erased since
+        counts = out.pipeline.counts
+        got = {
+            "watermark": out.pipeline.watermark,
+            "last": out.pipeline.last,
+            "emitted": counts.emitted,
+            "dead": counts.dead,
+        }
+        wanted = {
+            "watermark": committed.watermark,
+            "last": committed.last,
+            "emitted": committed.emitted,
+            "dead": committed.dead,
+        }
+        if got != wanted:
+            name = next(n for n in got if got[n] != wanted[n])
+            raise IntegrityError(
+                f"the silent replay did not arrive where commit {committed.sequence} stood: {name} differs",
+                where=f"job {self.job.name}",
+                wanted=str(wanted[name]),
+                got=str(got[name]),
+                fix="The step is not deterministic, or the log was changed; check it with tidemill.checks.jobs.",
+            )
+
+
+def _positions(offsets: Sequence[tuple[str, int, int]]) -> Positions:
+    return {Partition(topic, number): at for topic, number, at in offsets}

@@ -1,0 +1,379 @@
+"""One session of the local engine: from a recovered job to a stop or a broken connection."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from streams import progress
+from streams.dead_letters import DeadLetters, RecentRecords, fetch
+from streams.emit import Emitter
+from streams.engines.recovery import Recovered, Recovery
+from streams.engines.snapshot import Snapshot, fingerprint
+from streams.engines.status import Status
+from streams.erasures import Erasures
+from streams.idle import Idle
+from streams.intake import Intake, balance, segment
+from streams.live import LiveState, key_of
+from streams.pipeline import Pipeline, Rejected, Source, Stepped
+from streams.progress import Segment
+from streams.provenance import records_hash
+from streams.sources import Sources
+from tidemill import events
+from tidemill import state as states
+from tidemill.block import Place
+from tidemill.cloudevents import headers_of
+from tidemill.engine import Parts
+from tidemill.errors import BadEvent, UnavailableError
+from tidemill.events import DeltaPublished, Event, ModelPublished, ProgressMade, TimeAdvanced
+from tidemill.job import Job, VersionCut
+from tidemill.log import Log, Partition, TopicSpec, Writer
+from tidemill.order import Arrival, EventTime
+from tidemill.version import Lineage, Span
+
+_QUIET = 0.1
+"""Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
+
+
+class Session:
+    """Runs `job` with one reader and one transactional writer until `stop`, or until one of them fails."""
+
+    def __init__(
+        self,
+        job: Job[Any],
+        parts: Parts,
+        stop: Callable[[], bool],
+        status: Status,
+        histories: Mapping[str, Log],
+        sources: Sequence[Source],
+        *,
+        max_buffered: int,
+        max_batch: int,
+        snapshot_every: float,
+    ) -> None:
+        self.job, self.parts, self.stop, self.status = job, parts, stop, status
+        self._histories, self._all = histories, sources
+        self._max_buffered, self._max_batch, self._snapshot_every = max_buffered, max_batch, snapshot_every
+        self._writer: Writer | None = None
+        self._side: Writer | None = None
+        self._sources: Sources | None = None
+        self._emitter = Emitter(job, parts.arrow_encode)
+        self._letters = DeadLetters(job.name, parts.arrow_decode, parts.arrow_encode)
+        self._recent = RecentRecords()
+        self._rejected: list[Rejected] = []
+        self._run: list[Segment] = []
+        self._topics: set[str] = set()
+        self._open = False
+        order = job.order
+        self._idle: Idle | None = None
+        if isinstance(order, EventTime) and order.idle_after is not None:
+            self._idle = Idle(order.idle_after, order.lateness, time.monotonic())
+
+    def run(self) -> None:
+        """Recover, then read, step and commit until `stop`; then commit, snapshot and return."""
+        try:
+            if self._begin():
+                self._loop()
+        except BaseException:
+            if self._open and self._writer is not None:
+                with contextlib.suppress(UnavailableError):
+                    self._writer.abort()
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        for part in (self._sources, self._writer, self._side):
+            if part is not None:
+                part.close()
+        self._sources = self._writer = self._side = None
+
+    def _begin(self) -> bool:
+        self.status.state = "recovering"
+        # The writer first: it fences an earlier one and settles its last transaction, so what is read next stays so.
+        self._writer = self.parts.log.writer(f"tidemill.{self.job.name}")
+        recovery = Recovery(
+            self.job,
+            self.parts,
+            self._histories,
+            self._all,
+            max_buffered=self._max_buffered,
+            max_batch=self._max_batch,
+            stop=self.stop,
+        )
+        committed = progress.last(self.parts.log, self.job.name)
+        found = recovery.born() if committed is None else recovery.recovered(committed)
+        if found is None:
+            return False
+        self._take_up(found)
+        if committed is None:
+            self._transact([], Stepped(), [])
+        self._snapshot_at = time.monotonic()
+        self._saved = -1
+        self.status.state = "running"
+        return True
+
+    def _take_up(self, found: Recovered) -> None:
+        self._pipeline: Pipeline[Any] = found.pipeline
+        self._intake: Intake = found.intake
+        self._erasures = found.erasures
+        self._sequence = found.sequence
+        self._starts, self._committed = found.starts, found.positions
+        self._recorded = dict(found.positions)
+        self._segments = found.segments
+        self._live = LiveState(self.job)
+        self._live.sequences, self._live.versions = found.deltas, found.versions
+        self._live.follow(self._pipeline.states)
+        self._sources = Sources(
+            self._all,
+            self.parts.log,
+            self._histories,
+            found.positions,
+            all_histories_first=isinstance(self.job.order, Arrival),
+        )
+
+    def _loop(self) -> None:
+        assert self._sources is not None
+        committed_at = time.monotonic()
+        while True:
+            stopping = self.stop()
+            if not stopping:
+                self._gather(committed_at + self.job.commit_every)
+            if self._sources.positions() != self._committed:
+                self._commit()
+                committed_at = time.monotonic()
+            if stopping:
+                self._snapshot()
+                return
+            self._advance_idle()
+            if time.monotonic() - self._snapshot_at >= self._snapshot_every:
+                self._snapshot()
+            self.status.tell(self._pipeline, self._sources, self._intake.read)
+
+    def _gather(self, until: float) -> None:
+        """Read and feed until the commit falls due or a batch is full."""
+        sources = self._sources
+        assert sources is not None
+        rows = 0
+        while rows < self._max_batch:
+            left = until - time.monotonic()
+            if rows and left <= 0:
+                return
+            runs = sources.poll(self._max_batch - rows, min(left, _QUIET) if rows else _QUIET)
+            for partition, records in runs:
+                got, rejected = self._intake.take(partition, records)
+                rows += max(got, 1)
+                self._recent.add(records)
+                self._rejected += rejected
+                after = sources.positions()[partition]
+                self._run.append(segment(partition, self._recorded[partition], after))
+                self._recorded[partition] = after
+                if self._idle is not None:
+                    self._idle.heard(partition, time.monotonic())
+            for stream in sources.ended():
+                self._pipeline.finish_history(stream)
+            balance(sources, self._pipeline, self._max_buffered)
+            if sources.paused or (not runs and (not rows or self.stop())):
+                return
+
+    def _commit(self) -> None:
+        stepped = self._pipeline.step()
+        cuts = [cut for _, cut in stepped.versions]
+        live = self._live_events(cuts)
+        self._transact(live, stepped, self._letters_of(stepped))
+
+    def _transact(self, live: Sequence[Event], stepped: Stepped, letters: Sequence[Any]) -> None:
+        """One transaction: rows, live state, dead letters, the progress record, and the offsets."""
+        assert self._writer is not None and self._sources is not None
+        writer, positions = self._writer, self._sources.positions()
+        writer.begin()
+        self._open = True
+        for group, rows in stepped.rows:
+            for topic, value, key, headers in self._emitter.rows(group, rows):
+                writer.send(topic, value, key=key, headers=headers)
+        for topic, value, key, headers in self._emitter.blocks():
+            writer.send(topic, value, key=key, headers=headers)
+        for topic, value, key, headers in letters:
+            writer.send(topic, value, key=key, headers=headers)
+        for event in live:
+            writer.send(self._topic_of(event), events.encode(event), key=key_of(event), headers=headers_of(event))
+        made = self._progress(positions)
+        where = progress.topic_of(self.job.name)
+        writer.send(where.topic, events.encode(made), key=self.job.name.encode(), headers=headers_of(made), partition=0)
+        offsets = {s.partition: positions[s.partition] for s in self._all if not s.history}
+        writer.commit(offsets, f"tidemill.{self.job.name}")
+        self._open = False
+        self._sequence, self._committed, self._run = made.sequence, positions, []
+        self.status.committed(self.parts.clock.now(), made, self._live)
+
+    def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
+        pipeline, run = self._pipeline, progress.merged(self._run)
+        if isinstance(self.job.order, Arrival):
+            self._segments = progress.merged([*self._segments, *run])
+        else:
+            run = [segment(p, self._committed[p], at) for p, at in sorted(positions.items()) if at > self._committed[p]]
+        return ProgressMade(
+            id=f"{self.job.name}/{self._sequence + 1}",
+            time=self.parts.clock.now(),
+            source=f"/jobs/{self.job.name}",
+            job=self.job.name,
+            sequence=self._sequence + 1,
+            offsets=[(p.topic, p.number, at) for p, at in sorted(positions.items())],
+            watermark=pipeline.watermark,
+            last=pipeline.last,
+            segments=run,
+            emitted=dict(pipeline.counts.emitted),
+            dead=pipeline.counts.dead,
+            steps=pipeline.counts.steps,
+            deltas=dict(self._live.sequences),
+            versions=dict(self._live.versions),
+        )
+
+    def _live_events(self, cuts: Sequence[VersionCut]) -> list[Event]:
+        states_, counts, now = self._pipeline.states, self._pipeline.counts, self.parts.clock.now()
+        out: list[Event] = []
+        lineage: Lineage | None = None
+        for made in self._live.deltas(states_, cuts, now, counts.labels, self._pipeline.labelled):
+            if isinstance(made, DeltaPublished):
+                out.append(made)
+                continue
+            lineage = lineage or self._lineage()
+            out += self._published(made, lineage, now)
+        out += self._live.features(states_, now, self._sequence + 1)
+        return out
+
+    def _published(self, cut: VersionCut, read: Lineage, now: int) -> list[Event]:
+        if self.parts.publisher is None:
+            return []
+        of_cut = {"number": cut.number, "last": cut.last}
+        lineage = Lineage(**{name: getattr(read, name) for name in read.__struct_fields__} | of_cut)
+        delta = self._live.sequences.get(cut.model, 0)
+        own = {
+            "id": f"{cut.model}@{cut.number}",
+            "time": now,
+            "source": f"/jobs/{self.job.name}",
+            "model": cut.model,
+            "version": str(cut.number),
+            "job": self.job.name,
+            "delta": delta,
+        }
+        return [ModelPublished(**own | dict(self.parts.publisher.publish(cut, lineage, delta)))]
+
+    def _lineage(self) -> Lineage:
+        """What was read so far; a cut adds where in the order it lies."""
+        assert self._sources is not None
+        positions = self._sources.positions()
+        count, digest = records_hash(self._intake.hashes.items())
+        arrival = isinstance(self.job.order, Arrival)
+        segments = progress.merged([*self._segments, *self._run]) if arrival else []
+        histories = {i.history: self._histories[i.stream] for i in self.job.reads if i.history}
+        return Lineage(
+            job=self.job.name,
+            bundle=self.parts.bundle,
+            file=self.parts.file,
+            order="arrival" if arrival else "event_time",
+            read=[Span(p.topic, p.number, self._starts[p], at) for p, at in sorted(positions.items())],
+            watermark=self._pipeline.watermark,
+            last=self._pipeline.last or (0, "", ""),
+            number=0,
+            segments=progress.spans(segments),
+            records=count,
+            records_hash=digest,
+            history={path: str(getattr(log, "digest", "")) for path, log in histories.items()},
+            streams={i.stream: self.parts.streams[i.stream].version for i in self.job.reads},
+        )
+
+    def _topic_of(self, event: Event) -> str:
+        if isinstance(event, ModelPublished):
+            return "models"
+        delta = isinstance(event, DeltaPublished)
+        topic = f"deltas.{event.model}" if isinstance(event, DeltaPublished) else f"features.{self.job.name}"
+        if topic not in self._topics:
+            self.parts.log.create(topic, TopicSpec(compacted=not delta))
+            self._topics.add(topic)
+        return topic
+
+    def _letters_of(self, stepped: Stepped) -> list[Any]:
+        asked: list[tuple[Place, BadEvent]] = [(row.place, row.error) for row in stepped.dead]
+        records = {r.place: r.record for r in self._rejected}
+        known = {place: records.get(place) or self._recent.find(place) for place, _ in asked}
+        known |= {r.place: r.record or self._recent.find(r.place) for r in self._rejected}
+        missing = [place for place, record in known.items() if record is None]
+        if missing:
+            known |= self._fetched(missing)
+        now = self.parts.clock.now()
+        both = [*((r.place, r.error) for r in self._rejected), *asked]
+        self._rejected = []
+        return [self._letters.letter(place, error, known[place], now) for place, error in both]
+
+    def _fetched(self, places: Sequence[Place]) -> dict[Place, Any]:
+        out: dict[Place, Any] = {}
+        out |= fetch(self.parts.log, [p for p in places if not p.topic.startswith("history:")])
+        for stream, log in self._histories.items():
+            topic = f"history:{stream}"
+            real = [q for name in sorted(log.topics()) for q in log.partitions(name)]
+            mine = {
+                Place(real[p.partition].topic, real[p.partition].number, p.offset, p.row): p
+                for p in places
+                if p.topic == topic
+            }
+            out |= {mine[there]: record for there, record in fetch(log, mine).items()}
+        return out
+
+    def _advance_idle(self) -> None:
+        idle, sources, pipeline = self._idle, self._sources, self._pipeline
+        if idle is None or sources is None:
+            return
+        now = time.monotonic()
+        reading, at = sources.reading(), sources.positions()
+        clocks = {p: clock for p, clock in pipeline.clocks.items() if pipeline.active(p)}
+        quiet = [p for p in clocks if p in reading and not pipeline.sources[p].history and idle.quiet(p, now)]
+        if not quiet:
+            return
+        if not idle.due(now, clocks, quiet, pipeline.buffered > 0):
+            return
+        caught_up = [p for p in quiet if self.parts.log.end(p) <= at[p]]
+        due = idle.due(now, clocks, caught_up, pipeline.buffered > 0)
+        if not due:
+            return
+        if self._side is None:
+            self._side = self.parts.log.writer()
+        for p, moment in due.items():
+            event = TimeAdvanced(
+                id=f"{self.job.name}/{p.topic}/{p.number}/{moment}", time=moment, source=f"/jobs/{self.job.name}"
+            )
+            self._side.send(p.topic, events.encode(event), headers=headers_of(event), partition=p.number)
+            idle.wrote(p, moment)
+        self._side.flush()
+
+    def _snapshot(self) -> None:
+        """Keep the job as the last commit left it. A full disk is reported, not fatal: the log has everything."""
+        self._snapshot_at = time.monotonic()
+        if self._saved == self._sequence:
+            return
+        log = self.parts.log
+        erased = Erasures.end(log)
+        flat = sorted(self._committed.items())
+        snapshot = Snapshot(
+            fingerprint(self.job),
+            self._sequence,
+            [(p.topic, p.number, at) for p, at in flat],
+            [(p.topic, p.number, at) for p, at in sorted(self._starts.items())],
+            [(p.topic, p.number, running) for p, running in sorted(self._intake.hashes.items())],
+            self._segments,
+            log.end(progress.topic_of(self.job.name)),
+            erased,
+            self._pipeline.snapshot(),
+            self._live.sequences,
+            self._live.versions,
+        )
+        try:
+            self.parts.store.save(self.job.name, self._sequence, states.encode(snapshot))
+        except UnavailableError as error:
+            self.status.failed(error)
+            return
+        self._saved = self._sequence
+        self._erasures.read(log, erased)
+        self.status.checkpointed(self.parts.clock.now(), self._sequence)

@@ -1,0 +1,68 @@
+"""From records to the pipeline: decoding, erasures, hashing and the record of what was read in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams.erasures import Erasures
+from streams.pipeline import LABELS, Pipeline, Rejected, Source
+from streams.progress import Segment
+from streams.provenance import RunningHash
+from streams.sources import Sources
+from tidemill.block import Block
+from tidemill.decode import ArrowDecoder, Decoder
+from tidemill.job import Job
+from tidemill.log import Partition, Record
+from tidemill.stream import StreamSpec
+
+
+class Intake:
+    """Feeds runs of records to one pipeline."""
+
+    def __init__(
+        self,
+        job: Job[Any],
+        streams: Mapping[str, StreamSpec],
+        sources: Sequence[Source],
+        pipeline: Pipeline[Any],
+        erasures: Erasures,
+        arrow: ArrowDecoder | None = None,
+    ) -> None:
+        self.hashes = {s.partition: RunningHash() for s in sources}
+        self.read = 0
+        self._pipeline = pipeline
+        self._erasures = erasures
+        self._sources = {s.partition: s for s in sources}
+        self._decoders = {i.stream: Decoder(streams[i.stream], arrow, job.max_event_bytes) for i in job.reads}
+
+    def take(self, partition: Partition, records: Sequence[Record]) -> tuple[int, list[Rejected]]:
+        """Feed a run of one partition; says how many events it held, and what was rejected."""
+        stream = self._sources[partition].stream
+        self.hashes[partition].add(records)
+        self.read += len(records)
+        items = self._erasures.absent(partition, self._decoders[stream].decode(records))
+        appended = max(r.timestamp for r in records) if stream.startswith(LABELS) else 0
+        rows = sum([len(i) if isinstance(i, Block) else 1 for i in items])
+        return rows, self._pipeline.feed(partition, items, appended)
+
+
+def balance(sources: Sources, pipeline: Pipeline[Any], most: int) -> None:
+    """Bound the reorder buffer: above `most` events, only the partition that holds the watermark is read on."""
+    if pipeline.buffered <= most // 2:
+        if sources.paused:
+            sources.pause(())
+        return
+    if pipeline.buffered <= most:
+        return
+    slowest = pipeline.held_by()
+    if slowest is not None and sources.finished(slowest):
+        sources.pause(())  # it has reached its target: only the others lead on
+        return
+    if slowest is not None and (not sources.paused or slowest in sources.paused):
+        floor = pipeline.floor(slowest)
+        sources.pause(p for p in pipeline.sources if pipeline.active(p) and pipeline.floor(p) > floor)
+
+
+def segment(partition: Partition, first: int, stop: int) -> Segment:
+    return partition.topic, partition.number, first, stop
