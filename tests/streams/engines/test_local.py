@@ -109,7 +109,7 @@ def test_a_changed_job_is_refused_by_name(tmp_path, changes, named):
         ({"max_event_bytes": 1 << 30}, "max_event_bytes"),
         ({"reads": (Input("trips", key="nothing"),)}, "key"),
         ({"reads": (Input("walks"),)}, "reads"),
-        ({"init": lambda: object()}, "state"),
+        ({"init": object}, "state"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_submission(tmp_path, changes, field):

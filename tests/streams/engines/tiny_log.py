@@ -1,4 +1,4 @@
-"""A log in memory for the engine's own tests: transactions, markers that take offsets, fencing, a last stable offset."""
+"""A log in memory for the engine's tests: transactions, markers that take offsets, fencing, last stable offset."""
 
 from __future__ import annotations
 
