@@ -88,7 +88,8 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=_enc_hook, order="deterministic")
 def encode(value: Any) -> bytes:
     """Canonical bytes of a state: equal states give equal bytes, whatever order dicts and sets were filled in.
 
-    Takes msgspec Structs, dataclasses, numpy arrays, `Restorable` objects, and plain containers and values. Raises `TidemillError` naming
+    Takes msgspec Structs, dataclasses, numpy arrays, `Restorable` objects, and plain containers and values. Raises
+    `TidemillError` naming
     what it cannot take.
     """
     try:
