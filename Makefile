@@ -1,0 +1,62 @@
+# Tidemill's commands. Each sets up what it needs on a machine that has only Python 3.11 or 3.12, git and make.
+#
+#   make demo        a model learns from a live Kafka stream and answers scoring requests, on real flights
+#   make test        all tests that fit in a few minutes
+#   make test-slow   chaos, soak and full-data proofs
+#   make check       lint, types, import rules, house rules
+#   make bench       benchmarks against named peers (BENCH=name for one)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+BENCH ?=
+ARGS ?=
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow check bench setup setup-dev lock schemas clean
+
+demo: setup
+	$(BIN)/tidemill demo $(ARGS)
+
+test: setup-dev
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: setup-dev
+	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+
+check: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -q tests/house
+
+bench: setup-dev
+	$(BIN)/python -m benchmarks $(BENCH)
+
+setup: $(VENV)/core.done
+setup-dev: $(VENV)/dev.done
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else f"Tidemill needs Python 3.11 or 3.12; {sys.executable} is {v[0]}.{v[1]}. Run: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.done: requirements/core.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/core.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev.done: requirements/dev.lock $(VENV)/core.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	touch $@
+
+# Needs uv on PATH; not part of any other target.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements/core.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev -c requirements/core.lock pyproject.toml -o requirements/dev.lock
+
+schemas: setup-dev
+	$(BIN)/python -m tidemill_app.schemas
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
