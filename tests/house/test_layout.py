@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS = {"tidemill", "connectors", "streams", "graph", "training", "serving", "tidemill_app"}
 OUTSIDE_ROOMS = {"tests", "benchmarks", "examples"}
 MAX_FILE_LINES = 400
-MAX_FUNCTION_LINES = 60
+MAX_FUNCTION_LINES = 65
 
 
 def tracked(pattern: str) -> list[Path]:
