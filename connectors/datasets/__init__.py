@@ -1,0 +1,1 @@
+"""Real data sets as replayable streams, read from installed packages; nothing is downloaded."""
