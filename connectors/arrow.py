@@ -28,7 +28,8 @@ def from_numpy(values: NDArray[Any]) -> pa.Array:
 def to_numpy(values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     """A numpy array of an Arrow array of numbers or booleans without nulls: no copy for one chunk of numbers.
 
-    The inverse of `from_numpy`, for the same reason. Read-only. Raises `KeyError` for any other type, `ValueError` where there are nulls.
+    The inverse of `from_numpy`, for the same reason. Read-only. Raises `KeyError` for any other type, `ValueError`
+    where there are nulls.
     """
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if array.null_count:
