@@ -1,4 +1,4 @@
-"""xxHash64: which group a key belongs to, the same in every engine and language.
+"""xxHash64: which group a key belongs to, the same in every engine and language; murmur2: which partition.
 
 Source: the xxHash specification, version 0.1.1 (XXH64).
 """
@@ -57,3 +57,25 @@ def xxh64(data: bytes, seed: int = 0) -> int:
 def group_of(key: str, groups: int) -> int:
     """The group of a key: `xxh64(key as UTF-8) mod groups`."""
     return xxh64(key.encode()) % groups if groups > 1 else 0
+
+
+def murmur2(data: bytes) -> int:
+    """The 32-bit MurmurHash2 that Kafka's clients place keys by (unsigned; seed 0x9747b28c).
+
+    Source: A. Appleby, MurmurHash2; `org.apache.kafka.common.utils.Utils.murmur2` fixes the seed.
+    """
+    n, m, mask = len(data), 0x5BD1E995, 0xFFFFFFFF
+    h = (0x9747B28C ^ n) & mask
+    whole = n & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ (k >> 24)) * m & mask)
+    if n > whole:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ (h >> 13)) * m & mask
+    return h ^ (h >> 15)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that every Kafka client gives a key: `(murmur2(key) & 0x7fffffff) mod partitions`."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions

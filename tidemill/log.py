@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from tidemill.errors import TooLargeError
+
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 """The largest record a data or dead-letter topic takes; larger ones are refused at publish."""
 
@@ -30,6 +32,26 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp: int
+
+
+def check_size(topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> int:
+    """The bytes of a record's key, value and headers together; raises `TooLargeError` above `MAX_RECORD_BYTES`.
+
+    Every writer checks so before it hands a record over: a broker's own limit counts compressed batches, and would
+    let through today what it refuses tomorrow.
+    """
+    size = (len(key) if key else 0) + (len(value) if value else 0)
+    for name, content in headers:
+        size += len(name) + (len(content) if content else 0)
+    if size > MAX_RECORD_BYTES:
+        raise TooLargeError(
+            "record is too large",
+            where=topic,
+            wanted=f"at most {MAX_RECORD_BYTES} bytes of key, value and headers",
+            got=f"{size} bytes",
+            fix="Split it, or publish a reference to it",
+        )
+    return size
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):

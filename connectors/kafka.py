@@ -1,0 +1,255 @@
+"""Kafka as a `Log`, on `confluent-kafka`: the hot path.
+
+`KafkaLog({"bootstrap.servers": "127.0.0.1:9092"})` takes librdkafka's connection settings as they are, so SASL and TLS
+pass through. What the log protocol promises is set here and cannot be overridden: reads are committed, positions are
+the reader's own (no group, no automatic commit, no automatic reset), writes are idempotent and acknowledged by all
+in-sync replicas.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from connectors.kafka_errors import error_of
+from connectors.kafka_writer import KafkaWriter
+from tidemill.errors import ConfigError, GoneError, IncompatibleError, NotFoundError, TidemillError, UnavailableError
+from tidemill.log import MAX_RECORD_BYTES, Partition, Record, TopicSpec
+
+logger = logging.getLogger("tidemill.kafka")
+
+BATCH_OVERHEAD = 1024 * 1024
+"""What a batch may add to its one largest record: the broker's limit counts whole batches."""
+
+_READ = {
+    "group.id": "tidemill-reader",  # librdkafka insists on one; nothing is ever committed or joined with it
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    "fetch.max.bytes": 32 * 1024 * 1024,
+    "fetch.wait.max.ms": 100,
+    "topic.metadata.propagation.max.ms": 5_000,
+    "fetch.error.backoff.ms": 50,
+    "fetch.queue.backoff.ms": 5,
+    "queued.min.messages": 200_000,
+    "queued.max.messages.kbytes": 48 * 1024,
+    "socket.keepalive.enable": True,
+}
+_ADMIN_TIMEOUT = 30.0
+
+
+def topic_configs(spec: TopicSpec) -> dict[str, str]:
+    """The topic's settings: append time is record time, so that replayed history is not deleted by its own age."""
+    return {
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(min(spec.max_bytes, MAX_RECORD_BYTES) + BATCH_OVERHEAD),
+        "retention.ms": str(spec.retention_ms),
+        "cleanup.policy": "compact" if spec.compacted else "delete",
+    }
+
+
+class KafkaReader:
+    """Reads assigned partitions; see `tidemill.log.Reader`."""
+
+    def __init__(self, settings: Mapping[str, Any], positions: Mapping[Partition, int]) -> None:
+        self._start = dict(positions)
+        self._assigned = [TopicPartition(p.topic, p.number) for p in positions]
+        self._down: KafkaError | None = None
+        self._held: TidemillError | None = None
+        self._consumer = Consumer({**settings, **_READ, "error_cb": self._on_error}, logger=logger)
+        self._consumer.assign([TopicPartition(p.topic, p.number, offset) for p, offset in positions.items()])
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION) or error.fatal():
+            self._down = error
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        self._raise_held()
+        # consume(n, timeout) would wait the whole timeout for n; taking what is queued first keeps latency low.
+        messages = self._consumer.consume(max_records, 0)
+        if not messages:
+            first = self._consumer.poll(timeout)
+            if first is not None:
+                messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
+        out: list[Record] = []
+        append = out.append
+        new, record = tuple.__new__, Record  # Record(...) itself costs a Python call for each record
+        for m in messages:
+            error = m.error()
+            if error is not None:
+                self._failed(m.topic(), m.partition(), m.offset(), error)
+                continue
+            append(
+                new(
+                    record,
+                    (
+                        m.topic(),
+                        m.partition(),
+                        m.offset(),
+                        m.key(),
+                        m.value(),
+                        m.headers() or (),
+                        m.timestamp()[1] * 1000,
+                    ),
+                )
+            )
+        if out:
+            self._down = None
+            return out
+        self._raise_held()
+        if self._down is not None:
+            down, self._down = self._down, None
+            raise error_of(down, "Kafka", "reading")
+        return out
+
+    def _raise_held(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            raise held
+
+    def _failed(self, topic: str | None, number: int | None, offset: int | None, error: KafkaError) -> None:
+        """Keep an error until the good records read with it have been returned."""
+        if error.code() == KafkaError._PARTITION_EOF:
+            return
+        where = f"{topic}/{number}" if topic else "Kafka"
+        if error.code() not in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._held = error_of(error, where, "reading")
+            return
+        assert topic is not None and number is not None
+        begin, end = watermarks(self._consumer, Partition(topic, number))
+        at = self.positions()[Partition(topic, number)] if offset is None or offset < 0 else offset
+        self._held = gone(Partition(topic, number), at, begin, end)
+
+    def positions(self) -> dict[Partition, int]:
+        out = dict(self._start)
+        if self._assigned:
+            for at in self._consumer.position(self._assigned):
+                if at.offset >= 0:  # else nothing was read yet
+                    out[Partition(at.topic, at.partition)] = at.offset
+        return out
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def gone(partition: Partition, position: int, begin: int, end: int) -> GoneError:
+    """The error for a position outside `begin`..`end`."""
+    where = f"{partition.topic}/{partition.number}"
+    if position > end:
+        return GoneError(
+            "the log ends before this position: it was cut or made anew",
+            where=where,
+            wanted=f"offset {position}",
+            got=f"offsets {begin} to {end - 1}",
+        )
+    return GoneError(
+        f"offsets {position} to {begin - 1} are gone",
+        where=where,
+        wanted=f"offset {position}",
+        got=f"a log that begins at {begin}",
+        fix="Read them from an archive, or start at the first offset kept",
+    )
+
+
+def watermarks(consumer: Consumer, partition: Partition) -> tuple[int, int]:
+    """First offset kept and last stable offset, from the broker."""
+    try:
+        found = consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_ADMIN_TIMEOUT, cached=False)
+    except KafkaException as error:
+        raise error_of(error, f"{partition.topic}/{partition.number}", "asking for offsets") from None
+    if found is None:
+        raise UnavailableError("asking for offsets timed out", where=f"{partition.topic}/{partition.number}")
+    return int(found[0]), int(found[1])
+
+
+class KafkaLog:
+    """A Kafka cluster; see `tidemill.log.Log`. Safe to share between threads; its readers and writers are not."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        if not settings.get("bootstrap.servers"):
+            raise ConfigError("no Kafka to connect to", wanted="bootstrap.servers", got=f"only {sorted(settings)}")
+        self._settings = {"client.id": "tidemill", **settings}
+        try:
+            self._admin = AdminClient(self._settings, logger=logger)
+            self._consumer = Consumer({**self._settings, **_READ}, logger=logger)
+        except KafkaException as error:
+            raise error_of(error, "Kafka", "connecting") from None
+
+    def topics(self) -> dict[str, int]:
+        try:
+            found = self._admin.list_topics(timeout=_ADMIN_TIMEOUT).topics
+        except KafkaException as error:
+            raise error_of(error, "Kafka", "listing topics") from None
+        return {name: len(t.partitions) for name, t in found.items() if not name.startswith("__")}
+
+    def create(self, topic: str, spec: TopicSpec) -> bool:
+        new = NewTopic(topic, spec.partitions, spec.replication, config=topic_configs(spec))
+        made = True
+        try:
+            self._admin.create_topics([new], operation_timeout=_ADMIN_TIMEOUT)[topic].result(_ADMIN_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise error_of(error, topic, "creating the topic") from None
+            made = False
+        have = self._wait_for(topic)
+        if have < spec.partitions:
+            raise IncompatibleError(
+                "topic exists with fewer partitions",
+                where=topic,
+                wanted=f"{spec.partitions} partitions",
+                got=str(have),
+                fix="More partitions would move keys to other ones: use another topic",
+            )
+        return made
+
+    def _wait_for(self, topic: str) -> int:
+        """Until every partition has a leader: a topic is made before it can be written."""
+        deadline = time.monotonic() + _ADMIN_TIMEOUT
+        while True:
+            try:
+                found = self._admin.list_topics(timeout=_ADMIN_TIMEOUT).topics.get(topic)
+            except KafkaException as error:
+                raise error_of(error, topic, "creating the topic") from None
+            if found and found.partitions and all(p.leader >= 0 for p in found.partitions.values()):
+                return len(found.partitions)
+            if time.monotonic() > deadline:
+                raise UnavailableError("the topic got no leader in time", where=topic)
+            time.sleep(0.01)
+
+    def partitions(self, topic: str) -> list[Partition]:
+        count = self.topics().get(topic)
+        if count is None:
+            raise NotFoundError("no such topic", where=topic)
+        return [Partition(topic, i) for i in range(count)]
+
+    def begin(self, partition: Partition) -> int:
+        return watermarks(self._consumer, partition)[0]
+
+    def end(self, partition: Partition) -> int:
+        return watermarks(self._consumer, partition)[1]
+
+    def reader(self, positions: Mapping[Partition, int]) -> KafkaReader:
+        wrong = {p: at for p, at in positions.items() if at < 0}
+        if wrong:
+            raise ConfigError("a position is negative", got=str(wrong), wanted=f"an offset, not {OFFSET_BEGINNING}")
+        return KafkaReader(self._settings, positions)
+
+    def writer(self, transactional_id: str = "") -> KafkaWriter:
+        return KafkaWriter(self._settings, transactional_id)
+
+    def close(self) -> None:
+        self._consumer.close()

@@ -1,0 +1,177 @@
+"""Writing to Kafka on `confluent-kafka`: idempotent, acknowledged by all in-sync replicas, transactional if asked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from connectors.kafka_errors import error_of
+from tidemill.errors import OverloadedError, TidemillError, UnavailableError, UserError
+from tidemill.log import MAX_RECORD_BYTES, Headers, Partition, check_size
+
+logger = logging.getLogger("tidemill.kafka")
+
+_WRITE = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",  # as Java and kafka-python; librdkafka's own default is another hash
+    "compression.type": "lz4",
+    "linger.ms": 5,
+    "topic.metadata.propagation.max.ms": 5_000,
+    "batch.size": 1024 * 1024,
+    "batch.num.messages": 50_000,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 128 * 1024,
+    "message.max.bytes": MAX_RECORD_BYTES + 1024 * 1024,
+    "message.copy.max.bytes": 65_535,
+    "delivery.report.only.error": True,  # successes need no Python call; failures are raised at flush or commit
+    "socket.keepalive.enable": True,
+    "transactional.id": "",
+}
+_TRANSACTION_TIMEOUT_MS = 60_000
+_TIMEOUT = 30.0
+_SEND_TIMEOUT = 60.0
+
+
+class KafkaWriter:
+    """Appends records; see `tidemill.log.Writer`. One thread at a time."""
+
+    def __init__(self, settings: Mapping[str, Any], transactional_id: str = "") -> None:
+        self._settings = dict(settings)
+        self._id = transactional_id
+        self._where = f"writer {transactional_id}" if transactional_id else "writer"
+        self._failure: TidemillError | None = None
+        self._open = False
+        self._groups: dict[str, Any] = {}
+        self._since_poll = 0
+        config = {**settings, **_WRITE, "on_delivery": self._on_delivery}
+        del config["transactional.id"]
+        if transactional_id:
+            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS}
+        try:
+            self._producer = Producer(config, logger=logger)
+            if transactional_id:
+                self._retry(self._producer.init_transactions, "fencing earlier writers")
+        except KafkaException as error:
+            raise error_of(error, self._where, "connecting") from None
+        self._produce = self._producer.produce
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._failure is None:
+            where = f"{message.topic()}/{message.partition()}"
+            self._failure = error_of(error, where, "writing")
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def send(
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: Headers = (), partition: int = -1
+    ) -> None:
+        check_size(topic, key, value, headers)
+        if self._id and not self._open:
+            raise UserError("a transactional writer writes only in a transaction", where=self._where, fix="Call begin")
+        try:
+            self._produce(topic, value, key, partition, headers=list(headers) if headers else None)
+        except BufferError:
+            self._send_when_free(topic, value, key, partition, headers)
+        except KafkaException as error:
+            raise error_of(error, topic, "writing") from None
+        self._since_poll += 1
+        if self._since_poll >= 1000:
+            self._since_poll = 0
+            self._producer.poll(0)
+
+    def _send_when_free(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Headers
+    ) -> None:
+        deadline = time.monotonic() + _SEND_TIMEOUT
+        while time.monotonic() < deadline:
+            self._producer.poll(0.02)
+            try:
+                self._produce(topic, value, key, partition, headers=list(headers) if headers else None)
+                return
+            except BufferError:
+                continue
+            except KafkaException as error:
+                raise error_of(error, topic, "writing") from None
+        raise OverloadedError(f"the queue stayed full for {_SEND_TIMEOUT:.0f} s", where=topic)
+
+    def flush(self, timeout: float = 30.0) -> None:
+        left = self._producer.flush(timeout)
+        self._raise_failure()
+        if left:
+            raise UnavailableError(f"{left} records are not acknowledged after {timeout} s", where=self._where)
+
+    def begin(self) -> None:
+        if not self._id:
+            raise UserError("this writer has no transactional id", where=self._where)
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise error_of(error, self._where, "beginning a transaction") from None
+        self._open = True
+        self._failure = None
+
+    def commit(self, offsets: Mapping[Partition, int] | None = None, group: str = "") -> None:
+        if offsets and not group:
+            raise UserError("offsets are committed for a group", where=self._where, wanted="a group", got="none")
+        # A record refused for good must be found before the commit begins: librdkafka would leave it half open.
+        self._producer.flush(_TIMEOUT)
+        if self._failure is not None and not isinstance(self._failure, UnavailableError):
+            self._raise_failure()
+        if offsets:
+            positions = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
+            self._retry(self._producer.send_offsets_to_transaction, "committing offsets", positions, self._group(group))
+        try:
+            self._retry(self._producer.commit_transaction, "committing")
+        except TidemillError:
+            self._raise_failure()  # a record that could not be written says more than the commit it made impossible
+            raise
+        self._open = False
+        self._raise_failure()
+
+    def _retry(self, call: Any, doing: str, *args: Any) -> None:
+        """Transactional calls may be repeated while they say so; after that the outcome is unknown."""
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                call(*args, max(0.1, deadline - time.monotonic()))
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() >= deadline:
+                    raise error_of(error, self._where, doing) from None
+                self._producer.poll(0.05)
+
+    def _group(self, group: str) -> Any:
+        """The identity of a group without members: offsets are committed in its name, and its lag can be seen by any
+        tool, though the reader assigns its own partitions."""
+        if group not in self._groups:
+            member = Consumer({**self._settings, "group.id": group, "enable.auto.commit": False}, logger=logger)
+            self._groups[group] = member.consumer_group_metadata()
+            member.close()
+        return self._groups[group]
+
+    def abort(self) -> None:
+        self._retry(self._producer.abort_transaction, "aborting")
+        self._open = False
+        self._failure = None
+
+    def close(self) -> None:
+        """Without a transaction: flushes, raising what went wrong. An open transaction is aborted if that is possible
+        at once; otherwise the next writer of this id, or the broker's time limit, does it."""
+        if self._id:
+            self._producer.purge()
+            if self._open:
+                try:
+                    self._producer.abort_transaction(2.0)
+                except KafkaException as error:
+                    logger.info("%s: left an open transaction to the broker: %s", self._where, error.args[0].str())
+                self._open = False
+            return
+        self.flush(10.0)
