@@ -1,0 +1,167 @@
+"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint`, `engines`: running streaming jobs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidemill.time import to_rfc3339
+from tidemill_app.cli import Context, command, follow_file, table
+
+
+@click.command("submit")
+@click.argument("file", metavar="FILE[:FUNCTION]")
+@click.option("--engine", default="local", show_default=True, help="Where it runs; see `tidemill engines`.")
+@click.option("--reset", is_flag=True, help="Forget the saved state of a stopped job of that name and learn again.")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
+@command
+def submit(context: Context, file: str, engine: str, reset: bool, wait: float) -> None:
+    """Submit the streaming job in a Python file."""
+    from tidemill_app.bundle import Target
+    from tidemill_app.submission import submit as submit_job
+    from tidemill_app.submission import wait_until
+
+    with context.platform() as platform:
+        wish = submit_job(platform, Target.parse(file), engine, reset=reset)
+        status = wait_until(platform, wish.job, "running", wait, since=wish.time) if wait else {}
+    context.show(
+        {"job": wish.job, "engine": wish.engine, "bundle": wish.bundle, "state": status.get("state", "submitted")},
+        f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. "
+        f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
+    )
+
+
+@click.command("jobs")
+@command
+def jobs(context: Context) -> None:
+    """List the jobs."""
+    with context.platform() as platform:
+        rows = [_summary(platform, name) for name in sorted(platform.jobs().jobs)]
+    context.show(
+        rows,
+        table(
+            ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "reason"],
+            [
+                [
+                    r["job"],
+                    r["state"],
+                    r.get("events_per_second", ""),
+                    r.get("total_lag", ""),
+                    r.get("stepped", ""),
+                    r.get("dead", ""),
+                    r.get("committed_at", ""),
+                    r.get("reason", ""),
+                ]
+                for r in rows
+            ],
+        )
+        if rows
+        else "No jobs yet. Submit one: tidemill submit examples/flights/job.py",
+    )
+
+
+@click.group("job")
+def job() -> None:
+    """Look after one job."""
+
+
+@job.command("show")
+@click.argument("name")
+@command
+def show(context: Context, name: str) -> None:
+    """Everything known of a job: state, lag per partition, rate, checkpoints, counts, last error."""
+    with context.platform() as platform:
+        facts = _summary(platform, name)
+    context.show(facts, table(["", ""], [[k, v] for k, v in facts.items() if not isinstance(v, (dict, list)) or v]))
+
+
+@job.command("logs")
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
+@click.option("-n", "--lines", default=50, show_default=True)
+@command
+def logs(context: Context, name: str, follow: bool, lines: int) -> None:
+    """What a job's process wrote."""
+    from tidemill_app.job_table import JobFiles
+
+    with context.platform() as platform:
+        platform.jobs().get(name)
+        path: Path = JobFiles(platform.home, name).log
+    follow_file(path, lines, follow)
+
+
+@job.command("stop")
+@click.argument("name")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it has stopped.")
+@command
+def stop(context: Context, name: str, wait: float) -> None:
+    """Stop a job: it commits, snapshots and ends. `job start` goes on from there."""
+    _want(context, name, "stopped", "stopped", wait)
+
+
+@job.command("start")
+@click.argument("name")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs.")
+@command
+def start(context: Context, name: str, wait: float) -> None:
+    """Start a stopped or failed job where it left off."""
+    _want(context, name, "running", "running", wait)
+
+
+@job.command("savepoint")
+@click.argument("name")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for the snapshot.")
+@command
+def savepoint(context: Context, name: str, wait: float) -> None:
+    """Have a running job commit and snapshot now (stop and start, so that the file is whole); prints the sequence."""
+    from tidemill_app.submission import set_wanted
+
+    with context.platform() as platform:
+        set_wanted(platform, name, "stopped", wait)
+        status = set_wanted(platform, name, "running", wait)
+    facts = {"job": name, "checkpoint_sequence": status.get("checkpoint_sequence", status.get("sequence"))}
+    context.show(facts, f"{name}: snapshot taken; running again.")
+
+
+@click.command("engines")
+@command
+def engines(context: Context) -> None:
+    """What each engine provides."""
+    from tidemill.job import NEEDS
+    from tidemill_app.run_job import engines as all_engines
+
+    there = all_engines()
+    rows = [[need, *("yes" if need in e.provides else "no" for e in there.values()), NEEDS[need]] for need in NEEDS]
+    context.show({n: sorted(e.provides) for n, e in there.items()}, table(["need", *there, "meaning"], rows))
+
+
+def _want(context: Context, name: str, wanted: str, state: str, wait: float) -> None:
+    from tidemill_app.submission import set_wanted
+
+    with context.platform() as platform:
+        set_wanted(platform, name, wanted, wait)
+    context.show({"job": name, "state": state}, f"{name}: {state}")
+
+
+def _summary(platform: Any, name: str) -> dict[str, Any]:
+    from tidemill_app.job_table import JobFiles
+
+    wish = platform.jobs().get(name)
+    status = JobFiles(platform.home, name).read_status()
+    # A status file outlives its process: what is not running reports nothing now.
+    state = status.get("state", "starting") if wish.wanted == "running" else wish.wanted
+    facts: dict[str, Any] = {"job": name, "state": state, "engine": wish.engine, "file": wish.file}
+    facts |= {k: v for k, v in status.items() if k not in ("job", "state")}
+    lag = status.get("lag") or {}
+    facts["total_lag"] = sum(v for v in lag.values() if v)
+    for key, name_at in (("last_commit", "committed_at"), ("last_checkpoint", "checkpoint_at")):
+        if status.get(key):
+            facts[name_at] = to_rfc3339(status[key])
+    if wish.wanted == "running" and status.get("reported", 0) and time.time() - status["reported"] > 10:
+        facts["state"] = "not reporting"
+    facts["reason"] = wish.reason
+    facts["bundle"] = wish.bundle
+    return facts

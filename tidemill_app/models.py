@@ -1,0 +1,149 @@
+"""Model versions: listing, manifests, aliases, and rebuilding one from the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.errors import BadEvent, NotFoundError, UserError
+from tidemill.events import JobChanged, ModelAliased, ModelPublished
+from tidemill.log import Log
+from tidemill.version import Manifest, content_digest_of, decode_manifest
+from tidemill_app.reading import read_all
+from tidemill_app.wiring import Platform
+
+TOPIC = "models"
+
+
+def published(log: Log) -> tuple[list[ModelPublished], dict[tuple[str, str], str]]:
+    """Every version in the topic `models`, oldest first, and where each (model, alias) points."""
+    versions: dict[tuple[str, str], ModelPublished] = {}
+    aliases: dict[tuple[str, str], str] = {}
+    if TOPIC in log.topics():
+        for record in read_all(log, TOPIC):
+            try:
+                event = events.decode(record.value or b"")
+            except BadEvent:
+                continue
+            if isinstance(event, ModelPublished):
+                versions[event.model, event.version] = event
+            elif isinstance(event, ModelAliased):
+                aliases[event.model, event.alias] = event.version
+    return list(versions.values()), aliases
+
+
+def versions(platform: Platform, name: str | None) -> list[dict[str, Any]]:
+    """A row for each version of model `name`, or of all."""
+    found, aliases = published(platform.log)
+    rows = []
+    for event in found:
+        if name is not None and event.model != name:
+            continue
+        manifest = decode_manifest(platform.artefacts.manifest(event.model, event.version))
+        rows.append(
+            {
+                "model": event.model,
+                "version": event.version,
+                "aliases": [a for (m, a), v in aliases.items() if m == event.model and v == event.version],
+                "created": manifest.created,
+                "metrics": manifest.metrics,
+                "content_digest": event.content_digest,
+                "version_digest": event.version_digest,
+                "kind": event.kind,
+                "job": event.job,
+            }
+        )
+    if name is not None and not rows:
+        known = ", ".join(sorted({e.model for e in found})) or "none yet"
+        raise NotFoundError(f"no model {name!r}", wanted=f"one of: {known}")
+    return rows
+
+
+def find(platform: Platform, text: str) -> ModelPublished:
+    """The version that `NAME@VERSION` names; the newest for `NAME` alone; an alias stands for its version.
+
+    Raises `NotFoundError`.
+    """
+    name, _, version = text.partition("@")
+    found, aliases = published(platform.log)
+    mine = [e for e in found if e.model == name]
+    version = aliases.get((name, version), version)
+    for event in reversed(mine):
+        if version in ("", event.version):
+            return event
+    known = ", ".join(e.version for e in mine[-10:]) or "none yet"
+    raise NotFoundError(f"no version {text!r}", wanted=f"one of: {known}", fix="See `tidemill model list`.")
+
+
+def manifest_of(platform: Platform, text: str) -> Manifest:
+    """The verified manifest of a version."""
+    event = find(platform, text)
+    return decode_manifest(platform.artefacts.manifest(event.model, event.version))
+
+
+def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
+    """Point `alias` at a version, for everyone who follows the topic `models`."""
+    version = find(platform, text)
+    now = platform.clock.now()
+    event = ModelAliased(
+        id=f"{version.model}/{alias}/{now}",
+        time=now,
+        source="/tidemill/models",
+        model=version.model,
+        alias=alias,
+        version=version.version,
+    )
+    writer = platform.log.writer()
+    try:
+        writer.send(TOPIC, events.encode(event), key=version.model.encode(), headers=headers_of(event))
+        writer.flush()
+    finally:
+        writer.close()
+    return event
+
+
+def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
+    """Rebuild a version from the offsets its manifest names, and compare.
+
+    `copy` is the bootstrap address of a copied log to read instead. Raises `UserError` where the version did not come
+    from a job, `GoneError` naming the range where offsets are gone and no archive has them.
+    """
+    from connectors.files import FileLog
+    from connectors.kafka import KafkaLog
+    from streams.reproduce import reproduce as rebuild
+
+    from connectors import arrow
+    from tidemill_app.run_job import submitted_job
+
+    manifest = manifest_of(platform, text)
+    lineage = manifest.lineage
+    if lineage is None:
+        raise UserError("the version was not learned from the log", where=text, wanted="a version that a job published")
+    wish = JobChanged(id="", time=0, job=lineage.job, wanted="stopped", bundle=lineage.bundle, file=lineage.file)
+    job = submitted_job(platform, wish)
+    catalogue = platform.catalogue()
+    specs = platform.specs_of(job)
+    streams = {n: catalogue.get(n, lineage.streams[n]) if not n.startswith("labels.") else s for n, s in specs.items()}
+    log: Log = KafkaLog(platform.connection.kafka() | {"bootstrap.servers": copy}) if copy else platform.log
+    rebuilt = rebuild(
+        job,
+        lineage,
+        manifest.model,
+        log=log,
+        streams=streams,
+        arrow_decode=arrow.decode,
+        history=lambda path, spec: FileLog(path, spec),
+        archive=None if copy else platform.archive,
+    )
+    digest = content_digest_of(rebuilt.cut.content, lineage.bundle)
+    return {
+        "model": manifest.model,
+        "version": manifest.version,
+        "equal": digest == manifest.content_digest,
+        "content_digest": manifest.content_digest,
+        "rebuilt_digest": digest,
+        "records": rebuilt.records,
+        "records_equal": rebuilt.records_hash == lineage.records_hash,
+        "unrepeatable": lineage.unrepeatable,
+    }

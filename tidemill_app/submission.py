@@ -1,0 +1,97 @@
+"""Submitting a job: everything that can be refused is refused here, before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tidemill.engine import refuse_unless_fit
+from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError
+from tidemill.events import JobChanged
+from tidemill.job import Job
+from tidemill.state import StateStore, decode
+from tidemill.time import SECOND
+from tidemill_app.bundle import Target, load_job, pack
+from tidemill_app.job_table import JobFiles
+from tidemill_app.run_job import engines
+from tidemill_app.wiring import Platform
+
+
+def submit(platform: Platform, target: Target, engine: str, *, reset: bool = False) -> JobChanged:
+    """Submit the job of `target` to `engine`, and return what was recorded.
+
+    Raises `SubmissionError` where the file makes no job or the engine cannot run it, `NotFoundError` for an unknown
+    engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
+    (unless `reset`, which forgets the state so that the job learns again from the log).
+    """
+    from streams.engines.local import check_settings
+    from streams.state_store import FolderStore
+    from tidemill_app.run_job import parts_of
+
+    job = load_job(target.path, target.function)
+    there = engines()
+    if engine not in there:
+        raise NotFoundError(f"no engine {engine!r}", wanted=f"one of {', '.join(sorted(there))}")
+    refuse_unless_fit(job, there[engine], list(there.values()))
+    bundle = pack(target)
+    file = target.path.name + (f":{target.function}" if target.function else "")
+    wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=file)
+    check_settings(job, parts_of(platform, job, wish, lambda status: None))
+    table = platform.jobs()
+    before = table.jobs.get(job.name)
+    if reset and before is not None and before.wanted == "running":
+        raise IncompatibleError(
+            "the job is running", where=f"job {job.name}", fix=f"First run `tidemill job stop {job.name}`."
+        )
+    if reset:
+        forget(platform, job.name)
+    else:
+        _check_saved(job, FolderStore(platform.home.path / "state"))
+    digest = platform.artefacts.put(bundle)
+    return table.change(job.name, wanted="running", bundle=digest, file=file, engine=engine, reason="")
+
+
+def _check_saved(job: Job[Any], store: StateStore) -> None:
+    from streams.engines.snapshot import Snapshot, check_fits
+
+    saved = store.load(job.name)
+    if saved is not None:
+        check_fits(job, decode(saved[1], Snapshot).fingerprint)
+
+
+def forget(platform: Platform, name: str) -> None:
+    """Forget a stopped job's snapshots and progress, so that it begins at the log's beginning again."""
+    from streams.state_store import FolderStore
+
+    FolderStore(platform.home.path / "state").clear(name)
+    platform.delete_topic(f"progress.{name}")
+
+
+def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> dict[str, Any]:
+    """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status."""
+    table = platform.jobs()
+    table.get(name)
+    wish = table.change(name, wanted=wanted, reason="")
+    return wait_until(platform, name, wanted, seconds, since=wish.time)
+
+
+def wait_until(platform: Platform, name: str, state: str, seconds: float, *, since: int) -> dict[str, Any]:
+    """Wait until job `name` reports `state` (`running`, `stopped`) at or after time `since`; its status.
+
+    Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason.
+    """
+    table, files = platform.jobs(), JobFiles(platform.home, name)
+    deadline = time.monotonic() + seconds
+    while True:
+        table.refresh(wait=0.1)
+        wish, status = table.get(name), files.read_status()
+        if wish.wanted == "failed":
+            raise UnavailableError(
+                "the job failed", where=f"job {name}", got=wish.reason, fix=f"See `tidemill job logs {name}`."
+            )
+        if status.get("state") == state and status.get("reported", 0) * SECOND >= since:
+            return status
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"not {state} after {seconds:.0f} s", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
+            )

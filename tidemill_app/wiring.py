@@ -1,0 +1,93 @@
+"""Wiring: the log, the artefact store and the catalogue of one home, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from connectors.artefacts import ArtefactStore
+from connectors.kafka import KafkaLog
+
+from tidemill.errors import NotFoundError
+from tidemill.job import Job
+from tidemill.log import Log
+from tidemill.stream import StreamSpec, label_stream
+from tidemill.time import Clock, SystemClock
+from tidemill.version import Lineage
+from tidemill_app.catalogue import Catalogue
+from tidemill_app.config import Connection, connect, setting
+from tidemill_app.home import Home
+from tidemill_app.job_table import JobTable
+
+
+class Platform:
+    """Everything a command needs of a running stack."""
+
+    def __init__(self, home: Home, connection: Connection, log: Log, artefacts: ArtefactStore, clock: Clock) -> None:
+        self.home = home
+        self.connection = connection
+        self.log = log
+        self.artefacts = artefacts
+        self.clock = clock
+        self._closing: list[Callable[[], None]] = [log.close]
+
+    @staticmethod
+    def open(home: Home) -> Platform:
+        """Raises `ConfigError` where the home has no stack, `UnavailableError` where its parts do not answer."""
+        connection = connect(home)
+        log = KafkaLog(connection.kafka())
+        return Platform(home, connection, log, open_store(home), SystemClock())
+
+    def jobs(self) -> JobTable:
+        """The table of jobs as it stands now."""
+        table = JobTable(self.log, self.clock)
+        self._closing.insert(0, table.close)
+        table.refresh()
+        return table
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.log, self.clock)
+
+    def specs_of(self, job: Job[Any]) -> dict[str, StreamSpec]:
+        """The declarations of the streams `job` reads. Raises `NotFoundError` for one that is not declared."""
+        declared = self.catalogue().newest()
+        specs: dict[str, StreamSpec] = {}
+        for read in job.reads:
+            name = read.stream
+            if name in declared:
+                specs[name] = declared[name]
+            elif name.startswith("labels.") and name.removeprefix("labels.") in declared:
+                specs[name] = label_stream(name.removeprefix("labels."))
+            else:
+                raise NotFoundError(
+                    f"no stream {name!r}",
+                    where=f"job {job.name}",
+                    wanted=f"one of {', '.join(declared) or 'none declared yet'}",
+                    fix=f"Declare it: tidemill stream create {name} --infer FILE --key FIELD --time FIELD",
+                )
+        return specs
+
+    def pin(self, lineage: Lineage) -> Lineage:
+        """Archive what the lineage names where Kafka would remove it one day."""
+        return lineage
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic, if it is there."""
+        from connectors.kafka_admin import Admin
+
+        Admin(self.connection.kafka_python()).delete(topic)
+
+    def close(self) -> None:
+        for close in self._closing:
+            close()
+
+
+def open_store(home: Home) -> ArtefactStore:
+    """The artefact store of a home: its own folder, or the URL in `TIDEMILL_ARTEFACTS`."""
+    from connectors.artefacts import make_key
+
+    url = setting("TIDEMILL_ARTEFACTS") or home.artefacts.as_uri()
+    key = home.keys / "signing.pem"
+    if not key.exists():
+        make_key(key)
+    return ArtefactStore(url, key)
