@@ -61,10 +61,7 @@ class JobTable:
         now = self._clock.now()
         before = self.jobs.get(job)
         fixed = {"id": f"{job}/{now}", "time": now, "source": "/tidemill/jobs", "job": job}
-        if before is None:
-            event = JobChanged(**fixed, **values)
-        else:
-            event = msgspec.structs.replace(before, **(fixed | values))
+        event = JobChanged(**fixed, **values) if before is None else msgspec.structs.replace(before, **(fixed | values))
         writer = self._log.writer()
         try:
             writer.send(TOPIC, events.encode(event), key=job.encode(), headers=headers_of(event))

@@ -110,10 +110,10 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
     from a job, `GoneError` naming the range where offsets are gone and no archive has them.
     """
     from connectors.files import FileLog
-    from connectors.kafka import KafkaLog
     from streams.reproduce import reproduce as rebuild
 
     from connectors import arrow
+    from connectors.kafka import KafkaLog
     from tidemill_app.run_job import submitted_job
 
     manifest = manifest_of(platform, text)
@@ -133,7 +133,7 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         log=log,
         streams=streams,
         arrow_decode=arrow.decode,
-        history=lambda path, spec: FileLog(path, spec),
+        history=FileLog,
         archive=None if copy else platform.archive,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)

@@ -51,7 +51,7 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         publisher=ArtefactPublisher(platform.artefacts, platform.clock, pin=platform.pin),
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
-        history=lambda path, spec: FileLog(path, spec),
+        history=FileLog,
         bundle=wish.bundle,
         file=wish.file,
         report=report,

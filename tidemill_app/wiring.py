@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
-from connectors.kafka import KafkaLog
 
+from connectors.kafka import KafkaLog
 from tidemill.errors import NotFoundError
 from tidemill.job import Job
 from tidemill.log import Log
