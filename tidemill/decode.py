@@ -66,7 +66,7 @@ class Decoder:
         self._arrow = arrow
         self._max = max_event_bytes
         self._names = [f.name for f in spec.fields]
-        self._row = _row_type(spec)
+        self._row = row_type(spec)
         self._json = msgspec.json.Decoder(self._row)
         self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
         self._id_at = None if spec.id is None else self._names.index(spec.id)
@@ -227,7 +227,8 @@ class Decoder:
         return out
 
 
-def _row_type(spec: StreamSpec) -> type[msgspec.Struct]:
+def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
+    """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over."""
     fields: list[Any] = []
     for f in spec.fields:
         kind = Any if f.type == "json" else _TYPES[f.type]

@@ -1,0 +1,109 @@
+"""Servables of online learners: any learner that ships, by its kind and plain state."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streams.learners.delta import apply_delta
+from tidemill.errors import IncompatibleError, NotFiniteError, RequestError, WrongTypeError
+from tidemill.job import ModelContent
+from tidemill.learner import Float, Learner
+from tidemill.servable import Tensor, TensorSpec
+
+INPUT, OUTPUT = "features", "score"
+
+_KIND = re.compile(r"(streams\.learners\.[a-z_][a-z0-9_]*):([A-Z][A-Za-z0-9]*)")
+
+
+def learner_class(kind: str, allowed: Mapping[str, type[Any]] | None = None) -> type[Any]:
+    """The learner class behind a kind `module:Class`. Only learners that ship in `streams.learners` are loaded, and
+    those that the caller `allowed` by kind: an artefact names code, it never brings any.
+
+    Raises `IncompatibleError`.
+    """
+    if allowed and kind in allowed:
+        return allowed[kind]
+    match = _KIND.fullmatch(kind)
+    found: Any = None
+    if match:
+        try:
+            found = getattr(importlib.import_module(match[1]), match[2], None)
+        except ModuleNotFoundError:
+            found = None
+    if match is None or not isinstance(found, type) or found.__module__ != match[1] or not hasattr(found, "load_state"):
+        raise IncompatibleError("unknown kind of model", wanted="onnx, or a learner of streams.learners", got=repr(kind))
+    return found
+
+
+class ServedLearner:
+    """A learner at one point of its learning: one input `features` (n × d, FP64), one output `score` (n, FP64).
+
+    It never learns; `updated` makes the next one, so a request that holds this one is not disturbed.
+    """
+
+    def __init__(self, content: ModelContent, allowed: Mapping[str, type[Any]] | None = None) -> None:
+        self._content = content
+        self._allowed = allowed
+        cls = learner_class(content.kind, allowed)
+        try:
+            learner: Learner = getattr(cls, "from_params", lambda params: cls(**params))(content.params)
+        except TypeError as error:
+            raise IncompatibleError("parameters do not fit", where=content.kind, got=str(error)) from None
+        learner.load_state(content.state)
+        self._learner = learner
+        self.features: tuple[str, ...] = tuple(learner.features)
+        self.inputs = [TensorSpec(INPUT, "FP64", [-1, len(self.features)])]
+        self.outputs = [TensorSpec(OUTPUT, "FP64", [-1])]
+
+    @property
+    def content(self) -> ModelContent:
+        return self._content
+
+    def score(self, row: Float) -> float:
+        """The score of one row. Raises `RequestError` naming the feature that is not finite."""
+        try:
+            return self._learner.predict_one(row)
+        except (NotFiniteError, WrongTypeError) as error:
+            raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
+
+    def explain(self, row: Float) -> dict[str, float] | None:
+        """Additive contributions to the logit, the intercept as `bias`; None where the learner has none."""
+        return self._learner.explain_one(row)
+
+    def predict(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        data = inputs[INPUT].data
+        try:
+            scores = self._learner.predict_block(np.ascontiguousarray(data, dtype=np.float64))
+        except (NotFiniteError, WrongTypeError) as error:
+            raise RequestError(error.message, wanted=error.wanted, got=error.got, field=INPUT) from None
+        return {OUTPUT: Tensor(OUTPUT, scores)}
+
+    def updated(self, changes: Mapping[str, Any]) -> ServedLearner:
+        state = apply_delta(self._content.state, from_wire(changes))
+        return ServedLearner(ModelContent(self._content.kind, self._content.params, state), self._allowed)
+
+
+def from_wire(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A delta as `streams.learners.delta` takes it, from its JSON form, where bytes are base64 text.
+
+    Raises `IncompatibleError` where it is none.
+    """
+    try:
+        arrays = {
+            name: {**entry, "values": _bytes(entry["values"]), "index": _bytes(entry["index"])}
+            for name, entry in changes["arrays"].items()
+        }
+    except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
+        raise IncompatibleError("not a delta", wanted="arrays, plain, gone", got=str(error)) from None
+    return {**changes, "arrays": arrays}
+
+
+def _bytes(value: Any) -> bytes | None:
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else value

@@ -1,0 +1,200 @@
+"""From the plain object a user already has to a score: decode as the stream declares, look up, compute, predict."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.freshness import Freshness
+from serving.known import FeatureTables
+from serving.plane import DataPlane, Loaded
+from tidemill.decode import explain, row_type
+from tidemill.endpoint import Endpoint
+from tidemill.errors import RequestError, TidemillError, UnavailableError, WrongTypeError
+from tidemill.events import PredictionMade
+from tidemill.learner import Float
+from tidemill.servable import DATATYPES, Tensor
+from tidemill.stream import RECORD_TIME, StreamSpec
+from tidemill.time import Clock, SystemClock, parse_time
+
+_log = logging.getLogger("tidemill.serving")
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """What a caller gets. `reasons` are additive contributions to the score's logit, by feature, where asked for and
+    where the model has them. `staleness` is in seconds."""
+
+    id: str
+    endpoint: str
+    model: str
+    version: str
+    score: float
+    delta: int = -1
+    feature_sequence: int = -1
+    staleness: float = -1.0
+    reasons: dict[str, float] | None = None
+
+
+class Features:
+    """An endpoint's features from a payload: the endpoint's own function on what the stream's declaration decodes, so
+    that they equal what the job's step computes from the same event."""
+
+    def __init__(self, endpoint: Endpoint, spec: StreamSpec, known: FeatureTables, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._spec = spec
+        self._known = known
+        self._clock = clock
+        optional = {spec.id, spec.label} | endpoint.optional
+        fields = tuple(
+            msgspec.structs.replace(f, nullable=True) if f.name in optional and f.default is None else f
+            for f in spec.fields
+        )
+        # The role names are cleared because a declaration does not let id and time be nullable; a request does.
+        relaxed = msgspec.structs.replace(spec, fields=fields, id=None, time=RECORD_TIME)
+        self._decoder = msgspec.json.Decoder(row_type(relaxed))
+        self._times = [f.name for f in fields if f.type == "time" or f.name == spec.time]
+
+    def event(self, body: bytes) -> tuple[dict[str, Any], str, int]:
+        """The event, its id (a new one where the payload has none) and time (now, likewise).
+
+        Raises `MalformedError`, `NotFiniteError` or `WrongTypeError`, naming the field.
+        """
+        try:
+            event = msgspec.structs.asdict(self._decoder.decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise explain(body, error) from None
+        spec = self._spec
+        for name in self._times:
+            if event[name] is not None:
+                try:
+                    event[name] = parse_time(event[name], spec.time_unit)
+                except WrongTypeError as error:
+                    error.field = name
+                    raise
+        time = self._clock.now() if spec.time == RECORD_TIME else event[spec.time]
+        if time is None:
+            time = event[spec.time] = self._clock.now()
+        id = None if spec.id is None else event[spec.id]
+        return event, uuid.uuid4().hex if id is None else str(id), time
+
+    def row(self, event: dict[str, Any]) -> Float:
+        """The model's row. Raises `RequestError` where the endpoint's function cannot take the event."""
+        try:
+            return np.array(self._endpoint.features(event, self._known), dtype=np.float64)
+        except TidemillError:
+            raise
+        except Exception as error:
+            # The function is the user's: whatever it raises on odd input is the request's fault, and is logged.
+            _log.warning("endpoint %s: features failed", self._endpoint.name, exc_info=error)
+            raise RequestError(
+                "features cannot be computed from this event",
+                where=f"endpoint {self._endpoint.name}",
+                got=f"{type(error).__name__}: {error}"[:200],
+                field=str(error.args[0]) if isinstance(error, KeyError) and error.args else "",
+            ) from None
+
+
+class Scorer:
+    """Answers for one endpoint. `keep` takes each prediction as it was served, for the log."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        plane: DataPlane,
+        known: FeatureTables,
+        freshness: Freshness,
+        keep: Callable[[PredictionMade], None] = lambda prediction: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._plane = plane
+        self._known = known
+        self._freshness = freshness
+        self._keep = keep
+        self._clock = clock or SystemClock()
+        self._features: Features | None = None
+
+    def declare(self, spec: StreamSpec) -> None:
+        """The endpoint's stream is declared, or declared anew; at once and for every request that comes after."""
+        self._features = Features(self.endpoint, spec, self._known, self._clock)
+
+    @property
+    def waiting_for(self) -> str:
+        """What is missing before this endpoint can answer; empty where nothing is."""
+        if self._features is None:
+            return f"stream {self.endpoint.stream} is not declared"
+        if self.endpoint.model not in self._plane.models():
+            return f"model {self.endpoint.model} has no version yet"
+        return ""
+
+    def score(self, body: bytes, explain: bool = False) -> Answer:
+        """One answer. Raises `BadEvent` and `RequestError` for what is wrong with the request, naming the field, and
+        `UnavailableError` while stream or model are missing."""
+        features = self._features
+        if features is None or (loaded := self._loaded()) is None:
+            raise UnavailableError(self.waiting_for, where=f"endpoint {self.endpoint.name}")
+        event, id, time = features.event(body)
+        row = features.row(event)
+        sequence = self._known.sequence
+        score = _score(loaded, row, self.endpoint.feature_names)
+        reasons = None
+        if explain and (explain_one := getattr(loaded.servable, "explain", None)) is not None:
+            reasons = explain_one(row)
+        self._keep(
+            PredictionMade(
+                id=id,
+                time=time,
+                source=f"/endpoints/{self.endpoint.name}",
+                about=id,
+                model=loaded.model,
+                version=loaded.version,
+                score=score,
+                delta=loaded.delta,
+                feature_sequence=sequence,
+                features=row.tolist(),
+            )
+        )
+        stale = self._freshness.seconds()
+        return Answer(
+            id, self.endpoint.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons
+        )
+
+    def _loaded(self) -> Loaded | None:
+        try:
+            return self._plane.resolve(self.endpoint.model)
+        except TidemillError:
+            return None
+
+
+def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:
+    """The score of one row: a learner's own, else the last value of the output `score`, or of the last output."""
+    servable = loaded.servable
+    one = getattr(servable, "score", None)
+    if one is not None:
+        wanted = getattr(servable, "features", names)
+        if wanted != names:
+            raise UnavailableError(
+                "the model was trained on other features than the endpoint computes",
+                where=f"model {loaded.model} version {loaded.version}",
+                wanted=", ".join(wanted),
+                got=", ".join(names),
+            )
+        if len(row) != len(names):
+            raise RequestError("wrong number of features", wanted=str(len(names)), got=str(len(row)))
+        return float(one(row))
+    if not np.isfinite(row).all():
+        at = int(np.flatnonzero(~np.isfinite(row))[0])
+        raise RequestError("feature is not finite", wanted="a finite number", field=names[at])
+    spec = servable.inputs[0]
+    if len(servable.inputs) != 1 or len(spec.shape) != 2 or spec.shape[1] not in (-1, len(row)):
+        raise UnavailableError("the model does not take one row of features", where=f"model {loaded.model}")
+    out = servable.predict({spec.name: Tensor(spec.name, row.astype(DATATYPES[spec.datatype]).reshape(1, -1))})
+    values = out["score"] if "score" in out else list(out.values())[-1]
+    return float(values.data.reshape(-1)[-1])
+
+
