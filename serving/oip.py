@@ -22,7 +22,11 @@ from tidemill.servable import DATATYPES, Servable, Tensor, TensorSpec
 
 HEADER_LENGTH = "inference-header-content-length"
 
-_KINDS = {"BOOL": "b", "BYTES": "U"} | {d: "iu" for d in DATATYPES if "INT" in d} | {d: "fiu" for d in DATATYPES if d[:2] == "FP"}
+_KINDS = (
+    {"BOOL": "b", "BYTES": "U"}
+    | {d: "iu" for d in DATATYPES if "INT" in d}
+    | {d: "fiu" for d in DATATYPES if d[:2] == "FP"}
+)
 
 
 class _Input(msgspec.Struct):
@@ -91,7 +95,9 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not header_length.isascii() or not header_length.isdigit() or int(header_length[:20]) > len(body):
-        raise RequestError("wrong header length", wanted=f"0 to {len(body)}", got=repr(header_length), field=HEADER_LENGTH)
+        raise RequestError(
+            "wrong header length", wanted=f"0 to {len(body)}", got=repr(header_length), field=HEADER_LENGTH
+        )
     n = int(header_length)
     return body[:n], memoryview(body)[n:]
 
@@ -126,7 +132,10 @@ def _tensor(given: _Input, tail: memoryview) -> tuple[NDArray[Any], memoryview]:
         data, tail = _from_binary(given, tail[:length]), tail[length:]
     if data.size != size:
         raise RequestError(
-            "data does not have the shape", wanted=f"{given.shape} = {size} values", got=f"{data.size} values", field=name
+            "data does not have the shape",
+            wanted=f"{given.shape} = {size} values",
+            got=f"{data.size} values",
+            field=name,
         )
     return data.reshape(given.shape), tail
 
@@ -217,7 +226,9 @@ def encode(
             tails.append(_to_binary(tensor))
             entry["parameters"] = {"binary_data_size": len(tails[-1])}
         else:
-            entry["data"] = [v if not isinstance(v, bytes) else v.decode(errors="replace") for v in tensor.data.ravel().tolist()]
+            entry["data"] = [
+                v if not isinstance(v, bytes) else v.decode(errors="replace") for v in tensor.data.ravel().tolist()
+            ]
         described.append(entry)
     body = {"model_name": loaded.model, "model_version": loaded.version}
     if request.id:

@@ -38,7 +38,9 @@ def learner_class(kind: str, allowed: Mapping[str, type[Any]] | None = None) -> 
         except ModuleNotFoundError:
             found = None
     if match is None or not isinstance(found, type) or found.__module__ != match[1] or not hasattr(found, "load_state"):
-        raise IncompatibleError("unknown kind of model", wanted="onnx, or a learner of streams.learners", got=repr(kind))
+        raise IncompatibleError(
+            "unknown kind of model", wanted="onnx, or a learner of streams.learners", got=repr(kind)
+        )
     return found
 
 

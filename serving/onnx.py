@@ -71,6 +71,5 @@ class OnnxServable:
         except Exception as error:
             raise RequestError("the model refuses the input", got=str(error).splitlines()[0][:200]) from None
         return {
-            spec.name: Tensor(spec.name, np.asarray(result))
-            for spec, result in zip(self.outputs, results, strict=True)
+            spec.name: Tensor(spec.name, np.asarray(result)) for spec, result in zip(self.outputs, results, strict=True)
         }

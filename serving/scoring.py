@@ -56,7 +56,8 @@ class Features:
         )
         # The role names are cleared because a declaration does not let id and time be nullable; a request does.
         relaxed = msgspec.structs.replace(spec, fields=fields, id=None, time=RECORD_TIME)
-        self._decoder = msgspec.json.Decoder(row_type(relaxed))
+        self._row_type = row_type(relaxed)
+        self._decoder = msgspec.json.Decoder(self._row_type)
         self._times = [f.name for f in fields if f.type == "time" or f.name == spec.time]
 
     def event(self, body: bytes) -> tuple[dict[str, Any], str, int]:
@@ -81,6 +82,11 @@ class Features:
             time = event[spec.time] = self._clock.now()
         id = None if spec.id is None else event[spec.id]
         return event, uuid.uuid4().hex if id is None else str(id), time
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the payload."""
+        _, components = msgspec.json.schema_components([self._row_type])
+        return next(iter(components.values()))
 
     def row(self, event: dict[str, Any]) -> Float:
         """The model's row. Raises `RequestError` where the endpoint's function cannot take the event."""
@@ -131,6 +137,10 @@ class Scorer:
         if self.endpoint.model not in self._plane.models():
             return f"model {self.endpoint.model} has no version yet"
         return ""
+
+    def request_schema(self) -> dict[str, Any]:
+        """The JSON Schema of what a caller sends; any object until the stream is declared."""
+        return self._features.schema() if self._features else {"type": "object"}
 
     def score(self, body: bytes, explain: bool = False) -> Answer:
         """One answer. Raises `BadEvent` and `RequestError` for what is wrong with the request, naming the field, and
@@ -196,5 +206,3 @@ def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:
     out = servable.predict({spec.name: Tensor(spec.name, row.astype(DATATYPES[spec.datatype]).reshape(1, -1))})
     values = out["score"] if "score" in out else list(out.values())[-1]
     return float(values.data.reshape(-1)[-1])
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ ArrowDecoder = Callable[[bytes], Mapping[str, Column]]
 
 ADVANCED = "time.advanced.v1"
 
+_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "string": str, "time": int | float | str}
 
 
@@ -231,7 +232,7 @@ def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
     """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over."""
     fields: list[Any] = []
     for f in spec.fields:
-        kind = Any if f.type == "json" else _TYPES[f.type]
+        kind = Any if f.type == "json" else _INT64 if f.type == "int" else _TYPES[f.type]
         if f.nullable and f.type != "json":
             kind = kind | None
         if f.nullable or f.default is not None:

@@ -1,0 +1,108 @@
+"""Who may ask what: a rule per route, API keys, and the refusal to listen openly without key and TLS."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from tidemill.errors import ConfigError
+
+Rule = Literal["open", "key"]
+"""`open`: anybody who reaches the port. `key`: who shows an API key, where keys are set."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address or host name is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def read_keys(path: str | None, environ: str = "TIDEMILL_API_KEY") -> list[str]:
+    """API keys, one a line, from a file that only its owner can read, or from the environment."""
+    if path is None:
+        value = os.environ.get(environ, "")
+        return [value] if value else []
+    file = Path(path)
+    try:
+        mode, text = file.stat().st_mode, file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("API key file cannot be read", where=path, got=str(error)) from None
+    if mode & 0o077:
+        raise ConfigError(
+            "API key file can be read by others", where=path, wanted="mode 600", got=oct(mode & 0o777), fix="chmod 600"
+        )
+    keys = [line.strip() for line in text.splitlines() if line.strip()]
+    if not keys:
+        raise ConfigError("API key file holds no key", where=path)
+    return keys
+
+
+def check_listening(host: str, keys: list[str], tls: bool) -> None:
+    """Raises `ConfigError` where the address is open to others without API key and TLS, or a key is too short."""
+    if any(len(key) < 16 for key in keys):
+        raise ConfigError("an API key is too short", wanted="16 characters or more")
+    if is_loopback(host):
+        return
+    missing = [what for what, there in (("an API key", bool(keys)), ("TLS", tls)) if not there]
+    if missing:
+        raise ConfigError(
+            f"listening on {host} needs {' and '.join(missing)}",
+            fix="Give --api-key-file (or TIDEMILL_API_KEY), --tls-cert and --tls-key, or listen on 127.0.0.1.",
+        )
+
+
+class Gatekeeper:
+    """Says whether a request may pass. Without keys (loopback only) requests that a web page of another site makes
+    through the user's browser are refused: their `Host` or `Origin` names that site."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+
+    def refusal(self, rule: Rule, headers: Headers) -> tuple[int, str] | None:
+        """Status and reason, or None."""
+        if rule == "open":
+            return None
+        found = {name: value for name, value in headers if name in _READ}
+        if self._digests:
+            return (
+                None if self._known(found) else (401, "an API key is needed: Authorization: Bearer KEY, or X-API-Key")
+            )
+        host = found.get(b"host", b"").decode("latin-1")
+        origin = found.get(b"origin")
+        if not is_loopback(_hostname("//" + host)):
+            return 403, "without an API key only requests to a loopback name are answered"
+        if origin is not None and not is_loopback(_hostname(origin.decode("latin-1"))):
+            return 403, "requests from pages of other sites are not answered"
+        return None
+
+    def _known(self, found: dict[bytes, bytes]) -> bool:
+        given = found.get(b"x-api-key")
+        if given is None:
+            scheme, _, given = found.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer":
+                return False
+        digest = hashlib.sha256(given.strip()).digest()
+        # No early end: every key is compared, each in constant time.
+        return bool(sum(hmac.compare_digest(digest, known) for known in self._digests))
+
+
+_READ = frozenset({b"host", b"origin", b"authorization", b"x-api-key"})
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
