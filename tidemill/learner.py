@@ -31,6 +31,9 @@ class Learner(Protocol):
     exact_merge: bool
     """Whether two learners fed disjoint parts of a stream can be merged into the one fed the whole."""
 
+    takes_weights: bool
+    """Whether rows may weigh other than 1; a learner that says no refuses such weights with `ConfigError`."""
+
     def predict_one(self, x: Float) -> float:
         """The score of one row (for a classifier, the probability of the positive class)."""
         ...

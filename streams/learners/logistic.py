@@ -133,6 +133,7 @@ class ScaledLogistic:
     """
 
     exact_merge = False
+    takes_weights = True
 
     def __init__(
         self,
