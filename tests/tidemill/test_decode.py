@@ -127,3 +127,16 @@ def test_arrow_rows_are_judged_one_by_one():
     assert block.row.tolist() == [0, 2]
     assert (bad.place.offset, bad.place.row) == (4, 1)
     assert isinstance(bad.error, NotFiniteError)
+
+
+def test_arrow_timestamps_are_event_times_whatever_unit_json_has():
+    columns = {
+        "id": np.array(["a", "b"], object),
+        "at": np.array(["2013-03-10T07:00", "NaT"], "datetime64[ms]"),
+        "km": np.array([1.0, 2.0]),
+    }
+    block, bad = Decoder(SPEC, lambda data: columns).decode(
+        [record(b"arrow", 4, [("content-type", b"application/vnd.apache.arrow.stream")])]
+    )
+    assert block.time.tolist() == [1_362_898_800_000_000]
+    assert isinstance(bad.error, WrongTypeError)
