@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
@@ -14,8 +16,10 @@ from tidemill.log import Log
 from tidemill.stream import StreamSpec, label_stream
 from tidemill.time import Clock, SystemClock
 from tidemill.version import Lineage
+from tidemill_app import config
 from tidemill_app.catalogue import Catalogue
-from tidemill_app.config import Connection, connect, setting
+from tidemill_app.cli import Output
+from tidemill_app.config import Connection
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobTable
 
@@ -32,11 +36,11 @@ class Platform:
         self._closing: list[Callable[[], None]] = [log.close]
 
     @staticmethod
-    def open(home: Home) -> Platform:
-        """Raises `ConfigError` where the home has no stack, `UnavailableError` where its parts do not answer."""
-        connection = connect(home)
-        log = KafkaLog(connection.kafka())
-        return Platform(home, connection, log, open_store(home), SystemClock())
+    def open(home: str | os.PathLike[str] | None) -> Platform:
+        """Raises `UnavailableError` where nothing runs in the home or its parts do not answer."""
+        connection = config.connect(home)
+        log = KafkaLog(connection.confluent())
+        return Platform(connection.home, connection, log, open_store(connection), SystemClock())
 
     def jobs(self) -> JobTable:
         """The table of jobs as it stands now."""
@@ -82,12 +86,21 @@ class Platform:
             close()
 
 
-def open_store(home: Home) -> ArtefactStore:
+def open_store(connection: Connection) -> ArtefactStore:
     """The artefact store of a home: its own folder, or the URL in `TIDEMILL_ARTEFACTS`."""
     from connectors.artefacts import make_key
 
-    url = setting("TIDEMILL_ARTEFACTS") or home.artefacts.as_uri()
-    key = home.keys / "signing.pem"
+    key = connection.home.keys / "signing.pem"
     if not key.exists():
         make_key(key)
-    return ArtefactStore(url, key)
+    return ArtefactStore(connection.artefacts, key)
+
+
+@contextmanager
+def connected(out: Output) -> Iterator[Platform]:
+    """The platform of the home that a command was given, closed at the end."""
+    platform = Platform.open(out.home)
+    try:
+        yield platform
+    finally:
+        platform.close()

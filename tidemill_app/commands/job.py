@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import click
+from tidemill_app.cli import Output, command
 
 from tidemill.time import to_rfc3339
-from tidemill_app.cli import Context, command, follow_file, table
+from tidemill_app.tables import table
+from tidemill_app.wiring import connected
 
 
-@click.command("submit")
+@command("submit")
 @click.argument("file", metavar="FILE[:FUNCTION]")
 @click.option("--engine", default="local", show_default=True, help="Where it runs; see `tidemill engines`.")
 @click.option("--reset", is_flag=True, help="Forget the saved state of a stopped job of that name and learn again.")
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
-@command
-def submit(context: Context, file: str, engine: str, reset: bool, wait: float) -> None:
+def submit(out: Output, file: str, engine: str, reset: bool, wait: float) -> None:
     """Submit the streaming job in a Python file."""
     from tidemill_app.bundle import Target
     from tidemill_app.submission import submit as submit_job
     from tidemill_app.submission import wait_until
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         wish = submit_job(platform, Target.parse(file), engine, reset=reset)
         status = wait_until(platform, wish.job, "running", wait, since=wish.time) if wait else {}
-    context.show(
+    out.answer(
         {"job": wish.job, "engine": wish.engine, "bundle": wish.bundle, "state": status.get("state", "submitted")},
         f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. "
         f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
     )
 
 
-@click.command("jobs")
-@command
-def jobs(context: Context) -> None:
+@command("jobs")
+def jobs(out: Output) -> None:
     """List the jobs."""
-    with context.platform() as platform:
+    with connected(out) as platform:
         rows = [_summary(platform, name) for name in sorted(platform.jobs().jobs)]
-    context.show(
+    out.answer(
         rows,
         table(
             ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "reason"],
@@ -68,82 +67,78 @@ def job() -> None:
     """Look after one job."""
 
 
-@job.command("show")
+@command("show")
 @click.argument("name")
-@command
-def show(context: Context, name: str) -> None:
+def show(out: Output, name: str) -> None:
     """Everything known of a job: state, lag per partition, rate, checkpoints, counts, last error."""
-    with context.platform() as platform:
+    with connected(out) as platform:
         facts = _summary(platform, name)
-    context.show(facts, table(["", ""], [[k, v] for k, v in facts.items() if not isinstance(v, (dict, list)) or v]))
+    out.answer(facts, table(["", ""], [[k, v] for k, v in facts.items() if not isinstance(v, (dict, list)) or v]))
 
 
-@job.command("logs")
+@command("logs")
 @click.argument("name")
-@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
-@click.option("-n", "--lines", default=50, show_default=True)
-@command
-def logs(context: Context, name: str, follow: bool, lines: int) -> None:
+@click.option("-f", "--follow", is_flag=True, help="Go on showing new lines.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True)
+@click.pass_context
+def logs(context: click.Context, out: Output, name: str, follow: bool, lines: int) -> None:
     """What a job's process wrote."""
-    from tidemill_app.job_table import JobFiles
+    from tidemill_app.commands.stack import logs as part_logs
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         platform.jobs().get(name)
-        path: Path = JobFiles(platform.home, name).log
-    follow_file(path, lines, follow)
+    context.invoke(
+        part_logs, name=f"job-{name}", follow=follow, lines=lines, home_=str(out.home or ""), json_=out.as_json
+    )
 
 
-@job.command("stop")
+@command("stop")
 @click.argument("name")
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it has stopped.")
-@command
-def stop(context: Context, name: str, wait: float) -> None:
+def stop(out: Output, name: str, wait: float) -> None:
     """Stop a job: it commits, snapshots and ends. `job start` goes on from there."""
-    _want(context, name, "stopped", "stopped", wait)
+    _want(out, name, "stopped", "stopped", wait)
 
 
-@job.command("start")
+@command("start")
 @click.argument("name")
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs.")
-@command
-def start(context: Context, name: str, wait: float) -> None:
+def start(out: Output, name: str, wait: float) -> None:
     """Start a stopped or failed job where it left off."""
-    _want(context, name, "running", "running", wait)
+    _want(out, name, "running", "running", wait)
 
 
-@job.command("savepoint")
+@command("savepoint")
 @click.argument("name")
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for the snapshot.")
-@command
-def savepoint(context: Context, name: str, wait: float) -> None:
+def savepoint(out: Output, name: str, wait: float) -> None:
     """Have a running job commit and snapshot now (stop and start, so that the file is whole); prints the sequence."""
     from tidemill_app.submission import set_wanted
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         set_wanted(platform, name, "stopped", wait)
         status = set_wanted(platform, name, "running", wait)
     facts = {"job": name, "checkpoint_sequence": status.get("checkpoint_sequence", status.get("sequence"))}
-    context.show(facts, f"{name}: snapshot taken; running again.")
+    out.answer(facts, f"{name}: snapshot taken; running again.")
 
 
-@click.command("engines")
-@command
-def engines(context: Context) -> None:
+@command("engines")
+def engines(out: Output) -> None:
     """What each engine provides."""
     from tidemill.job import NEEDS
     from tidemill_app.run_job import engines as all_engines
 
     there = all_engines()
     rows = [[need, *("yes" if need in e.provides else "no" for e in there.values()), NEEDS[need]] for need in NEEDS]
-    context.show({n: sorted(e.provides) for n, e in there.items()}, table(["need", *there, "meaning"], rows))
+    out.answer({n: sorted(e.provides) for n, e in there.items()}, table(["need", *there, "meaning"], rows))
 
 
-def _want(context: Context, name: str, wanted: str, state: str, wait: float) -> None:
+def _want(out: Output, name: str, wanted: str, state: str, wait: float) -> None:
     from tidemill_app.submission import set_wanted
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         set_wanted(platform, name, wanted, wait)
-    context.show({"job": name, "state": state}, f"{name}: {state}")
+    out.answer({"job": name, "state": state}, f"{name}: {state}")
 
 
 def _summary(platform: Any, name: str) -> dict[str, Any]:
@@ -165,3 +160,7 @@ def _summary(platform: Any, name: str) -> dict[str, Any]:
     facts["reason"] = wish.reason
     facts["bundle"] = wish.bundle
     return facts
+
+
+for _command in (show, logs, stop, start, savepoint):
+    job.add_command(_command)

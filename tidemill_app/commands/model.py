@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 import click
+from tidemill_app.cli import Output, command
 
 from tidemill.time import to_rfc3339
-from tidemill_app.cli import Context, command, table
+from tidemill_app.tables import table
+from tidemill_app.wiring import connected
 
 
 @click.group("model")
@@ -15,16 +17,15 @@ def model() -> None:
     """Model versions."""
 
 
-@model.command("list")
+@command("list")
 @click.argument("name", required=False)
-@command
-def list_(context: Context, name: str | None) -> None:
+def list_(out: Output, name: str | None) -> None:
     """List models, or the versions of one."""
     from tidemill_app.models import versions
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         rows = versions(platform, name)
-    context.show(
+    out.answer(
         rows,
         table(
             ["model", "version", "aliases", "created", "ROC AUC", "count", "content digest"],
@@ -46,30 +47,28 @@ def list_(context: Context, name: str | None) -> None:
     )
 
 
-@model.command("show")
+@command("show")
 @click.argument("version", metavar="NAME[@VERSION]")
-@command
-def show(context: Context, version: str) -> None:
+def show(out: Output, version: str) -> None:
     """The manifest of a version: metrics, digests, and the exact offsets it learned from."""
     import msgspec
 
     from tidemill_app.models import manifest_of
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         manifest = manifest_of(platform, version)
     plain = msgspec.to_builtins(manifest)
-    context.show(plain, msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
+    out.answer(plain, msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
 
 
-@model.command("reproduce")
+@command("reproduce")
 @click.argument("version", metavar="NAME@VERSION")
 @click.option("--log", "copy", default="", help="Bootstrap address of a copied log to read instead.")
-@command
-def reproduce(context: Context, version: str, copy: str) -> None:
+def reproduce(out: Output, version: str, copy: str) -> None:
     """Rebuild a version from the offsets it names and compare content digests. Exit code 1 where they differ."""
     from tidemill_app.models import reproduce as rebuild
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         facts = rebuild(platform, version, copy)
     verdict = "equal" if facts["equal"] else "DIFFERENT"
     lines = [
@@ -78,32 +77,34 @@ def reproduce(context: Context, version: str, copy: str) -> None:
         f"  rebuilt   {facts['rebuilt_digest']}",
         f"  records   {facts['records']} read, hash {'equal' if facts['records_equal'] else 'DIFFERENT'}",
     ]
-    context.show(facts, "\n".join(lines))
+    out.answer(facts, "\n".join(lines))
     if not facts["equal"]:
         sys.exit(1)
 
 
-@model.command("rollback")
+@command("rollback")
 @click.argument("version", metavar="NAME@VERSION")
-@command
-def rollback(context: Context, version: str) -> None:
+def rollback(out: Output, version: str) -> None:
     """Point `champion` at an earlier version; serving follows at once, and stays there until the next alias."""
-    _alias(context, version, "champion")
+    _alias(out, version, "champion")
 
 
-@model.command("alias")
+@command("alias")
 @click.argument("version", metavar="NAME@VERSION")
 @click.argument("alias")
-@command
-def alias(context: Context, version: str, alias: str) -> None:
+def alias(out: Output, version: str, alias: str) -> None:
     """Point an alias at a version."""
-    _alias(context, version, alias)
+    _alias(out, version, alias)
 
 
-def _alias(context: Context, version: str, alias: str) -> None:
+def _alias(out: Output, version: str, alias: str) -> None:
     from tidemill_app.models import set_alias
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         event = set_alias(platform, version, alias)
     facts = {"model": event.model, "alias": event.alias, "version": event.version}
-    context.show(facts, f"{event.model}: {event.alias} is now version {event.version}")
+    out.answer(facts, f"{event.model}: {event.alias} is now version {event.version}")
+
+
+for _command in (list_, show, reproduce, rollback, alias):
+    model.add_command(_command)

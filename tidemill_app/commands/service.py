@@ -5,30 +5,28 @@ from __future__ import annotations
 import sys
 
 import click
+from tidemill_app.cli import Output, command
 
-from tidemill_app.cli import Context, command
+from tidemill_app.wiring import connected
 
 
-@click.command("supervise")
-@command
-def supervise(context: Context) -> None:
+@command("supervise")
+def supervise(out: Output) -> None:
     """Run the supervisor of jobs in the foreground until told to stop."""
     from tidemill_app.supervisor import Supervisor, write_ready
 
-    context.home.create()
-    with context.platform() as platform:
+    with connected(out) as platform:
         table = platform.jobs()
-        write_ready(context.home)
-        Supervisor(context.home, table).run()
+        write_ready(platform.home)
+        Supervisor(platform.home, table).run()
 
 
-@click.command("run-job")
+@command("run-job")
 @click.argument("name")
-@command
-def run_job(context: Context, name: str) -> None:
+def run_job(out: Output, name: str) -> None:
     """Run one submitted job in this process until told to stop."""
     from tidemill_app.run_job import run
 
-    with context.platform() as platform:
+    with connected(out) as platform:
         code = run(platform, name)
     sys.exit(code)
