@@ -9,13 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numba import njit
 
-from streams.learners.rows import NO_WEIGHTS, as_labels, as_ops, as_row, as_rows, as_weights
+from streams.learners.rows import NO_WEIGHTS, as_labels, as_ops, as_row, as_rows, as_weights, sound
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
 
 # Rows of the learner's one state matrix (4 × features), and places in its vector of parameters.
 _MEAN, _VAR, _STD, _WEIGHT = 0, 1, 2, 3
 _LR, _L2, _INTERCEPT_LR, _WEIGHT_POS, _WEIGHT_NEG, _CLIP = 0, 1, 2, 3, 4, 5
+_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
 
 
 @njit(cache=True)
@@ -173,25 +174,29 @@ class ScaledLogistic:
 
     def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
         weights = None if w == 1.0 else np.array([w])
-        self.run_block(np.array([LEARN], dtype=np.uint8), as_row(x, self.features), np.array([y]), weights)
+        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), weights)
 
     def predict_block(self, X: Float) -> Float:
-        rows = as_rows(X, self.features)
-        ops = np.full(len(rows), PREDICT, dtype=np.uint8)
-        return _run(ops, rows, NO_WEIGHTS, NO_WEIGHTS, self._state, self._bias, self._count, self._par)
+        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.empty(len(X)))
 
     def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
         return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
-        rows = as_rows(X, self.features)
-        ops = as_ops(ops, len(rows))
-        labels, weights = as_labels(y, len(rows), ops), as_weights(w, len(rows), ops)
+        rows, labels = np.ascontiguousarray(X, dtype=np.float64), np.ascontiguousarray(y, dtype=np.float64)
+        weights = NO_WEIGHTS if w is None else np.ascontiguousarray(w, dtype=np.float64)
+        ops = np.ascontiguousarray(ops, dtype=np.uint8)
+        n = len(ops)
+        fits = rows.shape == (n, len(self.features)) and labels.shape == (n,) and (w is None or weights.shape == (n,))
+        if not fits or not sound(ops, rows.view(np.int64), labels, weights):
+            rows = as_rows(X, self.features)
+            ops = as_ops(ops, len(rows))
+            labels, weights = as_labels(y, len(rows), ops), as_weights(w, len(rows), ops)
         return _run(ops, rows, labels, weights, self._state, self._bias, self._count, self._par)
 
     def explain_one(self, x: Float) -> dict[str, float]:
         """Contributions $\\theta_j z_j$ per feature, and the intercept as `"bias"`; they sum to the score's logit."""
-        row = as_row(x, self.features)[0]
+        row = as_rows(as_row(x, self.features), self.features)[0]
         scaled = np.divide(row - self._state[_MEAN], self._state[_STD], where=self._state[_STD] != 0.0, out=row * 0.0)
         parts = dict(zip(self.features, (self._state[_WEIGHT] * scaled).tolist(), strict=True))
         return {**parts, "bias": float(self._bias[0])}

@@ -81,7 +81,7 @@ class RiverLearner:
         return self._estimator
 
     def predict_one(self, x: Float) -> float:
-        return self._score(dict(zip(self.features, as_row(x, self.features)[0].tolist(), strict=True)))
+        return float(self.predict_block(as_row(x, self.features))[0])
 
     def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
         weights = None if w == 1.0 else np.array([w])

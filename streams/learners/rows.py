@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from tidemill.errors import NotFiniteError, WrongTypeError
@@ -13,13 +14,36 @@ from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
 NO_WEIGHTS: Float = np.empty(0)
 """Stands for "every row weighs 1" in the kernels, which take no optional arrays."""
 
+_EXPONENT = 0x7FF0000000000000
+"""The exponent bits of a float64: all set in NaN and the infinities, and only there."""
+
+
+@njit(cache=True)
+def sound(ops: Ops, bits: NDArray[np.int64], y: Float, w: Float) -> bool:
+    """Whether a block may be learned as it is: rows finite (`bits` are theirs), and labels and weights where needed.
+
+    One pass in native code, as a block may hold a single row; the functions below find out what is wrong otherwise.
+    """
+    odd = 0
+    for i in range(bits.shape[0]):
+        for j in range(bits.shape[1]):
+            odd |= (bits[i, j] & _EXPONENT) == _EXPONENT
+    for i in range(ops.shape[0]):
+        if ops[i] > PREDICT_LEARN:
+            return False
+        if ops[i] != PREDICT:
+            odd |= y[i] != 0.0 and y[i] != 1.0
+            if w.shape[0] > 0:
+                odd |= not (w[i] >= 0.0 and w[i] < np.inf)
+    return odd == 0
+
 
 def as_row(x: ArrayLike, features: Sequence[str]) -> Float:
-    """One row as a (1, features) matrix. Raises `WrongTypeError` on another width, `NotFiniteError` on NaN."""
+    """One row as a (1, features) matrix. Raises `WrongTypeError` on another width."""
     row = np.ascontiguousarray(x, dtype=np.float64)
     if row.shape != (len(features),):
         raise WrongTypeError("wrong row shape", wanted=f"({len(features)},)", got=str(row.shape))
-    return as_rows(row.reshape(1, -1), features)
+    return row.reshape(1, -1)
 
 
 def as_rows(X: ArrayLike, features: Sequence[str]) -> Float:
