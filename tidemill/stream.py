@@ -122,7 +122,8 @@ def check_compatible(earlier: tuple[StreamSpec, ...], new: StreamSpec) -> None:
     """Raises `IncompatibleError`, naming the field, where `new` cannot read what some `earlier` version wrote.
 
     Allowed: a new field that is nullable or has a default, a removed field that is no role, a field made nullable,
-    `int` widened to `float`, anything widened to `json`, more partitions only where the stream has no key.
+    `int` widened to `float` and anything to `json` (but not the key or the id, whose text would change), more
+    partitions only where the stream has no key.
     """
     for old in earlier:
         where = f"stream {new.name} (version {old.version} to {new.version})"
@@ -144,7 +145,14 @@ def check_compatible(earlier: tuple[StreamSpec, ...], new: StreamSpec) -> None:
                 if not field.nullable and field.default is None:
                     refuse(f"new field {field.name!r} has no default", field.name, "nullable, or a default", "neither")
                 continue
-            if was.type != field.type and field.type != "json" and (was.type, field.type) != ("int", "float"):
-                refuse(f"field {field.name!r} changed its type", field.name, was.type, field.type)
-            if was.nullable and not field.nullable and field.default is None:
-                refuse(f"field {field.name!r} is no longer nullable", field.name, "nullable, or a default", "neither")
+            if was.type != field.type:
+                if field.name in (new.key, new.id):
+                    refuse(
+                        f"field {field.name!r} is the key or id, and changed its type", field.name, was.type, field.type
+                    )
+                if field.type != "json" and (was.type, field.type) != ("int", "float"):
+                    refuse(f"field {field.name!r} changed its type", field.name, was.type, field.type)
+            if was.nullable and not field.nullable:
+                refuse(f"field {field.name!r} is no longer nullable", field.name, "nullable", "not nullable")
+            if was.default is not None and field.default is None and not field.nullable:
+                refuse(f"field {field.name!r} lost its default", field.name, "nullable, or a default", "neither")

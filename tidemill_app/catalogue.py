@@ -1,0 +1,155 @@
+"""The catalogue: every stream that was declared, with all its versions, in topic `streams`.
+
+A declaration is a `StreamDeclared` event keyed `<name>/<version>` in a compacted topic. The version is part of the
+key, so compaction keeps every version: a consumer must be able to read everything that was written under any of them,
+and what a model version learned from names the version it was read with. Declaring runs in a transaction of one fixed
+id, so of two people who declare at the same moment one is told to try again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import msgspec
+
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.errors import DeclarationError, NotFoundError
+from tidemill.events import StreamDeclared
+from tidemill.log import Log, Record, TopicSpec
+from tidemill.stream import StreamSpec, check_compatible, label_stream
+from tidemill.time import Clock, SystemClock
+from tidemill_app.reading import read_all
+
+TOPIC = "streams"
+_WRITER = "tidemill.catalogue"
+
+
+class Catalogue:
+    """The declared streams of one log, as they stand when asked."""
+
+    def __init__(self, log: Log, clock: Clock | None = None) -> None:
+        self._log = log
+        self._clock = clock or SystemClock()
+
+    def versions(self) -> dict[str, tuple[StreamSpec, ...]]:
+        """Every version of every stream, by name, oldest first."""
+        found: dict[str, dict[int, StreamSpec]] = {}
+        if TOPIC in self._log.topics():
+            for record in read_all(self._log, TOPIC):
+                if (spec := _spec_of(record)) is not None:
+                    found.setdefault(spec.name, {})[spec.version] = spec
+        return {name: tuple(found[name][v] for v in sorted(found[name])) for name in sorted(found)}
+
+    def newest(self) -> dict[str, StreamSpec]:
+        """The newest version of every stream, by name: what an engine takes as `Parts.streams`."""
+        return {name: specs[-1] for name, specs in self.versions().items()}
+
+    def get(self, name: str, version: int | None = None) -> StreamSpec:
+        """One declaration; the newest where no version is named. Raises `NotFoundError`, listing what there is."""
+        versions = self.versions()
+        if name not in versions:
+            raise NotFoundError(
+                f"no stream {name!r}",
+                wanted=f"one of {', '.join(versions)}" if versions else "",
+                fix=f"Declare it: tidemill stream create {name} --infer FILE",
+            )
+        for spec in reversed(versions[name]):
+            if version is None or spec.version == version:
+                return spec
+        raise NotFoundError(f"stream {name!r} has no version {version}", wanted=f"1 to {len(versions[name])}")
+
+    def declare(self, spec: StreamSpec, *, replication: int = 1, update: bool = False) -> StreamSpec:
+        """Declare `spec`, make its topic, and return it with its version.
+
+        Declaring again what is declared already changes nothing. Another shape under a known name is a new version:
+        asked for with `update`, and refused with `IncompatibleError` where it cannot read what every earlier version
+        wrote. Raises `DeclarationError` where the name is taken and `update` is not set, or the topic belongs to
+        another stream; `NotFoundError` where there is nothing to update.
+        """
+        self._log.create(TOPIC, TopicSpec(compacted=True, replication=replication))
+        writer = self._log.writer(_WRITER)
+        try:
+            versions = self.versions()
+            earlier = versions.get(spec.name, ())
+            made = self._next(spec, earlier, update)
+            _check_topic(made, versions)
+            self._log.create(made.topic, made.topic_spec(replication))
+            if earlier and made.version == earlier[-1].version:
+                return made
+            event = StreamDeclared(id=uuid.uuid4().hex, time=self._clock.now(), source="/streams", spec=made)
+            writer.begin()
+            writer.send(
+                TOPIC,
+                events.encode(event),
+                key=f"{made.name}/{made.version}".encode(),
+                headers=headers_of(event),
+                partition=0,
+            )
+            writer.commit()
+        finally:
+            writer.close()
+        return made
+
+    def declare_labels(self, name: str, *, replication: int = 1) -> StreamSpec:
+        """Declare `labels.<name>`, where labels about the events of stream `name` are given."""
+        return self.declare(label_stream(name, partitions=self.get(name).partitions), replication=replication)
+
+    def _next(self, spec: StreamSpec, earlier: tuple[StreamSpec, ...], update: bool) -> StreamSpec:
+        if not earlier:
+            if update:
+                raise NotFoundError(f"no stream {spec.name!r} to update", fix="tidemill stream create declares one.")
+            return msgspec.structs.replace(spec, version=1)
+        newest = earlier[-1]
+        same = msgspec.structs.replace(spec, version=newest.version)
+        if same == newest:
+            return newest
+        if not update:
+            raise DeclarationError(
+                f"stream {spec.name!r} is declared already, with another shape",
+                got=difference(newest, same),
+                fix=f"tidemill stream update {spec.name} declares a new version where the change is compatible.",
+            )
+        made = msgspec.structs.replace(spec, version=newest.version + 1)
+        check_compatible(earlier, made)
+        return made
+
+
+def difference(old: StreamSpec, new: StreamSpec) -> str:
+    """What differs between two declarations, in words."""
+    out = [
+        f"{name} {getattr(old, name)!r} and not {getattr(new, name)!r}"
+        for name in ("topic", "key", "time", "id", "label", "time_unit", "partitions", "retention_ms", "tag")
+        if getattr(old, name) != getattr(new, name)
+    ]
+    was, now = ({f.name: f for f in spec.fields} for spec in (old, new))
+    out += [f"no field {name!r}" for name in was if name not in now]
+    out += [f"a new field {name!r}" for name in now if name not in was]
+    out += [f"field {n!r} {describe(now[n])} and not {describe(f)}" for n, f in was.items() if n in now and f != now[n]]
+    if not out:
+        out.append("the fields in another order")
+    return "; ".join(out)
+
+
+def describe(field: object) -> str:
+    """A field's type in a few characters: `int`, `float?` where it can be null, `int = 0` with a default."""
+    type, nullable, default = (getattr(field, name) for name in ("type", "nullable", "default"))
+    return f"{type}{'?' if nullable else ''}" + (f" = {default!r}" if default is not None else "")
+
+
+def _spec_of(record: Record) -> StreamSpec | None:
+    if record.value is None:
+        return None
+    event = events.decode(record.value)
+    return event.spec if isinstance(event, StreamDeclared) else None
+
+
+def _check_topic(spec: StreamSpec, versions: Mapping[str, tuple[StreamSpec, ...]]) -> None:
+    for name, others in versions.items():
+        if name != spec.name and others[-1].topic == spec.topic:
+            raise DeclarationError(
+                f"topic {spec.topic!r} belongs to stream {name!r}",
+                where=f"stream {spec.name}",
+                wanted="one stream for a topic",
+            )

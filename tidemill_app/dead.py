@@ -1,0 +1,234 @@
+"""Dead letters: what lies in `dead.<job>`, and giving it to its stream once more.
+
+*Replay.* The original record — payload, key and headers untouched — is appended to its origin topic and partition
+again, with header `replay_of` naming the letter (`<dead topic>/<partition>/<offset>`). In the same transaction the
+letter is entered into `replayed.<job>`, and letters entered there are passed over: replaying twice changes nothing. A
+letter whose record was itself a replay has failed again, so it is passed over as well unless asked for (`again`).
+
+The event keeps its id. Where neither headers nor payload hold one, the id was the record's place in the log, so the
+replay carries that place as `ce_id`. The rules of the stream hold as ever: what a job has stepped already it drops as
+a duplicate, and an event that was *late* is later still, so it dies again unless the job now allows more lateness.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from tidemill.cloudevents import ARROW
+from tidemill.errors import NotFoundError
+from tidemill.log import Log, Record, TopicSpec, Writer
+from tidemill.stream import StreamSpec
+from tidemill.time import to_rfc3339
+from tidemill_app.reading import read_all
+from tidemill_app.tailing import payload, safe_text
+
+REPLAY_OF = "replay_of"
+_MARK = "dead_"
+_HISTORY = "history:"
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """One dead letter. `topic`, `partition`, `offset` and `row` are its origin; `number` its own offset."""
+
+    number: int
+    topic: str
+    partition: int
+    offset: int
+    row: int
+    error: str
+    message: str
+    field: str
+    time: str
+    replay_of: str
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """What the ledger knows it by."""
+        return f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
+
+    def shown(self) -> dict[str, Any]:
+        """For people and `--json`: where it came from, what was wrong, the payload as safe text or JSON."""
+        value, raw = payload(self.record.value)
+        out = {name: getattr(self, name) for name in self.__struct_fields__ if name != "record"}
+        out |= {
+            "key": None if self.record.key is None else safe_text(self.record.key),
+            "bytes": len(self.record.value or b""),
+        }
+        out["headers"] = {n: safe_text(v or b"") for n, v in self.record.headers if not n.startswith(_MARK)}
+        return out | {"payload": value, "raw": raw}
+
+
+class Totals(msgspec.Struct):
+    """How many letters of one error class, of one origin topic."""
+
+    error: str
+    topic: str
+    count: int
+    replayed: int
+    newest: str
+    message: str
+
+
+def letters(log: Log, job: str) -> Iterator[Letter]:
+    """Every dead letter of a job, in order. Raises `NotFoundError` where the job has no dead-letter topic."""
+    topic = f"dead.{job}"
+    if topic not in log.topics():
+        known = sorted(t.removeprefix("dead.") for t in log.topics() if t.startswith("dead."))
+        raise NotFoundError(
+            f"job {job!r} has no dead letters",
+            wanted=f"one of {', '.join(known)}" if known else "",
+            fix="" if known else "A job's topic is made when it first starts.",
+        )
+    return (_letter(record) for record in read_all(log, topic))
+
+
+def totals(log: Log, job: str) -> list[Totals]:
+    """The letters counted by error class and origin topic, most first."""
+    done = ledger(log, job)
+    counts: Counter[tuple[str, str]] = Counter()
+    replayed: Counter[tuple[str, str]] = Counter()
+    newest: dict[tuple[str, str], Letter] = {}
+    for letter in letters(log, job):
+        kind = (letter.error, letter.topic)
+        counts[kind] += 1
+        replayed[kind] += letter.name in done
+        newest[kind] = letter
+    return [
+        Totals(*kind, count, replayed[kind], newest[kind].time, safe_text(newest[kind].message.encode()))
+        for kind, count in counts.most_common()
+    ]
+
+
+def find(log: Log, job: str, number: int) -> Letter:
+    """The letter at offset `number` of the dead-letter topic. Raises `NotFoundError`."""
+    for letter in letters(log, job):
+        if letter.number == number:
+            return letter
+    raise NotFoundError(f"no dead letter {number} of job {job!r}", fix=f"tidemill dead list {job} --all shows them.")
+
+
+def ledger(log: Log, job: str) -> set[str]:
+    """The names of the letters that were replayed."""
+    topic = _ledger_topic(job)
+    if topic not in log.topics():
+        return set()
+    return {(record.key or b"").decode() for record in read_all(log, topic)}
+
+
+class Replayed(msgspec.Struct):
+    """What a replay did: letters given to their streams, and passed over as replayed before, as failed replays, and
+    because their bytes are gone."""
+
+    replayed: int = 0
+    before: int = 0
+    failed_again: int = 0
+    gone: int = 0
+    topics: dict[str, int] = {}
+
+
+def replay(
+    log: Log,
+    job: str,
+    streams: Mapping[str, StreamSpec],
+    *,
+    chosen: Callable[[Letter], bool] = lambda letter: True,
+    again: bool = False,
+    chunk: int = 500,
+    replication: int = 1,
+) -> Replayed:
+    """Append the chosen letters' records to their origin once more; each letter at most once, ever.
+
+    Safe to break off and to run beside itself: ledger and replays are written in one transaction, and a second
+    replayer fences the first.
+    """
+    ledger_topic = _ledger_topic(job)
+    log.create(ledger_topic, TopicSpec(compacted=True, replication=replication))
+    ids = {spec.topic: spec.id for spec in streams.values()}
+    topics = log.topics()
+    out = Replayed()
+    writer = log.writer(f"tidemill.replay.{job}")
+    try:
+        done = ledger(log, job)  # after the writer was made: an earlier one can add nothing any more
+        open = 0
+        for letter in letters(log, job):
+            if not chosen(letter):
+                continue
+            if letter.name in done:
+                out.before += 1
+            elif letter.replay_of and not again:
+                out.failed_again += 1
+            elif _target(letter, streams) not in topics or _is_gone(letter):
+                out.gone += 1
+            else:
+                if open == 0:
+                    writer.begin()
+                _send(writer, letter, _target(letter, streams), ids, ledger_topic)
+                open += 1
+                out.replayed += 1
+                out.topics[letter.topic] = out.topics.get(letter.topic, 0) + 1
+                if open == chunk:
+                    writer.commit()
+                    open = 0
+        if open:
+            writer.commit()
+    finally:
+        writer.close()
+    return out
+
+
+def _send(writer: Writer, letter: Letter, target: str, ids: Mapping[str, str | None], ledger_topic: str) -> None:
+    headers = [h for h in letter.record.headers if not h[0].startswith(_MARK) and h[0] != REPLAY_OF]
+    arrow = ("content-type", ARROW.encode()) in headers
+    if not arrow and target in ids and ids[target] is None and "ce_id" not in {name for name, _ in headers}:
+        headers.append(("ce_id", f"{letter.topic}/{letter.partition}/{letter.offset}".encode()))
+    headers.append((REPLAY_OF, letter.name.encode()))
+    partition = letter.partition if target == letter.topic else -1
+    writer.send(target, letter.record.value, key=letter.record.key, headers=headers, partition=partition)
+    writer.send(ledger_topic, b"{}", key=letter.name.encode(), partition=0)
+
+
+def _target(letter: Letter, streams: Mapping[str, StreamSpec]) -> str:
+    """The topic a letter goes back to: its origin, or the stream's topic for a row of a history file."""
+    if letter.topic.startswith(_HISTORY):
+        spec = streams.get(letter.topic.removeprefix(_HISTORY))
+        return spec.topic if spec else ""
+    return letter.topic
+
+
+def _is_gone(letter: Letter) -> bool:
+    return letter.record.value is None and letter.error != "TombstoneError"
+
+
+def _ledger_topic(job: str) -> str:
+    return f"replayed.{job}"
+
+
+def _letter(record: Record) -> Letter:
+    marks = {
+        name.removeprefix(_MARK): (value or b"").decode("utf-8", "replace")
+        for name, value in record.headers
+        if name.startswith(_MARK)
+    }
+    original = next((v.decode("utf-8", "replace") for n, v in record.headers if n == REPLAY_OF), "")
+    return Letter(
+        number=record.offset,
+        topic=marks.get("topic", ""),
+        partition=_number(marks.get("partition")),
+        offset=_number(marks.get("offset")),
+        row=_number(marks.get("row")),
+        error=marks.get("error", "unknown"),
+        message=marks.get("message", ""),
+        field=marks.get("field", ""),
+        time=marks.get("time") or to_rfc3339(record.timestamp),
+        replay_of=original,
+        record=record,
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
