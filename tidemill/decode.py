@@ -24,7 +24,7 @@ from tidemill.errors import (
 )
 from tidemill.log import Record
 from tidemill.stream import RECORD_TIME, Field, StreamSpec
-from tidemill.time import parse_time
+from tidemill.time import END_OF_TIME, FIRST_TIME, parse_time
 
 ArrowDecoder = Callable[[bytes], Mapping[str, Column]]
 """Columns of an Arrow IPC stream of one record batch (`connectors.arrow.decode`), handed in by the roof."""
@@ -181,10 +181,10 @@ class Decoder:
         if n == 0:
             return []
         bad: dict[int, BadEvent] = {}
-        columns = {f.name: _arrow_column(f, given.get(f.name), n, bad) for f in self.spec.fields}
-        time = self._arrow_times(columns, record, n, bad)
-        if self.spec.time != RECORD_TIME:
-            columns[self.spec.time] = time
+        unit = self.spec.time_unit
+        columns = {f.name: _arrow_column(f, given.get(f.name), n, unit, bad) for f in self.spec.fields}
+        at = self.spec.time
+        time = np.full(n, record.timestamp, dtype=np.int64) if at == RECORD_TIME else columns[at]
         if self.spec.id is None:
             prefix = f"{record.topic}/{record.partition}/{record.offset}/"
             ids = column([prefix + str(i) for i in range(n)], np.object_)
@@ -212,24 +212,6 @@ class Decoder:
             for i, error in sorted(bad.items())
         ]
         return [block.take(good), *dead] if good.any() else dead
-
-    def _arrow_times(self, columns: dict[str, Column], record: Record, n: int, bad: dict[int, BadEvent]) -> Column:
-        if self.spec.time == RECORD_TIME:
-            return np.full(n, record.timestamp, dtype=np.int64)
-        values = columns[self.spec.time]
-        if values.dtype == np.int64 and self.spec.time_unit == "us":
-            return values
-        if values.dtype.kind == "M":
-            for i in np.flatnonzero(np.isnat(values)).tolist():
-                bad[i] = WrongTypeError(f"field {self.spec.time!r} is null", wanted="a time", field=self.spec.time)
-            return values.astype("datetime64[us]").astype(np.int64)
-        out = np.zeros(n, dtype=np.int64)
-        for i, value in enumerate(values.tolist()):
-            try:
-                out[i] = parse_time(value, self.spec.time_unit)
-            except BadEvent as error:
-                bad.setdefault(i, error)
-        return out
 
 
 def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
@@ -298,7 +280,7 @@ def _advance(record: Record) -> Advance:
     return Advance(record.partition, event.time, event.promise)
 
 
-def _arrow_column(field: Field, values: Column | None, n: int, bad: dict[int, BadEvent]) -> Column:
+def _arrow_column(field: Field, values: Column | None, n: int, unit: str, bad: dict[int, BadEvent]) -> Column:
     """A block's column as declared; rows that cannot be are entered in `bad`."""
     dtype = dtype_of(field.type, field.nullable)
 
@@ -312,16 +294,16 @@ def _arrow_column(field: Field, values: Column | None, n: int, bad: dict[int, Ba
             for i in range(n):
                 wrong(i, "no such column")
             return np.zeros(n, dtype=dtype)
-        return column([field.default] * n, dtype)
+        values = column([field.default] * n, np.object_ if field.type == "time" else dtype)
     if field.type == "float" and values.dtype.kind in "fiu":
         out = values.astype(np.float64, copy=False)
         infinite = np.isinf(out) if field.nullable else ~np.isfinite(out)
         for i in np.flatnonzero(infinite).tolist():
             bad.setdefault(i, NotFiniteError(f"field {field.name!r} is not finite", got=str(out[i]), field=field.name))
         return out
-    if values.dtype == dtype and dtype is not np.object_:
-        return values
     if field.type == "time":
+        return _arrow_times(field, values, unit, bad)
+    if values.dtype == dtype and dtype is not np.object_:
         return values
     expected = cast(Any, object if field.type == "json" else _TYPES[field.type])
     plain = values.tolist()
@@ -331,6 +313,31 @@ def _arrow_column(field: Field, values: Column | None, n: int, bad: dict[int, Ba
             wrong(i, repr(value)[:80])
             plain[i] = None if dtype is np.object_ else 0
     return column(plain, dtype)
+
+
+def _arrow_times(field: Field, values: Column, unit: str, bad: dict[int, BadEvent]) -> Column:
+    """Microseconds of a column of Arrow timestamps (whatever the declared unit), or of what JSON would hold."""
+    dtype = dtype_of("time", field.nullable)
+    micros = values
+    if values.dtype.kind == "M":
+        micros = values.astype("datetime64[us]").view(np.int64)
+    if dtype is np.int64 and (values.dtype.kind == "M" or (values.dtype == np.int64 and unit == "us")):
+        fits = (micros >= FIRST_TIME) & (micros < END_OF_TIME)
+        if fits.all():
+            return micros
+    plain = [None if v == _NAT else v for v in micros.tolist()] if values.dtype.kind == "M" else values.tolist()
+    for i, value in enumerate(plain):
+        try:
+            if value is not None or not field.nullable:
+                plain[i] = parse_time(value, "us" if values.dtype.kind == "M" else unit)
+        except BadEvent as error:
+            error.field = field.name
+            bad.setdefault(i, error)
+            plain[i] = 0
+    return column(plain, dtype)
+
+
+_NAT = np.iinfo(np.int64).min
 
 
 def _is(value: Any, kind: Any) -> bool:

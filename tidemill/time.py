@@ -18,6 +18,11 @@ MIN_TIME = -(1 << 62)
 MAX_TIME = 1 << 62
 """After every event."""
 
+FIRST_TIME = -62_135_596_800 * SECOND
+"""The first moment of year 1, the earliest that an event can have."""
+END_OF_TIME = 253_402_300_800 * SECOND
+"""The moment after year 9999."""
+
 _FACTORS = {"us": 1, "ms": 1_000, "s": SECOND}
 
 
@@ -88,6 +93,6 @@ def parse_time(value: object, unit: str) -> int:
             micros = value * _FACTORS[unit] if isinstance(value, int) else round(value * _FACTORS[unit])
         except (OverflowError, ValueError):
             micros = MAX_TIME
-        if -62_135_596_800 * SECOND <= micros < 253_402_300_800 * SECOND:
+        if FIRST_TIME <= micros < END_OF_TIME:
             return micros
     raise WrongTypeError("not an event time", wanted=f"a time in {unit}", got=repr(value)[:80])

@@ -17,7 +17,7 @@ from tidemill.errors import ConfigError, DeclarationError
 from tidemill.stream import Field, FieldType, StreamSpec
 
 _TYPES: dict[str, FieldType] = {"integer": "int", "number": "float", "boolean": "bool", "string": "string"}
-_KNOWN = {"type", "format", "default", "title", "description", "examples", "$comment", "properties", "items"}
+_KNOWN = {"type", "format", "default", "title", "description", "examples", "$comment", "properties", "items", "anyOf"}
 
 
 def read_declaration(name: str, path: str, **settings: Any) -> tuple[StreamSpec, tuple[str, ...]]:

@@ -22,8 +22,8 @@ from tidemill_app.rows import NULLS, Row
 SAMPLE = 10_000
 """Rows looked at."""
 
-_INT = re.compile(r"[+-]?\d{1,18}")
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_INT = re.compile(r"[+-]?(0|[1-9]\d{0,17})")  # 007 is a name, not a number
+_FLOAT = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME_NAMES = re.compile(
     r"(event_?)?(time|timestamp|ts|datetime|epoch)(_?(us|ms|s|utc))?|.*_(at|time|ts|timestamp)", re.I

@@ -28,6 +28,7 @@ from tidemill.decode import Bad, Decoder
 from tidemill.engine import ArrowEncoder
 from tidemill.errors import BadEvent, TooLargeError, UserError
 from tidemill.events import TimeAdvanced
+from tidemill.hashing import partition_of
 from tidemill.log import MAX_RECORD_BYTES, Log, Record, Writer
 from tidemill.stream import RECORD_TIME, StreamSpec
 from tidemill.time import MIN_TIME, SECOND, Clock, SystemClock
@@ -251,16 +252,9 @@ class Sender:
         if count == 1 or self._spec.key is None:
             yield (0 if count == 1 else -1), block
             return
-        numbers = np.array([partition_of(key, count) for key in self._keys(block)])
+        numbers = np.array([0 if key is None else partition_of(key, count) for key in self._keys(block)])
         for number in np.unique(numbers).tolist():
             yield number, block.take(numbers == number)
-
-
-def partition_of(key: bytes | None, partitions: int) -> int:
-    """The partition every Kafka client gives a key (murmur2); 0 without one."""
-    from kafka.partitioner.default import murmur2
-
-    return 0 if key is None else (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def publish(

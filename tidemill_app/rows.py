@@ -61,8 +61,9 @@ def kind_of(path: str, kind: str | None = None) -> str:
 
 
 def read_rows(path: str, spec: StreamSpec | None = None, *, kind: str | None = None) -> Iterator[Row]:
-    """The rows of a file, or of standard input for `-`. With `spec`, the cells of a CSV become its types.
+    """The rows of a file, or of standard input for `-`.
 
+    With `spec`, the cells of a CSV become its types; without, they stay text.
     Raises `ConfigError` where there is no such file or it is not what its name says.
     """
     what = kind_of(path, kind)
@@ -114,7 +115,7 @@ def _csv(path: str, stream: IO[bytes], delimiter: str, spec: StreamSpec | None) 
             if len(cells) != len(names):
                 yield Row(reader.line_num, delimiter.join(cells).encode(), None)
                 continue
-            data = {n: c(cell) for n, c, cell in zip(names, convert, cells, strict=True) if cell != ""}
+            data = {n: c(cell) for n, c, cell in zip(names, convert, cells, strict=True) if cell != "" or spec is None}
             if None in data.values():
                 data = {n: value for n, value in data.items() if value is not None}
             yield Row(reader.line_num, encode(data), data)

@@ -1,0 +1,77 @@
+"""The catalogue: declarations with all their versions, kept in the log."""
+
+import msgspec
+import pytest
+
+from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError
+from tidemill.log import TopicSpec
+from tidemill.stream import Field, StreamSpec
+from tidemill_app.catalogue import TOPIC, Catalogue
+from tidemill_app.reading import read_all
+
+pytestmark = pytest.mark.stack
+
+
+def trips(name: str, *more: Field, **changes) -> StreamSpec:
+    fields = (Field("id", "string"), Field("at", "time"), Field("km", "int"), *more)
+    return StreamSpec(**{"name": name, "fields": fields, "time": "at", "id": "id", "key": "id"} | changes)
+
+
+def test_a_stream_is_declared_once_and_keeps_every_version(log, name):
+    catalogue = Catalogue(log)
+    first = catalogue.declare(trips(name, partitions=2))
+    assert catalogue.declare(trips(name, partitions=2)) == first
+    note = Field("note", "string", nullable=True)
+    second = catalogue.declare(trips(name, note, partitions=2), update=True)
+    assert (first.version, second.version) == (1, 2)
+    assert Catalogue(log).versions()[name] == (first, second)
+    assert catalogue.get(name) == second
+    assert catalogue.get(name, 1) == first
+    assert log.topics()[f"data.{name}"] == 2
+    keys = [r.key.decode() for r in read_all(log, TOPIC) if r.key.decode().startswith(name)]
+    assert keys == [f"{name}/1", f"{name}/2"]
+
+
+def test_versions_are_checked_against_every_earlier_one(log, name):
+    catalogue = Catalogue(log)
+    catalogue.declare(trips(name, Field("note", "string", nullable=True)))
+    catalogue.declare(trips(name), update=True)
+    with pytest.raises(IncompatibleError, match=r"version 1 to 3.*'note' changed its type") as caught:
+        catalogue.declare(trips(name, Field("note", "int", nullable=True)), update=True)
+    assert caught.value.field == "note"
+    assert len(catalogue.versions()[name]) == 2
+
+
+def test_a_known_name_with_another_shape_is_refused_and_says_what_differs(log, name):
+    catalogue = Catalogue(log)
+    catalogue.declare(trips(name))
+    with pytest.raises(DeclarationError, match="a new field 'more'"):
+        catalogue.declare(trips(name, Field("more", "int", nullable=True)))
+
+
+def test_labels_are_a_stream_of_their_own(log, name):
+    catalogue = Catalogue(log)
+    catalogue.declare(trips(name, partitions=3))
+    spec = catalogue.declare_labels(name)
+    assert (spec.name, spec.tag, spec.partitions) == (f"labels.{name}", "label.given.v1", 3)
+    assert catalogue.newest()[f"labels.{name}"] == spec
+
+
+def test_a_topic_belongs_to_one_stream(log, name):
+    catalogue = Catalogue(log)
+    catalogue.declare(trips(name))
+    with pytest.raises(DeclarationError, match=f"belongs to stream '{name}'"):
+        catalogue.declare(trips(name + "b", topic=f"data.{name}"))
+
+
+def test_an_unknown_stream_says_what_there_is(log, name):
+    with pytest.raises(NotFoundError, match="stream create"):
+        Catalogue(log).get(name)
+    with pytest.raises(NotFoundError, match="to update"):
+        Catalogue(log).declare(trips(name), update=True)
+
+
+def test_an_existing_topic_becomes_a_stream_as_it_is(log, name):
+    log.create(f"their.{name}", TopicSpec(partitions=2))
+    spec = Catalogue(log).declare(trips(name, topic=f"their.{name}", partitions=2))
+    assert msgspec.structs.asdict(Catalogue(log).get(name)) == msgspec.structs.asdict(spec)

@@ -1,0 +1,85 @@
+"""Tail: the last events, those from a place or time on, and those to come."""
+
+import json
+
+import numpy as np
+import pytest
+
+from connectors import arrow
+from tidemill.cloudevents import ARROW, to_headers
+from tidemill.errors import ConfigError
+from tidemill.log import Partition, Record, TopicSpec
+from tidemill.time import to_rfc3339
+from tidemill_app.reading import read_all
+from tidemill_app.tailing import offset_at, one_line, safe_text, show, start, tail
+
+
+def send(log, topic, *values, partition=0):
+    writer = log.writer()
+    for value in values:
+        writer.send(topic, json.dumps(value).encode(), key=b"k", partition=partition)
+    writer.flush()
+    writer.close()
+
+
+@pytest.mark.stack
+def test_the_last_few_over_all_partitions(log, name):
+    log.create(name, TopicSpec(partitions=2))
+    send(log, name, 1, 2, 3)
+    send(log, name, 4, 5, partition=1)
+    assert [r.value for r in tail(log, name, last=3)] == [b"3", b"4", b"5"]
+    assert len(list(tail(log, name, origin="beginning"))) == 5
+    assert [r.value for r in tail(log, name, origin="1")] == [b"2", b"3", b"5"]
+    with pytest.raises(ConfigError, match="beginning, end, an offset"):
+        start(log, name, "yesterday", 1)
+
+
+@pytest.mark.stack
+def test_from_a_time_of_appending_on(log, name):
+    log.create(name, TopicSpec())
+    for value in range(5):
+        send(log, name, value)
+    there = list(read_all(log, name))
+    for record in there:
+        first = next(r.offset for r in there if r.timestamp >= record.timestamp)
+        assert offset_at(log, Partition(name, 0), record.timestamp) == first
+    assert offset_at(log, Partition(name, 0), there[-1].timestamp + 1_000_000) == 5
+    assert next(iter(tail(log, name, origin=to_rfc3339(there[2].timestamp)))).timestamp == there[2].timestamp
+
+
+@pytest.mark.stack
+def test_following_shows_what_comes(log, name):
+    log.create(name, TopicSpec())
+    send(log, name, "before")
+    seen = []
+    for record in tail(log, name, follow=True, stop=lambda: len(seen) == 3):
+        seen.append(record.value)
+        if len(seen) == 1:
+            send(log, name, "one", "two")
+    assert seen == [b'"before"', b'"one"', b'"two"']
+
+
+def record(value, headers=()):
+    return Record("t", 0, 7, b"k", value, headers, 0)
+
+
+def test_a_block_is_shown_event_by_event():
+    value = arrow.encode({"a": np.array([1, 2]), "at": np.array([0, 1], "datetime64[us]")})
+    headers = to_headers("", "/s", "t", None, ARROW)
+    one, two = show(record(value, headers), arrow.decode)
+    assert (one.row, two.row, one.data["a"], two.data["a"]) == (0, 1, 1, 2)
+    assert json.loads(json.dumps(two.data["at"])).startswith("1970-01-01T00:00:00.000001")
+
+
+def test_what_is_no_json_cannot_reach_the_terminal_raw():
+    (seen,) = show(record(b"\x1b[2J\xff\n"), None)
+    assert seen.raw
+    assert "\x1b" not in one_line(seen)
+    assert "\\x1b[2J\\xff\\n" in one_line(seen)
+    assert safe_text(b"x" * 3000).endswith("… (3000 bytes)")
+    assert "(no value)" in one_line(next(show(record(None), None)))
+
+
+def test_control_characters_inside_json_stay_escaped():
+    (seen,) = show(record(b'{"a": "\\u001b[2J"}'), None)
+    assert "\x1b" not in one_line(seen)
