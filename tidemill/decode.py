@@ -341,4 +341,6 @@ _NAT = np.iinfo(np.int64).min
 
 
 def _is(value: Any, kind: Any) -> bool:
+    if kind is int and isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return False
     return isinstance(value, kind) and (kind in (bool, object) or not isinstance(value, bool))

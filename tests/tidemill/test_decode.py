@@ -140,3 +140,30 @@ def test_arrow_timestamps_are_event_times_whatever_unit_json_has():
     )
     assert block.time.tolist() == [1_362_898_800_000_000]
     assert isinstance(bad.error, WrongTypeError)
+
+
+def test_every_time_column_of_a_block_becomes_microseconds():
+    spec = StreamSpec(
+        name="t",
+        fields=(
+            Field("at", "time"),
+            Field("due", "time", nullable=True),
+            Field("n", "int"),
+            Field("by", "time", default=5),
+        ),
+        time="at",
+        time_unit="s",
+    )
+    at = np.array(["2013-01-01", "2013-01-02", "NaT"], "datetime64[us]")
+    columns = {"at": at, "due": at[::-1], "n": np.array([1, 2, 1 << 63], np.uint64)}
+    arrow = [("content-type", b"application/vnd.apache.arrow.stream")]
+    block, *bad = Decoder(spec, lambda data: columns).decode([record(b"arrow", 0, arrow)])
+    day = 86_400_000_000
+    assert block.time.dtype == np.int64
+    assert block.columns["at"].tolist() == [15706 * day, 15707 * day]
+    assert block.columns["due"].tolist() == [None, 15707 * day]
+    assert block.columns["by"].tolist() == [5_000_000, 5_000_000]
+    assert [(b.place.row, b.error.field) for b in bad] == [(2, "at")]
+    columns["at"] = at[:1].repeat(3)
+    *_, last = Decoder(spec, lambda data: columns).decode([record(b"arrow", 0, arrow)])
+    assert (last.place.row, last.error.field) == (2, "n")
