@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time as _time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from connectors.datasets.dataset import Dataset, DataStream
-from connectors.datasets.replay import Slice, merge
+from connectors.datasets.replay import merge
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.events import TimeAdvanced
 from tidemill.log import Log, Writer
 from tidemill.time import MINUTE
 
+CHUNK = 5_000
 WINDOW = 10 * MINUTE
 """How far the streams may be apart while they are sent; they end level."""
 
@@ -37,18 +41,19 @@ def replay(
     `rate` is events per second, 0 as fast as possible. At the end every partition is promised that nothing earlier
     follows. `progress(sent, event time)` is called now and then.
     """
-    times = {s.spec.name: s.time for s in dataset.streams}
+    sources = {s.spec.name: _Source(s) for s in dataset.streams}
+    times = {name: source.times for name, source in sources.items()}
     if limit:
         last = times[dataset.streams[0].spec.name][:limit][-1]
         times = {name: t[: int(np.searchsorted(t, last, side="right"))] for name, t in times.items()}
-    streams = {s.spec.name: s for s in dataset.streams}
     sent, begun, now = 0, _time.monotonic(), 0
     writer = log.writer()
     try:
         for piece in merge(times, window=WINDOW, max_rows=500):
             if stop():
                 break
-            sent += _send(writer, streams[piece.stream], piece)
+            sources[piece.stream].send(writer, piece.stop - piece.start)
+            sent += piece.stop - piece.start
             now = max(now, piece.time)
             progress(sent, now)
             if rate and (ahead := sent / rate - (_time.monotonic() - begun)) > 0:
@@ -61,20 +66,37 @@ def replay(
     return sent
 
 
-def _send(writer: Writer, stream: DataStream, piece: Slice) -> int:
-    spec = stream.spec
-    type = spec.tag or f"{spec.name}.v{spec.version}"
-    names = [f.name for f in spec.fields]
-    fixed: dict[str, Any] = {"type": spec.tag} if spec.tag else {}
-    rows = stream.table.slice(piece.start, piece.stop - piece.start).select(names).to_pylist()
-    times = stream.time[piece.start : piece.stop].tolist()
-    encode = msgspec.json.Encoder().encode
-    for row, time in zip(rows, times, strict=True):
-        row[spec.time] = time
-        id = str(row[spec.id]) if spec.id else ""
-        key = None if spec.key is None else str(row[spec.key]).encode()
-        writer.send(spec.topic, encode(fixed | row), key=key, headers=to_headers(id, spec.source, type, time))
-    return len(rows)
+class _Source:
+    """One stream's events, in order, as arguments of `Writer.send`."""
+
+    def __init__(self, stream: DataStream) -> None:
+        self.stream = stream
+        self._spec = stream.spec
+        self._events = self._all()
+
+    def send(self, writer: Writer, count: int) -> None:
+        """The next `count` events."""
+        for value, key, headers in islice(self._events, count):
+            writer.send(self._spec.topic, value, key=key, headers=headers)
+
+    def _all(self) -> Iterator[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]:
+        spec, table = self._spec, self.stream.table
+        names = [f.name for f in spec.fields if f.name in table.column_names]
+        type = spec.tag or f"{spec.name}.v{spec.version}"
+        fixed: dict[str, Any] = {"type": spec.tag} if spec.tag else {}
+        encode = msgspec.json.Encoder().encode
+        for start in range(0, table.num_rows, CHUNK):
+            rows = table.slice(start, CHUNK).select(names).to_pylist()
+            times = self.times[start : start + CHUNK].tolist()
+            for row, time in zip(rows, times, strict=True):
+                row[spec.time] = time
+                id = str(row[spec.id]) if spec.id else ""
+                key = None if spec.key is None else str(row[spec.key]).encode()
+                yield encode(fixed | row), key, to_headers(id, spec.source, type, time)
+
+    @cached_property
+    def times(self) -> NDArray[np.int64]:
+        return self.stream.time
 
 
 def _promise(writer: Writer, log: Log, stream: DataStream, time: int) -> None:
