@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
-
 from connectors.kafka import KafkaLog
 from tidemill.errors import NotFoundError
 from tidemill.job import Job
@@ -88,7 +87,7 @@ class Platform:
 
 def open_store(connection: Connection) -> ArtefactStore:
     """The artefact store of a home: its own folder, or the URL in `TIDEMILL_ARTEFACTS`."""
-    from connectors.artefacts import make_key
+    from connectors.signing import make_key
 
     key = connection.home.keys / "signing.pem"
     if not key.exists():
