@@ -8,6 +8,7 @@ in-sync replicas.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -18,20 +19,19 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from connectors.kafka_errors import error_of
+from connectors.kafka_settings import topic_configs
 from connectors.kafka_writer import KafkaWriter
-from tidemill.errors import ConfigError, GoneError, IncompatibleError, NotFoundError, TidemillError, UnavailableError
-from tidemill.log import MAX_RECORD_BYTES, Partition, Record, TopicSpec
+from tidemill.errors import ConfigError, IncompatibleError, NotFoundError, TidemillError, UnavailableError
+from tidemill.log import Partition, Record, TopicSpec, gone
 
 logger = logging.getLogger("tidemill.kafka")
-
-BATCH_OVERHEAD = 1024 * 1024
-"""What a batch may add to its one largest record: the broker's limit counts whole batches."""
 
 _READ = {
     "group.id": "tidemill-reader",  # librdkafka insists on one; nothing is ever committed or joined with it
@@ -50,16 +50,6 @@ _READ = {
     "socket.keepalive.enable": True,
 }
 _ADMIN_TIMEOUT = 30.0
-
-
-def topic_configs(spec: TopicSpec) -> dict[str, str]:
-    """The topic's settings: append time is record time, so that replayed history is not deleted by its own age."""
-    return {
-        "message.timestamp.type": "LogAppendTime",
-        "max.message.bytes": str(min(spec.max_bytes, MAX_RECORD_BYTES) + BATCH_OVERHEAD),
-        "retention.ms": str(spec.retention_ms),
-        "cleanup.policy": "compact" if spec.compacted else "delete",
-    }
 
 
 class KafkaReader:
@@ -85,28 +75,7 @@ class KafkaReader:
             first = self._consumer.poll(timeout)
             if first is not None:
                 messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
-        out: list[Record] = []
-        append = out.append
-        new, record = tuple.__new__, Record  # Record(...) itself costs a Python call for each record
-        for m in messages:
-            error = m.error()
-            if error is not None:
-                self._failed(m.topic(), m.partition(), m.offset(), error)
-                continue
-            append(
-                new(
-                    record,
-                    (
-                        m.topic(),
-                        m.partition(),
-                        m.offset(),
-                        m.key(),
-                        m.value(),
-                        m.headers() or (),
-                        m.timestamp()[1] * 1000,
-                    ),
-                )
-            )
+        out = self._records(messages)
         if out:
             self._down = None
             return out
@@ -114,6 +83,26 @@ class KafkaReader:
         if self._down is not None:
             down, self._down = self._down, None
             raise error_of(down, "Kafka", "reading")
+        return out
+
+    def _records(self, messages: list[Message]) -> list[Record]:
+        out: list[Record] = []
+        append = out.append
+        new, record = tuple.__new__, Record  # Record(...) itself would be a Python call for each record
+        # Ten thousand new tuples would set off the garbage collector a dozen times, at half the cost of the whole poll.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for m in messages:
+                error = m.error()
+                if error is not None:
+                    self._failed(m.topic(), m.partition(), m.offset(), error)
+                    continue
+                at = m.timestamp()[1] * 1000
+                append(new(record, (m.topic(), m.partition(), m.offset(), m.key(), m.value(), m.headers() or (), at)))
+        finally:
+            if collecting:
+                gc.enable()
         return out
 
     def _raise_held(self) -> None:
@@ -144,25 +133,6 @@ class KafkaReader:
 
     def close(self) -> None:
         self._consumer.close()
-
-
-def gone(partition: Partition, position: int, begin: int, end: int) -> GoneError:
-    """The error for a position outside `begin`..`end`."""
-    where = f"{partition.topic}/{partition.number}"
-    if position > end:
-        return GoneError(
-            "the log ends before this position: it was cut or made anew",
-            where=where,
-            wanted=f"offset {position}",
-            got=f"offsets {begin} to {end - 1}",
-        )
-    return GoneError(
-        f"offsets {position} to {begin - 1} are gone",
-        where=where,
-        wanted=f"offset {position}",
-        got=f"a log that begins at {begin}",
-        fix="Read them from an archive, or start at the first offset kept",
-    )
 
 
 def watermarks(consumer: Consumer, partition: Partition) -> tuple[int, int]:

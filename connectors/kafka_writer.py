@@ -30,7 +30,6 @@ _WRITE = {
     "message.copy.max.bytes": 65_535,
     "delivery.report.only.error": True,  # successes need no Python call; failures are raised at flush or commit
     "socket.keepalive.enable": True,
-    "transactional.id": "",
 }
 _TRANSACTION_TIMEOUT_MS = 60_000
 _TIMEOUT = 30.0
@@ -48,20 +47,29 @@ class KafkaWriter:
         self._open = False
         self._groups: dict[str, Any] = {}
         self._since_poll = 0
-        config = {**settings, **_WRITE, "on_delivery": self._on_delivery}
-        del config["transactional.id"]
-        if transactional_id:
-            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS}
+        self._connect()
+
+    def _connect(self) -> None:
+        config = {**self._settings, **_WRITE, "on_delivery": self._on_delivery, "error_cb": self._on_error}
+        if self._id:
+            config |= {"transactional.id": self._id, "transaction.timeout.ms": _TRANSACTION_TIMEOUT_MS}
         try:
             self._producer = Producer(config, logger=logger)
-            if transactional_id:
+            if self._id:
                 self._retry(self._producer.init_transactions, "fencing earlier writers")
         except KafkaException as error:
             raise error_of(error, self._where, "connecting") from None
         self._produce = self._producer.produce
+        self._broken = False
+
+    def _on_error(self, error: KafkaError) -> None:
+        logger.info("%s: %s: %s", self._where, error.name(), error.str())
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None and self._failure is None:
+        if error is None:
+            return
+        self._broken = True
+        if self._failure is None:
             where = f"{message.topic()}/{message.partition()}"
             self._failure = error_of(error, where, "writing")
 
@@ -75,7 +83,7 @@ class KafkaWriter:
     ) -> None:
         check_size(topic, key, value, headers)
         if self._id and not self._open:
-            raise UserError("a transactional writer writes only in a transaction", where=self._where, fix="Call begin")
+            raise self._not_begun()
         try:
             self._produce(topic, value, key, partition, headers=list(headers) if headers else None)
         except BufferError:
@@ -85,14 +93,14 @@ class KafkaWriter:
         self._since_poll += 1
         if self._since_poll >= 1000:
             self._since_poll = 0
-            self._producer.poll(0)
+            self._serve(self._producer.poll, 0, doing="writing")
 
     def _send_when_free(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Headers
     ) -> None:
         deadline = time.monotonic() + _SEND_TIMEOUT
         while time.monotonic() < deadline:
-            self._producer.poll(0.02)
+            self._serve(self._producer.poll, 0.02, doing="writing")
             try:
                 self._produce(topic, value, key, partition, headers=list(headers) if headers else None)
                 return
@@ -103,7 +111,7 @@ class KafkaWriter:
         raise OverloadedError(f"the queue stayed full for {_SEND_TIMEOUT:.0f} s", where=topic)
 
     def flush(self, timeout: float = 30.0) -> None:
-        left = self._producer.flush(timeout)
+        left = self._serve(self._producer.flush, timeout, doing="writing")
         self._raise_failure()
         if left:
             raise UnavailableError(f"{left} records are not acknowledged after {timeout} s", where=self._where)
@@ -111,6 +119,8 @@ class KafkaWriter:
     def begin(self) -> None:
         if not self._id:
             raise UserError("this writer has no transactional id", where=self._where)
+        if self._open:
+            raise UserError("a transaction is open already", where=self._where, fix="Commit or abort it first")
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
@@ -121,8 +131,10 @@ class KafkaWriter:
     def commit(self, offsets: Mapping[Partition, int] | None = None, group: str = "") -> None:
         if offsets and not group:
             raise UserError("offsets are committed for a group", where=self._where, wanted="a group", got="none")
+        if not self._open:
+            raise self._not_begun()
         # A record refused for good must be found before the commit begins: librdkafka would leave it half open.
-        self._producer.flush(_TIMEOUT)
+        self._serve(self._producer.flush, _TIMEOUT, doing="writing")
         if self._failure is not None and not isinstance(self._failure, UnavailableError):
             self._raise_failure()
         if offsets:
@@ -136,6 +148,21 @@ class KafkaWriter:
         self._open = False
         self._raise_failure()
 
+    def _not_begun(self) -> UserError:
+        return UserError("no transaction is open", where=self._where, fix="Call begin first")
+
+    def _serve(self, call: Any, *args: Any, doing: str) -> Any:
+        """Run a call that serves callbacks. A fatal error is raised by the binding there, and where a callback was
+        running it comes wrapped in a `SystemError`."""
+        try:
+            return call(*args)
+        except KafkaException as error:
+            raise error_of(error, self._where, doing) from None
+        except SystemError as error:
+            if isinstance(error.__cause__, KafkaException):
+                raise error_of(error.__cause__, self._where, doing) from None
+            raise
+
     def _retry(self, call: Any, doing: str, *args: Any) -> None:
         """Transactional calls may be repeated while they say so; after that the outcome is unknown."""
         deadline = time.monotonic() + _TIMEOUT
@@ -143,10 +170,13 @@ class KafkaWriter:
             try:
                 call(*args, max(0.1, deadline - time.monotonic()))
                 return
-            except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() >= deadline:
-                    raise error_of(error, self._where, doing) from None
-                self._producer.poll(0.05)
+            except (KafkaException, SystemError) as error:
+                cause = error if isinstance(error, KafkaException) else error.__cause__
+                if not isinstance(cause, KafkaException):
+                    raise
+                if not cause.args[0].retriable() or time.monotonic() >= deadline:
+                    raise error_of(cause, self._where, doing) from None
+                self._serve(self._producer.poll, 0.05, doing=doing)
 
     def _group(self, group: str) -> Any:
         """The identity of a group without members: offsets are committed in its name, and its lag can be seen by any
@@ -158,7 +188,14 @@ class KafkaWriter:
         return self._groups[group]
 
     def abort(self) -> None:
-        self._retry(self._producer.abort_transaction, "aborting")
+        if not self._open:
+            raise self._not_begun()
+        if self._broken:
+            # Records that failed left a gap in the producer's sequence, and the next transaction would fail for it.
+            self._producer.purge()
+            self._connect()
+        else:
+            self._retry(self._producer.abort_transaction, "aborting")
         self._open = False
         self._failure = None
 

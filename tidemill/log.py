@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from tidemill.errors import TooLargeError
+from tidemill.errors import GoneError, TooLargeError
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 """The largest record a data or dead-letter topic takes; larger ones are refused at publish."""
@@ -52,6 +52,25 @@ def check_size(topic: str, key: bytes | None, value: bytes | None, headers: Head
             fix="Split it, or publish a reference to it",
         )
     return size
+
+
+def gone(partition: Partition, position: int, begin: int, end: int) -> GoneError:
+    """The error for a position outside `begin`..`end` of a partition; it names the range that cannot be read."""
+    where = f"{partition.topic}/{partition.number}"
+    if position > end:
+        return GoneError(
+            "the log ends before this position: it was cut or made anew",
+            where=where,
+            wanted=f"offset {position}",
+            got=f"offsets {begin} to {end}",
+        )
+    return GoneError(
+        f"offsets {position} to {begin - 1} are gone",
+        where=where,
+        wanted=f"offset {position}",
+        got=f"a log that begins at {begin}",
+        fix="Read them from an archive, or start at the first offset kept",
+    )
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):

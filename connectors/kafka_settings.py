@@ -1,0 +1,66 @@
+"""Settings of Kafka clients: librdkafka's names are the project's, and become kafka-python's here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tidemill.errors import ConfigError
+from tidemill.log import MAX_RECORD_BYTES, TopicSpec
+
+BATCH_OVERHEAD = 1024 * 1024
+"""What a batch may add to its one largest record: a broker's limit counts whole batches."""
+
+_PLAIN = {
+    "bootstrap.servers": "bootstrap_servers",
+    "client.id": "client_id",
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "sasl.kerberos.service.name": "sasl_kerberos_service_name",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+    "ssl.crl.location": "ssl_crlfile",
+    "ssl.cipher.suites": "ssl_ciphers",
+}
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same connection for `kafka-python`.
+
+    Raises `ConfigError` naming a setting that has no counterpart there (never its value), rather than to connect in
+    another way than was asked.
+    """
+    out: dict[str, Any] = {"client_id": "tidemill"}
+    for name, value in settings.items():
+        if name == "ssl.endpoint.identification.algorithm":
+            out["ssl_check_hostname"] = value != "none"
+        elif name == "security.protocol":
+            out[_PLAIN[name]] = str(value).upper()
+        elif name in _PLAIN:
+            out[_PLAIN[name]] = value
+        else:
+            raise ConfigError(
+                "kafka-python has no such connection setting",
+                field=name,
+                got=name,
+                wanted=f"one of {', '.join(sorted(_PLAIN))}",
+            )
+    out["bootstrap_servers"] = [s.strip() for s in str(out.get("bootstrap_servers", "")).split(",") if s.strip()]
+    if not out["bootstrap_servers"]:
+        raise ConfigError("no Kafka to connect to", wanted="bootstrap.servers", got=f"only {sorted(settings)}")
+    return out
+
+
+def topic_configs(spec: TopicSpec) -> dict[str, str]:
+    """A topic's settings: append time is record time, so that replayed history is not deleted by its own age."""
+    return {
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(min(spec.max_bytes, MAX_RECORD_BYTES) + BATCH_OVERHEAD),
+        "retention.ms": str(spec.retention_ms),
+        "cleanup.policy": "compact" if spec.compacted else "delete",
+    }
