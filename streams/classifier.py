@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, ParamSpec
 
 import msgspec
 import numpy as np
@@ -26,37 +27,12 @@ from tidemill.time import SECOND
 
 Float = NDArray[np.float64]
 Positive = bool | int | float | str | Callable[[Any], bool]
+P = ParamSpec("P")
 DAY = 86_400.0
 
 
-def online_classifier(
-    *,
-    name: str,
-    stream: str,
-    features: Sequence[str] | Features,
-    feature_names: Sequence[str] = (),
-    features_block: BlockFeatures | None = None,
-    label: str | None = None,
-    positive: Positive = True,
-    learner: Callable[[Sequence[str]], Learner] = ScaledLogistic,
-    tables: Sequence[Running | Latest] = (),
-    order: Order | None = None,
-    history: Mapping[str, str] | None = None,
-    timeout: float = 7 * DAY,
-    corrections: float = DAY,
-    relearn: bool = False,
-    max_waiting: int = 200_000,
-    class_weights: tuple[float, float] = (1.0, 1.0),
-    metrics: Mapping[str, Any] | None = None,
-    metrics_every: int = 1_000,
-    version_every: int | None = 10_000,
-    version_seconds: float | None = None,
-    log_features: bool = True,
-    output: str = "json",
-    endpoint: str | None = None,
-    optional: Sequence[str] = (),
-    commit_every: float = 0.5,
-) -> Job[Any]:
+@dataclass(frozen=True, kw_only=True)
+class OnlineClassifier:
     """A job that learns a binary classifier from stream `stream` while it predicts it.
 
     **Labels.** With `label`, a field of the event itself holds the label: each event is predicted and then learned at
@@ -90,91 +66,139 @@ def online_classifier(
 
     Raises `SubmissionError` where these do not fit together.
     """
-    where = f"job {name}"
-    names, function, in_block = _features(where, features, feature_names, features_block)
-    _check(where, names, tables, stream, label)
-    order = order or EventTime()
-    stats = tuple(t for t in tables if isinstance(t, Running))
-    latest = tuple(t for t in tables if isinstance(t, Latest))
-    plan = Plan(
-        model=name,
-        stream=stream,
-        feature_names=names,
-        features=function,
-        features_block=in_block,
-        label_field=label,
-        label_stream=None if label else f"labels.{stream}",
-        label_of=label_rule(positive),
-        weights=class_weights,
-        stats=stats,
-        latest=latest,
-        timeout=_micros(where, "timeout", timeout),
-        corrections=round(corrections * SECOND),
-        relearn=relearn,
-        max_waiting=max_waiting,
-        wait_for_event=isinstance(order, Arrival),
-        version_labels=version_every,
-        version_time=None if version_seconds is None else _micros(where, "version_seconds", version_seconds),
-        metrics_labels=metrics_every,
-        log_features=log_features,
-    )
-    settings = {"weight_neg": class_weights[0], "weight_pos": class_weights[1], **(metrics or {})}
-    kind = type(learner(names))
-    state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
 
-    def init() -> Any:
-        return state_type(
-            learner=learner(names),
-            tables=Tables({t.name: t.table() for t in tables}),
-            waiting=Waiting.of(len(names)),
-            board=Scoreboard.of(settings),
-            counts=Counts(),
-        )
+    name: str
+    stream: str
+    features: Sequence[str] | Features
+    feature_names: Sequence[str] = ()
+    features_block: BlockFeatures | None = None
+    label: str | None = None
+    positive: Positive = True
+    learner: Callable[[Sequence[str]], Learner] = ScaledLogistic
+    tables: Sequence[Running | Latest] = ()
+    order: Order = field(default_factory=EventTime)
+    history: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 7 * DAY
+    corrections: float = DAY
+    relearn: bool = False
+    max_waiting: int = 200_000
+    class_weights: tuple[float, float] = (1.0, 1.0)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics_every: int = 1_000
+    version_every: int | None = 10_000
+    version_seconds: float | None = None
+    log_features: bool = True
+    output: Literal["json", "arrow"] = "json"
+    endpoint: str | None = None
+    optional: Sequence[str] = ()
+    commit_every: float = 0.5
 
-    def step(state: Any, batch: Batch) -> Effects[Any]:
-        return Walk(plan, state).over(batch)
+    def job(self) -> Job[Any]:
+        """The job. Raises `SubmissionError` where the settings do not fit together."""
+        _check(self)
+        plan, kind = self.plan(), type(self.learner(self.names))
+        state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
+        settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
-    predictions = Output(
-        PREDICTIONS, f"predictions.{name}", "prediction.made.v1", key="about", format=_format(where, output)
-    )
-    served = endpoint or stream
-    if served == name:
-        raise SubmissionError(
-            "job and endpoint have one name, so their predictions would share a topic",
-            where=where,
-            got=served,
-            fix="Name the job, or endpoint=, otherwise",
-        )
-    reads = dict.fromkeys([stream, *([] if label else [f"labels.{stream}"]), *(t.stream for t in latest)])
-    return Job(
-        name=name,
-        reads=tuple(Input(s, history=(history or {}).get(s)) for s in reads),
-        writes=(
-            Output(
-                PREDICTIONS, f"predictions.{name}", "prediction.made.v1", key="about", format=_format(where, output)
+        def init() -> Any:
+            return state_type(
+                learner=self.learner(plan.feature_names),
+                tables=Tables({t.name: t.table() for t in self.tables}),
+                waiting=Waiting.of(len(plan.feature_names)),
+                board=Scoreboard.of(settings),
+                counts=Counts(),
+            )
+
+        def step(state: Any, batch: Batch) -> Effects[Any]:
+            return Walk(plan, state).over(batch)
+
+        topic = f"predictions.{self.name}"
+        return Job(
+            name=self.name,
+            reads=tuple(Input(s, history=self.history.get(s)) for s in self.reads),
+            writes=(
+                Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
+                Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model"),
             ),
-            Output(METRICS, f"metrics.{name}", "metrics.measured.v1", key="model"),
-        ),
-        step=step,
-        init=init,
-        state=state_type,
-        order=order,
-        needs=frozenset({"versions", "deltas"}),
-        live=Live(
-            models=lambda state: {name: content_of(state.learner)},
-            tables=lambda state: state.tables.by_name,
-        ),
-        endpoint=Endpoint(
-            name=served,
-            stream=stream,
-            model=name,
-            job=name,
-            feature_names=names,
-            features=function,
-            optional=frozenset([*optional, *([label] if label else [])]),
-        ),
-        commit_every=commit_every,
-    )
+            step=step,
+            init=init,
+            state=state_type,
+            order=self.order,
+            needs=frozenset({"versions", "deltas"}),
+            live=Live(
+                models=lambda state: {plan.model: content_of(state.learner)},
+                tables=lambda state: state.tables.by_name,
+            ),
+            endpoint=self.serves(),
+            commit_every=self.commit_every,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in the model's order."""
+        return tuple(self.feature_names if callable(self.features) else self.features)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The streams it reads."""
+        labels = [] if self.label else [f"labels.{self.stream}"]
+        return tuple(dict.fromkeys([self.stream, *labels, *(t.stream for t in self.tables if isinstance(t, Latest))]))
+
+    def functions(self) -> tuple[Features, BlockFeatures | None]:
+        """The features of one event, and of a block where there is such a form."""
+        if callable(self.features):
+            return self.features, self.features_block
+        return of_fields(self.names), of_columns(self.names)
+
+    def serves(self) -> Endpoint:
+        """How serving answers for the model."""
+        return Endpoint(
+            name=self.endpoint or self.stream,
+            stream=self.stream,
+            model=self.name,
+            job=self.name,
+            feature_names=self.names,
+            features=self.functions()[0],
+            optional=frozenset([*self.optional, *([self.label] if self.label else [])]),
+        )
+
+    def plan(self) -> Plan:
+        """What the step is asked to do."""
+        features, features_block = self.functions()
+        return Plan(
+            model=self.name,
+            stream=self.stream,
+            feature_names=self.names,
+            features=features,
+            features_block=features_block,
+            label_field=self.label,
+            label_stream=None if self.label else f"labels.{self.stream}",
+            label_of=label_rule(self.positive),
+            weights=self.class_weights,
+            stats=tuple(t for t in self.tables if isinstance(t, Running)),
+            latest=tuple(t for t in self.tables if isinstance(t, Latest)),
+            timeout=round(self.timeout * SECOND),
+            corrections=round(self.corrections * SECOND),
+            relearn=self.relearn,
+            max_waiting=self.max_waiting,
+            wait_for_event=isinstance(self.order, Arrival),
+            version_labels=self.version_every,
+            version_time=None if self.version_seconds is None else round(self.version_seconds * SECOND),
+            metrics_labels=self.metrics_every,
+            log_features=self.log_features,
+        )
+
+
+def _job_of(recipe: Callable[P, OnlineClassifier]) -> Callable[P, Job[Any]]:
+    def online_classifier(*args: P.args, **settings: P.kwargs) -> Job[Any]:
+        """The job of an `OnlineClassifier` with these settings."""
+        return recipe(*args, **settings).job()
+
+    return online_classifier
+
+
+online_classifier = _job_of(OnlineClassifier)
+"""The job of an `OnlineClassifier` with the settings given."""
 
 
 def label_rule(positive: Positive) -> Callable[[Any], float]:
@@ -200,54 +224,53 @@ def label_rule(positive: Positive) -> Callable[[Any], float]:
     return by_value
 
 
-def _features(
-    where: str, features: Sequence[str] | Features, names: Sequence[str], in_block: BlockFeatures | None
-) -> tuple[tuple[str, ...], Features, BlockFeatures | None]:
-    if callable(features):
-        if not names:
-            raise SubmissionError("a features function without feature_names", where=where, wanted="a name per feature")
-        return tuple(names), features, in_block
-    if names or in_block is not None:
-        raise SubmissionError("feature_names and features_block belong to a features function", where=where)
-    fields = tuple(features)
+def of_fields(fields: tuple[str, ...]) -> Features:
+    """The features of one event: these numeric fields. A null becomes NaN, and the event is refused."""
 
-    def of_fields(event: Mapping[str, Any], known: Known) -> Sequence[float]:
+    def features(event: Mapping[str, Any], known: Known) -> Sequence[float]:
         return [np.nan if event[f] is None else float(event[f]) for f in fields]
 
-    def of_columns(block: Block) -> Float:
+    return features
+
+
+def of_columns(fields: tuple[str, ...]) -> BlockFeatures:
+    """The same of a block, without Python per event."""
+
+    def features(block: Block) -> Float:
         columns = [block.columns[f] for f in fields]
         return np.stack([c.astype(np.float64) if c.dtype != np.object_ else _floats(c) for c in columns], axis=1)
 
-    return fields, of_fields, of_columns
+    return features
 
 
 def _floats(values: NDArray[Any]) -> Float:
-    """A nullable column as floats; what is no number becomes NaN, and its event is refused."""
     return np.array([v if isinstance(v, (int, float)) else np.nan for v in values.tolist()], dtype=np.float64)
 
 
-def _check(
-    where: str, names: tuple[str, ...], tables: Sequence[Running | Latest], stream: str, label: str | None
-) -> None:
-    doubled = [t.name for t in tables]
-    if len(set(doubled)) != len(doubled):
-        raise SubmissionError("a table is named twice", where=where, got=", ".join(doubled))
-    if len(set(names)) != len(names) or not names:
-        raise SubmissionError("features must be named, once each", where=where, got=", ".join(names))
-    if label is not None and label in names:
-        raise SubmissionError("the label is among the features", where=where, got=label)
-    for table in tables:
-        if isinstance(table, Latest) and table.stream in (stream, f"labels.{stream}"):
-            raise SubmissionError("a Latest table of the job's own stream", where=where, got=table.name)
+def _check(recipe: OnlineClassifier) -> None:
+    def refuse(message: str, got: str = "", fix: str = "") -> None:
+        raise SubmissionError(message, where=f"job {recipe.name}", got=got, fix=fix)
 
-
-def _micros(where: str, what: str, seconds: float) -> int:
-    if not seconds > 0:
-        raise SubmissionError(f"{what} must be positive", where=where, wanted="seconds", got=str(seconds))
-    return round(seconds * SECOND)
-
-
-def _format(where: str, output: str) -> Any:
-    if output not in ("json", "arrow"):
-        raise SubmissionError("unknown output format", where=where, wanted="json or arrow", got=output)
-    return output
+    names, tables = recipe.names, [t.name for t in recipe.tables]
+    if not names or len(set(names)) != len(names):
+        refuse("features must be named, once each", ", ".join(names), "Give feature_names with a features function")
+    if not callable(recipe.features) and (recipe.feature_names or recipe.features_block):
+        refuse("feature_names and features_block belong to a features function")
+    if recipe.label in names:
+        refuse("the label is among the features", str(recipe.label))
+    if len(set(tables)) != len(tables):
+        refuse("a table is named twice", ", ".join(tables))
+    for table in recipe.tables:
+        if isinstance(table, Latest) and table.stream in (recipe.stream, f"labels.{recipe.stream}"):
+            refuse("a Latest table of the job's own stream", table.name)
+    if (recipe.endpoint or recipe.stream) == recipe.name:
+        refuse(
+            "job and endpoint have one name, so their predictions would share a topic",
+            recipe.name,
+            "Name the job, or endpoint=, otherwise",
+        )
+    bounds = (recipe.timeout, recipe.version_seconds or 1, recipe.version_every or 1)
+    if min(*bounds, recipe.metrics_every, recipe.max_waiting) <= 0 or recipe.corrections < 0:
+        refuse("times and counts must be positive")
+    if recipe.output not in ("json", "arrow"):
+        refuse("unknown output format, wanted json or arrow", recipe.output)

@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     label: float | None = None
 
 
-ENTRY_BYTES = 420
+ENTRY_BYTES = 520
 """What an entry takes beside its row: ids, keys, links (measured by the test of this module)."""
 
 _WAITING, _SETTLED, _FIRST = 0, 1, 2

@@ -190,8 +190,8 @@ class Walk:
         if self.plan.features_block is None:
             return None
         X = np.ascontiguousarray(self.plan.features_block(block), dtype=np.float64)
-        fine: list[bool] = np.isfinite(X).all(axis=1).tolist()
-        return iter(X) if all(fine) else self._sifted(X, fine)
+        fine = [bool(np.isfinite(row).all()) for row in X] if not np.isfinite(X).all() else []
+        return self._sifted(X, fine) if fine else iter(X)
 
     def _sifted(self, X: Float, fine: list[bool]) -> Iterator[Any]:
         for row, good in zip(X, fine, strict=True):
