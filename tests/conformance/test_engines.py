@@ -29,7 +29,7 @@ def rig(request, tmp_path):
     )
 
 
-@pytest.mark.parametrize("rig", ENGINES, indirect=True)
+@pytest.mark.parametrize("rig", ["tiny-batches", "large-batches"], indirect=True)
 @pytest.mark.parametrize("scenario", BOTH, ids=lambda s: s.name)
 def test_scenario(rig, scenario):
     check_scenario(rig, scenario)
@@ -46,7 +46,23 @@ def test_events_that_come_while_running(rig, scenario):
     check_order_does_not_matter(rig, scenario)
 
 
+@pytest.mark.parametrize(
+    ("rig", "name"),
+    [
+        ("tiny-batches", "one-partition"),
+        ("few-snapshots", "partitions-and-groups"),
+        ("few-snapshots", "two-streams"),
+        ("few-snapshots", "two-streams-arrival"),
+    ],
+    indirect=["rig"],
+)
+def test_crashes_at_commit_boundaries(rig, name):
+    scenario = next(s for s in BOTH if s.name == name)
+    assert check_crashes(rig, scenario, most=3) >= 8
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rig", ["tiny-batches", "few-snapshots"], indirect=True)
 @pytest.mark.parametrize("scenario", [s for s in BOTH if not s.idle], ids=lambda s: s.name)
-def test_crashes_at_commit_boundaries(rig, scenario):
-    assert check_crashes(rig, scenario, most=4) >= 8
+def test_crashes_at_every_commit(rig, scenario):
+    assert check_crashes(rig, scenario, most=50) >= 8

@@ -190,7 +190,7 @@ def scenarios(arrival: bool = False) -> list[Scenario]:
     return out
 
 
-def large(n: int = 20_000) -> Scenario:
+def large(n: int = 8_000) -> Scenario:
     """One stream, clean enough for big blocks."""
     spec = stream("many", 2)
     job = witness("large", ["many"], 3, EventTime(lateness=50))
