@@ -22,7 +22,6 @@ from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelAliased,
 from tidemill.job import ModelContent
 from tidemill.log import TopicSpec
 
-
 MemoryLog = pytest.importorskip("connectors.memory").MemoryLog
 
 

@@ -18,7 +18,6 @@ from tidemill.errors import UnavailableError
 from tidemill.events import PredictionMade
 from tidemill.log import Log, Partition
 
-
 MemoryLog = pytest.importorskip("connectors.memory").MemoryLog
 
 
