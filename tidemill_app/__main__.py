@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("stack:logs", "Show the parts' logs."),
     "doctor": ("stack:doctor", "Check what the stack needs, and say how to mend it."),
     "down": ("stack:down", "End the stack; with --purge remove its home too."),
+    "serve": ("serve:serve", "Answer scoring requests over HTTP."),
+    "deploy": ("serve:deploy", "Publish an ONNX model to every server."),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.memory import MemoryLog
 from serving.follow import Follower
 from serving.freshness import Freshness
 from serving.known import FeatureTables
@@ -21,8 +22,6 @@ from tidemill.errors import DigestError, UnavailableError
 from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
 from tidemill.job import ModelContent
 from tidemill.log import TopicSpec
-
-MemoryLog = pytest.importorskip("connectors.memory").MemoryLog
 
 
 class World:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from connectors.memory import MemoryLog
 from serving.prediction_log import PredictionLog
 from serving.spool import Sent, Spool
 from tests.serving.helpers import until
@@ -17,8 +18,6 @@ from tidemill import events
 from tidemill.errors import UnavailableError
 from tidemill.events import PredictionMade
 from tidemill.log import Log, Partition
-
-MemoryLog = pytest.importorskip("connectors.memory").MemoryLog
 
 
 def prediction(i: int) -> PredictionMade:

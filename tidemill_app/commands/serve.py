@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from tidemill_app.cli import Output, command
 
+from tidemill_app.cli import Output, command
 from tidemill_app.wiring import connected
 
 
