@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,11 +21,13 @@ from tidemill.log import Partition, Reader
 from tidemill_app.bundle import Target
 from tidemill_app.replay import replay
 from tidemill_app.stack import ports, process
+from tidemill_app.stack.supervisor import own_command, own_environment
 from tidemill_app.submission import submit, wait_until
 from tidemill_app.wiring import Platform
 
 JOB = "flights-late"
 ENDPOINT = "flights"
+LEARNING_RATE = 0.005
 BAD = (
     b'{"id": "half',
     b'{"id": "bad-bytes-\xff"}',
@@ -57,11 +57,10 @@ def serve_service(platform: Platform, port: int) -> process.Service:
         except httpx.HTTPError:
             return False
 
-    home = str(platform.home.path)
     return process.Service(
         name="serve",
-        argv=(sys.executable, "-m", "tidemill_app", "--home", home, "serve", "--port", str(port)),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        argv=own_command(platform.home.path, "serve", "--port", str(port)),
+        env=own_environment(),
         ready=ready,
         ready_seconds=120.0,
     )
@@ -212,7 +211,7 @@ class Demo:
         self.tell("submitting the job")
         wish = submit(platform, Target(job_file(), None), "local")
         wait_until(platform, wish.job, "running", 120.0, since=wish.time)
-        self.port = ports.free()
+        self.port = ports.find_free()
         service = serve_service(platform, self.port)
         self.tell("starting the scoring server")
         process.start(service, platform.home.run, platform.home.logs)
@@ -281,4 +280,3 @@ class Demo:
             if process.running(self.platform.home.run, name) is None:
                 log = self.platform.home.logs / f"{name}.log"
                 raise UnavailableError("ended during the demo", where=name, got=process.reason(log))
-

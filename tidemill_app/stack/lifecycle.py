@@ -20,8 +20,9 @@ from tidemill_app.stack import ports, process
 from tidemill_app.stack.kafka import KafkaPart
 from tidemill_app.stack.parts import Context, Part
 from tidemill_app.stack.redis import RedisPart
+from tidemill_app.stack.supervisor import SupervisorPart
 
-PARTS: tuple[Part, ...] = (KafkaPart(), RedisPart())
+PARTS: tuple[Part, ...] = (KafkaPart(), RedisPart(), SupervisorPart())
 """In the order they are started; they are ended in the opposite one."""
 
 SETTLE_SECONDS = 60.0
