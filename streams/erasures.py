@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tidemill import events
 from tidemill.block import Block
 from tidemill.decode import Bad, Item
-from tidemill.errors import BadEvent, UnavailableError
+from tidemill.errors import BadEvent
 from tidemill.events import RecordErased
 from tidemill.log import Log, Partition
 
@@ -45,13 +44,13 @@ class Erasures:
             return
         reader = log.reader({partition: max(self.position, log.begin(partition))})
         try:
-            until = time.monotonic() + timeout
             while reader.positions()[partition] < end:
-                for record in reader.poll(1000, 0.1):
+                records = reader.poll(1000, timeout)
+                for record in records:
                     if record.offset < end:
                         self._learn(record.value)
-                if time.monotonic() > until:
-                    raise UnavailableError("the log gives no more records", where=TOPIC)
+                if not records:
+                    break
         finally:
             reader.close()
         self.position = end
