@@ -1,26 +1,22 @@
-"""How old what we serve may be: seconds since the log was last seen to hold nothing newer."""
+"""How old what we serve may be: seconds since the log was last seen to hold nothing that is not applied."""
 
 from __future__ import annotations
 
 import time
 
+CURRENT = 1.0
+"""Below this age (s) nothing is called stale: the log is asked for its end about twice a second."""
+
 
 class Freshness:
-    """Noted by the follower, read by requests and metrics. Monotonic time; infinite before the first note."""
+    """Noted by the follower, read by requests and metrics. Monotonic time; infinitely stale before the first note."""
 
     def __init__(self) -> None:
         self._current_at: float | None = None
-        self.reachable = False
-        """Whether the log answered the last time it was asked."""
 
-    def current(self) -> None:
-        """Everything the log holds has been applied, now."""
-        self._current_at = time.monotonic()
-        self.reachable = True
-
-    def lost(self) -> None:
-        """The log does not answer."""
-        self.reachable = False
+    def current(self, at: float | None = None) -> None:
+        """Everything that stood in the log at monotonic time `at` (default now) has been applied."""
+        self._current_at = time.monotonic() if at is None else at
 
     @property
     def started(self) -> bool:
@@ -28,8 +24,8 @@ class Freshness:
         return self._current_at is not None
 
     def seconds(self) -> float:
-        """Staleness: 0.0 while the log answers and was read to its end within the last second."""
+        """Staleness in seconds; 0.0 while it is below `CURRENT`."""
         if self._current_at is None:
             return float("inf")
         age = time.monotonic() - self._current_at
-        return 0.0 if self.reachable and age < 1.0 else age
+        return 0.0 if age < CURRENT else age

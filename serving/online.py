@@ -16,6 +16,7 @@ from tidemill.errors import IncompatibleError, NotFiniteError, RequestError, Wro
 from tidemill.job import ModelContent
 from tidemill.learner import Float, Learner
 from tidemill.servable import Tensor, TensorSpec
+from tidemill.state import array_of, decode
 
 INPUT, OUTPUT = "features", "score"
 
@@ -55,9 +56,10 @@ class ServedLearner:
         self._allowed = allowed
         cls = learner_class(content.kind, allowed)
         try:
-            learner: Learner = getattr(cls, "from_params", lambda params: cls(**params))(content.params)
+            made = cls.from_params(content.params) if hasattr(cls, "from_params") else cls(**content.params)
         except TypeError as error:
             raise IncompatibleError("parameters do not fit", where=content.kind, got=str(error)) from None
+        learner: Learner = made
         learner.load_state(content.state)
         self._learner = learner
         self.features: tuple[str, ...] = tuple(learner.features)
@@ -90,6 +92,27 @@ class ServedLearner:
     def updated(self, changes: Mapping[str, Any]) -> ServedLearner:
         state = apply_delta(self._content.state, from_wire(changes))
         return ServedLearner(ModelContent(self._content.kind, self._content.params, state), self._allowed)
+
+
+def decode_content(data: bytes) -> ModelContent:
+    """The content behind the canonical bytes of a `ModelContent`. Raises `IncompatibleError` where they are none."""
+    content = decode(data, ModelContent)
+    try:
+        state = {name: array_of(value) if _is_array(value) else value for name, value in content.state.items()}
+    except (TypeError, ValueError) as error:
+        raise IncompatibleError("a model's state cannot be read", where=content.kind, got=str(error)) from None
+    return ModelContent(content.kind, content.params, state)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is an array's encoded form: its type, shape and bytes."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and isinstance(value[0], str)
+        and isinstance(value[1], list)
+        and isinstance(value[2], bytes)
+    )
 
 
 def from_wire(changes: Mapping[str, Any]) -> dict[str, Any]:

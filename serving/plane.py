@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from tidemill.errors import IncompatibleError, NotFoundError
+from tidemill.errors import IncompatibleError, IntegrityError, NotFoundError
 from tidemill.events import DeltaPublished, ModelPublished
 from tidemill.servable import Servable
 
@@ -165,7 +165,7 @@ class DataPlane:
                 try:
                     line.live = _next(live, delta)
                     return "applied"
-                except IncompatibleError:
+                except (IncompatibleError, IntegrityError):
                     pass
             line.live = next(reversed(line.versions.values()))
             line.recent.clear()
@@ -207,7 +207,7 @@ class DataPlane:
                 return loaded, "gap"
             try:
                 live = _next(live, delta)
-            except IncompatibleError:
+            except (IncompatibleError, IntegrityError):
                 return loaded, "gap"
         return live, "applied"
 

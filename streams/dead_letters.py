@@ -7,6 +7,7 @@ as an Arrow block of that row.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from streams.emit import Sent
@@ -53,19 +54,18 @@ def fetch(log: Log, places: Iterable[Place], timeout: float = 30.0) -> dict[Plac
     for place in sorted(places):
         wanted.setdefault(Partition(place.topic, place.partition), []).append(place)
     for partition, rest in wanted.items():
-        while rest:
-            start = max(rest[0].offset, log.begin(partition))
-            reader = log.reader({partition: start})
+        begin = log.begin(partition)
+        rest = [place for place in rest if place.offset >= begin]
+        until = time.monotonic() + timeout
+        while rest and time.monotonic() < until:
+            reader = log.reader({partition: rest[0].offset})
             try:
-                by_offset = {r.offset: r for r in reader.poll(500, timeout)}
+                by_offset = {r.offset: r for r in reader.poll(500, 1.0)}
+                position = reader.positions()[partition]
             finally:
                 reader.close()
-            last = max(by_offset, default=-1)
             out |= {place: by_offset[place.offset] for place in rest if place.offset in by_offset}
-            after = [place for place in rest if place.offset > last]
-            if len(after) == len(rest):
-                break
-            rest = after
+            rest = [place for place in rest if place.offset >= position]
     return out
 
 

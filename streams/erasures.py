@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tidemill import events
 from tidemill.block import Block
 from tidemill.decode import Bad, Item
-from tidemill.errors import BadEvent
+from tidemill.errors import BadEvent, UnavailableError
 from tidemill.events import RecordErased
 from tidemill.log import Log, Partition
 
@@ -44,13 +45,13 @@ class Erasures:
             return
         reader = log.reader({partition: max(self.position, log.begin(partition))})
         try:
+            until = time.monotonic() + timeout
             while reader.positions()[partition] < end:
-                records = reader.poll(1000, timeout)
-                for record in records:
+                for record in reader.poll(1000, 0.1):
                     if record.offset < end:
                         self._learn(record.value)
-                if not records:
-                    break
+                if time.monotonic() > until:
+                    raise UnavailableError("the log gives no more records", where=TOPIC)
         finally:
             reader.close()
         self.position = end

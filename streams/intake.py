@@ -48,18 +48,15 @@ class Intake:
 
 
 def balance(sources: Sources, pipeline: Pipeline[Any], most: int) -> None:
-    """Bound the reorder buffer: above `most` events, only the partition that holds the watermark is read on."""
-    if pipeline.buffered <= most // 2:
+    """Bound the reorder buffer: above `most` events only the partitions that hold the watermark are read on, until
+    half of it is gone."""
+    slowest = pipeline.held_by()
+    relieved = pipeline.buffered <= (most // 2 if sources.paused else most)
+    # Where the slowest has reached a target it leads no further: only the others do.
+    if relieved or slowest is None or sources.finished(slowest):
         if sources.paused:
             sources.pause(())
-        return
-    if pipeline.buffered <= most:
-        return
-    slowest = pipeline.held_by()
-    if slowest is not None and sources.finished(slowest):
-        sources.pause(())  # it has reached its target: only the others lead on
-        return
-    if slowest is not None and (not sources.paused or slowest in sources.paused):
+    elif not sources.paused or slowest in sources.paused:
         floor = pipeline.floor(slowest)
         sources.pause(p for p in pipeline.sources if pipeline.active(p) and pipeline.floor(p) > floor)
 

@@ -33,6 +33,18 @@ _COUNT, _FIRST, _LAST, _GROWTH, _FIRST_WEIGHT = range(5)
 
 
 @njit(cache=True)
+def _renew(hist: Float, sums: Float, cal: Float, late: Float, clock: Float) -> None:
+    """Scale the fading view back. Older events fade by later ones weighing more; done at fixed counts, nothing
+    overflows and the result does not depend on how the stream was cut."""
+    shrink = 1.0 / clock[_GROWTH]
+    hist[1] *= shrink
+    sums[1] *= shrink
+    cal[1] *= shrink
+    late[1] *= shrink
+    clock[_GROWTH] = 1.0
+
+
+@njit(cache=True)
 def _update(
     y: Float,
     p: Float,
@@ -88,15 +100,8 @@ def _update(
         clock[_LAST] = y[i]
         clock[_COUNT] += 1.0
         clock[_GROWTH] *= grow
-        # Older events fade by later ones weighing more; at fixed counts everything is scaled back, so that neither
-        # overflows and the result does not depend on how the stream was cut.
         if clock[_COUNT] % renew == 0.0:
-            shrink = 1.0 / clock[_GROWTH]
-            hist[1] *= shrink
-            sums[1] *= shrink
-            cal[1] *= shrink
-            late[1] *= shrink
-            clock[_GROWTH] = 1.0
+            _renew(hist, sums, cal, late, clock)
 
 
 class Prequential:

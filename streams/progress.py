@@ -14,7 +14,9 @@ Segment = tuple[str, int, int, int]
 """Topic, partition, first offset, next offset."""
 
 TOPIC = TopicSpec(partitions=1, retention_ms=-1)
-_POLL = 5.0
+POLL = 0.1
+"""Seconds one poll waits where a target offset is known: what lies before it may be markers and aborted records only,
+and then no poll returns anything."""
 
 
 def topic_of(job: str) -> Partition:
@@ -29,8 +31,8 @@ def between(log: Log, partition: Partition, first: int, end: int, timeout: float
     waited = 0.0
     try:
         while reader.positions()[partition] < end:
-            records = reader.poll(1000, _POLL)
-            waited = 0.0 if records else waited + _POLL
+            records = reader.poll(1000, POLL)
+            waited = 0.0 if records else waited + POLL
             if waited >= timeout and reader.positions()[partition] < end:
                 raise UnavailableError(
                     "the log gives no more records", where=f"{partition.topic} at {reader.positions()[partition]}"

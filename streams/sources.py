@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from streams.pipeline import Source
+from streams.progress import POLL
 from tidemill.errors import NotFoundError, SubmissionError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log, Partition, Reader, Record
@@ -224,13 +225,14 @@ class Segments:
         """
         for topic, number, first, stop in self._segments:
             p = Partition(topic, number)
-            at = first
+            at, waited = first, 0.0
             while at < stop:
                 records = self._stash.pop(p, None) or []
                 if not records:
-                    records = self._reader(p, first).poll(most, timeout).get(p, [])
+                    records = self._reader(p, first).poll(most, POLL).get(p, [])
                     position = self._readers[p].positions()[p]
-                    if not records and position < stop:
+                    waited = 0.0 if records or position >= stop else waited + POLL
+                    if waited >= timeout:
                         raise UnavailableError("the log gives no more records", where=f"{topic}/{number} at {position}")
                     at = position
                 mine = [r for r in records if r.offset < stop]

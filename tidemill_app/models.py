@@ -109,12 +109,11 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
     `copy` is the bootstrap address of a copied log to read instead. Raises `UserError` where the version did not come
     from a job, `GoneError` naming the range where offsets are gone and no archive has them.
     """
-    from connectors.files import FileLog
     from streams.reproduce import reproduce as rebuild
 
     from connectors import arrow
     from connectors.kafka import KafkaLog
-    from tidemill_app.run_job import submitted_job
+    from tidemill_app.run_job import file_log, submitted_job
 
     manifest = manifest_of(platform, text)
     lineage = manifest.lineage
@@ -133,7 +132,7 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         log=log,
         streams=streams,
         arrow_decode=arrow.decode,
-        history=FileLog,
+        history=file_log,
         archive=None if copy else platform.archive,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)

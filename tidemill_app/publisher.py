@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from connectors.artefacts import ArtefactStore
 
+from connectors.artefacts import ArtefactStore
 from tidemill.engine import Publisher
 from tidemill.errors import NotFoundError
 from tidemill.job import ModelContent, VersionCut

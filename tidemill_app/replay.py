@@ -34,12 +34,14 @@ def replay(
     rate: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda sent, time: None,
+    at_half: Callable[[], None] = lambda: None,
 ) -> int:
     """Send the events of every stream of `dataset` as JSON; the count sent.
 
     `limit` keeps the first events of the first stream and what the others say up to the last of these; 0 keeps all.
     `rate` is events per second, 0 as fast as possible. At the end every partition is promised that nothing earlier
-    follows. `progress(sent, event time)` is called now and then.
+    follows. `progress(sent, event time)` is called now and then, `at_half` once in
+    the middle.
     """
     sources = {s.spec.name: _Source(s) for s in dataset.streams}
     times = {name: source.times for name, source in sources.items()}
@@ -47,13 +49,16 @@ def replay(
         last = times[dataset.streams[0].spec.name][:limit][-1]
         times = {name: t[: int(np.searchsorted(t, last, side="right"))] for name, t in times.items()}
     sent, begun, now = 0, _time.monotonic(), 0
+    half = sum(map(len, times.values())) // 2
     writer = log.writer()
     try:
         for piece in merge(times, window=WINDOW, max_rows=500):
             if stop():
                 break
             sources[piece.stream].send(writer, piece.stop - piece.start)
-            sent += piece.stop - piece.start
+            before, sent = sent, sent + piece.stop - piece.start
+            if before < half <= sent:
+                at_half()
             now = max(now, piece.time)
             progress(sent, now)
             if rate and (ahead := sent / rate - (_time.monotonic() - begun)) > 0:

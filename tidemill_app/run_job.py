@@ -13,6 +13,8 @@ from tidemill.engine import Engine, Parts
 from tidemill.errors import IncompatibleError, IntegrityError, NotFoundError, SubmissionError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job
+from tidemill.log import Log
+from tidemill.stream import StreamSpec
 from tidemill_app.bundle import load_job, unpack
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.supervisor import EXIT_REFUSED
@@ -37,7 +39,6 @@ def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
 
 def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callable[[dict[str, Any]], None]) -> Parts:
     """What the engine is handed for `job`."""
-    from connectors.files import FileLog
 
     from connectors import arrow
     from streams.state_store import FolderStore
@@ -51,11 +52,18 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         publisher=ArtefactPublisher(platform.artefacts, platform.clock, pin=platform.pin),
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
-        history=FileLog,
+        history=file_log,
         bundle=wish.bundle,
         file=wish.file,
         report=report,
     )
+
+
+def file_log(path: str, spec: StreamSpec) -> Log:
+    """The log over a history's files."""
+    from connectors.files import FileLog
+
+    return FileLog(path, spec)
 
 
 def run(platform: Platform, name: str) -> int:

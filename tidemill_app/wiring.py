@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
-from tidemill.errors import NotFoundError
+from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log
 from tidemill.stream import StreamSpec, label_stream
@@ -99,6 +100,25 @@ def open_store(connection: Connection) -> ArtefactStore:
 def connected(out: Output) -> Iterator[Platform]:
     """The platform of the home that a command was given, closed at the end."""
     platform = Platform.open(out.home)
+    try:
+        yield platform
+    finally:
+        platform.close()
+
+
+@contextmanager
+def when_connected(out: Output, seconds: float = 60.0) -> Iterator[Platform]:
+    """As `connected`, for a service that is started together with what it needs: tries again for `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            platform = Platform.open(out.home)
+            platform.log.topics()
+            break
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
     try:
         yield platform
     finally:

@@ -53,6 +53,7 @@ def resolve(name: Any) -> Any:
     closed = any(module == part or module.startswith(part + ".") for part in _CLOSED)
     if not module.startswith("river.") or closed:
         raise IntegrityError(f"{name} is not allowed in a saved estimator", wanted="River's own classes")
+    thing: Any
     if module.startswith("river._river_rust."):
         # Submodules of a native module are attributes, not files.
         importlib.import_module("river")

@@ -46,7 +46,7 @@ def is_empty(delta: Delta) -> bool:
 def touched(delta: Delta) -> int:
     """How many parameters `delta` carries."""
     sizes = (len(entry["values"]) // np.dtype(entry["dtype"]).itemsize for entry in delta["arrays"].values())
-    return sum(sizes) + len(delta["plain"])
+    return int(sum(sizes) + len(delta["plain"]))
 
 
 def apply_delta(state: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +84,9 @@ def _array_delta(name: str, old: Any, new: NDArray[Any]) -> dict[str, Any] | Non
     if not isinstance(old, np.ndarray) or old.dtype != new.dtype or old.shape != new.shape:
         return whole
     size = data.dtype.itemsize
+    values = data.tobytes()
     before = np.frombuffer(_little_endian(old).tobytes(), dtype=np.uint8).reshape(-1, size)
-    after = np.frombuffer(whole["values"], dtype=np.uint8).reshape(-1, size)
+    after = np.frombuffer(values, dtype=np.uint8).reshape(-1, size)
     changed = np.flatnonzero((before != after).any(axis=1))
     if len(changed) == 0:
         return None

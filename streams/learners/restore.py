@@ -101,8 +101,10 @@ def _fill_object(decoder: _Decoder, thing: Any, node: list[Any]) -> None:
             dict.__setitem__(thing, key, value)
     elif isinstance(thing, set):
         set.update(thing, decoder.values(node[3]))
-    elif isinstance(thing, (list, collections.deque)):
-        (list if isinstance(thing, list) else collections.deque).extend(thing, decoder.values(node[3]))
+    elif isinstance(thing, list):
+        list.extend(thing, decoder.values(node[3]))
+    elif isinstance(thing, collections.deque):
+        collections.deque.extend(thing, decoder.values(node[3]))
     for key, value in node[2]:
         if key.startswith("__") and key.endswith("__"):
             raise IntegrityError("saved estimator sets a special attribute", got=key)
@@ -122,7 +124,7 @@ def _build_native(decoder: _Decoder, node: list[Any]) -> Any:
         raise IntegrityError(f"{node[1]} is not a native class of River's")
     thing = cls(*decoder.values(node[2]))
     try:
-        thing.__setstate__(node[3])  # type: ignore[attr-defined]
+        thing.__setstate__(node[3])
     except BaseException as error:  # a panic in native code is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
@@ -144,7 +146,7 @@ def _build_partial(decoder: _Decoder, node: list[Any]) -> Any:
 
 
 def _dtype(text: Any, kinds: str = "biufcSUmM") -> np.dtype[Any]:
-    dtype = np.dtype(text)
+    dtype: np.dtype[Any] = np.dtype(text)
     if dtype.kind not in kinds:
         raise IntegrityError("saved estimator holds an array of objects as bytes", got=str(dtype))
     return dtype

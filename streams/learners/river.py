@@ -75,6 +75,11 @@ class RiverLearner:
         yield cls(pair, preprocessing.StandardScaler() | linear_model.LinearRegression()), "number"
         yield cls(pair, preprocessing.MinMaxScaler() | anomaly.HalfSpaceTrees(n_trees=5, height=3, seed=1)), "none"
 
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """The untrained learner behind `params()`. Raises `IntegrityError` where they name anything not allowed."""
+        return cls(params["features"], decode(params["estimator"]))
+
     @property
     def estimator(self) -> Any:
         """The River object itself."""

@@ -17,7 +17,7 @@ import random
 import statistics
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from river.utils import VectorDict
@@ -158,7 +158,7 @@ class _Encoder:
             raise self.refuse(thing, index)
         tag = "array" if isinstance(thing, np.ndarray) else "scalar"
         # Linear algebra rounds by memory layout, so that is kept as well.
-        order = "F" if thing.flags.f_contiguous and not thing.flags.c_contiguous else "C"
+        order: Literal["F", "C"] = "F" if thing.flags.f_contiguous and not thing.flags.c_contiguous else "C"
         return [tag, thing.dtype.str, list(thing.shape), thing.tobytes(order), order]
 
     def method(self, thing: types.MethodType, index: int) -> list[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import click
-from tidemill_app.cli import Output, command
 
 from tidemill.time import to_rfc3339
+from tidemill_app.cli import Output, command
 from tidemill_app.tables import table
 from tidemill_app.wiring import connected
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import click
-from tidemill_app.cli import Output, command
 
-from tidemill_app.wiring import connected
+from tidemill_app.cli import Output, command
+from tidemill_app.wiring import connected, when_connected
 
 
 @command("supervise")
@@ -15,7 +15,7 @@ def supervise(out: Output) -> None:
     """Run the supervisor of jobs in the foreground until told to stop."""
     from tidemill_app.supervisor import Supervisor, write_ready
 
-    with connected(out) as platform:
+    with when_connected(out) as platform:
         table = platform.jobs()
         write_ready(platform.home)
         Supervisor(platform.home, table).run()

@@ -25,6 +25,7 @@ class TinyLog:
     def __init__(self, poll_cap: int = 1 << 30) -> None:
         self.entries: dict[Partition, list[_Entry]] = {}
         self.first: dict[Partition, int] = {}
+        self.stable: dict[Partition, int] = {}
         self.groups: dict[str, dict[Partition, int]] = {}
         self.epochs: dict[str, tuple[int, TinyWriter]] = {}
         self.poll_cap = poll_cap
@@ -56,10 +57,11 @@ class TinyLog:
 
     def end(self, partition: Partition) -> int:
         with self.lock:
-            for at, entry in enumerate(self.entries[partition]):
-                if entry.transaction is not None and not entry.transaction.outcome:
-                    return at
-            return len(self.entries[partition])
+            entries, at = self.entries[partition], self.stable.get(partition, 0)
+            while at < len(entries) and (entries[at].transaction is None or entries[at].transaction.outcome):
+                at += 1
+            self.stable[partition] = at
+            return at
 
     def reader(self, positions: Mapping[Partition, int]) -> TinyReader:
         return TinyReader(self, positions)

@@ -1,0 +1,158 @@
+"""Flights: at scheduled departure, will this flight arrive more than 15 minutes late?
+
+Reads `flights` (the schedule, at scheduled departure), `weather` (hourly, by origin) and `labels.flights` (whether it
+was late, at actual arrival). The features are the schedule, the newest weather at the origin, and running rates of late
+arrivals by carrier, route, flight number, plane and airport, over the whole past and over the last hours, each as it
+was before the flight. The learner is a standard scaler and a logistic regression.
+
+    tidemill submit examples/flights/job.py             labels and flights in order of event time
+    tidemill submit examples/flights/job.py:arrival     in order of arrival: a label is live within milliseconds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import cos, log, pi, sin
+from typing import Any
+
+from streams.classifier import online_classifier
+from streams.join import Latest
+from streams.learners.logistic import ScaledLogistic
+from streams.stats import Running, count, rate
+from tidemill.endpoint import Known
+from tidemill.job import Job
+from tidemill.order import Arrival, EventTime, Order
+from tidemill.stream import StreamSpec
+from tidemill.time import HOUR, MINUTE
+
+HOUR_S, DAY_S = 3_600.0, 86_400.0
+
+BASE = 0.2
+"""What is assumed of the share of late flights before any label."""
+
+PAST = (
+    Running("carrier", ("carrier",)),
+    Running("route", ("origin", "dest")),
+    Running("flight", ("carrier", "flight")),
+    Running("plane", ("tailnum",)),
+    Running("slot", ("origin", "hour")),
+)
+RECENT = (
+    Running("all_now", (), half_life=2 * HOUR_S),
+    Running("origin_now", ("origin",), half_life=HOUR_S),
+    Running("origin_day", ("origin",), half_life=DAY_S),
+    Running("carrier_now", ("carrier", "origin"), half_life=2 * HOUR_S),
+    Running("carrier_day", ("carrier",), half_life=DAY_S),
+    Running("dest_now", ("dest",), half_life=4 * HOUR_S),
+    Running("plane_now", ("tailnum",), half_life=6 * HOUR_S),
+)
+TRAFFIC = Running("traffic", ("origin",), half_life=HOUR_S, of="event")
+WEATHER = Latest(
+    "weather", "weather", ("origin",), ("temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib")
+)
+STALE = 6 * HOUR
+"""Weather older than this counts as missing."""
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+FEATURES = (
+    *(f"day_{name}{k}" for k in (1, 2) for name in ("sin", "cos")),
+    *("year_sin", "year_cos"),
+    *WEEKDAYS,
+    *("from_ewr", "from_jfk", "from_lga"),
+    *("log_distance", "sched_minutes", "traffic"),
+    *(f"late_{table.name}" for table in PAST),
+    *(f"late_{table.name}" for table in RECENT),
+    *("plane_known", "plane_seen"),
+    *("no_weather", "temp", "dew_spread", "humid", "wind", "rain", "pressure", "fog"),
+)
+
+_TURN = 2 * pi / 1440
+
+
+def features(event: Mapping[str, Any], known: Known) -> list[float]:
+    """The row of one flight, from its schedule and from what is known by now."""
+    time, origin, carrier = event["time"], event["origin"], event["carrier"]
+    tail = event["tailnum"]
+    angle = event["sched_dep_time"] * _TURN
+    season = (event["month"] + event["day"] / 31.0) * (pi / 6)
+    row = [sin(angle), cos(angle), sin(2 * angle), cos(2 * angle), sin(season), cos(season)]
+    weekday = event["weekday"]
+    row += [1.0 if weekday == day else 0.0 for day in range(7)]
+    row += [float(origin == "EWR"), float(origin == "JFK"), float(origin == "LGA")]
+    row += [log(1.0 + event["distance"]), float(event["sched_minutes"])]
+    row.append(count(known.get("traffic", origin), time, HOUR_S))
+
+    usual = rate(known.get("origin_day", origin), BASE, 20.0, time, DAY_S)
+    row.append(odds(rate(known.get("carrier", carrier), BASE, 50.0)))
+    row.append(odds(rate(known.get("route", f"{origin}/{event['dest']}"), BASE, 50.0)))
+    row.append(odds(rate(known.get("flight", f"{carrier}/{event['flight']}"), BASE, 10.0)))
+    plane = None if tail is None else known.get("plane", tail)
+    row.append(odds(rate(plane, BASE, 10.0)))
+    row.append(odds(rate(known.get("slot", f"{origin}/{event['hour']}"), BASE, 50.0)))
+
+    now = rate(known.get("origin_now", origin), usual, 5.0, time, HOUR_S)
+    row.append(odds(rate(known.get("all_now", "all"), usual, 5.0, time, 2 * HOUR_S)))
+    row.append(odds(now))
+    row.append(odds(usual))
+    row.append(odds(rate(known.get("carrier_now", f"{carrier}/{origin}"), now, 3.0, time, 2 * HOUR_S)))
+    row.append(odds(rate(known.get("carrier_day", carrier), BASE, 20.0, time, DAY_S)))
+    row.append(odds(rate(known.get("dest_now", event["dest"]), now, 3.0, time, 4 * HOUR_S)))
+    plane_now = None if tail is None else known.get("plane_now", tail)
+    row.append(odds(rate(plane_now, now, 0.5, time, 6 * HOUR_S)))
+    row += [0.0 if tail is None else 1.0, log(1.0 + count(plane_now, time, 6 * HOUR_S))]
+    return row + weather(known.get("weather", origin), time)
+
+
+def odds(p: float) -> float:
+    """The logit, in which a logistic regression adds rates up."""
+    return log(p / (1.0 - p)) if 1e-4 < p < 1.0 - 1e-4 else (-9.21 if p < 0.5 else 9.21)
+
+
+def weather(seen: Mapping[str, Any] | None, time: int) -> list[float]:
+    """Missing, then the newest observation's values; a value that is missing takes a usual one."""
+    if seen is None or time - seen["time"] > STALE:
+        return [1.0, 55.0, 15.0, 60.0, 10.0, 0.0, 1018.0, 0.0]
+    temp, dew = or_else(seen["temp"], 55.0), seen["dewp"]
+    return [
+        0.0,
+        temp,
+        15.0 if dew is None else temp - dew,
+        or_else(seen["humid"], 60.0),
+        min(or_else(seen["wind_speed"], 10.0), 60.0),
+        log(1.0 + 100.0 * or_else(seen["precip"], 0.0)),
+        or_else(seen["pressure"], 1018.0),
+        10.0 - or_else(seen["visib"], 10.0),
+    ]
+
+
+def or_else(value: float | None, usual: float) -> float:
+    return usual if value is None else value
+
+
+def job(order: Order | None = None) -> Job[Any]:
+    """In order of event time."""
+    return online_classifier(
+        name="flights-late",
+        stream="flights",
+        features=features,
+        feature_names=FEATURES,
+        tables=(*PAST, *RECENT, TRAFFIC, WEATHER),
+        learner=lambda names: ScaledLogistic(names, lr=0.005, intercept_lr=0.005),
+        order=order or EventTime(lateness=10 * MINUTE),
+        timeout=3 * DAY_S,
+        version_every=25_000,
+        optional=("tailnum",),
+        endpoint="flights",
+    )
+
+
+def arrival() -> Job[Any]:
+    """In order of arrival."""
+    return job(Arrival())
+
+
+def streams() -> dict[str, StreamSpec]:
+    """The declarations of what the job reads, by name."""
+    from connectors.datasets.flights import dataset
+
+    return {stream.spec.name: stream.spec for stream in dataset().streams}

@@ -1,0 +1,261 @@
+"""Follows the log: model versions, aliases, deltas, feature tables and declarations, applied as they come."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from serving.deltas import delta_of, read_since
+from serving.freshness import Freshness
+from serving.known import FeatureTables
+from serving.plane import LATEST, DataPlane, Loaded
+from tidemill import events
+from tidemill.errors import BadEvent, GoneError, IntegrityError, TidemillError, UnavailableError, UserError
+from tidemill.events import FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
+from tidemill.log import Log, Partition, Reader, Record
+from tidemill.servable import Servable
+from tidemill.stream import StreamSpec
+
+_log = logging.getLogger("tidemill.serving")
+
+Load = Callable[[ModelPublished], Servable]
+"""Fetches, verifies and loads a version. Raises `IntegrityError`, `UserError` where it must not or cannot be served,
+`UnavailableError` where trying again may help."""
+
+_PROBE_SECONDS = 0.4
+_POLL_SECONDS = 0.1
+_MAX_BACKOFF = 2.0
+
+
+class Follower:
+    """One thread that reads `streams`, `models`, `deltas.<model>` and `features.<job>` and applies what it reads.
+
+    Where the log does not answer it tries again, from where it stood, and everything applied stays in use. A version
+    that fails verification is refused, said in `rejected`, and what was served before is served on.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        plane: DataPlane,
+        load: Load,
+        freshness: Freshness,
+        *,
+        tables: Mapping[str, FeatureTables] | None = None,
+        declared: Callable[[StreamSpec], None] = lambda spec: None,
+    ) -> None:
+        self._log = log
+        self._plane = plane
+        self._load = load
+        self._freshness = freshness
+        self._tables = {f"features.{job}": table for job, table in (tables or {}).items()}
+        self._declared = declared
+        self._positions: dict[Partition, int] = {}
+        self._published: dict[tuple[str, str], ModelPublished] = {}
+        self._newest: dict[str, tuple[ModelPublished, int]] = {}
+        self._sequences: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidemill-follow", daemon=True)
+        self._probe: tuple[float, dict[Partition, int]] | None = None
+        self._probed = 0.0
+        self._more = False
+        self.rejected: dict[str, str] = {}
+        self.gaps = 0
+        self.failures = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(35)
+
+    def _run(self) -> None:
+        backoff = 0.1
+        while not self._stop.is_set():
+            try:
+                self._follow()
+                backoff = 0.1
+            except GoneError as error:
+                # What is gone was applied long ago or cannot be had: go on at what is kept.
+                _log.warning("%s", error)
+                self._positions.clear()
+            except Exception as error:
+                # A thread that ended would leave the server serving yesterday for ever, silently.
+                self.failures += 1
+                expected = isinstance(error, UnavailableError)
+                _log.log(logging.INFO if expected else logging.ERROR, "following: %s", error, exc_info=not expected)
+                self._stop.wait(backoff)
+                backoff = min(_MAX_BACKOFF, backoff * 2)
+
+    def _follow(self) -> None:
+        """Read until a topic appears that is wanted and not yet read."""
+        self._find_topics()
+        if not self._positions:
+            self._stop.wait(0.3)
+            return
+        reader = self._log.reader(self._positions)
+        self._more, self._probe = False, None
+        missing_since = time.monotonic()
+        try:
+            while not self._stop.is_set() and not self._more:
+                records = reader.poll(2_000, _POLL_SECONDS)
+                self._apply(records)
+                self._note_currency(reader)
+                if time.monotonic() - missing_since > 1.0 and self._wanted() - self._topics():
+                    missing_since = time.monotonic()
+                    self._more = bool((self._wanted() - self._topics()) & self._log.topics().keys())
+        finally:
+            reader.close()
+
+    def _topics(self) -> set[str]:
+        return {p.topic for p in self._positions}
+
+    def _wanted(self) -> set[str]:
+        return {"streams", "models", *self._tables, *(f"deltas.{model}" for model in self._newest)}
+
+    def _find_topics(self) -> None:
+        """Positions for topics that are there and not yet read; the models' own topic is read to its end at once, so
+        that only the versions that will be served are loaded."""
+        there = self._log.topics()
+        if "models" in there and "models" not in self._topics():
+            self._begin_models()
+        for topic in sorted(self._wanted() - self._topics() - {"models"}):
+            if topic not in there:
+                continue
+            if topic.startswith("deltas."):
+                self._catch_up(topic.removeprefix("deltas."))
+            else:
+                for number in range(there[topic]):
+                    at = Partition(topic, number)
+                    self._positions[at] = self._log.begin(at)
+
+    def _begin_models(self) -> None:
+        at = Partition("models", 0)
+        end = self._log.end(at)
+        reader = self._log.reader({at: self._log.begin(at)})
+        aliases: dict[tuple[str, str], str] = {}
+        try:
+            while reader.positions()[at] < end:
+                for record in reader.poll(5_000, 0.1):
+                    event = _event(record)
+                    if isinstance(event, ModelPublished):
+                        self._published[event.model, event.version] = event
+                        self._newest[event.model] = (event, record.timestamp)
+                    elif isinstance(event, ModelAliased):
+                        aliases[event.model, event.alias] = event.version
+            next_offset = reader.positions()[at]
+        finally:
+            reader.close()
+        for event, _ in list(self._newest.values()):
+            self._install(event)
+        for (model, alias), version in aliases.items():
+            self._alias(model, alias, version)
+        self._positions[at] = next_offset
+
+    def _apply(self, records: list[Record]) -> None:
+        for record in records:
+            at = Partition(record.topic, record.partition)
+            if record.offset < self._positions.get(at, 0):
+                continue  # a gap was healed meanwhile by reading on further
+            self._apply_one(record)
+            if self._positions.get(at, 0) <= record.offset:
+                self._positions[at] = record.offset + 1
+
+    def _apply_one(self, record: Record) -> None:
+        topic = record.topic
+        if topic.startswith("features."):
+            tables = self._tables[topic]
+            event = _event(record)
+            if isinstance(event, FeatureUpdated):
+                tables.apply(event)
+            elif record.value is None and record.key:
+                tables.remove(*record.key.decode(errors="replace").partition("/")[::2])
+            return
+        if topic.startswith("deltas."):
+            self._delta(record)
+            return
+        event = _event(record)
+        if isinstance(event, ModelPublished):
+            self._published[event.model, event.version] = event
+            first = event.model not in self._newest
+            self._newest[event.model] = (event, record.timestamp)
+            self._install(event)
+            self._more |= first
+        elif isinstance(event, ModelAliased):
+            self._alias(event.model, event.alias, event.version)
+        elif isinstance(event, StreamDeclared):
+            self._declared(event.spec)
+
+    def _delta(self, record: Record) -> None:
+        delta = delta_of(record.value)
+        if delta is None:
+            return
+        if delta.sequence <= self._sequences.get(delta.model, 0):
+            self._plane.restart(delta.model)
+        self._sequences[delta.model] = delta.sequence
+        if self._plane.apply(delta) == "gap":
+            self.gaps += 1
+            _log.warning("model %s: deltas before %d are missing: reading again", delta.model, delta.sequence)
+            self._catch_up(delta.model)
+
+    def _catch_up(self, model: str) -> None:
+        """Apply the deltas since the newest version, from the log; afterwards the reader goes on behind them."""
+        at = Partition(f"deltas.{model}", 0)
+        deltas, next_offset, later_run = read_since(self._log, at, self._newest[model][1])
+        if later_run:
+            self._plane.restart(model)
+        for delta in deltas:
+            self._sequences[model] = delta.sequence
+            if self._plane.apply(delta) == "gap":
+                _log.error("model %s: deltas before %d are gone: waiting for a version", model, delta.sequence)
+                self._plane.abandon(model)
+        self._positions[at] = next_offset
+
+    def _loaded(self, event: ModelPublished) -> Loaded | None:
+        where = f"{event.model}@{event.version}"
+        try:
+            servable = self._load(event)
+        except (IntegrityError, UserError, BadEvent) as error:
+            self.rejected[where] = str(error)
+            _log.error("version %s is not served: %s", where, error)
+            return None
+        self.rejected.pop(where, None)
+        return Loaded(event.model, event.version, servable, event.delta, 0, 0, event)
+
+    def _install(self, event: ModelPublished) -> None:
+        loaded = self._loaded(event)
+        if loaded is not None and self._plane.install(loaded) == "gap" and event.model in self._sequences:
+            self.gaps += 1
+            self._catch_up(event.model)
+
+    def _alias(self, model: str, alias: str, version: str) -> None:
+        event = self._published.get((model, version))
+        if version != LATEST and event is not None and not self._plane.has(model, version):
+            loaded = self._loaded(event)
+            if loaded is not None:
+                self._plane.load(loaded)
+        self._plane.alias(model, alias, version)
+
+    def _note_currency(self, reader: Reader) -> None:
+        """Ask for the ends of all partitions now and then; once they are passed, everything up to that time is in."""
+        if self._probe is not None:
+            asked, ends = self._probe
+            at = reader.positions()
+            if all(at[p] >= end for p, end in ends.items()):
+                self._freshness.current(asked)
+                for topic, tables in self._tables.items():
+                    tables.fresh = topic in self._topics() or tables.fresh
+                self._probe = None
+        if self._probe is None and time.monotonic() - self._probed > _PROBE_SECONDS:
+            self._probed = time.monotonic()
+            self._probe = (self._probed, {p: self._log.end(p) for p in reader.positions()})
+
+
+def _event(record: Record) -> object:
+    with suppress(BadEvent, TidemillError):
+        return events.decode(record.value or b"")
+    return None

@@ -1,0 +1,224 @@
+"""Predictions on their way to `predictions.<endpoint>`: to disk first, then to Kafka, in order, each exactly once.
+
+Every answer's prediction is taken by a background thread, written to a spool on disk (one fsync for all that came
+within 50 ms) and sent from there in transactions. Each record says its spool and sequence in header `spool`; after an
+ambiguous commit, or a crash, the newest one in the topic says where to go on, so nothing is sent twice. While Kafka
+does not answer the spool grows, up to its bound. What kill -9 can lose is what was answered within the last 50 ms.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from serving.spool import Spool
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.errors import GoneError, TidemillError, UnavailableError
+from tidemill.events import PredictionMade
+from tidemill.log import Log, Partition, Record, TopicSpec, Writer
+
+_log = logging.getLogger("tidemill.serving")
+
+HEADER = "spool"
+_WRITE_EVERY = 0.05
+_SEND_EVERY = 0.1
+_ROOM_EVERY = 1.0
+_NOTE_EVERY = 5.0
+_BATCH = 5_000
+
+
+class _Item(msgspec.Struct, array_like=True):
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Item).decode
+
+
+class PredictionLog:
+    """The predictions of one endpoint. `append` may be called from the event loop: it only queues.
+
+    `limit` predictions may wait in memory for the disk; beyond that `append` raises `UnavailableError`, and so does the
+    request: no answer is given that could not be joined with its label later.
+    """
+
+    def __init__(self, endpoint: str, log: Log, spool: Spool, *, limit: int = 50_000, replication: int = 1) -> None:
+        self.topic = f"predictions.{endpoint}"
+        self._log = log
+        self._spool = spool
+        self._limit = limit
+        self._spec = TopicSpec(replication=replication)
+        self._queue: deque[PredictionMade] = deque()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._sender_stop = threading.Event()
+        self._writer: Writer | None = None
+        self._settled = False
+        self._noted = 0.0
+        self.problem = ""
+        """Why predictions cannot be kept at the moment (no room on the disk); empty where they can."""
+        self.down = ""
+        """Why predictions do not reach Kafka at the moment; they wait in the spool."""
+        self._threads = [
+            threading.Thread(target=self._keep, name=f"tidemill-spool-{endpoint}", daemon=True),
+            threading.Thread(target=self._send, name=f"tidemill-send-{endpoint}", daemon=True),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, prediction: PredictionMade) -> None:
+        if len(self._queue) >= self._limit:
+            raise UnavailableError("predictions cannot be kept", where=self.topic, got=self.problem or "a slow disk")
+        self._queue.append(prediction)
+
+    @property
+    def unsent(self) -> int:
+        """Predictions that are not in Kafka yet."""
+        return len(self._queue) + len(self._spool)
+
+    @property
+    def spooled_bytes(self) -> int:
+        return self._spool.bytes
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Write everything to disk, and to Kafka as far as it answers within `timeout` seconds; the rest is sent by
+        the next process that takes the spool."""
+        self._stop.set()
+        self._wake.set()
+        self._threads[0].join(timeout)
+        self._sender_stop.set()
+        self._threads[1].join(timeout)
+        if not any(thread.is_alive() for thread in self._threads):
+            self._spool.close()
+
+    def _keep(self) -> None:
+        since_probe = _ROOM_EVERY
+        while True:
+            stopping = self._stop.is_set()
+            self._keep_queued()
+            since_probe += _WRITE_EVERY
+            if since_probe >= _ROOM_EVERY:
+                since_probe = 0.0
+                self.problem = self._spool.room()
+            if stopping:
+                return
+            self._stop.wait(_WRITE_EVERY)
+
+    def _keep_queued(self) -> None:
+        while self._queue:
+            taken = [self._queue[i] for i in range(min(_BATCH, len(self._queue)))]
+            items = [_encode(_Item(p.about.encode("utf-8", "replace"), events.encode(p), headers_of(p))) for p in taken]
+            try:
+                self._spool.append(items)
+            except UnavailableError as error:
+                self.problem = str(error)
+                return
+            for _ in taken:
+                self._queue.popleft()
+        self._wake.set()
+
+    def _send(self) -> None:
+        backoff = _SEND_EVERY
+        while True:
+            stopping = self._sender_stop.is_set()
+            try:
+                self._send_spooled()
+                self.down, backoff = "", _SEND_EVERY
+            except Exception as error:
+                # Whatever it is, the spool holds everything, and a thread that ended would never send it.
+                if not isinstance(error, TidemillError):
+                    _log.exception("sending predictions", exc_info=error)
+                self.down = str(error)
+                backoff = min(2.0, backoff * 2)
+                self._abandon_writer()
+            if stopping:
+                self._abandon_writer()
+                return
+            self._sender_stop.wait(backoff)
+
+    def _send_spooled(self) -> None:
+        if not len(self._spool):
+            return
+        if self._writer is None:
+            self._log.create(self.topic, self._spec)
+            # The transactional id fences whoever had this spool before; its open transaction is settled after this.
+            self._writer = self._log.writer(f"tidemill.{self.topic}.{self._spool.sent.spool}")
+        if not self._settled:
+            self._settle()
+        while items := self._spool.read(self._spool.sent.sequence, _BATCH):
+            self._settled = False
+            self._writer.begin()
+            for sequence, data in items:
+                item = _decode(data)
+                mark = (HEADER, f"{self._spool.sent.spool}:{sequence}".encode())
+                self._writer.send(self.topic, item.value, key=item.key, headers=[*item.headers, mark])
+            self._writer.commit()
+            self._settled = True
+            self._spool.discard(items[-1][0], self._spool.sent.ends)
+        if time.monotonic() - self._noted > _NOTE_EVERY:
+            self._note()
+
+    def _note(self) -> None:
+        """Keep how far we are, so that settling need not read from further back."""
+        self._noted = time.monotonic()
+        ends = {at.number: self._log.end(at) for at in self._log.partitions(self.topic)}
+        self._spool.discard(self._spool.sent.sequence, ends)
+        try:
+            self._spool.save_sent()
+        except OSError as error:
+            self.problem = f"disk: {error.strerror}"
+
+    def _settle(self) -> None:
+        """Find out from the topic how much of the spool has arrived."""
+        spool = self._spool.sent.spool
+        found, ends = self._spool.sent.sequence, {}
+        for at in self._log.partitions(self.topic):
+            end = self._log.end(at)
+            begin = min(max(self._spool.sent.ends.get(at.number, 0), self._log.begin(at)), end)
+            for record in _read(self._log, at, begin, end):
+                found = max(found, _sequence_of(record, spool))
+            ends[at.number] = end
+        self._spool.discard(found, ends)
+        self._settled = True
+
+    def _abandon_writer(self) -> None:
+        writer, self._writer, self._settled = self._writer, None, False
+        if writer is not None:
+            try:
+                writer.close()
+            except TidemillError as error:
+                _log.info("%s: %s", self.topic, error)
+
+
+def _read(log: Log, at: Partition, begin: int, end: int) -> list[Record]:
+    out: list[Record] = []
+    if begin >= end:
+        return out
+    reader = log.reader({at: begin})
+    try:
+        while reader.positions()[at] < end:
+            out += [record._replace(value=None) for record in reader.poll(5_000, 0.1)]
+    except GoneError:
+        return []
+    finally:
+        reader.close()
+    return out
+
+
+def _sequence_of(record: Record, spool: str) -> int:
+    """The spool sequence in a record's headers; 0 for another spool's."""
+    for name, value in record.headers:
+        if name == HEADER and value.startswith(spool.encode() + b":"):
+            number: Any = value.partition(b":")[2]
+            return int(number) if number.isdigit() else 0
+    return 0

@@ -1,0 +1,276 @@
+"""The recipe of an online binary classifier: predict each event, wait for its label, learn, measure, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, ParamSpec
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.join import Latest, Waiting
+from streams.learners.logistic import ScaledLogistic
+from streams.learning import METRICS, PREDICTIONS, BlockFeatures, Counts, Features, Plan, State, content_of
+from streams.scoreboard import Scoreboard
+from streams.stats import Running
+from streams.table import Tables
+from streams.walk import Walk
+from tidemill.block import Block
+from tidemill.endpoint import Endpoint, Known
+from tidemill.errors import SubmissionError, WrongTypeError
+from tidemill.job import Effects, Input, Job, Live, Output
+from tidemill.learner import Learner
+from tidemill.order import Arrival, Batch, EventTime, Order
+from tidemill.time import SECOND
+
+Float = NDArray[np.float64]
+Positive = bool | int | float | str | Callable[[Any], bool]
+P = ParamSpec("P")
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineClassifier:
+    """A job that learns a binary classifier from stream `stream` while it predicts it.
+
+    **Labels.** With `label`, a field of the event itself holds the label: each event is predicted and then learned at
+    once (null: only predicted). Without, labels come on `labels.<stream>` and are joined by event id; a label is
+    learned on the features as they were at the prediction, and scored against the prediction as it was made.
+
+    - A label whose event has not come: under order `event_time` it is dead-lettered as an orphan at once, for its event
+      would stand before it; under `arrival` it waits up to `timeout` for it, and is dead-lettered then.
+    - A label that never comes: after `timeout` seconds of event time the prediction is dropped and counted
+      (`unlabelled`). A label after that is an orphan, as is one that names no event.
+    - A second label within `corrections` seconds after the first: equal, it is dropped and counted (`repeated`). Other,
+      it is counted (`corrected`); what was learned from the first stays learned and its score stays counted, for
+      neither can be taken back exactly. With `relearn`, the correction is learned on top as a new example.
+    - At most `max_waiting` predictions wait, and as many labelled ones are kept for corrections; beyond, the oldest is
+      dropped and counted (`evicted`).
+
+    **Features.** Names of numeric fields, which are read as columns (no Python per event); or a function
+    `(event, known) -> row` with `feature_names`, where `known.get(table, key)` looks into `tables`: running statistics
+    (`streams.stats.Running`) and newest observations of other streams (`streams.join.Latest`), as they were before the
+    event. `features_block(block) -> X`, where given, must equal the function on every row and is used instead. An event
+    whose features cannot be made, or are not finite, is dead-lettered.
+
+    **What it emits.** `predictions.<name>`: one `prediction.made.v1` per event, with the features as used. Every
+    `metrics_every` labels, `metrics.measured.v1` on `metrics.<name>`: of all versions together (`version` empty) with
+    the counts above and the memory of waiting predictions, and of each version over its own predictions. A model
+    version every `version_every` labels, and at multiples of `version_seconds` of event time if anything was learned.
+
+    `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
+    names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
+    `streams.metrics.Prequential`. `endpoint` names the scoring endpoint (default: the stream).
+
+    Raises `SubmissionError` where these do not fit together.
+    """
+
+    name: str
+    stream: str
+    features: Sequence[str] | Features
+    feature_names: Sequence[str] = ()
+    features_block: BlockFeatures | None = None
+    label: str | None = None
+    positive: Positive = True
+    learner: Callable[[Sequence[str]], Learner] = ScaledLogistic
+    tables: Sequence[Running | Latest] = ()
+    order: Order = field(default_factory=EventTime)
+    history: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 7 * DAY
+    corrections: float = DAY
+    relearn: bool = False
+    max_waiting: int = 200_000
+    class_weights: tuple[float, float] = (1.0, 1.0)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics_every: int = 1_000
+    version_every: int | None = 10_000
+    version_seconds: float | None = None
+    log_features: bool = True
+    output: Literal["json", "arrow"] = "json"
+    endpoint: str | None = None
+    optional: Sequence[str] = ()
+    commit_every: float = 0.5
+
+    def job(self) -> Job[Any]:
+        """The job. Raises `SubmissionError` where the settings do not fit together."""
+        _check(self)
+        plan, kind = self.plan(), type(self.learner(self.names))
+        state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
+        settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
+
+        def init() -> Any:
+            return state_type(
+                learner=self.learner(plan.feature_names),
+                tables=Tables({t.name: t.table() for t in self.tables}),
+                waiting=Waiting.of(len(plan.feature_names)),
+                board=Scoreboard.of(settings),
+                counts=Counts(),
+            )
+
+        def step(state: Any, batch: Batch) -> Effects[Any]:
+            return Walk(plan, state).over(batch)
+
+        topic = f"predictions.{self.name}"
+        return Job(
+            name=self.name,
+            reads=tuple(Input(s, history=self.history.get(s)) for s in self.reads),
+            writes=(
+                Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
+                Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model"),
+            ),
+            step=step,
+            init=init,
+            state=state_type,
+            order=self.order,
+            needs=frozenset({"versions", "deltas"}),
+            live=Live(
+                models=lambda state: {plan.model: content_of(state.learner)},
+                tables=lambda state: state.tables.by_name,
+            ),
+            endpoint=self.serves(),
+            commit_every=self.commit_every,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in the model's order."""
+        return tuple(self.feature_names if callable(self.features) else self.features)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The streams it reads."""
+        labels = [] if self.label else [f"labels.{self.stream}"]
+        return tuple(dict.fromkeys([self.stream, *labels, *(t.stream for t in self.tables if isinstance(t, Latest))]))
+
+    def functions(self) -> tuple[Features, BlockFeatures | None]:
+        """The features of one event, and of a block where there is such a form."""
+        if callable(self.features):
+            return self.features, self.features_block
+        return of_fields(self.names), of_columns(self.names)
+
+    def serves(self) -> Endpoint:
+        """How serving answers for the model."""
+        return Endpoint(
+            name=self.endpoint or self.stream,
+            stream=self.stream,
+            model=self.name,
+            job=self.name,
+            feature_names=self.names,
+            features=self.functions()[0],
+            optional=frozenset([*self.optional, *([self.label] if self.label else [])]),
+        )
+
+    def plan(self) -> Plan:
+        """What the step is asked to do."""
+        features, features_block = self.functions()
+        return Plan(
+            model=self.name,
+            stream=self.stream,
+            feature_names=self.names,
+            features=features,
+            features_block=features_block,
+            label_field=self.label,
+            label_stream=None if self.label else f"labels.{self.stream}",
+            label_of=label_rule(self.positive),
+            weights=self.class_weights,
+            stats=tuple(t for t in self.tables if isinstance(t, Running)),
+            latest=tuple(t for t in self.tables if isinstance(t, Latest)),
+            timeout=round(self.timeout * SECOND),
+            corrections=round(self.corrections * SECOND),
+            relearn=self.relearn,
+            max_waiting=self.max_waiting,
+            wait_for_event=isinstance(self.order, Arrival),
+            version_labels=self.version_every,
+            version_time=None if self.version_seconds is None else round(self.version_seconds * SECOND),
+            metrics_labels=self.metrics_every,
+            log_features=self.log_features,
+        )
+
+
+def _job_of(recipe: Callable[P, OnlineClassifier]) -> Callable[P, Job[Any]]:
+    def online_classifier(*args: P.args, **settings: P.kwargs) -> Job[Any]:
+        """The job of an `OnlineClassifier` with these settings."""
+        return recipe(*args, **settings).job()
+
+    return online_classifier
+
+
+online_classifier = _job_of(OnlineClassifier)
+"""The job of an `OnlineClassifier` with the settings given."""
+
+
+def label_rule(positive: Positive) -> Callable[[Any], float]:
+    """The class (0.0 or 1.0) of a label value; raises `WrongTypeError` for one that is no such label."""
+    if callable(positive):
+        rule = positive
+
+        def by_rule(value: Any) -> float:
+            try:
+                return 1.0 if rule(value) else 0.0
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                raise WrongTypeError("not a label", got=repr(value)[:80], wanted=str(error), field="value") from None
+
+        return by_rule
+    numeric = isinstance(positive, (bool, int, float))
+
+    def by_value(value: Any) -> float:
+        if isinstance(value, (bool, int, float)) is not numeric or not (numeric or isinstance(value, str)):
+            wanted = f"a label of the kind of {positive!r}"
+            raise WrongTypeError("not a label", wanted=wanted, got=repr(value)[:80], field="value")
+        return 1.0 if value == positive else 0.0
+
+    return by_value
+
+
+def of_fields(fields: tuple[str, ...]) -> Features:
+    """The features of one event: these numeric fields. A null becomes NaN, and the event is refused."""
+
+    def features(event: Mapping[str, Any], known: Known) -> Sequence[float]:
+        return [np.nan if event[f] is None else float(event[f]) for f in fields]
+
+    return features
+
+
+def of_columns(fields: tuple[str, ...]) -> BlockFeatures:
+    """The same of a block, without Python per event."""
+
+    def features(block: Block) -> Float:
+        columns = [block.columns[f] for f in fields]
+        return np.stack([c.astype(np.float64) if c.dtype != np.object_ else _floats(c) for c in columns], axis=1)
+
+    return features
+
+
+def _floats(values: NDArray[Any]) -> Float:
+    return np.array([v if isinstance(v, (int, float)) else np.nan for v in values.tolist()], dtype=np.float64)
+
+
+def _check(recipe: OnlineClassifier) -> None:
+    def refuse(message: str, got: str = "", fix: str = "") -> None:
+        raise SubmissionError(message, where=f"job {recipe.name}", got=got, fix=fix)
+
+    names, tables = recipe.names, [t.name for t in recipe.tables]
+    if not names or len(set(names)) != len(names):
+        refuse("features must be named, once each", ", ".join(names), "Give feature_names with a features function")
+    if not callable(recipe.features) and (recipe.feature_names or recipe.features_block):
+        refuse("feature_names and features_block belong to a features function")
+    if recipe.label in names:
+        refuse("the label is among the features", str(recipe.label))
+    if len(set(tables)) != len(tables):
+        refuse("a table is named twice", ", ".join(tables))
+    for table in recipe.tables:
+        if isinstance(table, Latest) and table.stream in (recipe.stream, f"labels.{recipe.stream}"):
+            refuse("a Latest table of the job's own stream", table.name)
+    if (recipe.endpoint or recipe.stream) == recipe.name:
+        refuse(
+            "job and endpoint have one name, so their predictions would share a topic",
+            recipe.name,
+            "Name the job, or endpoint=, otherwise",
+        )
+    bounds = (recipe.timeout, recipe.version_seconds or 1, recipe.version_every or 1)
+    if min(*bounds, recipe.metrics_every, recipe.max_waiting) <= 0 or recipe.corrections < 0:
+        refuse("times and counts must be positive")
+    if recipe.output not in ("json", "arrow"):
+        refuse("unknown output format, wanted json or arrow", recipe.output)

@@ -1,0 +1,109 @@
+"""What an online learning job is made of: the plan that a recipe writes, and the state that the step changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.join import Latest, Waiting
+from streams.scoreboard import Scoreboard
+from streams.stats import Running
+from streams.table import Tables
+from tidemill.block import Block, Place
+from tidemill.endpoint import Known
+from tidemill.job import ModelContent
+from tidemill.learner import Learner
+from tidemill.time import MIN_TIME
+
+Float = NDArray[np.float64]
+Features = Callable[[Mapping[str, Any], Known], Sequence[float]]
+BlockFeatures = Callable[[Block], Float]
+
+PREDICTIONS, METRICS = "predictions", "metrics"
+
+
+class Early(msgspec.Struct, array_like=True):
+    """A label that came before its event (order `arrival`), until the event comes."""
+
+    number: int
+    since: int
+    time: int
+    value: float
+    place: Place
+
+
+class Counts(msgspec.Struct):
+    """What became of predictions and labels."""
+
+    predicted: int = 0
+    learned: int = 0
+    unlabelled: int = 0
+    evicted: int = 0
+    corrected: int = 0
+    repeated: int = 0
+    orphans: int = 0
+
+
+class State(msgspec.Struct):
+    """The state of an online learning job. A recipe's own type narrows `learner` to its class, so that it can be read
+    back."""
+
+    learner: Any
+    tables: Tables
+    waiting: Waiting
+    board: Scoreboard
+    counts: Counts
+    early: dict[str, Early] = {}
+    early_number: int = 0
+    clock: int = MIN_TIME
+    last: tuple[int, str, str] = (MIN_TIME, "", "")
+    version: int = 0
+    cut_due: int | None = None
+    uncut: int = 0
+    unmeasured: int = 0
+
+    def __post_init__(self) -> None:
+        # Canonical bytes sort by name; deadlines need the order of coming.
+        self.early = dict(sorted(self.early.items(), key=lambda item: item[1].number))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a recipe asks of the step. Times in microseconds; `label_stream` and `label_of` exclude each other."""
+
+    model: str
+    stream: str
+    feature_names: tuple[str, ...]
+    features: Features
+    features_block: BlockFeatures | None
+    label_field: str | None
+    label_stream: str | None
+    label_of: Callable[[Any], float]
+    weights: tuple[float, float]
+    stats: tuple[Running, ...]
+    latest: tuple[Latest, ...]
+    timeout: int
+    corrections: int
+    relearn: bool
+    max_waiting: int
+    wait_for_event: bool
+    version_labels: int | None
+    version_time: int | None
+    metrics_labels: int
+    log_features: bool
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether whole blocks can be learned as they are: features are columns, the label a field, and no more."""
+        return self.features_block is not None and self.label_field is not None and not self.stats and not self.latest
+
+
+def content_of(learner: Learner) -> ModelContent:
+    """The learner as plain data."""
+    kind = type(learner)
+    return ModelContent(f"{kind.__module__}:{kind.__qualname__}", learner.params(), learner.state())

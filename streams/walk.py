@@ -1,0 +1,359 @@
+"""The step of an online learning job: predict, wait for the label, learn.
+
+A batch is walked once in the job's order: features are made, labels find the predictions that wait for them, tables
+are kept. What to predict and to learn is only noted (`streams.ledger`); one native call does it at the end, or earlier
+where a version or a measurement falls due. So the result is that of one event at a time, whatever the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.join import Entry
+from streams.learning import Early, Plan, State
+from streams.ledger import Ledger
+from tidemill.block import Block, Place
+from tidemill.endpoint import Known
+from tidemill.errors import BadEvent, NotFiniteError, OrphanError, WrongTypeError
+from tidemill.job import DeadRow, Effects
+from tidemill.order import Batch
+from tidemill.time import MAX_TIME, SECOND
+
+Float = NDArray[np.float64]
+
+
+class Walk:
+    """One step over one batch."""
+
+    def __init__(self, plan: Plan, state: State) -> None:
+        self.plan = plan
+        self.state = state
+        self.ledger = Ledger(plan, state)
+        self.label_stats = [(s, state.tables.by_name[s.name]) for s in plan.stats if s.of == "label"]
+        self.event_stats = [(s, state.tables.by_name[s.name]) for s in plan.stats if s.of == "event"]
+        self.due = self._next_deadline()
+
+    def over(self, batch: Batch) -> Effects[State]:
+        """Step the batch's events, then its wake."""
+        self.batch = batch
+        self.at = -1
+        if len(batch):
+            if self.plan.in_bulk:
+                self._in_bulk(batch.blocks[self.plan.stream])
+            else:
+                self._events(batch)
+        if batch.wake is not None and batch.wake >= self.due:
+            self.at = len(batch)
+            self._serve(batch.wake)
+        self.ledger.run()
+        if len(batch):
+            self.state.last = self._event(len(batch) - 1)
+        self.ledger.emit_predictions()
+        due = self._next_deadline()
+        self.ledger.effects.wake_at = None if due == MAX_TIME else due
+        return self.ledger.effects
+
+    def _events(self, batch: Batch) -> None:
+        handlers = [self._handler(stream) for stream in batch.streams]
+        for i, (kind, time) in enumerate(zip(batch.kind.tolist(), batch.time.tolist(), strict=True)):
+            self.at = i
+            if time >= self.due:
+                self._serve(time)
+            if time > self.state.clock:
+                self.state.clock = time
+            handlers[kind](time)
+
+    def _in_bulk(self, block: Block) -> None:
+        """Events whose features are columns and whose label is a field: from one boundary to the next at once."""
+        state, plan = self.state, self.plan
+        assert plan.features_block is not None and plan.label_field is not None
+        X = np.ascontiguousarray(plan.features_block(block), dtype=np.float64)
+        y, good = self._checked(block, X)
+        learns = np.flatnonzero(good & ~np.isnan(y))
+        pos = done = 0
+        while pos < len(block):
+            self.at = pos
+            if block.time[pos] >= self.due:
+                self._serve(int(block.time[pos]))
+            stop = len(block)
+            if self.due != MAX_TIME and (passed := block.time[pos:] >= self.due).any():
+                stop = pos + int(np.argmax(passed))
+            left = min(plan.metrics_labels - state.unmeasured, (plan.version_labels or 1 << 60) - state.uncut)
+            if plan.version_time is not None and state.cut_due is None:
+                left = 1
+            if done + left <= len(learns):
+                stop = min(stop, int(learns[done + left - 1]) + 1)
+            part = np.arange(pos, stop)[good[pos:stop]]
+            self.ledger.run_now(block.ids[part], block.time[part], X[part], y[part])
+            state.clock = max(state.clock, int(block.time[pos:stop].max()))
+            pos, self.at = stop, stop - 1
+            count = int(np.searchsorted(learns, stop)) - done
+            if count:
+                done += count
+                self._count_label(int(block.time[learns[done - 1]]), count)
+
+    def _checked(self, block: Block, X: Float) -> tuple[Float, NDArray[np.bool_]]:
+        """The labels (NaN for none), and which events can be used; the others are refused."""
+        good: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=1))
+        y: Float = np.full(len(block), np.nan)
+        errors: dict[int, BadEvent | None] = {i: self._bad_row(X[i].tolist()) for i in np.flatnonzero(~good).tolist()}
+        cache: dict[Any, float] = {None: np.nan}
+        for i, value in enumerate(block.columns[self.plan.label_field or ""].tolist()):
+            known = cache.get(value)
+            if known is None:
+                try:
+                    known = cache[value] = self.plan.label_of(value)
+                except BadEvent as error:
+                    errors.setdefault(i, error)
+                    continue
+            y[i] = known
+        for i, refused in errors.items():
+            assert refused is not None
+            good[i] = False
+            self._refuse(block.place(i), refused)
+        return y, good
+
+    def _handler(self, stream: str) -> Callable[[int], None]:
+        block = self.batch.blocks.get(stream)
+        if block is None:
+            return lambda time: None
+        if stream == self.plan.stream:
+            return self._on_event(block)
+        if stream == self.plan.label_stream:
+            return self._on_label(block)
+        return self._on_observation(stream, block)
+
+    # What each kind of event does.
+
+    def _on_event(self, block: Block) -> Callable[[int], None]:
+        plan, state = self.plan, self.state
+        ids = iter(block.ids.tolist())
+        rows = block.rows() if plan.features_block is None or plan.stats else iter(lambda: {}, None)
+        vectors = self._vectors(block)
+        answers = iter(block.columns[plan.label_field].tolist()) if plan.label_field else None
+        label_stats, event_stats, tables = self.label_stats, self.event_stats, state.tables
+
+        def event(time: int) -> None:
+            id, data = next(ids), next(rows)
+            row = self._row(data, tables) if vectors is None else next(vectors)
+            if row is None:
+                return
+            keys = tuple([spec.key_of(data) for spec, _ in label_stats])
+            if answers is None:
+                self._predict(id, time, row, keys)
+            elif not self._answer(id, time, row, keys, next(answers)):
+                return
+            for spec, table in event_stats:
+                key = spec.key_of(data)
+                value = 1.0 if spec.field is None else data[spec.field]
+                if key is not None and value is not None:
+                    spec.add(table, key, time, float(value))
+            if state.early and (early := state.early.pop(id, None)) is not None:
+                self._label(id, early.time, early.value, early.place)
+
+        return event
+
+    def _row(self, data: Mapping[str, Any], known: Known) -> Sequence[float] | None:
+        """The event's features; None where they cannot be made, and the event is refused."""
+        try:
+            row = self.plan.features(data, known)
+            total = sum(row)
+            if total - total == 0.0 and len(row) == len(self.plan.feature_names):
+                return row
+            error: BadEvent | None = self._bad_row(row)
+        except BadEvent as bad:
+            error = bad
+        except (ArithmeticError, LookupError, TypeError, ValueError) as failure:
+            error = WrongTypeError(
+                "features cannot be made", where=self.plan.model, got=f"{type(failure).__name__}: {failure}"
+            )
+        if error is None:
+            return row
+        self._refuse(self._place(), error)
+        return None
+
+    def _bad_row(self, row: Sequence[float]) -> BadEvent | None:
+        names = self.plan.feature_names
+        if len(row) != len(names):
+            return WrongTypeError("wrong number of features", wanted=str(len(names)), got=str(len(row)))
+        for name, value in zip(names, row, strict=True):
+            if not np.isfinite(value):
+                return NotFiniteError(f"feature {name!r} is not finite", field=name, got=repr(value))
+        return None
+
+    def _vectors(self, block: Block) -> Iterator[Any] | None:
+        """The rows of the block form; None in the place of one that is refused."""
+        if self.plan.features_block is None:
+            return None
+        X = np.ascontiguousarray(self.plan.features_block(block), dtype=np.float64)
+        fine = [bool(np.isfinite(row).all()) for row in X] if not np.isfinite(X).all() else []
+        return self._sifted(X, fine) if fine else iter(X)
+
+    def _sifted(self, X: Float, fine: list[bool]) -> Iterator[Any]:
+        for row, good in zip(X, fine, strict=True):
+            if good:
+                yield row
+            else:
+                error = self._bad_row(row.tolist())
+                assert error is not None
+                self._refuse(self._place(), error)
+                yield None
+
+    def _predict(self, id: str, time: int, row: Any, keys: tuple[str | None, ...]) -> None:
+        state, waiting = self.state, self.state.waiting
+        old = waiting.slots.get(id)
+        if old is not None:
+            waiting.remove(old)
+            state.counts.evicted += 1
+        elif waiting.waiting >= self.plan.max_waiting and (first := waiting.oldest()) is not None:
+            waiting.remove(first)
+            state.counts.evicted += 1
+        slot = waiting.add(Entry(id, time, state.clock, str(state.version), keys))
+        self.due = min(self.due, state.clock + self.plan.timeout)
+        self.ledger.predict(id, time, row, slot)
+
+    def _answer(self, id: str, time: int, row: Any, keys: tuple[str | None, ...], value: Any) -> bool:
+        """An event whose payload holds its label: predict, then learn at once. False where the label is bad."""
+        try:
+            y = None if value is None else self.plan.label_of(value)
+        except BadEvent as error:
+            self._refuse(self._place(), error)
+            return False
+        self.ledger.predict_and_learn(id, time, row, y)
+        if y is not None:
+            self._count_in(keys, time, y)
+        return True
+
+    def _count_in(self, keys: tuple[str | None, ...], time: int, y: float) -> None:
+        """A label was learned: it counts in the statistics of its event's keys."""
+        for (spec, table), key in zip(self.label_stats, keys, strict=True):
+            if key is not None:
+                spec.add(table, key, time, y)
+        self._count_label(time)
+
+    def _on_label(self, block: Block) -> Callable[[int], None]:
+        about = iter(block.columns["about"].tolist())
+        values = iter(block.columns["value"].tolist())
+        label_of = self.plan.label_of
+
+        def label(time: int) -> None:
+            id, value = next(about), next(values)
+            try:
+                y = label_of(value)
+            except BadEvent as error:
+                self._refuse(self._place(), error)
+                return
+            self._label(id, time, y, None)
+
+        return label
+
+    def _label(self, about: str, time: int, y: float, place: Place | None) -> None:
+        """A label in its turn; `place` is given for one that waited for its event."""
+        state, waiting, plan = self.state, self.state.waiting, self.plan
+        slot = waiting.slots.get(about)
+        entry = None if slot is None else waiting.entries[slot]
+        if slot is None or entry is None:
+            self._orphan(about, time, y)
+            return
+        if entry.label is not None:
+            if entry.label == y:
+                state.counts.repeated += 1
+                return
+            state.counts.corrected += 1
+            entry.label = y
+            if plan.relearn:
+                self.ledger.learn(slot, y)
+            return
+        self.ledger.score(entry.version, (time - entry.time) / SECOND)
+        self.ledger.learn(slot, y)
+        if plan.corrections:
+            if waiting.settled >= plan.max_waiting and (first := waiting.oldest(settled=True)) is not None:
+                waiting.remove(first)
+            self.due = min(self.due, state.clock + plan.corrections)
+        waiting.settle(slot, y, state.clock, keep=plan.corrections > 0)
+        self._count_in(entry.keys, time, y)
+
+    def _orphan(self, about: str, time: int, y: float) -> None:
+        state, place = self.state, self._place()
+        if self.plan.wait_for_event and about not in state.early and len(state.early) < self.plan.max_waiting:
+            state.early_number += 1
+            state.early[about] = Early(state.early_number, state.clock, time, y, place)
+            self.due = min(self.due, state.clock + self.plan.timeout)
+            return
+        state.counts.orphans += 1
+        self._refuse(place, OrphanError("a label that names no prediction within its time", got=repr(about)))
+
+    def _on_observation(self, stream: str, block: Block) -> Callable[[int], None]:
+        specs = [(s, self.state.tables.by_name[s.name]) for s in self.plan.latest if s.stream == stream]
+        rows = block.rows()
+
+        def observe(time: int) -> None:
+            data = next(rows)
+            for spec, table in specs:
+                spec.observe(table, time, data)
+
+        return observe
+
+    # Deadlines, versions, measurements.
+
+    def _next_deadline(self) -> int:
+        state, plan = self.state, self.plan
+        due = [] if state.cut_due is None else [state.cut_due]
+        for settled, span in ((False, plan.timeout), (True, plan.corrections)):
+            if (since := state.waiting.since(settled)) is not None:
+                due.append(since + span)
+        if state.early:
+            due.append(next(iter(state.early.values())).since + plan.timeout)
+        return min(due, default=MAX_TIME)
+
+    def _serve(self, time: int) -> None:
+        """Serve every deadline ≤ `time`."""
+        state, plan = self.state, self.plan
+        for _ in state.waiting.due(False, time - plan.timeout):
+            state.counts.unlabelled += 1
+        for _ in state.waiting.due(True, time - plan.corrections):
+            pass
+        while state.early:
+            about, early = next(iter(state.early.items()))
+            if early.since + plan.timeout > time:
+                break
+            del state.early[about]
+            state.counts.orphans += 1
+            self._refuse(early.place, OrphanError("a label that names no prediction within its time", got=repr(about)))
+        if state.cut_due is not None and state.cut_due <= time:
+            self.ledger.cut(state.last if self.at < 1 else self._event(self.at - 1))
+        self.due = self._next_deadline()
+
+    def _count_label(self, time: int, count: int = 1) -> None:
+        """More labels are learned; at the counts that were asked for, measure, and cut a version."""
+        state, plan = self.state, self.plan
+        state.counts.learned += count
+        state.uncut += count
+        state.unmeasured += count
+        if plan.version_time is not None and state.cut_due is None:
+            state.cut_due = (state.clock // plan.version_time + 1) * plan.version_time
+            self.due = min(self.due, state.cut_due)
+        if state.unmeasured >= plan.metrics_labels:
+            self.ledger.measure(time)
+        if plan.version_labels is not None and state.uncut >= plan.version_labels:
+            self.ledger.cut(self._event(self.at))
+
+    # Where things stand.
+
+    def _event(self, i: int) -> tuple[int, str, str]:
+        block, row = self._at(i)
+        return int(block.time[row]), block.sources[row], block.ids[row]
+
+    def _place(self) -> Place:
+        block, row = self._at(self.at)
+        return block.place(row)
+
+    def _at(self, i: int) -> tuple[Block, int]:
+        return self.batch.blocks[self.batch.streams[self.batch.kind[i]]], int(self.batch.row[i])
+
+    def _refuse(self, place: Place, error: BadEvent) -> None:
+        self.ledger.effects.dead.append(DeadRow(place, error))

@@ -1,0 +1,68 @@
+"""Every engine that ships gives what the reference interpreter gives, crash or no crash."""
+
+import itertools
+
+import pytest
+
+from streams.engines.local import LocalEngine
+from streams.state_store import FolderStore
+from tests.streams.engines.tiny_log import TinyLog
+from tidemill.checks.engines import Rig, check_crashes, check_order_does_not_matter, check_scenario
+from tidemill.checks.scenarios import large, scenarios
+
+BOTH = [*scenarios(), *scenarios(arrival=True)]
+ENGINES = {
+    "tiny-batches": lambda: LocalEngine(max_batch=40, max_buffered=100, snapshot_every=0),
+    "large-batches": lambda: LocalEngine(snapshot_every=1000),
+    "few-snapshots": lambda: LocalEngine(max_batch=64, snapshot_every=0.05),
+}
+
+
+@pytest.fixture
+def rig(request, tmp_path):
+    names = itertools.count()
+    return Rig(
+        make_engine=ENGINES[request.param],
+        make_log=TinyLog,
+        make_store=lambda: FolderStore(tmp_path / str(next(names))),
+        patience=20,
+    )
+
+
+@pytest.mark.parametrize("rig", ["tiny-batches", "large-batches"], indirect=True)
+@pytest.mark.parametrize("scenario", BOTH, ids=lambda s: s.name)
+def test_scenario(rig, scenario):
+    check_scenario(rig, scenario)
+
+
+@pytest.mark.parametrize("rig", ["large-batches"], indirect=True)
+def test_large_blocks(rig):
+    check_scenario(rig, large())
+
+
+@pytest.mark.parametrize("rig", ["tiny-batches"], indirect=True)
+@pytest.mark.parametrize("scenario", BOTH, ids=lambda s: s.name)
+def test_events_that_come_while_running(rig, scenario):
+    check_order_does_not_matter(rig, scenario)
+
+
+@pytest.mark.parametrize(
+    ("rig", "name"),
+    [
+        ("tiny-batches", "one-partition"),
+        ("few-snapshots", "partitions-and-groups"),
+        ("few-snapshots", "two-streams"),
+        ("few-snapshots", "two-streams-arrival"),
+    ],
+    indirect=["rig"],
+)
+def test_crashes_at_commit_boundaries(rig, name):
+    scenario = next(s for s in BOTH if s.name == name)
+    assert check_crashes(rig, scenario, most=3) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rig", ["tiny-batches", "few-snapshots"], indirect=True)
+@pytest.mark.parametrize("scenario", [s for s in BOTH if not s.idle], ids=lambda s: s.name)
+def test_crashes_at_every_commit(rig, scenario):
+    assert check_crashes(rig, scenario, most=50) >= 8

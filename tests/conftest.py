@@ -1,0 +1,101 @@
+"""The one real stack of a test run, shared by all its processes.
+
+`stack`, `kafka` and `redis_url` start it when the first test asks; it ends with the run. `fresh` gives names of topics,
+groups and streams that no other test has.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HOME = "TIDEMILL_TEST_HOME"
+PREFIX = "tidemill-test-"
+OWNER = "owner.json"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    _sweep()
+    # Nobody's own stack, brokers or keys are touched by a test that forgot to say which.
+    for name in [name for name in os.environ if name.startswith("TIDEMILL_") and name not in _KEPT]:
+        del os.environ[name]
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    from tidemill_app.stack.process import identity
+
+    (folder / OWNER).write_text(f"{os.getpid()} {identity(os.getpid())}")
+    # Workers of a parallel run inherit it, so all of them share one stack.
+    os.environ[HOME] = str(folder)
+
+
+_KEPT = {"TIDEMILL_DATA", "TIDEMILL_CACHE", "TIDEMILL_MAVEN", "TIDEMILL_TRACEBACK"}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and HOME in os.environ:
+        _end(Path(os.environ.pop(HOME)))
+
+
+def _end(folder: Path) -> None:
+    from tidemill_app import config
+    from tidemill_app.stack import lifecycle
+
+    lifecycle.down(config.load(folder / "home"), purge=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """End the stacks of earlier runs that were killed before they could do it themselves."""
+    from tidemill_app.stack.process import identity
+
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        try:
+            pid, owner = (folder / OWNER).read_text().split()
+        except (OSError, ValueError):
+            continue
+        if identity(int(pid)) != owner:
+            _end(folder)
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """The `Connection` of a real, running stack; `stack.home` is its home."""
+    from tidemill_app import config
+    from tidemill_app.stack import lifecycle
+
+    home = Path(os.environ[HOME]) / "home"
+    # Safe from many processes at once: the first starts it, the others wait for the lock and find it running.
+    lifecycle.up(config.load(home))
+    return config.connect(home)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack) -> str:
+    """The bootstrap address of a real broker."""
+    return str(stack.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def redis_url(stack) -> str:
+    """The URL of a real Redis."""
+    return str(stack.redis.reveal())
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Callable[[str], str]:
+    """Names nobody else uses: `fresh("flights")` gives `flights-PID-N`."""
+    numbers = itertools.count()
+    return lambda prefix: f"{prefix}-{os.getpid()}-{next(numbers)}"
+
+
+@pytest.fixture
+def own_home() -> Iterator[Path]:
+    """A home of this test's own; what it started there is ended afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="home-", dir=os.environ[HOME]))
+    yield folder / "home"
+    _end(folder)

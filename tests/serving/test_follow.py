@@ -1,0 +1,234 @@
+"""What stands in the log is what is served: versions, aliases, deltas, tables; through gaps, restarts and outages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from connectors.memory import MemoryLog
+from serving.follow import Follower
+from serving.freshness import Freshness
+from serving.known import FeatureTables
+from serving.online import ServedLearner
+from serving.plane import DataPlane
+from tests.serving.helpers import KIND, SPEC, until
+from tests.serving.test_plane import live_score, run_of_deltas, score_of
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.errors import DigestError, UnavailableError
+from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
+from tidemill.job import ModelContent
+from tidemill.log import TopicSpec
+
+
+class World:
+    """A log, what publishes to it, and a follower."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.down = threading.Event()
+        self.contents: dict[str, ModelContent] = {}
+        self.corrupt: set[str] = set()
+        self.plane = DataPlane()
+        self.known = FeatureTables()
+        self.freshness = Freshness()
+        self.declared: list[str] = []
+        self.follower = self.make()
+
+    def make(self) -> Follower:
+        return Follower(
+            self,  # type: ignore[arg-type]
+            self.plane,
+            self.load,
+            self.freshness,
+            tables={"trips": self.known},
+            declared=lambda spec: self.declared.append(spec.name),
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if self.down.is_set():
+            raise UnavailableError("no broker")
+        return getattr(self.log, name)
+
+    def reader(self, positions: Mapping[Any, int]) -> Any:
+        return _Reader(self, self.log.reader(positions))
+
+    def load(self, event: ModelPublished) -> ServedLearner:
+        if event.version in self.corrupt:
+            raise DigestError("bytes do not match", where=event.uri)
+        return ServedLearner(self.contents[event.version])
+
+    def tell(self, topic: str, event: Event, key: str = "") -> None:
+        self.log.create(topic, TopicSpec())
+        writer = self.log.writer()
+        writer.send(topic, events.encode(event), key=key.encode() or None, headers=headers_of(event))
+        writer.flush()
+
+    def publish(self, version: str, content: ModelContent, delta: int = 0) -> None:
+        self.contents[version] = content
+        self.tell(
+            "models",
+            ModelPublished(
+                id=f"trips/{version}",
+                time=0,
+                model="trips",
+                version=version,
+                uri="",
+                content_digest="",
+                version_digest="",
+                kind=KIND,
+                delta=delta,
+            ),
+        )
+
+    def deltas(self, deltas: list[DeltaPublished]) -> None:
+        for delta in deltas:
+            self.tell("deltas.trips", delta)
+
+    def live(self) -> tuple[str, int]:
+        if "trips" not in self.plane.models():
+            return "", -1
+        found = self.plane.resolve("trips")
+        return found.version, found.delta
+
+
+class _Reader:
+    def __init__(self, world: World, reader: Any) -> None:
+        self._world = world
+        self._reader = reader
+
+    def poll(self, n: int, timeout: float) -> Any:
+        if self._world.down.is_set():
+            raise UnavailableError("no broker")
+        return self._reader.poll(n, timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.down.clear()
+    made.follower.close()
+
+
+def test_everything_there_is_applied_and_what_comes_follows(world: World):
+    base, deltas, states = run_of_deltas(10)
+    world.publish("1", base)
+    world.deltas(deltas[:4])
+    world.tell("streams", StreamDeclared(id="s", time=0, spec=SPEC))
+    world.tell("features.trips", FeatureUpdated(id="f", time=0, table="w", key="EWR", values={"wind": 1.0}, sequence=2))
+    world.follower.start()
+    until(lambda: world.live() == ("1", 4) and world.freshness.started and world.known.fresh)
+    assert world.declared == ["trips"]
+    assert world.known.get("w", "EWR") == {"wind": 1.0}
+    world.deltas(deltas[4:])
+    until(lambda: world.live() == ("1", 10))
+    assert live_score(world.plane) == score_of(states[-1])
+    assert world.freshness.seconds() == 0.0
+
+
+def test_topics_that_appear_later_are_found(world: World):
+    base, deltas, _ = run_of_deltas(3)
+    world.follower.start()
+    world.publish("1", base)
+    until(lambda: world.live() == ("1", 0))
+    world.deltas(deltas)
+    until(lambda: world.live() == ("1", 3))
+
+
+def test_only_deltas_after_the_version_are_applied(world: World):
+    base, deltas, states = run_of_deltas(10)
+    world.publish("1", base)
+    world.deltas(deltas[:6])
+    world.publish("2", ModelContent(KIND, base.params, states[5]), delta=6)
+    world.deltas(deltas[6:])
+    world.follower.start()
+    until(lambda: world.live() == ("2", 10))
+    assert live_score(world.plane) == score_of(states[-1])
+
+
+def test_a_missing_delta_is_said_and_the_next_version_heals(world: World):
+    base, deltas, states = run_of_deltas(10)
+    world.publish("1", base)
+    world.deltas(deltas[:3])
+    world.follower.start()
+    until(lambda: world.live() == ("1", 3))
+    world.deltas(deltas[4:6])
+    until(lambda: world.follower.gaps == 1)
+    until(lambda: world.live() in (("1", 0), ("1", 3)))
+    world.publish("2", ModelContent(KIND, base.params, states[5]), delta=6)
+    until(lambda: world.live() == ("2", 6))
+    world.deltas(deltas[6:])
+    until(lambda: world.live() == ("2", 10))
+    assert live_score(world.plane) == score_of(states[-1])
+
+
+def test_a_job_that_learns_anew_is_followed_from_its_first_version(world: World):
+    base, deltas, states = run_of_deltas(8)
+    world.publish("1", base)
+    world.deltas(deltas)
+    world.follower.start()
+    until(lambda: world.live() == ("1", 8))
+    world.deltas(deltas[:2])
+    world.publish("1", ModelContent(KIND, base.params, states[1]), delta=2)
+    world.deltas(deltas[2:3])
+    until(lambda: world.live() == ("1", 3))
+    assert live_score(world.plane) == score_of(states[2])
+
+
+def test_a_version_that_fails_verification_is_refused_and_the_last_good_one_served_on(world: World):
+    base, _, _ = run_of_deltas(1)
+    world.publish("1", base)
+    world.follower.start()
+    until(lambda: world.live() == ("1", 0))
+    world.corrupt.add("2")
+    world.publish("2", base)
+    until(lambda: "trips@2" in world.follower.rejected)
+    assert world.live() == ("1", 0)
+
+
+def test_aliases_are_followed_to_versions_no_longer_loaded(world: World):
+    base, _, _ = run_of_deltas(1)
+    for i in range(1, 8):
+        world.publish(str(i), base)
+    world.follower.start()
+    until(lambda: world.live()[0] == "7")
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="champion", version="2"))
+    until(lambda: world.live()[0] == "2")
+    world.tell("models", ModelAliased(id="b", time=0, model="trips", alias="champion", version="latest"))
+    until(lambda: world.live()[0] == "7")
+
+
+def test_an_outage_leaves_everything_in_use_and_shows(world: World):
+    base, deltas, states = run_of_deltas(6)
+    world.publish("1", base)
+    world.deltas(deltas[:3])
+    world.follower.start()
+    until(lambda: world.live() == ("1", 3))
+    world.down.set()
+    until(lambda: world.follower.failures > 0)
+    assert live_score(world.plane) == score_of(states[2])
+    until(lambda: world.freshness.seconds() > 1.0)
+    world.deltas(deltas[3:])
+    world.down.clear()
+    until(lambda: world.live() == ("1", 6) and world.freshness.seconds() == 0.0)
+    assert live_score(world.plane) == score_of(states[-1])
+
+
+def test_tombstones_remove_a_row(world: World):
+    world.publish("1", run_of_deltas(1)[0])
+    world.tell(
+        "features.trips", FeatureUpdated(id="f", time=0, table="w", key="a/b", values={}, sequence=1), key="w/a/b"
+    )
+    writer = world.log.writer()
+    world.follower.start()
+    until(lambda: len(world.known) == 1)
+    writer.send("features.trips", None, key=b"w/a/b")
+    writer.flush()
+    until(lambda: len(world.known) == 0)

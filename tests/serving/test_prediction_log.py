@@ -1,0 +1,173 @@
+"""Predictions reach the topic in order and once: through outages, ambiguous commits and kill -9."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.memory import MemoryLog
+from serving.prediction_log import PredictionLog
+from serving.spool import Sent, Spool
+from tests.serving.helpers import until
+from tidemill import events
+from tidemill.errors import UnavailableError
+from tidemill.events import PredictionMade
+from tidemill.log import Log, Partition
+
+
+def prediction(i: int) -> PredictionMade:
+    return PredictionMade(id=f"e{i}", about=f"e{i}", time=i, model="m", version="1", score=0.5, features=[1.0, 2.0])
+
+
+class Faulty:
+    """A log whose transactions fail as told: `before` (nothing committed), `after` (committed, but not said so)."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.fault = ""
+        self.commits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def writer(self, transactional_id: str = "") -> Any:
+        if self.fault == "down":
+            raise UnavailableError("no broker")
+        return _Writer(self, self._log.writer(transactional_id))
+
+
+class _Writer:
+    def __init__(self, log: Faulty, writer: Any) -> None:
+        self._log = log
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def commit(self) -> None:
+        fault = self._log.fault
+        if fault in ("down", "before"):
+            raise UnavailableError("commit timed out")
+        self._writer.commit()
+        self._log.commits += 1
+        if fault == "after":
+            raise UnavailableError("commit timed out")
+
+
+def told(log: Log) -> list[str]:
+    """The ids in the topic, as a separate reader of committed records sees them."""
+    at = Partition("predictions.late", 0)
+    if at.topic not in log.topics():
+        return []
+    reader = log.reader({at: 0})
+    out: list[str] = []
+    while reader.positions()[at] < log.end(at):
+        for record in reader.poll(100, 1.0):
+            out.append(events.decode(record.value or b"").id)
+    return out
+
+
+def ids(n: int) -> list[str]:
+    return [f"e{i}" for i in range(n)]
+
+
+@pytest.fixture
+def log() -> Iterator[Faulty]:
+    yield Faulty(MemoryLog())
+
+
+def started(log: Any, folder: Path, **options: Any) -> PredictionLog:
+    made = PredictionLog("late", log, Spool(folder), **options)
+    made.start()
+    return made
+
+
+def test_predictions_arrive_in_order_with_their_features(log: Faulty, tmp_path: Path):
+    kept = started(log, tmp_path)
+    for i in range(500):
+        kept.append(prediction(i))
+    kept.close()
+    assert told(log) == ids(500)
+    record = log.reader({Partition("predictions.late", 0): 0}).poll(1, 1.0)[0]
+    assert events.decode(record.value or b"") == prediction(0)
+    assert dict(record.headers)["ce_type"] == b"prediction.made.v1"
+
+
+@pytest.mark.parametrize("fault", ["down", "before", "after"])
+def test_an_outage_is_bridged_by_the_spool_without_duplicates(log: Faulty, tmp_path: Path, fault: str):
+    kept = started(log, tmp_path)
+    for i in range(100):
+        kept.append(prediction(i))
+    until(lambda: kept.unsent == 0)
+    log.fault = fault
+    for i in range(100, 200):
+        kept.append(prediction(i))
+    until(lambda: kept.down)
+    for i in range(200, 300):
+        kept.append(prediction(i))
+    log.fault = ""
+    until(lambda: kept.unsent == 0 and not kept.down)
+    kept.close()
+    assert told(log) == ids(300)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_after_a_restart_the_rest_is_sent_once(log: Faulty, tmp_path: Path, fault: str):
+    kept = started(log, tmp_path)
+    log.fault = fault
+    for i in range(50):
+        kept.append(prediction(i))
+    until(lambda: kept.down)
+    kept.close(timeout=5)
+    assert kept.unsent > 0 or fault == "after"
+    log.fault = ""
+    again = started(log, tmp_path)
+    for i in range(50, 60):
+        again.append(prediction(i))
+    until(lambda: again.unsent == 0)
+    again.close()
+    assert told(log) == ids(60)
+
+
+def test_a_lost_hint_costs_a_longer_look_and_no_duplicate(log: Faulty, tmp_path: Path):
+    kept = started(log, tmp_path)
+    for i in range(20):
+        kept.append(prediction(i))
+    until(lambda: log.commits and kept.unsent == 0)
+    # As kill -9 leaves it: items on disk, sent already, and the hint of long ago.
+    kept._stop.set()
+    kept._sender_stop.set()
+    for thread in kept._threads:
+        thread.join()
+    kept._spool.sent = Sent(kept._spool.sent.spool)
+    kept._spool.save_sent()
+    os.close(kept._spool._lock)
+    again = started(log, tmp_path)
+    again.append(prediction(20))
+    until(lambda: again.unsent == 0)
+    again.close()
+    assert told(log) == ids(21)
+
+
+def test_a_full_disk_is_said_refuses_in_time_and_recovers(log: Faulty, tmp_path: Path):
+    kept = started(log, tmp_path, limit=30)
+    kept.append(prediction(0))
+    until(lambda: kept.unsent == 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        until(lambda: kept.problem)
+        for i in range(1, 31):
+            kept.append(prediction(i))
+        with pytest.raises(UnavailableError, match="cannot be kept"):
+            kept.append(prediction(99))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    until(lambda: not kept.problem and kept.unsent == 0)
+    kept.close()
+    assert told(log) == ids(31)

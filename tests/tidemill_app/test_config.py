@@ -1,0 +1,105 @@
+"""The configuration: one declaration of every variable, secrets that stay secret, connections for both clients."""
+
+import msgspec
+import pytest
+
+from tidemill.errors import ConfigError, UnavailableError
+from tidemill_app.config import VARIABLES, Connection, Secret, Settings, connect, load
+from tidemill_app.home import Home
+
+SASL = {
+    "TIDEMILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "TIDEMILL_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "TIDEMILL_KAFKA_SASL_USERNAME": "ada",
+    "TIDEMILL_KAFKA_SASL_PASSWORD": "hush-hush",
+    "TIDEMILL_KAFKA_SSL_CAFILE": "/ca.pem",
+}
+
+
+def test_every_variable_fills_a_field_and_every_field_has_one():
+    assert [v.field for v in VARIABLES] == [f.name for f in msgspec.structs.fields(Settings)]
+    assert all(v.name.startswith("TIDEMILL_") for v in VARIABLES)
+    secret = {f.name for f in msgspec.structs.fields(Settings) if f.type is Secret}
+    assert {v.field for v in VARIABLES if v.secret} == secret
+
+
+def test_both_clients_get_the_same_security():
+    settings = load("h", SASL)
+    connection = Connection(home=Home("h"), settings=settings, bootstrap="a:1,b:2", redis=Secret(""))
+    assert connection.confluent() == {
+        "bootstrap.servers": "a:1,b:2",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "ada",
+        "sasl.password": "hush-hush",
+        "ssl.ca.location": "/ca.pem",
+    }
+    assert connection.kafka_python() == {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "ada",
+        "sasl_plain_password": "hush-hush",
+        "ssl_cafile": "/ca.pem",
+    }
+
+
+def test_the_settings_are_ones_the_clients_know():
+    from confluent_kafka import Producer
+    from kafka import KafkaProducer
+
+    plain = Connection(home=Home("h"), settings=load("h", {}), bootstrap="127.0.0.1:1", redis=Secret(""))
+    sasl = Connection(
+        home=Home("h"),
+        settings=load("h", SASL | {"TIDEMILL_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}),
+        bootstrap="127.0.0.1:1",
+        redis=Secret(""),
+    )
+    for connection in (plain, sasl):
+        Producer(connection.confluent() | {"log_level": 0})
+        assert set(connection.kafka_python()) <= set(KafkaProducer.DEFAULT_CONFIG)
+
+
+def test_no_secret_is_shown(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("from-a-file\n")
+    environ = {k: v for k, v in SASL.items() if k != "TIDEMILL_KAFKA_SASL_PASSWORD"}
+    environ |= {"TIDEMILL_KAFKA_SASL_PASSWORD_FILE": str(file), "TIDEMILL_REDIS": "redis://:very-secret@h:1/0"}
+    settings = load("h", environ)
+    assert settings.kafka_sasl_password.reveal() == "from-a-file"
+    connection = Connection(home=Home("h"), settings=settings, bootstrap="b", redis=settings.redis)
+    for shown in (repr(settings), str(settings), repr(connection)):
+        assert "from-a-file" not in shown
+        assert "very-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"TIDEMILL_KAFKA_PORT": "many"}, "TIDEMILL_KAFKA_PORT"),
+        ({"TIDEMILL_KAFKA_PORT": "70000"}, "TIDEMILL_KAFKA_PORT"),
+        ({"TIDEMILL_KAFKA_SECURITY_PROTOCOL": "TLS"}, "TIDEMILL_KAFKA_SECURITY_PROTOCOL"),
+        ({"TIDEMILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "TIDEMILL_KAFKA_SASL_MECHANISM"),
+        (
+            {"TIDEMILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "TIDEMILL_KAFKA_SASL_MECHANISM": "PLAIN"},
+            "TIDEMILL_KAFKA_SASL_PASSWORD_FILE",
+        ),
+        ({"TIDEMILL_API_KEY_FILE": "/no/such/file"}, "TIDEMILL_API_KEY_FILE"),
+        ({"TIDEMILL_API_KEY": "x", "TIDEMILL_API_KEY_FILE": "y"}, "TIDEMILL_API_KEY"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ, says):
+    with pytest.raises(ConfigError, match=says):
+        load("h", environ)
+
+
+def test_where_nothing_runs_the_fix_is_said(tmp_path):
+    with pytest.raises(UnavailableError, match=r"kafka and redis .* do not run.*tidemill up --home"):
+        connect(tmp_path / "home", {})
+
+
+def test_the_environment_names_another_cluster(tmp_path):
+    connection = connect(tmp_path / "home", {"TIDEMILL_BOOTSTRAP": "k:9092", "TIDEMILL_REDIS": "redis://r:6379/0"})
+    assert (connection.bootstrap, connection.redis.reveal()) == ("k:9092", "redis://r:6379/0")
+    with pytest.raises(UnavailableError, match="redis of this home does not run"):
+        connect(tmp_path / "home", {"TIDEMILL_BOOTSTRAP": "k:9092"})

@@ -1,0 +1,81 @@
+"""The command line: `tidemill`, or `python -m tidemill_app`.
+
+Commands live in `tidemill_app/commands/`, one file for each group, listed in `COMMANDS` below. A file is imported
+only when its command is called, so `tidemill --help` is quick; the line of help stands in the table for that reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import tidemill
+from tidemill_app import cli
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    # name: (FILE:OBJECT in tidemill_app.commands, one line of help)
+    "up": ("stack:up", "Start the stack, or what of it does not run."),
+    "status": ("stack:status", "How every part is, where, and what disk it takes."),
+    "logs": ("stack:logs", "Show the parts' logs."),
+    "doctor": ("stack:doctor", "Check what the stack needs, and say how to mend it."),
+    "submit": ("job:submit", "Submit the streaming job in a Python file."),
+    "jobs": ("job:jobs", "List the jobs."),
+    "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint."),
+    "engines": ("job:engines", "What each engine provides."),
+    "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
+    "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
+    "supervise": ("service:supervise", "Run the supervisor of jobs in the foreground."),
+    "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),
+    "down": ("stack:down", "End the stack; with --purge remove its home too."),
+    "serve": ("serve:serve", "Answer scoring requests over HTTP."),
+    "deploy": ("serve:deploy", "Publish an ONNX model to every server."),
+}
+
+
+class Root(click.Group):
+    """A group that imports a command's file when the command is called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        file, _, attribute = COMMANDS[name][0].partition(":")
+        found: click.Command = getattr(importlib.import_module(f"tidemill_app.commands.{file}"), attribute)
+        return found
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            raise click.UsageError(
+                f"no command {args[0]!r}" + (f", did you mean {near[0]!r}?" if near else ""), context
+            )
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", metavar="FOLDER", help="The home folder (default: .tidemill or TIDEMILL_HOME).")
+@click.version_option(tidemill.__version__, message="tidemill %(version)s")
+@click.pass_context
+def root(context: click.Context, home: str | None) -> None:
+    """Tidemill: data, labels and model updates on one Kafka backbone."""
+    context.obj = {"home": home}
+
+
+def main() -> int:
+    """Run the command line; the exit code."""
+    return cli.run(root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

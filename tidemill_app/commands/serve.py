@@ -1,0 +1,78 @@
+"""`tidemill serve` and `deploy`: the scoring endpoint, and models from elsewhere behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tidemill_app.cli import Output, command
+from tidemill_app.wiring import connected
+
+
+@command("serve")
+@click.option(
+    "--endpoint", "files", multiple=True, metavar="FILE.py[:FUNCTION]", help="A job file; default: every submitted job."
+)
+@click.option("--host", default=None, help="Address to listen on. [default: TIDEMILL_SERVE_HOST, or 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one. [default: 8080]")
+@click.option("--api-key-file", type=str, default=None, metavar="FILE", help="Keys, one a line; or TIDEMILL_API_KEY.")
+@click.option("--tls-cert", type=str, default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
+@click.option("--tls-key", type=str, default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
+@click.option("--drain", type=float, default=1.0, show_default=True, help="Seconds to go on answering after SIGTERM.")
+def serve(
+    out: Output,
+    files: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    api_key_file: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    drain: float,
+) -> None:
+    """Answer scoring requests over HTTP, following the log. Off loopback an API key and TLS are required."""
+    from serving.access import check_listening, read_keys
+    from serving.server import listen, make, run, tune
+    from tidemill.errors import ConfigError
+    from tidemill_app import config
+    from tidemill_app.scoring import ScoringService, endpoints_of
+
+    settings = config.load(out.home)
+    host = host or settings.serve_host
+    port = settings.serve_port if port is None else port
+    key = settings.api_key.reveal()
+    keys = read_keys(api_key_file) if api_key_file else [key] if key else []
+    cert, private = tls_cert or settings.tls_certfile, tls_key or settings.tls_keyfile
+    if bool(cert) != bool(private):
+        raise ConfigError("TLS needs certificate and key", fix="Give --tls-cert and --tls-key.")
+    for path in filter(None, (cert, private)):
+        if not Path(path).is_file():
+            raise ConfigError("no such file", where=path)
+    check_listening(host, keys, bool(cert))
+    with connected(out) as platform:
+        endpoints = endpoints_of(platform, files)
+        sock = listen(host, port)
+        service = ScoringService(platform, endpoints, keys)
+        server = make(service.door, cert=cert or None, key=private or None, drain=drain)
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{'https' if cert else 'http'}://{shown}:{sock.getsockname()[1]}"
+        service.start()
+        tune()
+        try:
+            names = ", ".join(e.name for e in endpoints) or "none; models only"
+            run(server, sock, lambda: out.line({"url": url, **service.summary()}, f"serving on {url} ({names})"))
+        finally:
+            service.close()
+
+
+@command("deploy")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--version", default=None, help="Its version. [default: the next number]")
+def deploy(out: Output, file: Path, name: str, version: str | None) -> None:
+    """Publish an ONNX model: stored, signed, and served by every server that follows this log."""
+    from tidemill_app.deploy import deploy as publish
+
+    with connected(out) as platform:
+        event = publish(platform, file, name, version)
+    out.answer(event, f"{event.model}@{event.version} published ({event.version_digest[:16]})")

@@ -1,0 +1,320 @@
+"""The configuration: every environment variable, declared once, and where the brokers are.
+
+`Settings` is what the environment says; `Connection` is how to reach the brokers, from the environment where it names
+some, otherwise from the home's `stack.json`. Secrets come from a file or the environment only, never from a command's
+arguments, and no `repr` shows them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidemill.errors import ConfigError, UnavailableError
+from tidemill_app.home import Home
+
+MAX_RECORD_BYTES = 16 * 2**20
+"""The largest payload a record may have."""
+
+MAX_MESSAGE_BYTES = MAX_RECORD_BYTES + 2**20
+"""What brokers and clients are set to: the payload and room for headers, key and the batch around them."""
+
+
+class Variable(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment variable: its name, the field of `Settings` it fills, and what it is for.
+
+    A secret may also be given as `NAME_FILE`, a file that holds it.
+    """
+
+    name: str
+    field: str
+    about: str
+    secret: bool = False
+
+
+class Secret:
+    """A text that does not show itself: `reveal()` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._text else "Secret('')"
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(name="TIDEMILL_HOME", field="home", about="the home folder (default: .tidemill)"),
+    Variable(name="TIDEMILL_CACHE", field="cache", about="where downloaded jars are kept, shared by all homes"),
+    Variable(name="TIDEMILL_MAVEN", field="maven", about="address of a Maven repository to use instead of the default"),
+    Variable(
+        name="TIDEMILL_BOOTSTRAP", field="bootstrap", about="brokers of a Kafka that is already there, HOST:PORT,..."
+    ),
+    Variable(
+        name="TIDEMILL_REDIS", field="redis", about="a Redis that is already there, redis://HOST:PORT/DB", secret=True
+    ),
+    Variable(name="TIDEMILL_KAFKA_PORT", field="kafka_port", about="port of the embedded Kafka"),
+    Variable(name="TIDEMILL_REDIS_PORT", field="redis_port", about="port of the embedded Redis"),
+    Variable(name="TIDEMILL_KAFKA_HEAP_MB", field="kafka_heap_mb", about="heap of the embedded Kafka in MiB"),
+    Variable(
+        name="TIDEMILL_KAFKA_SECURITY_PROTOCOL",
+        field="kafka_security_protocol",
+        about="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+    ),
+    Variable(
+        name="TIDEMILL_KAFKA_SASL_MECHANISM",
+        field="kafka_sasl_mechanism",
+        about="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    ),
+    Variable(name="TIDEMILL_KAFKA_SASL_USERNAME", field="kafka_sasl_username", about="user name at the Kafka"),
+    Variable(
+        name="TIDEMILL_KAFKA_SASL_PASSWORD", field="kafka_sasl_password", about="password at the Kafka", secret=True
+    ),
+    Variable(name="TIDEMILL_KAFKA_SSL_CAFILE", field="kafka_ssl_cafile", about="PEM file of the authorities to trust"),
+    Variable(
+        name="TIDEMILL_KAFKA_SSL_CERTFILE", field="kafka_ssl_certfile", about="PEM file of the client's certificate"
+    ),
+    Variable(name="TIDEMILL_KAFKA_SSL_KEYFILE", field="kafka_ssl_keyfile", about="PEM file of the client's key"),
+    Variable(
+        name="TIDEMILL_KAFKA_SSL_KEY_PASSWORD",
+        field="kafka_ssl_key_password",
+        about="password of the client's key",
+        secret=True,
+    ),
+    Variable(name="TIDEMILL_REDIS_SSL_CAFILE", field="redis_ssl_cafile", about="PEM file of the authorities to trust"),
+    Variable(name="TIDEMILL_ARTEFACTS", field="artefacts", about="URL or folder of the artefact store"),
+    Variable(name="TIDEMILL_FLINK", field="flink", about="HOST:PORT of a Flink JobManager's REST address"),
+    Variable(name="TIDEMILL_SERVE_HOST", field="serve_host", about="address `tidemill serve` listens on"),
+    Variable(name="TIDEMILL_SERVE_PORT", field="serve_port", about="port `tidemill serve` listens on"),
+    Variable(name="TIDEMILL_API_KEY", field="api_key", about="key that callers of the endpoint must send", secret=True),
+    Variable(name="TIDEMILL_TLS_CERTFILE", field="tls_certfile", about="PEM file of the endpoint's certificate"),
+    Variable(name="TIDEMILL_TLS_KEYFILE", field="tls_keyfile", about="PEM file of the endpoint's key"),
+    Variable(name="TIDEMILL_TRACEBACK", field="traceback", about="1 shows where an error came from"),
+)
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment asks for. Empty means: not said."""
+
+    home: str = ".tidemill"
+    cache: str = ""
+    maven: str = ""
+    bootstrap: str = ""
+    redis: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    kafka_port: int = 0
+    redis_port: int = 0
+    kafka_heap_mb: int = 512
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = ""
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    kafka_ssl_cafile: str = ""
+    kafka_ssl_certfile: str = ""
+    kafka_ssl_keyfile: str = ""
+    kafka_ssl_key_password: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    redis_ssl_cafile: str = ""
+    artefacts: str = ""
+    flink: str = ""
+    serve_host: str = "127.0.0.1"
+    serve_port: int = 8080
+    api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    tls_certfile: str = ""
+    tls_keyfile: str = ""
+    traceback: bool = False
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where jars are kept: `TIDEMILL_CACHE`, otherwise the user's cache folder."""
+        if self.cache:
+            return Path(self.cache).expanduser().absolute()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser().absolute() / "tidemill"
+
+
+def load(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment; `home` (a command's `--home`) goes before `TIDEMILL_HOME`.
+
+    Raises:
+        ConfigError: a value is of the wrong kind, or a secret's file cannot be read; names the variable, not the value
+            of a secret.
+    """
+    environ = os.environ if environ is None else environ
+    types = {f.name: f.type for f in msgspec.structs.fields(Settings)}
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        text = _text(variable, environ)
+        if text:
+            values[variable.field] = _convert(variable, text, types[variable.field])
+    if home is not None:
+        values["home"] = os.fspath(home)
+    settings = Settings(**values)
+    _check_security(settings)
+    return settings
+
+
+def _text(variable: Variable, environ: Mapping[str, str]) -> str:
+    text = environ.get(variable.name, "")
+    file = environ.get(f"{variable.name}_FILE", "") if variable.secret else ""
+    if text and file:
+        raise ConfigError(f"{variable.name} and {variable.name}_FILE are both set", fix="Set one of them.")
+    if not file:
+        return text
+    try:
+        return Path(file).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the file cannot be read: {error}", where=f"{variable.name}_FILE") from error
+
+
+def _convert(variable: Variable, text: str, kind: object) -> Any:
+    if kind is Secret:
+        return Secret(text)
+    if kind is bool:
+        return text.lower() in ("1", "true", "yes", "on")
+    if kind is int:
+        if not text.isascii() or not text.isdigit() or (variable.field.endswith("_port") and int(text) > 65535):
+            raise ConfigError("not usable", where=variable.name, wanted="a whole number", got=repr(text))
+        return int(text)
+    return text
+
+
+def _check_security(settings: Settings) -> None:
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    if protocol not in PROTOCOLS:
+        raise ConfigError(
+            "unknown", where="TIDEMILL_KAFKA_SECURITY_PROTOCOL", wanted=" or ".join(PROTOCOLS), got=repr(protocol)
+        )
+    if protocol.startswith("SASL"):
+        if mechanism not in MECHANISMS:
+            raise ConfigError(
+                "unknown", where="TIDEMILL_KAFKA_SASL_MECHANISM", wanted=" or ".join(MECHANISMS), got=repr(mechanism)
+            )
+        if not (settings.kafka_sasl_username and settings.kafka_sasl_password):
+            raise ConfigError(
+                f"{protocol} needs a user name and a password",
+                fix="Set TIDEMILL_KAFKA_SASL_USERNAME and TIDEMILL_KAFKA_SASL_PASSWORD_FILE.",
+            )
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach the brokers of one home."""
+
+    home: Home
+    settings: Settings
+    bootstrap: str
+    """HOST:PORT,..."""
+    redis: Secret
+    """A URL; it may hold a password."""
+
+    def confluent(self) -> dict[str, Any]:
+        """The settings every confluent-kafka client starts from: where, and as whom. Nothing about delivery."""
+        s = self.settings
+        settings = {"bootstrap.servers": self.bootstrap, "security.protocol": s.kafka_security_protocol}
+        if s.kafka_security_protocol.startswith("SASL"):
+            settings |= {
+                "sasl.mechanism": s.kafka_sasl_mechanism,
+                "sasl.username": s.kafka_sasl_username,
+                "sasl.password": s.kafka_sasl_password.reveal(),
+            }
+        if s.kafka_security_protocol.endswith("SSL"):
+            settings |= _given(
+                {
+                    "ssl.ca.location": s.kafka_ssl_cafile,
+                    "ssl.certificate.location": s.kafka_ssl_certfile,
+                    "ssl.key.location": s.kafka_ssl_keyfile,
+                    "ssl.key.password": s.kafka_ssl_key_password.reveal(),
+                }
+            )
+        return settings
+
+    def kafka_python(self) -> dict[str, Any]:
+        """The same for kafka-python's clients, as keyword arguments."""
+        s = self.settings
+        settings: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap.split(","),
+            "security_protocol": s.kafka_security_protocol,
+        }
+        if s.kafka_security_protocol.startswith("SASL"):
+            settings |= {
+                "sasl_mechanism": s.kafka_sasl_mechanism,
+                "sasl_plain_username": s.kafka_sasl_username,
+                "sasl_plain_password": s.kafka_sasl_password.reveal(),
+            }
+        if s.kafka_security_protocol.endswith("SSL"):
+            settings |= _given(
+                {
+                    "ssl_cafile": s.kafka_ssl_cafile,
+                    "ssl_certfile": s.kafka_ssl_certfile,
+                    "ssl_keyfile": s.kafka_ssl_keyfile,
+                    "ssl_password": s.kafka_ssl_key_password.reveal(),
+                }
+            )
+        return settings
+
+    def redis_client(self, **options: Any) -> Any:
+        """A client of the redis package, with a time limit on every wait."""
+        import redis
+
+        url = self.redis.reveal()
+        defaults: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
+        if url.startswith("rediss://") and self.settings.redis_ssl_cafile:
+            defaults["ssl_ca_certs"] = self.settings.redis_ssl_cafile
+        return redis.Redis.from_url(url, **(defaults | options))
+
+    @property
+    def artefacts(self) -> str:
+        """URL or folder of the artefact store."""
+        return self.settings.artefacts or str(self.home.artefacts)
+
+
+def _given(settings: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if value}
+
+
+def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Connection:
+    """Where the brokers of this home are: the environment's, otherwise those that `up` started.
+
+    It looks whether the embedded processes live, and opens no connection.
+
+    Raises:
+        UnavailableError: nothing runs here; the fix is `tidemill up`.
+        ConfigError: a setting is wrong.
+    """
+    from tidemill_app.stack import process
+
+    settings = load(home, environ)
+    folder = Home(settings.home)
+    record = folder.read()
+    bootstrap, redis = settings.bootstrap, settings.redis
+    missing = [name for name, given in (("kafka", bootstrap), ("redis", redis)) if not given]
+    down = [name for name in missing if record is None or process.running(folder.run, name) is None]
+    if down:
+        again = "" if str(settings.home) == ".tidemill" else f" --home {settings.home}"
+        raise UnavailableError(
+            f"{' and '.join(down)} of this home {'do' if len(down) > 1 else 'does'} not run",
+            where=str(folder.path),
+            fix=f"Run `tidemill up{again}`.",
+        )
+    if record is not None:
+        bootstrap = bootstrap or record.bootstrap
+        redis = redis or Secret(record.redis)
+    return Connection(home=folder, settings=settings, bootstrap=bootstrap, redis=redis)

@@ -1,0 +1,90 @@
+"""Publishing a model that was made elsewhere: checked, stored, signed, told to everyone who follows the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving.onnx import FILE, KIND, OnnxServable
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.errors import IncompatibleError, NotFoundError, UserError
+from tidemill.events import ModelPublished
+from tidemill.log import TopicSpec
+from tidemill.state import content_digest, digest
+from tidemill.stream import check_name
+from tidemill.version import Manifest, cpu_class, decode_manifest, encode_manifest
+from tidemill_app.wiring import Platform
+
+MAX_BYTES = 2 << 30
+
+
+def deploy(platform: Platform, file: Path, name: str, version: str | None = None) -> ModelPublished:
+    """Publish the ONNX model in `file` as `name`; deploying the newest version's very bytes again changes nothing.
+
+    Raises `UserError` where the file cannot be read, `IncompatibleError` where it is no ONNX model that runs here, or
+    the version is there already with other content.
+    """
+    check_name(name, "model")
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise UserError("model file too large", where=str(file), wanted=f"at most {MAX_BYTES} bytes")
+        data = file.read_bytes()
+    except OSError as error:
+        raise UserError("model file cannot be read", where=str(file), got=error.strerror or str(error)) from None
+    OnnxServable(data)
+    content = content_digest(KIND, digest(data))
+    there = [v for v in platform.artefacts.versions(name) if v.isdigit()]
+    newest = max(there, key=int, default=None)
+    if version is None:
+        version = str(int(newest) + 1) if newest is not None else "1"
+        if newest is not None and _held(platform, name, newest)[0] == content:
+            version = newest
+    check_name(version, "version")
+    held, manifest = _held(platform, name, version)
+    if held and held != content:
+        raise IncompatibleError("a version never changes", where=f"{name}@{version}", fix="Deploy under a new version.")
+    if not held:
+        manifest = encode_manifest(
+            Manifest(
+                model=name,
+                version=version,
+                kind=KIND,
+                content_digest=content,
+                files={FILE: digest(data)},
+                created=platform.clock.now(),
+                cpu_class=cpu_class(),
+            )
+        )
+        platform.artefacts.put_version(name, version, {FILE: data}, manifest)
+    return _publish(platform, name, version, content, manifest)
+
+
+def _held(platform: Platform, name: str, version: str) -> tuple[str, bytes]:
+    """Content digest and manifest of a version that is there; empty where it is not."""
+    try:
+        manifest = platform.artefacts.manifest(name, version)
+    except NotFoundError:
+        return "", b""
+    return decode_manifest(manifest).content_digest, manifest
+
+
+def _publish(platform: Platform, name: str, version: str, content: str, manifest: bytes) -> ModelPublished:
+    event = ModelPublished(
+        id=f"{name}/{version}",
+        time=platform.clock.now(),
+        source="/tidemill/deploy",
+        model=name,
+        version=version,
+        uri=platform.artefacts.uri(name, version),
+        content_digest=content,
+        version_digest=digest(manifest),
+        kind=KIND,
+    )
+    platform.log.create("models", TopicSpec())
+    writer = platform.log.writer()
+    try:
+        writer.send("models", events.encode(event), key=name.encode(), headers=headers_of(event))
+        writer.flush()
+    finally:
+        writer.close()
+    return event

@@ -1,0 +1,244 @@
+"""Bring a stack up, say how it is, bring it down.
+
+`up` may be run at any time and by two at once: what runs stays as it is, what died is started again on the same ports
+with the same data, and only processes of this home are ever ended.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tidemill.errors import ConfigError, UnavailableError
+from tidemill_app.config import Settings
+from tidemill_app.home import Home, StackRecord
+from tidemill_app.stack import ports, process
+from tidemill_app.stack.kafka import KafkaPart
+from tidemill_app.stack.parts import Context, Part
+from tidemill_app.stack.redis import RedisPart
+from tidemill_app.stack.supervisor import SupervisorPart
+
+PARTS: tuple[Part, ...] = (KafkaPart(), RedisPart(), SupervisorPart())
+"""In the order they are started; they are ended in the opposite one."""
+
+SETTLE_SECONDS = 60.0
+"""How long a process that runs already may stay silent."""
+
+
+class PartStatus(msgspec.Struct, kw_only=True):
+    """How one part is now. `state` is `running`, `starting` (a process that does not answer), `external`,
+    `unreachable` (external and silent), or `stopped`."""
+
+    name: str
+    state: str
+    address: str = ""
+    pid: int = 0
+    memory_bytes: int = 0
+    uptime_seconds: float = 0.0
+    log: str = ""
+
+
+class StackStatus(msgspec.Struct, kw_only=True):
+    """How a stack is now."""
+
+    home: str
+    parts: list[PartStatus]
+    ports: dict[str, int]
+    disk_bytes: dict[str, int]
+
+    @property
+    def all_answer(self) -> bool:
+        return all(part.state in ("running", "external") for part in self.parts)
+
+
+def up(settings: Settings, tell: Callable[[str], None] = lambda message: None) -> StackStatus:
+    """Start what does not run yet, and wait until every part answers.
+
+    Raises:
+        ConfigError: the home cannot be used, or a port that was asked for is taken.
+        UnavailableError: a part does not start, or one that someone else runs does not answer.
+    """
+    home = Home(settings.home)
+    home.create()
+    with home.locked():
+        record = home.read() or StackRecord()
+        context = Context(home=home, settings=settings, record=record, tell=tell)
+        record.external = [part.name for part in PARTS if part.external(settings)]
+        started: list[process.Service] = []
+        began: list[str] = []
+        try:
+            for part in PARTS:
+                if part.name in record.external:
+                    _must_answer(part, context)
+                elif not _settled(part, context):
+                    _assign_ports(part, context)
+                    service = part.prepare(context)
+                    home.write(record)
+                    tell(f"starting {part.name}")
+                    process.start(service, home.run, home.logs)
+                    began.append(part.name)
+                    started.append(service)
+            for service in started:
+                tell(f"waiting for {service.name} to answer")
+                process.wait_ready(service, home.run, home.logs)
+        except BaseException:
+            # What this call began and could not bring up is not left half-alive; what ran before is.
+            for name in reversed(began):
+                process.stop(home.run, name)
+            raise
+        home.write(record)
+    return status(settings)
+
+
+def _settled(part: Part, context: Context) -> bool:
+    """Whether the part runs and answers; False if it does not run, or was just dying.
+
+    Raises:
+        UnavailableError: it runs and stays silent.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while process.running(context.home.run, part.name) is not None:
+        if part.answers(context):
+            return True
+        context.tell(f"waiting for {part.name}, which runs, to answer")
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"runs but does not answer after {SETTLE_SECONDS:.0f} s",
+                where=part.name,
+                fix=f"See `tidemill logs {part.name}`; `tidemill down` and `tidemill up` start it anew.",
+            )
+        time.sleep(0.05)
+    return False
+
+
+def _must_answer(part: Part, context: Context) -> None:
+    if not part.answers(context):
+        raise UnavailableError(
+            "does not answer",
+            where=f"{part.name} at {part.external(context.settings)}",
+            fix=f"Check the address and the security settings, or unset TIDEMILL_{_VARIABLE[part.name]}.",
+        )
+
+
+_VARIABLE = {"kafka": "BOOTSTRAP", "redis": "REDIS"}
+
+
+def _assign_ports(part: Part, context: Context) -> None:
+    record, chosen = context.record, context.settings
+    asked = {"kafka": chosen.kafka_port, "redis": chosen.redis_port}
+    for name in part.ports:
+        if asked.get(name):
+            record.ports[name] = asked[name]
+            record.pinned = sorted({*record.pinned, name})
+        number = record.ports.get(name)
+        others = {n for other, n in record.ports.items() if other != name}
+        if number in others:
+            raise ConfigError("two parts on one port", where=f"port {number}", fix=f"Choose another for {name}.")
+        if number is not None and not ports.is_free(number):
+            if name in record.pinned:
+                raise ConfigError(
+                    "taken by another program",
+                    where=f"port {number} of {name}",
+                    fix=f"End that program, or choose another: tidemill up --{name}-port N.",
+                )
+            context.tell(f"port {number} of {name} is taken by another program; using a new one")
+            number = None
+        record.ports[name] = number or ports.find_free(others)
+
+
+def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = lambda message: None) -> list[str]:
+    """End this home's processes, last started first; with `purge` remove the home too. The names of those that ran.
+
+    Raises:
+        UserError: there is a folder, but it is not a home of ours.
+    """
+    home = Home(settings.home)
+    if not home.path.exists():
+        return []
+    if not home.is_ours():
+        raise ConfigError("not a Tidemill home, so nothing is done", where=str(home.path), fix="Check --home.")
+    with home.locked():
+        ended = []
+        for name in reversed(_names(home)):
+            tell(f"ending {name}")
+            if process.stop(home.run, name):
+                ended.append(name)
+        if purge:
+            tell("removing the home")
+            home.purge()
+    return ended
+
+
+def _names(home: Home) -> list[str]:
+    """Every process of this home: the parts in their order, then whatever else left a pid file."""
+    known = [part.name for part in PARTS]
+    return known + sorted({file.stem for file in home.run.glob("*.pid")} - set(known))
+
+
+def status(settings: Settings) -> StackStatus:
+    """How every part is now; changes nothing."""
+    home = Home(settings.home)
+    record = home.read() or StackRecord()
+    context = Context(home=home, settings=settings, record=record)
+    known = {part.name: part for part in PARTS}
+    return StackStatus(
+        home=str(home.path),
+        parts=[_part_status(name, known.get(name), context) for name in _names(home)],
+        ports=dict(record.ports),
+        disk_bytes=disk_used(home),
+    )
+
+
+def _part_status(name: str, part: Part | None, context: Context) -> PartStatus:
+    home = context.home
+    if part is not None and (address := part.external(context.settings)):
+        return PartStatus(name=name, address=address, state="external" if part.answers(context) else "unreachable")
+    found = process.running(home.run, name)
+    log = home.logs / f"{name}.log"
+    if found is None:
+        return PartStatus(name=name, state="stopped", log=str(log) if log.exists() else "")
+    import psutil
+
+    try:
+        memory = psutil.Process(found.pid).memory_info().rss
+    except psutil.Error:
+        memory = 0
+    answers = part is None or part.answers(context)
+    return PartStatus(
+        name=name,
+        state="running" if answers else "starting",
+        address=part.address(context.record) if part else "",
+        pid=found.pid,
+        memory_bytes=memory,
+        uptime_seconds=round(max(0.0, time.time() - found.started), 1),
+        log=str(log),
+    )
+
+
+def disk_used(home: Home) -> dict[str, int]:
+    """Bytes taken on disk by each folder of the home."""
+    if not home.is_ours():
+        return {}
+    return {child.name: _size(child) for child in sorted(home.path.iterdir()) if child.is_dir()}
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            # Blocks, not length: Kafka's index files are long and mostly holes.
+            total += path.lstat().st_blocks * 512
+        except OSError:  # a segment was removed while we looked
+            continue
+    return total
+
+
+def free_disk(path: Path) -> int:
+    """Bytes free where `path` is or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
