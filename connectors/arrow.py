@@ -31,7 +31,7 @@ Column = NDArray[Any]
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 
-_JSON = {b"encoding": b"json"}
+JSON_METADATA = {b"encoding": b"json"}
 """Metadata of a field whose strings are JSON values."""
 
 _DTYPES = {
@@ -49,10 +49,10 @@ def encode(columns: Mapping[str, Column | Sequence[Any]]) -> bytes:
     arrays: list[pa.Array] = []
     for name, values in columns.items():
         try:
-            array, is_json = _to_arrow(values)
+            array, is_json = to_arrow(values)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise TidemillError(f"column {name!r} cannot be written as Arrow", got=str(error)) from None
-        fields.append(pa.field(name, array.type, metadata=_JSON if is_json else None))
+        fields.append(pa.field(name, array.type, metadata=JSON_METADATA if is_json else None))
         arrays.append(array)
     if len({len(array) for array in arrays}) > 1:
         raise TidemillError("columns differ in length", got=str({n: len(c) for n, c in columns.items()}))
@@ -102,7 +102,7 @@ def columns_of(batch: pa.RecordBatch | pa.Table) -> dict[str, Column]:
     return out
 
 
-def _to_arrow(values: Column | Sequence[Any]) -> tuple[pa.Array, bool]:
+def to_arrow(values: Column | Sequence[Any]) -> tuple[pa.Array, bool]:
     """The Arrow array of a column, and whether its strings are JSON."""
     if isinstance(values, np.ndarray):
         if values.ndim != 1:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from connectors.arrow import from_numpy, to_numpy
+from connectors.table_log import TableLog
 from tidemill.errors import DeclarationError, NotFoundError
 from tidemill.stream import Field, FieldType, StreamSpec
 
@@ -32,6 +33,10 @@ class DataStream:
     @property
     def time(self) -> NDArray[np.int64]:
         return to_numpy(self.table[self.spec.time])
+
+    def log(self) -> TableLog:
+        """The rows as a read-only log."""
+        return TableLog(self.spec, self.table)
 
 
 @dataclass(frozen=True)
