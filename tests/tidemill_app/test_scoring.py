@@ -1,0 +1,247 @@
+"""`tidemill serve` as a process on the real stack: versions, deltas and features live, drained, nothing lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+
+from connectors.kafka import KafkaLog
+from streams.learners.delta import delta_since
+from streams.learners.logistic import ScaledLogistic
+from tests.serving.helpers import KIND, until
+from tests.serving.test_onnx import expected, onnx_model
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelPublished, PredictionMade
+from tidemill.job import ModelContent, VersionCut
+from tidemill.log import Partition, TopicSpec
+from tidemill.stream import Field, StreamSpec
+from tidemill.time import SystemClock
+from tidemill.version import Lineage
+from tidemill_app.catalogue import Catalogue
+from tidemill_app.publisher import ArtefactPublisher
+from tidemill_app.wiring import open_store
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("distance", "hour", "wind")
+
+DEPLOY = [sys.executable, "-m", "tidemill_app", "deploy", "--json"]
+
+JOB = """
+from tidemill.endpoint import Endpoint
+from tidemill.job import Effects, Input, Job
+
+
+def features(event, known):
+    weather = known.get("weather", event["airport"]) or {}
+    return [event["distance"], float(event["hour"]), weather.get("wind", 0.0)]
+
+
+def job():
+    endpoint = Endpoint(
+        name="NAME", stream="NAME", model="NAME", job="NAME",
+        feature_names=("distance", "hour", "wind"), features=features,
+    )
+    return Job(
+        name="NAME", reads=(Input("NAME"),), step=lambda s, b: Effects(s), init=dict, state=dict, endpoint=endpoint
+    )
+"""
+
+EVENT = {"id": "e1", "time": "2013-01-01T05:15:00Z", "distance": 1400.0, "hour": 5, "airport": "EWR"}
+
+
+class World(NamedTuple):
+    """One endpoint's name, its job file, and the log and home of the stack."""
+
+    name: str
+    file: Path
+    log: KafkaLog
+    home: Path
+    connection: Any
+
+    def tell(self, topic: str, event: Event, key: str = "") -> None:
+        self.log.create(topic, TopicSpec())
+        writer = self.log.writer()
+        writer.send(topic, events.encode(event), key=key.encode() or None, headers=headers_of(event))
+        writer.flush()
+        writer.close()
+
+    def publish(self, number: int, learner: ScaledLogistic, delta: int) -> None:
+        cut = VersionCut(self.name, number, (0, "", ""), ModelContent(KIND, learner.params(), learner.state()), {})
+        lineage = Lineage(
+            job=self.name,
+            bundle="0" * 64,
+            file="job.py",
+            order="",
+            read=[],
+            watermark=0,
+            last=(0, "", ""),
+            number=number,
+        )
+        fields = ArtefactPublisher(open_store(self.connection), SystemClock()).publish(cut, lineage, delta)
+        event = ModelPublished(
+            id=f"{self.name}/{number}", time=0, model=self.name, version=str(number), delta=delta, **fields
+        )
+        self.tell("models", event, self.name)
+
+    def spooled(self, id: str) -> bool:
+        """Whether the prediction about `id` is on the disk."""
+        folder = self.home / "spill" / self.name / "0"
+        return any(f'"{id}"'.encode() in path.read_bytes() for path in folder.glob("*.spool"))
+
+    def predictions(self) -> list[PredictionMade]:
+        topic = f"predictions.{self.name}"
+        if topic not in self.log.topics():
+            return []
+        at = Partition(topic, 0)
+        reader = self.log.reader({at: 0})
+        out = []
+        while reader.positions()[at] < self.log.end(at):
+            out += [events.decode(r.value or b"") for r in reader.poll(1000, 0.2)]
+        reader.close()
+        return out  # type: ignore[return-value]
+
+
+@pytest.fixture
+def world(stack, fresh: Callable[[str], str], tmp_path: Path) -> Iterator[World]:
+    name = fresh("trips")
+    file = tmp_path / "job.py"
+    file.write_text(JOB.replace("NAME", name))
+    log = KafkaLog(stack.confluent())
+    spec = StreamSpec(
+        name=name,
+        fields=(
+            Field("id", "string"),
+            Field("time", "time"),
+            Field("distance", "float"),
+            Field("hour", "int"),
+            Field("airport", "string"),
+        ),
+        time="time",
+        id="id",
+    )
+    Catalogue(log).declare(spec)
+    yield World(name, file, log, stack.home.path, stack)
+    log.close()
+
+
+@contextlib.contextmanager
+def served(world: World, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "tidemill_app", "serve", "--home", str(world.home), "--json", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--endpoint", str(world.file), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stdout is not None
+        with process.stdout, httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=10) as client:
+            yield client, process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def taught(rows: int) -> ScaledLogistic:
+    rng = np.random.default_rng(5)
+    learner = ScaledLogistic(NAMES, lr=0.05)
+    X = rng.normal(size=(rows, 3)) * [500, 6, 10] + [1000, 12, 10]
+    learner.learn_block(X, (X[:, 0] > 1000).astype(float))
+    return learner
+
+
+@pytest.mark.stack
+def test_versions_deltas_features_and_onnx_reach_answers_and_predictions_the_log(world: World, tmp_path: Path):
+    learner = taught(500)
+    world.publish(1, learner, 0)
+    with served(world) as (client, process):
+        until(lambda: client.get("/v2/health/ready").status_code == 200)
+        answer = client.post(f"/score/{world.name}?explain=true", json=EVENT).json()
+        row = np.array([1400.0, 5.0, 0.0])
+        assert (answer["score"], answer["version"], answer["delta"]) == (learner.predict_one(row), "1", 0)
+        assert set(answer["reasons"]) == {*NAMES, "bias"}
+
+        update = FeatureUpdated(id="f", time=0, table="weather", key="EWR", values={"wind": 12.0}, sequence=4)
+        world.tell(f"features.{world.name}", update, "weather/EWR")
+        before = learner.state()
+        learner.learn_one(row, 1.0)
+        changes = delta_since(before, learner.state())
+        world.tell(
+            f"deltas.{world.name}",
+            DeltaPublished(id="d", time=0, model=world.name, base="1", sequence=1, changes=changes),
+        )
+
+        def fresh_answer() -> Any:
+            got = client.post(f"/score/{world.name}", json=EVENT).json()
+            return got if (got["delta"], got["feature_sequence"]) == (1, 4) else None
+
+        answer = until(fresh_answer)
+        assert answer["score"] == learner.predict_one(np.array([1400.0, 5.0, 12.0]))
+        assert answer["staleness"] == 0.0
+
+        learner.learn_one(row, 1.0)
+        world.publish(2, learner, 1)
+        until(lambda: client.get(f"/v2/models/{world.name}").json()["parameters"]["version"] == "2")
+
+        model = tmp_path / "net.onnx"
+        model.write_bytes(onnx_model())
+        for _ in range(2):
+            deployed = subprocess.run(
+                [*DEPLOY, str(model), "--name", f"{world.name}-net", "--home", str(world.home)],
+                check=False,
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            assert json.loads(deployed.stdout)["version"] == "1", deployed.stderr
+        net = f"/v2/models/{world.name}-net"
+        until(lambda: client.get(f"{net}/ready").status_code == 200)
+        body = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1.0, 2.0, 3.0]}]}
+        got = client.post(f"{net}/infer", json=body).json()["outputs"][0]["data"]
+        assert got == pytest.approx(expected([[1.0, 2.0, 3.0]]))
+
+        last = client.post(f"/score/{world.name}", json={**EVENT, "id": "last"}).json()
+        process.send_signal(signal.SIGTERM)
+        until(lambda: client.get("/v2/health/ready").status_code == 503)
+        during = client.post(f"/score/{world.name}", json={**EVENT, "id": "during"})
+        assert (during.status_code, during.headers["connection"]) == (200, "close")
+        process.wait(20)
+    told = {p.about: p for p in world.predictions()}
+    assert {"e1", "last", "during"} <= told.keys()
+    assert (told["last"].score, told["last"].version) == (last["score"], "2")
+    assert told["last"].features == [1400.0, 5.0, 12.0]
+
+
+@pytest.mark.stack
+def test_a_kill_loses_and_doubles_nothing_that_had_reached_the_disk(world: World):
+    world.publish(1, taught(100), 0)
+    answered: list[str] = []
+    for round in range(2):
+        with served(world) as (client, process):
+            until(lambda: client.get("/v2/health/ready").status_code == 200)
+            for i in range(30):
+                id = f"{round}-{i}"
+                assert client.post(f"/score/{world.name}", json={**EVENT, "id": id}).status_code == 200
+                answered.append(id)
+            until(lambda: world.spooled(answered[-1]))
+            process.kill()
+    with served(world) as (client, process):
+        until(lambda: len(world.predictions()) >= len(answered))
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    assert [p.about for p in world.predictions()] == answered
