@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import sys
@@ -83,6 +84,15 @@ def open_bytes(path: str) -> AbstractContextManager[Any]:
         return nullcontext(sys.stdin.buffer)
     try:
         return gzip.open(path, "rb") if path.endswith(".gz") else Path(path).open("rb")
+    except OSError as error:
+        raise ConfigError("cannot read the file", where=path, got=error.strerror or str(error)) from None
+
+
+def digest_of(path: str) -> str:
+    """SHA-256 of a file's bytes (as they stand, before unpacking), in hexadecimal. Raises `ConfigError`."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError("cannot read the file", where=path, got=error.strerror or str(error)) from None
 

@@ -1,0 +1,195 @@
+"""`tidemill stream create|list|show|update|erase`: the user's own streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tidemill.errors import ConfigError
+from tidemill_app.cli import Output, command
+from tidemill_app.tables import table
+
+if TYPE_CHECKING:
+    from tidemill.stream import StreamSpec
+    from tidemill_app.wiring import Platform
+
+
+@click.group("stream")
+def stream() -> None:
+    """Streams of your own: declare, list, show, change, erase records."""
+
+
+def _options(function: Any) -> Any:
+    """What `create` and `update` settle beside the fields."""
+    for option in (
+        click.option("--schema", metavar="FILE", help="A JSON file: a declaration, or a JSON Schema document."),
+        click.option(
+            "--infer", "sample", metavar="FILE", help="Judge the fields by a CSV, JSON Lines or Parquet file."
+        ),
+        click.option("--key", metavar="FIELD", help="The field that events are keyed and kept in order by."),
+        click.option("--time", metavar="FIELD", help="The field that holds event time; @record for the broker's."),
+        click.option("--time-unit", type=click.Choice(["rfc3339", "us", "ms", "s"]), help="What numbers in it count."),
+        click.option("--id", metavar="FIELD", help="The field that holds the event's id."),
+        click.option("--label", metavar="FIELD", help="The field to be predicted, where the events hold it."),
+        click.option("--retention", metavar="TIME", help="How long Kafka keeps events: 30d, 12h or forever (default)."),
+    ):
+        function = option(function)
+    return function
+
+
+@command("create")
+@click.argument("name")
+@_options
+@click.option("--from-topic", metavar="TOPIC", help="Take a topic of JSON messages that is there already, as it is.")
+@click.option("--partitions", type=click.IntRange(1), help="Partitions of the topic (default: 1).")
+@click.option("--labels/--no-labels", default=True, help="Also declare labels.NAME (default: yes).")
+@click.option("--dry-run", is_flag=True, help="Only say what would be declared.")
+def create(out: Output, name: str, labels: bool, dry_run: bool, from_topic: str | None, **given: Any) -> None:
+    """Declare a stream: its fields and types, key, event time and id.
+
+    Give one of --schema, --infer and --from-topic.
+    """
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform:
+        spec, notes = _made(platform, name, from_topic, given)
+        if not dry_run:
+            catalogue = platform.catalogue()
+            spec = catalogue.declare(spec)
+            if labels and not name.startswith("labels."):
+                catalogue.declare_labels(name)
+    head = f"{'Would declare' if dry_run else 'Declared'} {spec.name} version {spec.version}, topic {spec.topic}"
+    out.answer(_facts(spec, notes), lambda: head + "\n" + _show(spec, notes))
+
+
+@command("update")
+@click.argument("name")
+@_options
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+def update(out: Output, name: str, dry_run: bool, **given: Any) -> None:
+    """Declare a new version of a stream. What cannot read the events of every earlier one is refused."""
+    import msgspec
+
+    from tidemill.stream import check_compatible
+    from tidemill_app.catalogue import difference
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform:
+        catalogue = platform.catalogue()
+        old = catalogue.get(name)
+        if given["schema"] or given["sample"]:
+            kept = {n: getattr(old, n) for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic")}
+            chosen = kept | {n: v for n, v in given.items() if v is not None}
+            new, notes = _made(platform, name, None, chosen | {"retention": given["retention"]})
+            if given["retention"] is None:
+                new = msgspec.structs.replace(new, retention_ms=old.retention_ms)
+        else:
+            new, notes = _changed(old, given), ()
+        new = msgspec.structs.replace(new, version=old.version, tag=old.tag)
+        what = "" if new == old else difference(old, new)
+        if what:
+            new = msgspec.structs.replace(new, version=old.version + 1)
+            check_compatible(catalogue.versions()[name], new)
+        if what and not dry_run:
+            new = catalogue.declare(new, update=True)
+            if new.retention_ms != old.retention_ms:
+                platform.admin().set_configs(new.topic, {"retention.ms": str(new.retention_ms)})
+    head = f"{'Would be' if dry_run else 'Now'} version {new.version}: {what}" if what else "Nothing to change"
+    out.answer(_facts(new, notes) | {"changed": what}, lambda: head + "\n" + _show(new, notes))
+
+
+@command("list")
+def list_(out: Output) -> None:
+    """List the declared streams."""
+    from tidemill_app.durations import show_millis
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform:
+        specs = list(platform.catalogue().newest().values())
+        topics = platform.log.topics()
+        counts = {s.name: _records(platform, s.topic) if s.topic in topics else 0 for s in specs}
+    rows = [
+        [s.name, s.version, s.topic, s.partitions, s.key, s.time, s.id, show_millis(s.retention_ms), counts[s.name]]
+        for s in specs
+    ]
+    head = ["stream", "version", "topic", "partitions", "key", "time", "id", "retention", "records"]
+    out.answer(
+        [_facts(s) | {"records": counts[s.name]} for s in specs],
+        table(head, rows) if rows else "No streams yet: tidemill stream create NAME --infer FILE declares one.",
+    )
+
+
+@command("show")
+@click.argument("name")
+@click.option("--version", type=int, help="An earlier version (default: the newest).")
+def show(out: Output, name: str, version: int | None) -> None:
+    """A stream's declaration. With --json it is what --schema takes."""
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform:
+        spec = platform.catalogue().get(name, version)
+    out.answer(spec, lambda: f"{spec.name} version {spec.version}, topic {spec.topic}\n" + _show(spec, ()))
+
+
+def _made(
+    platform: Platform, name: str, topic: str | None, given: dict[str, Any]
+) -> tuple[StreamSpec, tuple[str, ...]]:
+    from tidemill_app import declaring
+    from tidemill_app.durations import parse_millis
+
+    sources = {"--schema": given["schema"], "--infer": given["sample"], "--from-topic": topic}
+    named = [option for option, value in sources.items() if value]
+    if len(named) != 1:
+        raise ConfigError(
+            "where do the fields come from?", wanted=f"one of {', '.join(sources)}", got=", ".join(named) or "none"
+        )
+    settings = {n: given[n] for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic") if n in given}
+    settings["retention_ms"] = parse_millis(given["retention"]) if given["retention"] else None
+    if given["schema"]:
+        return declaring.from_file(name, given["schema"], settings)
+    if topic:
+        made = declaring.from_topic(name, platform.log, topic, settings)
+    else:
+        made = declaring.from_sample(name, given["sample"], settings)
+    return made.spec, (f"judged by {made.rows} rows", *made.notes)
+
+
+def _changed(old: StreamSpec, given: dict[str, Any]) -> StreamSpec:
+    import msgspec
+
+    from tidemill_app.durations import parse_millis
+
+    changes = {n: v for n, v in given.items() if v is not None and n in ("key", "time", "id", "label", "time_unit")}
+    if given["retention"]:
+        changes["retention_ms"] = parse_millis(given["retention"])
+    return msgspec.structs.replace(old, **changes)
+
+
+def _records(platform: Platform, topic: str) -> int:
+    log = platform.log
+    return sum(log.end(p) - log.begin(p) for p in log.partitions(topic))
+
+
+def _facts(spec: StreamSpec, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(spec)
+    return plain | ({"notes": list(notes)} if notes else {})
+
+
+def _show(spec: StreamSpec, notes: tuple[str, ...]) -> str:
+    from tidemill_app.catalogue import describe
+    from tidemill_app.durations import show_millis
+
+    roles = {
+        n: [r for r in ("key", "time", "id", "label") if getattr(spec, r) == n] for n in (f.name for f in spec.fields)
+    }
+    rows = [["", f.name, describe(f), ", ".join(roles[f.name])] for f in spec.fields]
+    text = table(["", "", "", ""], rows)
+    facts = f"  {spec.partitions} partition{'s' if spec.partitions > 1 else ''}, kept {show_millis(spec.retention_ms)}, time in {spec.time_unit}"
+    return "\n".join([text, facts, *(f"  {note}" for note in notes)])
+
+
+for _command in (create, update, list_, show):
+    stream.add_command(_command)
