@@ -162,15 +162,15 @@ def replay(
                 out.before += 1
             elif letter.replay_of and not again:
                 out.failed_again += 1
-            elif _target(letter, streams) not in topics or _is_gone(letter):
+            elif (target := _target(letter, streams)) not in topics or _is_gone(letter):
                 out.gone += 1
             else:
                 if open == 0:
                     writer.begin()
-                _send(writer, letter, _target(letter, streams), ids, ledger_topic)
+                _send(writer, letter, target, ids, ledger_topic)
                 open += 1
                 out.replayed += 1
-                out.topics[letter.topic] = out.topics.get(letter.topic, 0) + 1
+                out.topics[target] = out.topics.get(target, 0) + 1
                 if open == chunk:
                     writer.commit()
                     open = 0

@@ -1,0 +1,198 @@
+"""Dead letters: counted, shown, and given to their stream once more, once."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from connectors import arrow
+from streams.dead_letters import DeadLetters
+from tidemill.block import Block, Place
+from tidemill.cloudevents import ARROW, to_headers
+from tidemill.decode import Bad, Decoder
+from tidemill.errors import NotFoundError, WrongTypeError
+from tidemill.log import TopicSpec
+from tidemill.stream import Field, StreamSpec
+from tidemill_app import dead
+from tidemill_app.reading import read_all
+
+pytestmark = pytest.mark.stack
+
+NOW = 1_357_017_300_000_000
+ADDED = {
+    "dead_topic",
+    "dead_partition",
+    "dead_offset",
+    "dead_row",
+    "dead_error",
+    "dead_message",
+    "dead_field",
+    "dead_time",
+}
+
+
+def spec_of(name: str, **changes) -> StreamSpec:
+    fields = (Field("id", "string"), Field("at", "time"), Field("km", "float"))
+    return StreamSpec(**{"name": name, "fields": fields, "time": "at", "id": "id", "partitions": 2} | changes)
+
+
+def kill(log, job: str, spec: StreamSpec) -> int:
+    """Do with the stream's bad events what an engine does."""
+    log.create(f"dead.{job}", TopicSpec())
+    letters, writer, count = DeadLetters(job, arrow.decode, arrow.encode), log.writer(), 0
+    for item in Decoder(spec, arrow.decode).decode(list(read_all(log, spec.topic))):
+        if isinstance(item, Bad):
+            topic, value, key, headers = letters.letter(item.place, item.error, item.record, NOW)
+            writer.send(topic, value, key=key, headers=headers, partition=0)
+            count += 1
+    writer.flush()
+    writer.close()
+    return count
+
+
+@pytest.fixture
+def spec(log, name):
+    spec = spec_of(name)
+    log.create(spec.topic, spec.topic_spec())
+    writer = log.writer()
+    for i, value in enumerate(
+        [b'{"id":"a","at":"2013-01-01","km":1}', b"\xff\x1b[2J", b'{"id":"b","at":"2013-01-01"}', None]
+    ):
+        headers = [("traceparent", b"00-1")] if i == 2 else []
+        writer.send(spec.topic, value, key=b"k%d" % i, headers=headers, partition=i % 2)
+    writer.flush()
+    writer.close()
+    return spec
+
+
+def test_letters_are_counted_by_error_and_origin(log, name, spec):
+    assert kill(log, name, spec) == 3
+    totals = {t.error: t for t in dead.totals(log, name)}
+    assert {e: (t.count, t.replayed, t.topic) for e, t in totals.items()} == {
+        "MalformedError": (1, 0, spec.topic),
+        "WrongTypeError": (1, 0, spec.topic),
+        "TombstoneError": (1, 0, spec.topic),
+    }
+
+
+def test_a_letter_shows_origin_error_and_payload_safely(log, name, spec):
+    kill(log, name, spec)
+    shown = {x["error"]: x for x in (letter.shown() for letter in dead.letters(log, name))}
+    wrong = shown["WrongTypeError"]
+    assert (wrong["topic"], wrong["partition"], wrong["offset"], wrong["row"]) == (spec.topic, 0, 1, 0)
+    assert wrong["payload"] == {"id": "b", "at": "2013-01-01"}
+    assert wrong["headers"] == {"traceparent": "00-1"}
+    malformed = shown["MalformedError"]
+    assert malformed["payload"] == "\\xff\\x1b[2J"
+    assert dead.find(log, name, malformed["number"]).record.value == b"\xff\x1b[2J"
+    with pytest.raises(NotFoundError, match="no dead letter 99"):
+        dead.find(log, name, 99)
+    with pytest.raises(NotFoundError, match="has no dead letters"):
+        dead.letters(log, name + "x")
+
+
+def test_replaying_twice_changes_nothing(log, name, spec):
+    kill(log, name, spec)
+    first = dead.replay(log, name, {name: spec}, chunk=2)
+    assert (first.replayed, first.before) == (3, 0)
+    records = list(read_all(log, spec.topic))
+    second = dead.replay(log, name, {name: spec})
+    assert (second.replayed, second.before) == (0, 3)
+    assert list(read_all(log, spec.topic)) == records
+    assert all(t.replayed == 1 for t in dead.totals(log, name))
+    for record in records[:]:
+        marks = dict(record.headers)
+        if dead.REPLAY_OF in marks:
+            origin = next(r for r in records if r.key == record.key and dead.REPLAY_OF not in dict(r.headers))
+            assert (record.value, record.partition) == (origin.value, origin.partition)
+            assert not ADDED & marks.keys()
+            assert marks.keys() - {dead.REPLAY_OF} == dict(origin.headers).keys()
+
+
+def test_two_replays_at_once_replay_each_letter_once(log, name, spec):
+    kill(log, name, spec)
+    outcomes = []
+
+    def run():
+        try:
+            outcomes.append(dead.replay(log, name, {name: spec}, chunk=1).replayed)
+        except Exception as error:  # the one that is fenced says so
+            outcomes.append(type(error).__name__)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    dead.replay(log, name, {name: spec})
+    replays = [dict(r.headers)[dead.REPLAY_OF] for r in read_all(log, spec.topic) if dead.REPLAY_OF in dict(r.headers)]
+    assert sorted(replays) == sorted(set(replays)), outcomes
+    assert len(replays) == 3, outcomes
+
+
+def test_what_fails_again_is_left_unless_asked_for(log, name, spec):
+    kill(log, name, spec)
+    dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.error == "MalformedError")
+    again = next(r for r in read_all(log, spec.topic) if dead.REPLAY_OF in dict(r.headers))
+    writer = log.writer()
+    place = Place(again.topic, again.partition, again.offset)
+    topic, value, key, headers = DeadLetters(name).letter(place, WrongTypeError("still"), again, NOW)
+    writer.send(topic, value, key=key, headers=headers)
+    writer.flush()
+    writer.close()
+    done = dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.message == "still")
+    assert (done.replayed, done.failed_again) == (0, 1)
+    assert (
+        dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.message == "still", again=True).replayed == 1
+    )
+    assert dead.replay(log, name, {name: spec}, again=True, chosen=lambda letter: letter.message == "still").before == 1
+
+
+def test_an_event_named_by_its_place_keeps_that_name(log, name):
+    spec = spec_of(name, id=None)
+    log.create(spec.topic, spec.topic_spec())
+    writer = log.writer()
+    writer.send(spec.topic, b'{"id":"b","at":"2013-01-01"}', partition=1)
+    writer.flush()
+    writer.close()
+    kill(log, name, spec)
+    dead.replay(log, name, {name: spec})
+    mended = StreamSpec(**{f: getattr(spec, f) for f in spec.__struct_fields__} | {"fields": (Field("at", "time"),)})
+    (block,) = (i for i in Decoder(mended).decode(list(read_all(log, spec.topic))) if isinstance(i, Block))
+    assert set(block.ids) == {f"{spec.topic}/1/0"}
+
+
+def test_a_row_of_a_block_comes_back_as_a_block_of_one(log, name):
+    spec = spec_of(name)
+    log.create(spec.topic, spec.topic_spec())
+    columns = {
+        "id": np.array(["a", "b", "c"], object),
+        "at": np.array(["2013-01-01"] * 3, "datetime64[us]"),
+        "km": np.array([1.0, np.inf, 2.0]),
+    }
+    writer = log.writer()
+    writer.send(spec.topic, arrow.encode(columns), headers=to_headers("", "", "t", None, ARROW), partition=1)
+    writer.flush()
+    writer.close()
+    kill(log, name, spec)
+    dead.replay(log, name, {name: spec})
+    replayed = list(read_all(log, spec.topic))[-1]
+    assert arrow.decode(replayed.value)["id"].tolist() == ["b"]
+    (item,) = Decoder(spec, arrow.decode).decode([replayed])
+    assert isinstance(item, Bad)
+
+
+def test_a_row_of_a_history_file_goes_to_its_stream(log, name):
+    spec = spec_of(name)
+    log.create(spec.topic, spec.topic_spec())
+    log.create(f"dead.{name}", TopicSpec())
+    writer = log.writer()
+    marks = [("dead_topic", f"history:{name}".encode()), ("dead_error", b"WrongTypeError")]
+    writer.send(f"dead.{name}", b'{"id":"h"}', headers=marks)
+    writer.send(f"dead.{name}", b"{}", headers=[("dead_topic", b"gone"), ("dead_error", b"WrongTypeError")])
+    writer.flush()
+    writer.close()
+    done = dead.replay(log, name, {name: spec})
+    assert (done.replayed, done.gone, done.topics) == (1, 1, {spec.topic: 1})
+    assert json.loads(next(iter(read_all(log, spec.topic))).value) == {"id": "h"}
