@@ -21,3 +21,12 @@ def log():
 @pytest.fixture
 def name():
     return "s" + uuid.uuid4().hex[:10]
+
+
+@pytest.fixture(scope="session")
+def admin():
+    from connectors.kafka_admin import KafkaAdmin
+
+    admin = KafkaAdmin({"bootstrap.servers": os.environ["TIDEMILL_TEST_BOOTSTRAP"]})
+    yield admin
+    admin.close()

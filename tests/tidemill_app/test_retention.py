@@ -1,0 +1,90 @@
+"""Retention: what a version learned from outlives Kafka's own, or the manifest says what is missing."""
+
+import pytest
+
+from connectors.artefacts import ArtefactStore
+from connectors.segments import Segments
+from tidemill.errors import GoneError
+from tidemill.log import Partition, TopicSpec
+from tidemill.version import Lineage, Span
+from tidemill_app import retention
+from tidemill_app.reading import read_all
+from tidemill_app.retention import Retention
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def segments(tmp_path):
+    url = str(tmp_path / "artefacts")
+    return Segments(url, ArtefactStore(url))
+
+
+@pytest.fixture
+def topic(log, name):
+    log.create(name, TopicSpec(retention_ms=3_600_000))
+    fill(log, name, 0, 10)
+    return name
+
+
+def fill(log, topic, start, stop):
+    writer = log.writer()
+    for i in range(start, stop):
+        writer.send(topic, b"v%d" % i, key=b"k", headers=[("h", b"%d" % i)], partition=0)
+    writer.flush()
+    writer.close()
+
+
+def lineage(topic, first, next, **changes) -> Lineage:
+    read = [Span(topic, 0, first, next)]
+    return Lineage(
+        job="j", bundle="", file="", order="event_time", read=read, watermark=0, last=(0, "", ""), number=1, **changes
+    )
+
+
+def test_archived_records_come_back_after_kafka_removed_them(log, topic, segments, admin, monkeypatch):
+    monkeypatch.setattr(retention, "SEGMENT_RECORDS", 4)
+    keeper = Retention(log, segments, lambda t: t == topic)
+    pinned = keeper.pin(lineage(topic, 0, 8))
+    assert sorted(pinned.archived) == [f"{topic}/0/{a}-{b}" for a, b in ((0, 4), (4, 8))]
+    assert pinned.unrepeatable == ""
+    before = list(read_all(log, topic))
+    admin.delete_before(Partition(topic, 0), 6)
+    assert log.begin(Partition(topic, 0)) == 6
+    assert list(keeper.records(Span(topic, 0, 0, 10))) == before
+    assert list(keeper.records(Span(topic, 0, 2, 5))) == before[2:5]
+    assert list(keeper.records(Span(topic, 0, 7, 9))) == before[7:9]
+
+
+def test_a_later_version_archives_only_what_is_new(log, topic, segments):
+    keeper = Retention(log, segments, lambda t: True)
+    first = keeper.pin(lineage(topic, 0, 6))
+    later = keeper.pin(lineage(topic, 0, 10))
+    assert first.archived.items() < later.archived.items()
+    assert [(s.first, s.next) for s in segments.segments(topic, 0)] == [(0, 6), (6, 10)]
+    assert keeper.pin(lineage(topic, 0, 10)) == later
+
+
+def test_what_was_gone_before_it_could_be_archived_is_named(log, topic, segments, admin):
+    admin.delete_before(Partition(topic, 0), 3)
+    keeper = Retention(log, segments, lambda t: True)
+    pinned = keeper.pin(lineage(topic, 0, 10))
+    assert pinned.unrepeatable.endswith(f"{topic}/0 offsets 0 to 2")
+    assert list(pinned.archived) == [f"{topic}/0/3-10"]
+    with pytest.raises(GoneError, match=r"0\.\.2"):
+        list(keeper.records(Span(topic, 0, 0, 10)))
+    assert len(list(keeper.records(Span(topic, 0, 3, 10)))) == 7
+
+
+def test_a_topic_that_forgets_nothing_is_not_archived(log, topic, segments):
+    plain = lineage(topic, 0, 10)
+    assert Retention(log, segments, lambda t: False).pin(plain) == plain
+    assert segments.segments(topic, 0) == []
+
+
+def test_the_archive_outlives_the_topic_itself(log, topic, segments, admin):
+    keeper = Retention(log, segments, lambda t: True)
+    keeper.pin(lineage(topic, 0, 10))
+    before = list(read_all(log, topic))
+    admin.delete(topic)
+    assert list(keeper.records(Span(topic, 0, 0, 10))) == before
