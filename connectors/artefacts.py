@@ -99,6 +99,12 @@ class ArtefactStore:
         """Whether something is stored under this digest (`get` says whether it is sound)."""
         return digest in self._blobs.names(_object(digest).rpartition("/")[0])
 
+    def discard(self, digest: str) -> None:
+        """Remove the bytes of this digest, if they are there. What a version names is not removed: `UserError`."""
+        if digest in self._named_files():
+            raise UserError("a version names these bytes", got=digest, fix="Delete the version first.")
+        self._blobs.remove(_object(digest))
+
     def checkout(self, digest: str, folder: Path) -> None:
         """Write the folder stored as `digest` into `folder`. Nothing is written unless every file is sound."""
         try:

@@ -99,6 +99,23 @@ class Segments:
             at = reach.next
         return chosen
 
+    def content(self, segment: Segment) -> bytes:
+        """The bytes of a segment, verified. Raises `NotFoundError`, or `DigestError`."""
+        return self._store.get(segment.digest)
+
+    def replace(self, topic: str, partition: int, segment: Segment, records: Sequence[Record]) -> str:
+        """Put `records` in the place of a segment's, whose bytes are removed: for erasures only. The new digest.
+
+        A version that names the old digest can no longer be rebuilt from it.
+        """
+        place = f"{_place(topic, partition)}/{segment.first:020d}-{segment.next:020d}"
+        digest = self.put_segment(topic, partition, segment.first, segment.next, encode_records(records))
+        if digest != segment.digest:
+            self._blobs.remove(f"{place}-{segment.digest}")
+            if not any(s.digest == segment.digest for s in self.segments(topic, partition)):
+                self._store.discard(segment.digest)
+        return digest
+
     def read(self, span: Span) -> list[Record]:
         """The records of a span, in offset order, verified. Raises `GoneError`, or `DigestError`."""
         out: list[Record] = []

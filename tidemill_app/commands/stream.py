@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, NotFoundError
 from tidemill_app.cli import Output, command
 from tidemill_app.tables import table
 
 if TYPE_CHECKING:
+    from tidemill.block import Place
     from tidemill.stream import StreamSpec
     from tidemill_app.wiring import Platform
 
@@ -94,7 +95,7 @@ def update(out: Output, name: str, dry_run: bool, **given: Any) -> None:
         if what and not dry_run:
             new = catalogue.declare(new, update=True)
             if new.retention_ms != old.retention_ms:
-                platform.admin().set_configs(new.topic, {"retention.ms": str(new.retention_ms)})
+                _set_retention(platform, new)
     head = f"{'Would be' if dry_run else 'Now'} version {new.version}: {what}" if what else "Nothing to change"
     out.answer(_facts(new, notes) | {"changed": what}, lambda: head + "\n" + _show(new, notes))
 
@@ -130,6 +131,71 @@ def show(out: Output, name: str, version: int | None) -> None:
     with connected(out) as platform:
         spec = platform.catalogue().get(name, version)
     out.answer(spec, lambda: f"{spec.name} version {spec.version}, topic {spec.topic}\n" + _show(spec, ()))
+
+
+@command("erase")
+@click.argument("name")
+@click.option("--id", "id_", metavar="ID", help="The event with this id, and the labels about it.")
+@click.option("--at", "places", multiple=True, metavar="TOPIC/PARTITION/OFFSET[/ROW]", help="The record at this place.")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(out: Output, name: str, id_: str | None, places: tuple[str, ...], reason: str, yes: bool) -> None:
+    """Erase events on a person's request: readers take them as absent, archives are rewritten without them.
+
+    The broker keeps the bytes until the topic's retention removes them, and models keep what they learned; the
+    versions that can no longer be rebuilt exactly are named.
+    """
+    from connectors.segments import Segments
+    from tidemill_app import erasing
+    from tidemill_app.wiring import connected
+
+    if bool(id_) == bool(places):
+        raise ConfigError("what is to be erased?", wanted="--id or --at", got="both" if id_ else "neither")
+    with connected(out) as platform:
+        found = _places(platform, name, id_, places)
+        if not yes and not out.as_json:
+            click.confirm(f"Erase {len(found)} record{'s' if len(found) > 1 else ''} for good?", abort=True, err=True)
+        done = erasing.erase(
+            platform.log,
+            found,
+            reason=reason,
+            clock=platform.clock,
+            segments=Segments(platform.connection.artefacts, platform.artefacts),
+            store=platform.artefacts,
+        )
+    lines = [f"{len(done.places)} erased" + (f", {done.before} before" if done.before else "")]
+    lines += [f"{done.segments} archived segments rewritten"] if done.segments else []
+    lines += [f"can no longer be rebuilt exactly: {', '.join(done.versions)}"] if done.versions else []
+    out.answer(done, "\n".join(lines))
+
+
+def _places(platform: Platform, name: str, id: str | None, given: tuple[str, ...]) -> list[Place]:
+    """The places to erase: those given, or where the event `id` stands. Raises for one of another stream."""
+    from tidemill_app import erasing
+
+    declared = platform.catalogue().newest()
+    spec = platform.catalogue().get(name)
+    mine = [spec, *([declared[f"labels.{name}"]] if f"labels.{name}" in declared else [])]
+    topics = [s.topic for s in mine]
+    if given:
+        found = [erasing.parse_place(place) for place in given]
+        if strange := [p.topic for p in found if p.topic not in topics]:
+            raise ConfigError("not of this stream", where=f"stream {name}", wanted=" or ".join(topics), got=strange[0])
+        return found
+    found = erasing.places_of(platform.log, mine, id or "")
+    if not found:
+        raise NotFoundError(f"stream {name!r} holds no event {id!r}")
+    return found
+
+
+def _set_retention(platform: Platform, spec: StreamSpec) -> None:
+    from connectors.kafka_admin import KafkaAdmin
+
+    admin = KafkaAdmin(platform.connection.confluent())
+    try:
+        admin.set_configs(spec.topic, {"retention.ms": str(spec.retention_ms)})
+    finally:
+        admin.close()
 
 
 def _made(
@@ -187,9 +253,10 @@ def _show(spec: StreamSpec, notes: tuple[str, ...]) -> str:
     }
     rows = [["", f.name, describe(f), ", ".join(roles[f.name])] for f in spec.fields]
     text = table(["", "", "", ""], rows)
-    facts = f"  {spec.partitions} partition{'s' if spec.partitions > 1 else ''}, kept {show_millis(spec.retention_ms)}, time in {spec.time_unit}"
+    count = f"{spec.partitions} partition{'s' if spec.partitions > 1 else ''}"
+    facts = f"  {count}, kept {show_millis(spec.retention_ms)}, time in {spec.time_unit}"
     return "\n".join([text, facts, *(f"  {note}" for note in notes)])
 
 
-for _command in (create, update, list_, show):
+for _command in (create, update, list_, show, erase):
     stream.add_command(_command)
