@@ -8,7 +8,7 @@ says which offsets are missing and since when that was known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -20,6 +20,12 @@ from tidemill_app.reading import read_spans
 
 SEGMENT_RECORDS = 50_000
 SEGMENT_BYTES = 32 * 1024 * 1024
+
+
+def forgets(configs: Mapping[str, str]) -> bool:
+    """Whether a topic with these settings (those that differ from the cluster's) removes records one day."""
+    kept = configs.get("retention.ms") == "-1" and configs.get("retention.bytes", "-1") == "-1"
+    return not kept or "compact" in configs.get("cleanup.policy", "delete")
 
 
 class Retention:

@@ -10,18 +10,21 @@ from typing import Any
 
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
+from connectors.kafka_admin import KafkaAdmin
+from connectors.segments import Segments
 from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
-from tidemill.log import Log
+from tidemill.log import Log, Record
 from tidemill.stream import StreamSpec, label_stream
 from tidemill.time import Clock, SystemClock
-from tidemill.version import Lineage
+from tidemill.version import Lineage, Span
 from tidemill_app import config
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.cli import Output
 from tidemill_app.config import Connection
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobTable
+from tidemill_app.retention import Retention, forgets
 
 
 class Platform:
@@ -71,15 +74,33 @@ class Platform:
                 )
         return specs
 
+    def segments(self) -> Segments:
+        """The archived stretches of the log."""
+        return Segments(self.connection.artefacts, self.artefacts)
+
     def pin(self, lineage: Lineage) -> Lineage:
         """Archive what the lineage names where Kafka would remove it one day."""
-        return lineage
+        with self.admin() as admin:
+            keeper = Retention(self.log, self.segments(), lambda topic: forgets(admin.configs(topic)), self.clock)
+            return keeper.pin(lineage)
+
+    def archive(self, span: Span) -> list[Record]:
+        """The archived records of a span. Raises `GoneError` naming the range that no archive holds."""
+        return self.segments().read(span)
+
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdmin]:
+        """An admin of the brokers, closed at the end."""
+        admin = KafkaAdmin(self.connection.confluent())
+        try:
+            yield admin
+        finally:
+            admin.close()
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic, if it is there."""
-        from connectors.kafka_admin import Admin
-
-        Admin(self.connection.kafka_python()).delete(topic)
+        with self.admin() as admin:
+            admin.delete(topic)
 
     def close(self) -> None:
         for close in self._closing:

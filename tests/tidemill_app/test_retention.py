@@ -9,7 +9,7 @@ from tidemill.log import Partition, TopicSpec
 from tidemill.version import Lineage, Span
 from tidemill_app import retention
 from tidemill_app.reading import read_all
-from tidemill_app.retention import Retention
+from tidemill_app.retention import Retention, forgets
 
 pytestmark = pytest.mark.stack
 
@@ -88,3 +88,13 @@ def test_the_archive_outlives_the_topic_itself(log, topic, segments, admin):
     before = list(read_all(log, topic))
     admin.delete(topic)
     assert list(keeper.records(Span(topic, 0, 0, 10))) == before
+
+
+def test_which_topics_forget(log, name, admin):
+    assert not forgets({"retention.ms": "-1"})
+    for configs in ({}, {"retention.ms": "1000"}, {"retention.ms": "-1", "cleanup.policy": "compact"}):
+        assert forgets(configs)
+    log.create(name, TopicSpec())
+    assert not forgets(admin.configs(name))
+    log.create(name + "c", TopicSpec(compacted=True))
+    assert forgets(admin.configs(name + "c"))

@@ -145,7 +145,6 @@ def erase(out: Output, name: str, id_: str | None, places: tuple[str, ...], reas
     The broker keeps the bytes until the topic's retention removes them, and models keep what they learned; the
     versions that can no longer be rebuilt exactly are named.
     """
-    from connectors.segments import Segments
     from tidemill_app import erasing
     from tidemill_app.wiring import connected
 
@@ -160,7 +159,7 @@ def erase(out: Output, name: str, id_: str | None, places: tuple[str, ...], reas
             found,
             reason=reason,
             clock=platform.clock,
-            segments=Segments(platform.connection.artefacts, platform.artefacts),
+            segments=platform.segments(),
             store=platform.artefacts,
         )
     lines = [f"{len(done.places)} erased" + (f", {done.before} before" if done.before else "")]
@@ -189,13 +188,8 @@ def _places(platform: Platform, name: str, id: str | None, given: tuple[str, ...
 
 
 def _set_retention(platform: Platform, spec: StreamSpec) -> None:
-    from connectors.kafka_admin import KafkaAdmin
-
-    admin = KafkaAdmin(platform.connection.confluent())
-    try:
+    with platform.admin() as admin:
         admin.set_configs(spec.topic, {"retention.ms": str(spec.retention_ms)})
-    finally:
-        admin.close()
 
 
 def _made(
