@@ -1,0 +1,245 @@
+"""Rebuilding a model version from its lineage: the same records, in the same order, through the same step.
+
+What was read is fixed by the lineage's spans; their order by the watermark rule (`event_time`) or by the recorded
+segments (`arrival`). The version is the cut with the lineage's number, and it lies after the event the lineage names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streams.erasures import Erasures
+from streams.intake import Intake, balance
+from streams.pipeline import Pipeline, Source
+from streams.provenance import records_hash
+from streams.sources import HISTORY, Segments, Sources
+from tidemill.decode import ArrowDecoder
+from tidemill.errors import GoneError, IntegrityError, SubmissionError, UnavailableError
+from tidemill.job import Job, VersionCut
+from tidemill.log import Log, Partition, Reader, Record, TopicSpec, Writer
+from tidemill.order import Arrival
+from tidemill.stream import StreamSpec
+from tidemill.version import Lineage, Span
+
+Archive = Callable[[Span], Sequence[Record] | None]
+"""The records of a range that the log no longer holds, in offset order; None where the archive lacks any of it."""
+
+_BATCH = 50_000
+_BUFFERED = 1_000_000
+_PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A version cut anew. `records` and `records_hash` are of what was read now, to compare with the lineage's;
+    `erased` counts the records on the way that were erased on request since or before."""
+
+    cut: VersionCut
+    records: int
+    records_hash: str
+    erased: int
+
+
+def reproduce(
+    job: Job[Any],
+    lineage: Lineage,
+    log: Log,
+    streams: Mapping[str, StreamSpec],
+    *,
+    model: str = "",
+    histories: Mapping[str, Log] | None = None,
+    archive: Archive | None = None,
+    arrow: ArrowDecoder | None = None,
+) -> Reproduced:
+    """Cut the version again: of `model`, or the only one of that number.
+
+    `histories` gives the log over the files a stream began on, by stream. Raises `GoneError` naming the range that
+    neither `log` nor `archive` holds, `IntegrityError` where the replay cuts no such version, `SubmissionError` where
+    `job` is not of the lineage's order.
+    """
+    arrival = isinstance(job.order, Arrival)
+    if arrival != (lineage.order == "arrival"):
+        raise SubmissionError(
+            "the job's order is not the lineage's", where=f"job {job.name}", wanted=lineage.order, got=str(job.order)
+        )
+    spans = {Partition(s.topic, s.partition): s for s in lineage.read}
+    sources = _sources(job, streams, spans)
+    whole = _Overlay(log, [s for s in lineage.read if not s.topic.startswith(HISTORY)], archive)
+    erasures = Erasures()
+    erasures.read(log)
+    pipeline = Pipeline(job, streams, sources)
+    intake = Intake(job, streams, sources, pipeline, erasures, arrow)
+    replay = _segments if arrival else _spans
+    cuts = [
+        cut
+        for cut in replay(pipeline, intake, sources, whole, histories or {}, lineage)
+        if cut.number == lineage.number and model in ("", cut.model)
+    ]
+    if not cuts:
+        raise IntegrityError(
+            "the replay cuts no such version",
+            where=f"job {job.name}",
+            wanted=f"version {lineage.number} after {lineage.last}",
+            got=f"{pipeline.counts.stepped} events to {pipeline.last}",
+        )
+    count, digest = records_hash(intake.hashes.items())
+    return Reproduced(cuts[0], count, digest, erasures.met)
+
+
+def _sources(job: Job[Any], streams: Mapping[str, StreamSpec], spans: Mapping[Partition, Span]) -> list[Source]:
+    by_topic = {streams[i.stream].topic: i.stream for i in job.reads}
+    out = []
+    for p in spans:
+        history = p.topic.startswith(HISTORY)
+        stream = p.topic.removeprefix(HISTORY) if history else by_topic.get(p.topic)
+        if stream is None:
+            raise SubmissionError("the job does not read what the version learned from", got=p.topic)
+        out.append(Source(p, stream, history))
+    return out
+
+
+def _spans(
+    pipeline: Pipeline[Any],
+    intake: Intake,
+    all_sources: Sequence[Source],
+    log: Log,
+    histories: Mapping[str, Log],
+    lineage: Lineage,
+) -> list[VersionCut]:
+    first = {Partition(s.topic, s.partition): s.first for s in lineage.read}
+    until = {Partition(s.topic, s.partition): s.next for s in lineage.read}
+    sources = Sources(all_sources, log, histories, first, until=until)
+    cuts: list[VersionCut] = []
+    rows = silent = 0
+    try:
+        while not sources.done():
+            runs = sources.poll(_BATCH, 1.0)
+            silent = 0 if runs else silent + 1
+            for partition, records in runs:
+                rows += intake.take(partition, records)[0]
+            for stream in sources.ended():
+                pipeline.finish_history(stream)
+            if rows >= _BATCH or not runs or sources.paused:
+                cuts += [cut for _, cut in pipeline.step().versions]
+                rows = 0
+            balance(sources, pipeline, _BUFFERED)
+            if silent >= _PATIENCE:
+                raise UnavailableError("the log gives no more records", where=str(sources.positions()))
+    finally:
+        sources.close()
+    return cuts + [cut for _, cut in pipeline.step().versions]
+
+
+def _segments(
+    pipeline: Pipeline[Any],
+    intake: Intake,
+    all_sources: Sequence[Source],
+    log: Log,
+    histories: Mapping[str, Log],
+    lineage: Lineage,
+) -> list[VersionCut]:
+    history = {s.partition: s.history for s in all_sources}
+    reader = Segments(log, histories, [(s.topic, s.partition, s.first, s.next) for s in lineage.segments])
+    cuts: list[VersionCut] = []
+    try:
+        for partition, records in reader.runs():
+            if not history[partition]:
+                for stream in histories:  # all of them were read before anything else
+                    pipeline.finish_history(stream)
+            intake.take(partition, records)
+            if pipeline.buffered >= _BATCH:
+                cuts += [cut for _, cut in pipeline.step().versions]
+    finally:
+        reader.close()
+    return cuts + [cut for _, cut in pipeline.step().versions]
+
+
+class _Overlay:
+    """A log with what an archive holds of the ranges it has lost. Raises `GoneError` where neither holds a range."""
+
+    def __init__(self, log: Log, spans: Sequence[Span], archive: Archive | None) -> None:
+        self._log = log
+        self._archived: dict[Partition, list[Record]] = {}
+        for span in spans:
+            p = Partition(span.topic, span.partition)
+            there = p.topic in log.topics()
+            begin, end = (log.begin(p), log.end(p)) if there else (span.next, span.next)
+            lost = Span(p.topic, p.number, span.first, min(begin, span.next))
+            if span.first < begin and span.first < span.next:
+                found = archive(lost) if archive is not None else None
+                if found is None:
+                    raise _gone(lost)
+                self._archived[p] = list(found)
+            if end < span.next:
+                raise _gone(Span(p.topic, p.number, max(end, span.first), span.next))
+
+    def reader(self, positions: Mapping[Partition, int]) -> Reader:
+        return _OverlayReader(self._log, self._archived, positions)
+
+    def topics(self) -> dict[str, int]:
+        return self._log.topics()
+
+    def partitions(self, topic: str) -> list[Partition]:
+        return self._log.partitions(topic)
+
+    def begin(self, partition: Partition) -> int:
+        return self._log.begin(partition)
+
+    def end(self, partition: Partition) -> int:
+        return self._log.end(partition)
+
+    def create(self, topic: str, spec: TopicSpec) -> bool:
+        raise NotImplementedError("a rebuild writes nothing")
+
+    def writer(self, transactional_id: str = "") -> Writer:
+        raise NotImplementedError("a rebuild writes nothing")
+
+    def close(self) -> None: ...
+
+
+class _OverlayReader:
+    def __init__(
+        self, log: Log, archived: Mapping[Partition, list[Record]], positions: Mapping[Partition, int]
+    ) -> None:
+        self._at = dict(positions)
+        self._waiting: dict[Partition, list[Record]] = {}
+        start = dict(positions)
+        for p, records in archived.items():
+            if p in start and records and start[p] < log.begin(p):
+                self._waiting[p] = [r for r in records if r.offset >= start[p]]
+                start[p] = log.begin(p)
+        self._reader = log.reader(start)
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        for p, records in list(self._waiting.items()):
+            out, rest = records[:max_records], records[max_records:]
+            if rest:
+                self._waiting[p] = rest
+                self._at[p] = rest[0].offset
+            else:
+                del self._waiting[p]
+                self._at[p] = self._reader.positions()[p]
+            if out:
+                return out
+        records = self._reader.poll(max_records, timeout)
+        for p, at in self._reader.positions().items():
+            if p not in self._waiting:
+                self._at[p] = at
+        return records
+
+    def positions(self) -> dict[Partition, int]:
+        return dict(self._at)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _gone(span: Span) -> GoneError:
+    return GoneError(
+        "records that the version learned from are gone, and no archive holds them",
+        where=f"{span.topic}/{span.partition}",
+        wanted=f"offsets {span.first} to {span.next - 1}",
+        fix="The version stands as it is; it cannot be rebuilt.",
+    )
