@@ -26,7 +26,7 @@ from tidemill import state as states
 from tidemill.block import Place
 from tidemill.cloudevents import headers_of
 from tidemill.engine import Parts
-from tidemill.errors import BadEvent, UnavailableError
+from tidemill.errors import BadEvent, TidemillError, UnavailableError
 from tidemill.events import DeltaPublished, Event, ModelPublished, ProgressMade, TimeAdvanced
 from tidemill.job import Job, VersionCut
 from tidemill.log import Log, Partition, TopicSpec, Writer
@@ -78,7 +78,7 @@ class Session:
                 self._loop()
         except BaseException:
             if self._open and self._writer is not None:
-                with contextlib.suppress(UnavailableError):
+                with contextlib.suppress(TidemillError):  # after an unknown outcome nothing may be open
                     self._writer.abort()
             raise
         finally:

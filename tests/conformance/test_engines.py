@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from connectors.memory import MemoryLog
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
-from tests.streams.engines.tiny_log import TinyLog
 from tidemill.checks.engines import Rig, check_crashes, check_order_does_not_matter, check_scenario
 from tidemill.checks.scenarios import large, scenarios
 
@@ -23,7 +23,7 @@ def rig(request, tmp_path):
     names = itertools.count()
     return Rig(
         make_engine=ENGINES[request.param],
-        make_log=TinyLog,
+        make_log=MemoryLog,
         make_store=lambda: FolderStore(tmp_path / str(next(names))),
         patience=20,
     )
