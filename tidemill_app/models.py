@@ -109,10 +109,9 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
     `copy` is the bootstrap address of a copied log to read instead. Raises `UserError` where the version did not come
     from a job, `GoneError` naming the range where offsets are gone and no archive has them.
     """
-    from streams.reproduce import reproduce as rebuild
-
     from connectors import arrow
     from connectors.kafka import KafkaLog
+    from streams.reproduce import reproduce as rebuild
     from tidemill_app.run_job import file_log, submitted_job
 
     manifest = manifest_of(platform, text)
