@@ -8,6 +8,7 @@ id, so of two people who declare at the same moment one is told to try again.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 
@@ -15,7 +16,7 @@ import msgspec
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import DeclarationError, NotFoundError
+from tidemill.errors import DeclarationError, NotFoundError, UnavailableError
 from tidemill.events import StreamDeclared
 from tidemill.log import Log, Record, TopicSpec
 from tidemill.stream import StreamSpec, check_compatible, label_stream
@@ -90,7 +91,16 @@ class Catalogue:
             writer.commit()
         finally:
             writer.close()
+        self._await(made)
         return made
+
+    def _await(self, made: StreamSpec) -> None:
+        """A broker answers a commit before readers see it: wait, so that what was declared can be used at once."""
+        deadline = time.monotonic() + 30.0
+        while made.version not in [spec.version for spec in self.versions().get(made.name, ())]:
+            if time.monotonic() > deadline:
+                raise UnavailableError("the declaration does not show in the log", where=f"stream {made.name}")
+            time.sleep(0.02)
 
     def declare_labels(self, name: str, *, replication: int = 1) -> StreamSpec:
         """Declare `labels.<name>`, where labels about the events of stream `name` are given."""
