@@ -15,7 +15,8 @@ import pytest
 
 HOME = "TIDEMILL_TEST_HOME"
 PREFIX = "tidemill-test-"
-OWNER = "owner.json"
+OWNER = "owner"
+KEPT = {"TIDEMILL_DATA", "TIDEMILL_CACHE", "TIDEMILL_MAVEN", "TIDEMILL_TRACEBACK"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _sweep()
     # Nobody's own stack, brokers or keys are touched by a test that forgot to say which.
-    for name in [name for name in os.environ if name.startswith("TIDEMILL_") and name not in _KEPT]:
+    for name in [name for name in os.environ if name.startswith("TIDEMILL_") and name not in KEPT]:
         del os.environ[name]
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     from tidemill_app.stack.process import identity
@@ -31,9 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
     (folder / OWNER).write_text(f"{os.getpid()} {identity(os.getpid())}")
     # Workers of a parallel run inherit it, so all of them share one stack.
     os.environ[HOME] = str(folder)
-
-
-_KEPT = {"TIDEMILL_DATA", "TIDEMILL_CACHE", "TIDEMILL_MAVEN", "TIDEMILL_TRACEBACK"}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -64,14 +62,23 @@ def _sweep() -> None:
 
 @pytest.fixture(scope="session")
 def stack():
-    """The `Connection` of a real, running stack; `stack.home` is its home."""
+    """The `Connection` of a real, running Kafka and Redis; `stack.home` is its home."""
     from tidemill_app import config
     from tidemill_app.stack import lifecycle
 
     home = Path(os.environ[HOME]) / "home"
     # Safe from many processes at once: the first starts it, the others wait for the lock and find it running.
-    lifecycle.up(config.load(home))
+    lifecycle.up(config.load(home), parts=lifecycle.BROKERS)
     return config.connect(home)
+
+
+@pytest.fixture(scope="session")
+def supervised(stack):
+    """The same stack with the supervisor of jobs beside the brokers."""
+    from tidemill_app.stack import lifecycle
+
+    lifecycle.up(stack.settings)
+    return stack
 
 
 @pytest.fixture(scope="session")

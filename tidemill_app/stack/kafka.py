@@ -94,6 +94,7 @@ class KafkaPart:
 
     name = "kafka"
     ports = ("kafka", "kafka-controller")
+    needs = ()
 
     def external(self, settings: Settings) -> str:
         return settings.bootstrap

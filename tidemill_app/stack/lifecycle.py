@@ -22,7 +22,8 @@ from tidemill_app.stack.parts import Context, Part
 from tidemill_app.stack.redis import RedisPart
 from tidemill_app.stack.supervisor import SupervisorPart
 
-PARTS: tuple[Part, ...] = (KafkaPart(), RedisPart(), SupervisorPart())
+BROKERS: tuple[Part, ...] = (KafkaPart(), RedisPart())
+PARTS: tuple[Part, ...] = (*BROKERS, SupervisorPart())
 """In the order they are started; they are ended in the opposite one."""
 
 SETTLE_SECONDS = 60.0
@@ -55,8 +56,10 @@ class StackStatus(msgspec.Struct, kw_only=True):
         return all(part.state in ("running", "external") for part in self.parts)
 
 
-def up(settings: Settings, tell: Callable[[str], None] = lambda message: None) -> StackStatus:
-    """Start what does not run yet, and wait until every part answers.
+def up(
+    settings: Settings, tell: Callable[[str], None] = lambda message: None, parts: tuple[Part, ...] = PARTS
+) -> StackStatus:
+    """Start what does not run yet of `parts`, and wait until every one answers.
 
     Raises:
         ConfigError: the home cannot be used, or a port that was asked for is taken.
@@ -68,10 +71,12 @@ def up(settings: Settings, tell: Callable[[str], None] = lambda message: None) -
         record = home.read() or StackRecord()
         context = Context(home=home, settings=settings, record=record, tell=tell)
         record.external = [part.name for part in PARTS if part.external(settings)]
-        started: list[process.Service] = []
+        waiting: list[process.Service] = []
         began: list[str] = []
         try:
-            for part in PARTS:
+            for part in parts:
+                if part.needs:
+                    _wait(waiting, context)
                 if part.name in record.external:
                     _must_answer(part, context)
                 elif not _settled(part, context):
@@ -79,12 +84,10 @@ def up(settings: Settings, tell: Callable[[str], None] = lambda message: None) -
                     service = part.prepare(context)
                     home.write(record)
                     tell(f"starting {part.name}")
-                    process.start(service, home.run, home.logs)
                     began.append(part.name)
-                    started.append(service)
-            for service in started:
-                tell(f"waiting for {service.name} to answer")
-                process.wait_ready(service, home.run, home.logs)
+                    process.start(service, home.run, home.logs)
+                    waiting.append(service)
+            _wait(waiting, context)
         except BaseException:
             # What this call began and could not bring up is not left half-alive; what ran before is.
             for name in reversed(began):
@@ -92,6 +95,12 @@ def up(settings: Settings, tell: Callable[[str], None] = lambda message: None) -
             raise
         home.write(record)
     return status(settings)
+
+
+def _wait(waiting: list[process.Service], context: Context) -> None:
+    while waiting:
+        context.tell(f"waiting for {waiting[0].name} to answer")
+        process.wait_ready(waiting.pop(0), context.home.run, context.home.logs)
 
 
 def _settled(part: Part, context: Context) -> bool:

@@ -36,6 +36,11 @@ class Part(Protocol):
         """Names of the ports it needs; `record.ports` holds their numbers when `prepare` is called."""
         ...
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the parts that must answer before it is started."""
+        ...
+
     def external(self, settings: Settings) -> str:
         """Where it is, if the settings say that someone else runs it; otherwise empty. Holds no password."""
         ...

@@ -19,6 +19,9 @@ import msgspec
 from tidemill.errors import UnavailableError
 from tidemill_app.home import write_atomically
 
+MARK = "TIDEMILL_PROCESS"
+"""Set in the environment of a process and so of all it starts: which pid file they belong to."""
+
 LOG_LIMIT = 32 * 2**20
 """Bytes a log may have when its process starts; a larger one is moved to `NAME.log.1` first."""
 
@@ -107,6 +110,7 @@ def start(service: Service, run: Path, logs: Path) -> PidFile:
     alive = running(run, service.name)
     if alive is not None:
         return alive
+    end_orphans(run, service.name)
     log = logs / f"{service.name}.log"
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         os.replace(log, log.with_name(log.name + ".1"))
@@ -114,7 +118,7 @@ def start(service: Service, run: Path, logs: Path) -> PidFile:
         pid = os.posix_spawn(
             service.argv[0],
             service.argv,
-            service.env,
+            service.env | {MARK: _mark(run, service.name)},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -175,6 +179,7 @@ def stop(run: Path, name: str, seconds: float | None = None) -> bool:
     """Ask the process to end, and after its time is over end it and what it started; False if none ran."""
     file = running(run, name)
     if file is None:
+        end_orphans(run, name)
         (run / f"{name}.pid").unlink(missing_ok=True)
         return False
     _signal(file, file.stop_signal)
@@ -185,8 +190,30 @@ def stop(run: Path, name: str, seconds: float | None = None) -> bool:
                 os.killpg(file.pid, signal.SIGKILL)
         _signal(file, signal.SIGKILL)
         _wait_gone(file, 10.0)
+    end_orphans(run, name)
     (run / f"{name}.pid").unlink(missing_ok=True)
     return True
+
+
+def _mark(run: Path, name: str) -> str:
+    return str(run.resolve() / name)
+
+
+def end_orphans(run: Path, name: str) -> list[int]:
+    """Kill what a process of that name started and left behind when it was killed; the numbers of those.
+
+    Only processes are ended whose own environment says that they belong here (Linux; elsewhere none are found).
+    """
+    mark = f"{MARK}={_mark(run, name)}".encode()
+    ended = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+                ended.append(int(entry.name))
+        except OSError:  # it has ended meanwhile, or belongs to another user
+            continue
+    return ended
 
 
 def _signal(file: PidFile, number: int) -> None:

@@ -55,6 +55,7 @@ class RedisPart:
 
     name = "redis"
     ports = ("redis",)
+    needs = ()
 
     def external(self, settings: Settings) -> str:
         return redacted(settings.redis.reveal())

@@ -33,6 +33,7 @@ class SupervisorPart:
 
     name = "supervisor"
     ports = ()
+    needs = ("kafka", "redis")
 
     def external(self, settings: Settings) -> str:
         return ""

@@ -82,6 +82,27 @@ def test_one_that_ignores_the_request_is_killed_with_its_children(folder):
         assert time.monotonic() < deadline
 
 
+def test_what_a_killed_one_left_behind_is_ended_when_it_is_started_again(folder):
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {LOOP!r}])\n" + STUBBORN
+    first = process.start(service(folder, code), folder, folder)
+    process.wait_ready(service(folder, code), folder, folder)
+    bystander = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.DEVNULL)
+    try:
+        os.kill(first.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while process.running(folder, "part"):
+            assert time.monotonic() < deadline
+        assert _alive_in_group(first.pid)
+        process.start(service(folder, LOOP), folder, folder)
+        while _alive_in_group(first.pid):
+            assert time.monotonic() < deadline
+        assert process.running(folder, "part")
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def _alive_in_group(group):
     import psutil
 
