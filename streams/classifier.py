@@ -112,6 +112,12 @@ class OnlineClassifier:
         def step(state: Any, batch: Batch) -> Effects[Any]:
             return Walk(plan, state).over(batch)
 
+        def warm() -> None:
+            # On a learner and a scoreboard of their own: compiled code is shared, state is not.
+            width = len(plan.feature_names)
+            self.learner(plan.feature_names).learn_block(np.zeros((1, width)), np.zeros(1))
+            Scoreboard.of(settings).add(np.zeros(1), np.full(1, 0.5), np.zeros(1), [""])
+
         topic = f"predictions.{self.name}"
         return Job(
             name=self.name,
@@ -131,6 +137,7 @@ class OnlineClassifier:
             ),
             endpoint=self.serves(),
             commit_every=self.commit_every,
+            warm=warm,
         )
 
     @property

@@ -156,7 +156,7 @@ class Job(Generic[S]):
     data. `version` is raised when the state's meaning changes. `needs` adds to what the definition implies
     (`needs_of`). `commit_every` is seconds of wall clock between commits at most. `max_event_bytes` refuses larger
     single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
-
+    `warm` compiles or loads what the step needs; an engine calls it before it says that the job runs.
     """
 
     name: str
@@ -173,6 +173,7 @@ class Job(Generic[S]):
     commit_every: float = 0.5
     max_event_bytes: int = 1024 * 1024
     endpoint: Endpoint | None = None
+    warm: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         check_name(self.name, "job")

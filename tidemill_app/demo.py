@@ -129,6 +129,9 @@ class Watch:
         """Score the flight that departs about now in the replay, again and again, until told to stop."""
         rows = self.flights
         with httpx.Client(base_url=self.url, timeout=5.0) as client:
+            # There is nothing to score with before the job has published its first version.
+            while not self.stop.wait(0.2) and not self._has_version(client):
+                pass
             while not self.stop.wait(pause):
                 at = min(int(rows["time"].searchsorted(self.event_time)), len(rows["time"]) - 1)
                 flight = {name: column[at] for name, column in rows["columns"].items()}
@@ -144,6 +147,12 @@ class Watch:
                     continue
                 self.score_latency.append(took)
                 self._answered(answer.json(), flight, took)
+
+    def _has_version(self, client: httpx.Client) -> bool:
+        try:
+            return client.get(f"/v2/models/{JOB}/ready").status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def _answered(self, answer: dict[str, Any], flight: dict[str, Any], took: float) -> None:
         now = self.platform.clock.now()

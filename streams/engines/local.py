@@ -51,6 +51,7 @@ class LocalEngine:
         check_settings(job, parts)
         histories = _histories(job, parts)
         status = Status(job, parts.log, parts.report)
+        job.warm()
         tries = 0
         while not stop():
             started = time.monotonic()
