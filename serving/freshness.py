@@ -23,9 +23,11 @@ class Freshness:
         """Whether everything was read once."""
         return self._current_at is not None
 
+    def age(self) -> float:
+        """Seconds since the log held nothing that is not applied."""
+        return float("inf") if self._current_at is None else time.monotonic() - self._current_at
+
     def seconds(self) -> float:
         """Staleness in seconds; 0.0 while it is below `CURRENT`."""
-        if self._current_at is None:
-            return float("inf")
-        age = time.monotonic() - self._current_at
+        age = self.age()
         return 0.0 if age < CURRENT else age
