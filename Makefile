@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: demo test test-slow check bench setup setup-dev lock schemas clean
 
 demo: setup
-	$(BIN)/tidemill demo $(ARGS)
+	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
 
 test: setup-dev
 	$(PYTEST) -m "not slow" $(ARGS)

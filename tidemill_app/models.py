@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import BadEvent, NotFoundError, UserError
+from tidemill.errors import BadEvent, GoneError, NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
-from tidemill.log import Log
-from tidemill.version import Manifest, content_digest_of, decode_manifest
+from tidemill.log import Log, Record
+from tidemill.version import Manifest, Span, content_digest_of, decode_manifest
 from tidemill_app.reading import read_all
 from tidemill_app.wiring import Platform
 
@@ -123,16 +124,16 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
     catalogue = platform.catalogue()
     specs = platform.specs_of(job)
     streams = {n: catalogue.get(n, lineage.streams[n]) if not n.startswith("labels.") else s for n, s in specs.items()}
-    log: Log = KafkaLog(platform.connection.kafka() | {"bootstrap.servers": copy}) if copy else platform.log
+    log: Log = KafkaLog(platform.connection.confluent() | {"bootstrap.servers": copy}) if copy else platform.log
     rebuilt = rebuild(
         job,
         lineage,
-        manifest.model,
-        log=log,
-        streams=streams,
-        arrow_decode=arrow.decode,
-        history=file_log,
-        archive=None if copy else platform.archive,
+        log,
+        streams,
+        model=manifest.model,
+        histories={i.stream: file_log(i.history, streams[i.stream]) for i in job.reads if i.history},
+        archive=None if copy else _archive(platform),
+        arrow=arrow.decode,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)
     return {
@@ -143,5 +144,18 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         "rebuilt_digest": digest,
         "records": rebuilt.records,
         "records_equal": rebuilt.records_hash == lineage.records_hash,
+        "erased": rebuilt.erased,
         "unrepeatable": lineage.unrepeatable,
     }
+
+
+def _archive(platform: Platform) -> Callable[[Span], Sequence[Record] | None]:
+    segments = platform.segments()
+
+    def records(span: Span) -> Sequence[Record] | None:
+        try:
+            return list(segments.read(span))
+        except GoneError:
+            return None
+
+    return records
