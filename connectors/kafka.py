@@ -60,6 +60,9 @@ class KafkaReader:
         self._assigned = [TopicPartition(p.topic, p.number) for p in positions]
         self._down: KafkaError | None = None
         self._held: TidemillError | None = None
+        self._known = False
+        self._ask_at = time.monotonic() + 1.0
+        self._doubt_until = self._ask_at + 5.0
         self._consumer = Consumer({**settings, **_READ, "error_cb": self._on_error}, logger=logger)
         self._consumer.assign([TopicPartition(p.topic, p.number, offset) for p, offset in positions.items()])
 
@@ -77,13 +80,28 @@ class KafkaReader:
                 messages = [first, *self._consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
         out = self._records(messages)
         if out:
-            self._down = None
+            self._down, self._known = None, True
             return out
         self._raise_held()
         if self._down is not None:
             down, self._down = self._down, None
             raise error_of(down, "Kafka", "reading")
+        if not self._known and time.monotonic() >= self._ask_at:
+            self._look_for_partitions()
         return out
+
+    def _look_for_partitions(self) -> None:
+        """librdkafka waits for an assigned partition that is not there, silently and for ever; one made a moment ago
+        may need a few seconds to be known to every broker."""
+        self._ask_at = time.monotonic() + 1.0
+        try:
+            found = self._consumer.list_topics(timeout=5.0).topics
+        except KafkaException:
+            return
+        missing = [p for p in self._start if p.topic not in found or p.number not in found[p.topic].partitions]
+        self._known = not missing
+        if missing and time.monotonic() > self._doubt_until:
+            raise NotFoundError("no such topic or partition", where=", ".join(f"{p.topic}/{p.number}" for p in missing))
 
     def _records(self, messages: list[Message]) -> list[Record]:
         out: list[Record] = []

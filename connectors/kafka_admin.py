@@ -149,11 +149,14 @@ class KafkaAdmin:
         """Change settings of a topic (`retention.ms`, `cleanup.policy`, …); the others stay as they are."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict(configs))
         try:
-            self._client.alter_configs([resource])
-        except (kafka.errors.InvalidConfigurationError, ValueError) as error:
-            raise ConfigError("the broker refuses a setting", where=topic, got=str(error)) from None
+            said = self._client.alter_configs([resource])
+        except ValueError as error:  # kafka-python knows the names of all settings
+            raise ConfigError("no such setting", where=topic, got=str(error)) from None
         except kafka.errors.KafkaError as error:
             raise error_of(error, topic, "changing settings") from None
+        refused = next(iter(said.values()))[topic]
+        if refused != "OK":
+            raise ConfigError("the broker refuses a setting", where=topic, got=str(refused))
 
     def committed(self, group: str) -> dict[Partition, int]:
         """The offsets a consumer group has committed; empty for an unknown group."""

@@ -27,7 +27,8 @@ _REMOVED_AT_ONCE = 1000
 
 class FeatureCache:
     """A `connectors.features.FeatureStore` in Redis. Threads may share it as they may share `client`, a
-    `redis.Redis` that does not decode responses."""
+    `redis.Redis` that does not decode responses. Give it short time limits and no retries: redis-py's own take
+    seconds for each call while the server is away, and whoever reads features for an answer had better know at once."""
 
     def __init__(self, client: redis.Redis, job: str) -> None:
         self._client: Any = client

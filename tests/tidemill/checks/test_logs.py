@@ -133,7 +133,8 @@ class TakesAnySize(MemoryLog):
 
 class AnySize(MemoryWriter):
     def send(self, topic, value, *, key=None, headers=(), partition=-1):
-        self._log._append(Partition(topic, max(partition, 0)), key, value, headers, None)
+        with self._log._changed:
+            self._log._append(Partition(topic, max(partition, 0)), key, value, headers, None)
 
 
 class DropsLargeOnes(Writes):
