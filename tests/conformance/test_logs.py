@@ -1,14 +1,18 @@
 """Every log that ships keeps the log protocol; both Kafka clients, the memory and every data set by one suite."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
+from connectors.datasets import catalogue
+from connectors.files import FileLog
 from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin
 from connectors.kafka_plain import PlainKafka
 from connectors.memory import MemoryLog
 from tidemill.checks.logs import CHECKS, Subject, unmet
+from tidemill.stream import Field, StreamSpec
 
 
 def memory(request) -> Subject:
@@ -31,8 +35,46 @@ def _kafka(request, name: str, log: Callable) -> Subject:
     return Subject(name, open=lambda: log(settings), trim=admin.delete_before, committed=admin.committed)
 
 
+ROWS = b"""id,time,x
+a,2024-01-01T00:00:00Z,1.5
+b,2024-01-01T00:00:02Z,2.5
+c,2024-01-01T00:00:01Z,wrong
+d,2024-01-01T00:00:01Z,0.5
+"""
+SPEC = StreamSpec(
+    name="rows",
+    fields=(Field(name="id", type="string"), Field(name="time", type="time"), Field(name="x", type="float")),
+    id="id",
+    time="time",
+)
+
+
+def csv_file(request) -> Subject:
+    return _file(request, "rows.csv", ROWS)
+
+
+def json_lines(request) -> Subject:
+    header, *rows = (line.split(",") for line in ROWS.decode().splitlines())
+    lines = [json.dumps(dict(zip(header, row, strict=True))) for row in rows]
+    return _file(request, "rows.jsonl", "\n".join([*lines, "no json"]).encode())
+
+
+def _file(request, name: str, content: bytes) -> Subject:
+    path = request.getfixturevalue("tmp_path_factory").mktemp("files") / name
+    path.write_bytes(content)
+    return Subject(name, open=lambda: FileLog(str(path), SPEC), can=frozenset())
+
+
+def data_set(request) -> Subject:
+    stream = catalogue.load("digits").streams[0]
+    return Subject("data set", open=stream.log, can=frozenset())
+
+
 LOGS = [
     memory,
+    csv_file,
+    json_lines,
+    data_set,
     pytest.param(confluent, marks=pytest.mark.stack),
     pytest.param(plain, marks=pytest.mark.stack),
 ]
