@@ -133,6 +133,22 @@ def test_malformed(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.parametrize("offsets", [[0, 3, 1], [0, 1, 1 << 30], [-5, 0, 4], [0, -1, 4]])
+def test_strings_that_lie_about_their_places_are_not_read(offsets: list[int]) -> None:
+    good = encode({"s": column(["ab", "cd"], np.object_)})
+    at = np.array([0, 2, 4], dtype=np.int32).tobytes()
+    assert good.count(at) == 1
+    with pytest.raises(MalformedError):
+        decode(good.replace(at, np.array(offsets, dtype=np.int32).tobytes()))
+
+
+def test_strings_that_are_no_utf8_are_not_read() -> None:
+    good = encode({"s": column(["abcd"], np.object_)})
+    assert good.count(b"abcd") == 1
+    with pytest.raises(MalformedError):
+        decode(good.replace(b"abcd", b"\xff\xfecd"))
+
+
 def test_not_exactly_one_batch() -> None:
     batch = pa.record_batch({"x": pa.array([1])})
     for count in (0, 2):

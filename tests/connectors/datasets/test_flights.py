@@ -89,6 +89,15 @@ def test_scheduled_arrival_is_the_destinations_wall_clock(about: str, scheduled:
     assert row(nyc.flights(), about)["sched_arrival"] == micros(*scheduled)
 
 
+@pytest.mark.parametrize(("dest", "count"), [("SJU", 5_819), ("BQN", 896), ("STT", 522), ("PSE", 365)])
+def test_destinations_that_the_airports_table_lacks_keep_atlantic_time_all_year(dest: str, count: int) -> None:
+    flights = nyc.flights()
+    there = flights.filter(pc.equal(flights["dest"], dest))
+    assert there.num_rows == count
+    clock = (np.array(there["sched_arrival"].to_pylist()) // MINUTE - 4 * 60) % 1440
+    assert clock.tolist() == there["sched_arr_time"].to_pylist()
+
+
 def test_a_label_is_late_after_fifteen_minutes(source: dict[str, np.ndarray]) -> None:
     labels = nyc.labels()
     delay = dict(zip(source["id"].tolist(), source["arr_delay"].tolist(), strict=True))
