@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.drift import DriftMonitor
 from streams.join import Latest, Waiting
 from streams.learners.logistic import ScaledLogistic
-from streams.learning import METRICS, PREDICTIONS, BlockFeatures, Counts, Features, Plan, State, content_of
+from streams.learning import DRIFT, METRICS, PREDICTIONS, BlockFeatures, Counts, Features, Plan, State, content_of
 from streams.scoreboard import Scoreboard
 from streams.stats import Running
 from streams.table import Tables
@@ -57,8 +58,10 @@ class OnlineClassifier:
 
     **What it emits.** `predictions.<name>`: one `prediction.made.v1` per event, with the features as used. Every
     `metrics_every` labels, `metrics.measured.v1` on `metrics.<name>`: of all versions together (`version` empty) with
-    the counts above and the memory of waiting predictions, and of each version over its own predictions. A model
-    version every `version_every` labels, and at multiples of `version_seconds` of event time if anything was learned.
+    the counts above and the memory of waiting predictions, and of each version over its own predictions; there too, a
+    `drift.detected.v1` where the rate of wrong predictions changed (`value`: by how much), as the detector `drift` of
+    `streams.drift` finds it. A model version every `version_every` labels, and at multiples of `version_seconds` of
+    event time if anything was learned.
 
     `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
     names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
@@ -85,6 +88,7 @@ class OnlineClassifier:
     class_weights: tuple[float, float] = (1.0, 1.0)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     metrics_every: int = 1_000
+    drift: str | None = "adwin"
     version_every: int | None = 10_000
     version_seconds: float | None = None
     log_features: bool = True
@@ -107,6 +111,7 @@ class OnlineClassifier:
                 waiting=Waiting.of(len(plan.feature_names)),
                 board=Scoreboard.of(settings),
                 counts=Counts(),
+                drift=None if self.drift is None else DriftMonitor(self.drift),
             )
 
         def step(state: Any, batch: Batch) -> Effects[Any]:
@@ -125,6 +130,7 @@ class OnlineClassifier:
             writes=(
                 Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
                 Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model"),
+                Output(DRIFT, f"metrics.{self.name}", "drift.detected.v1", key="model"),
             ),
             step=step,
             init=init,

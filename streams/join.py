@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.stats import row_key
-from streams.table import ColumnType, Table
+from streams.table import Table
 
 Float = NDArray[np.float64]
 
@@ -22,31 +22,26 @@ class Latest:
 
     An event sees the newest observation that stands before it in the job's order: at an earlier time, or at the same
     time where the observation's (source, id) sorts first. An observation that comes out of order (order `arrival`)
-    never replaces a newer one. `fields` are kept, as floats unless a mapping says otherwise, with the observation's
-    `time` in microseconds, by which a feature can tell an old one. `max_age` in seconds, where given to `value`, makes
-    an older observation count as missing.
+    never replaces a newer one. `fields` are kept, with the observation's `time` in microseconds, by which a
+    feature can tell an old one.
     """
 
     name: str
     stream: str
     key: tuple[str, ...]
-    fields: tuple[str, ...] | Mapping[str, ColumnType]
+    fields: tuple[str, ...]
 
     def table(self) -> Table:
-        types: dict[str, ColumnType] = (
-            dict(self.fields) if isinstance(self.fields, Mapping) else dict.fromkeys(self.fields, "float")
-        )
-        return Table({**types, "time": "int"})
+        return Table((*self.fields, "time"))
 
     def observe(self, table: Table, time: int, data: Mapping[str, Any]) -> None:
         """Take up one observation."""
         key = row_key(*[data[name] for name in self.key])
         if key is None:
             return
-        at = table.slots.get(key)
-        if at is not None and table.columns["time"].item(at) > time:
-            return
-        table.set(key, {**{name: data[name] for name in self.fields}, "time": time})
+        row = table.rows.get(key)
+        if row is None or row["time"] <= time:
+            table.set(key, {**{name: data[name] for name in self.fields}, "time": time})
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
@@ -140,12 +135,16 @@ class Waiting(msgspec.Struct):
         self._drop(slot, entry)
         return entry
 
-    def due(self, settled: bool, before: int) -> Iterator[Entry]:
-        """Take out, from the front of a queue, what has been there since `before` or earlier."""
-        while (slot := self.oldest(settled)) is not None:
-            entry = self.entries[slot]
-            assert entry is not None
-            if entry.since > before:
+    def expire(self, time: int, timeout: int, corrections: int) -> Iterator[Entry]:
+        """Take out, in order of their deadlines, what has waited `timeout` or been settled `corrections` by `time`."""
+        while True:
+            waits, settled = self.since(False), self.since(True)
+            first = None if waits is None else waits + timeout
+            second = None if settled is None else settled + corrections
+            # One queue after the other would free the slots in an order that depends on how often this is called.
+            late = second is not None and (first is None or second < first)
+            due, slot = (second, self.oldest(True)) if late else (first, self.oldest(False))
+            if due is None or slot is None or due > time:
                 return
             yield self.remove(slot)
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.drift import DriftMonitor
 from streams.join import Latest, Waiting
 from streams.scoreboard import Scoreboard
 from streams.stats import Running
@@ -24,7 +25,7 @@ Float = NDArray[np.float64]
 Features = Callable[[Mapping[str, Any], Known], Sequence[float]]
 BlockFeatures = Callable[[Block], Float]
 
-PREDICTIONS, METRICS = "predictions", "metrics"
+PREDICTIONS, METRICS, DRIFT = "predictions", "metrics", "drift"
 
 
 class Early(msgspec.Struct, array_like=True):
@@ -58,6 +59,7 @@ class State(msgspec.Struct):
     waiting: Waiting
     board: Scoreboard
     counts: Counts
+    drift: DriftMonitor | None = None
     early: dict[str, Early] = {}
     early_number: int = 0
     clock: int = MIN_TIME

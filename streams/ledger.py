@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.learning import METRICS, PREDICTIONS, Plan, State, content_of
+from streams.learning import DRIFT, METRICS, PREDICTIONS, Plan, State, content_of
 from tidemill.block import column
 from tidemill.job import Effects, Rows, VersionCut
 from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN
@@ -44,6 +44,7 @@ class Ledger:
         self.scored: list[int] = []
         self.delays: list[float] = []
         self.versions: list[str] = []
+        self.label_times: list[int] = []
 
     def predict(self, id: str, time: int, row: Any, slot: int) -> None:
         """Predict `row` for event `id`; the prediction then waits in `slot`."""
@@ -59,6 +60,7 @@ class Ledger:
         self.scored.append(len(self.ops))
         self.delays.append(np.nan)
         self.versions.append(str(self.state.version))
+        self.label_times.append(time)
         self._note(PREDICT_LEARN, id, time, row)
         self.y[-1] = label
 
@@ -76,8 +78,9 @@ class Ledger:
         self.source.append(self.fresh.get(slot, -1 - slot))
         self.y.append(y)
 
-    def score(self, version: str, delay: float) -> None:
-        """The `learn` noted next counts in the metrics; `delay` in seconds from the event to its label."""
+    def score(self, version: str, delay: float, time: int) -> None:
+        """The `learn` noted next counts in the metrics; `delay` in seconds from the event to its label, at `time`."""
+        self.label_times.append(time)
         self.scored.append(len(self.ops))
         self.delays.append(delay)
         self.versions.append(version)
@@ -120,7 +123,7 @@ class Ledger:
             made = np.empty(len(at))
             made[of >= 0] = scores[of[of >= 0]]
             made[of < 0] = state.waiting.score[-1 - of[of < 0]]
-            state.board.add(y[at], made, np.array(self.delays), self.versions)
+            self._score(y[at], made, np.array(self.delays), self.versions, np.array(self.label_times))
         if self.slots:
             state.waiting.fill(np.array(self.slots, dtype=np.int64), rows, scores)
         if len(rows):
@@ -139,9 +142,25 @@ class Ledger:
         labels = y[learns]
         if len(labels):
             versions = [str(self.state.version)] * len(labels)
-            self.state.board.add(labels, scores[learns], np.full(len(labels), np.nan), versions)
+            self._score(labels, scores[learns], np.full(len(labels), np.nan), versions, times[learns])
         self.state.counts.predicted += len(rows)
         self.made.append((ids, times, str(self.state.version), scores, rows))
+
+    def _score(self, y: Float, scores: Float, delays: Float, versions: list[str], times: NDArray[np.int64]) -> None:
+        """Labelled predictions: into the metrics, and under the eyes of the drift monitor."""
+        state, model = self.state, self.plan.model
+        state.board.add(y, scores, delays, versions)
+        if state.drift is None:
+            return
+        points = state.drift.update_block((scores > 0.5) != (y != 0.0), times)
+        if points:
+            columns = {
+                "model": [model] * len(points),
+                "detector": [state.drift.detector] * len(points),
+                "value": [point.after - point.before for point in points],
+            }
+            ids = [f"{model}/drift/{point.index}" for point in points]
+            self.effects.emit.append(Rows(DRIFT, [point.time for point in points], ids, columns))
 
     def _weights_of(self, y: Float) -> Float | None:
         negative, positive = self.plan.weights

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import exp2
 from typing import Any, Literal
 
-from streams.table import ColumnType, Table
+from streams.table import Table
 from tidemill.time import SECOND
 
 Row = Mapping[str, Any]
@@ -36,47 +37,62 @@ class Running:
     field: str | None = None
 
     def table(self) -> Table:
-        types: dict[str, ColumnType] = {"count": "float", "mean": "float", "last": "int"}
-        return Table(types)
+        return Table(("count", "mean", "last"))
 
-    def key_of(self, event: Row) -> str | None:
-        """The row key of an event's payload, or None where a part is missing."""
-        if len(self.key) == 1:
-            value = event[self.key[0]]
-            return None if value is None else str(value)
-        return row_key(*[event[name] for name in self.key])
+    def adder(self, table: Table) -> Callable[[str, int, float], None]:
+        """The function `(key, time, value)` that counts a value in `table`."""
+        rows, half_life, touch = table.rows, self.half_life, table.touch
+        faster = None if half_life is None else -1.0 / (half_life * SECOND)
 
-    def add(self, table: Table, key: str, time: int, value: float) -> None:
-        """Count one value."""
-        at = table.slot(key)
-        columns = table.columns
-        counts, means, lasts = columns["count"], columns["mean"], columns["last"]
-        count = counts.item(at)
-        if count != count:
-            counts[at], means[at], lasts[at] = 1.0, value, time
-        else:
-            last = lasts.item(at)
-            if self.half_life is not None and time > last:
-                count *= fading(time - last, self.half_life)
-            count += 1.0
-            mean = means.item(at)
-            counts[at] = count
-            means[at] = mean + (value - mean) / count
-            if time > last:
-                lasts[at] = time
-        table.touch(at)
+        def add(key: str, time: int, value: float) -> None:
+            row = rows.get(key)
+            if row is None:
+                rows[key] = {"count": 1.0, "mean": value, "last": time}
+            else:
+                seen: float = row["count"]
+                passed = time - row["last"]
+                if passed > 0:
+                    if faster is not None:
+                        seen *= exp2(passed * faster)
+                    row["last"] = time
+                row["count"] = seen = seen + 1.0
+                row["mean"] += (value - row["mean"]) / seen
+            touch(key)
+
+        return add
+
+
+def key_maker(fields: tuple[str, ...]) -> Callable[[Row], str | None]:
+    """The function that makes a payload's row key of these fields; None where one is null."""
+    if len(fields) == 1:
+        (name,) = fields
+
+        def of_one(event: Row) -> str | None:
+            value = event[name]
+            return value if value is None or type(value) is str else str(value)
+
+        return of_one
+    if len(fields) == 2:
+        first, second = fields
+
+        def of_two(event: Row) -> str | None:
+            a, b = event[first], event[second]
+            return None if a is None or b is None else f"{a}/{b}"
+
+        return of_two
+    return lambda event: row_key(*[event[name] for name in fields])
 
 
 def row_key(*values: Any) -> str | None:
     """The row key of these values: joined by `/`, `all` for none; None where one is None."""
     if not values:
         return "all"
-    return None if None in values else "/".join(map(str, values))
+    return None if None in values else "/".join([v if type(v) is str else str(v) for v in values])
 
 
 def fading(micros: int, half_life: float) -> float:
     """What is left after `micros` microseconds of a weight that halves every `half_life` seconds."""
-    return float(2.0 ** (-micros / (half_life * SECOND)))
+    return exp2(micros * (-1.0 / (half_life * SECOND)))
 
 
 def rate(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from streams.join import Entry
 from streams.learning import Early, Plan, State
 from streams.ledger import Ledger
+from streams.stats import key_maker
 from tidemill.block import Block, Place
 from tidemill.endpoint import Known
 from tidemill.errors import BadEvent, NotFiniteError, OrphanError, WrongTypeError
@@ -33,8 +34,15 @@ class Walk:
         self.plan = plan
         self.state = state
         self.ledger = Ledger(plan, state)
-        self.label_stats = [(s, state.tables.by_name[s.name]) for s in plan.stats if s.of == "label"]
-        self.event_stats = [(s, state.tables.by_name[s.name]) for s in plan.stats if s.of == "event"]
+        # Statistics by the same fields share a key.
+        fields = list(dict.fromkeys(s.key for s in plan.stats if s.of == "label"))
+        self.keys = [key_maker(f) for f in fields]
+        self.label_stats = [
+            (s.adder(state.tables.by_name[s.name]), fields.index(s.key)) for s in plan.stats if s.of == "label"
+        ]
+        self.event_stats = [
+            (s.adder(state.tables.by_name[s.name]), key_maker(s.key), s.field) for s in plan.stats if s.of == "event"
+        ]
         self.due = self._next_deadline()
 
     def over(self, batch: Batch) -> Effects[State]:
@@ -135,23 +143,23 @@ class Walk:
         rows = block.rows() if plan.features_block is None or plan.stats else iter(lambda: {}, None)
         vectors = self._vectors(block)
         answers = iter(block.columns[plan.label_field].tolist()) if plan.label_field else None
-        label_stats, event_stats, tables = self.label_stats, self.event_stats, state.tables
+        makers, event_stats, tables = self.keys, self.event_stats, state.tables
 
         def event(time: int) -> None:
             id, data = next(ids), next(rows)
             row = self._row(data, tables) if vectors is None else next(vectors)
             if row is None:
                 return
-            keys = tuple([spec.key_of(data) for spec, _ in label_stats])
+            keys = tuple([key_of(data) for key_of in makers])
             if answers is None:
                 self._predict(id, time, row, keys)
             elif not self._answer(id, time, row, keys, next(answers)):
                 return
-            for spec, table in event_stats:
-                key = spec.key_of(data)
-                value = 1.0 if spec.field is None else data[spec.field]
+            for add, key_of, field in event_stats:
+                key = key_of(data)
+                value = 1.0 if field is None else data[field]
                 if key is not None and value is not None:
-                    spec.add(table, key, time, float(value))
+                    add(key, time, float(value))
             if state.early and (early := state.early.pop(id, None)) is not None:
                 self._label(id, early.time, early.value, early.place)
 
@@ -230,9 +238,10 @@ class Walk:
 
     def _count_in(self, keys: tuple[str | None, ...], time: int, y: float) -> None:
         """A label was learned: it counts in the statistics of its event's keys."""
-        for (spec, table), key in zip(self.label_stats, keys, strict=True):
+        for add, which in self.label_stats:
+            key = keys[which]
             if key is not None:
-                spec.add(table, key, time, y)
+                add(key, time, y)
         self._count_label(time)
 
     def _on_label(self, block: Block) -> Callable[[int], None]:
@@ -268,7 +277,7 @@ class Walk:
             if plan.relearn:
                 self.ledger.learn(slot, y)
             return
-        self.ledger.score(entry.version, (time - entry.time) / SECOND)
+        self.ledger.score(entry.version, (time - entry.time) / SECOND, time)
         self.ledger.learn(slot, y)
         if plan.corrections:
             if waiting.settled >= plan.max_waiting and (first := waiting.oldest(settled=True)) is not None:
@@ -313,10 +322,8 @@ class Walk:
     def _serve(self, time: int) -> None:
         """Serve every deadline ≤ `time`."""
         state, plan = self.state, self.plan
-        for _ in state.waiting.due(False, time - plan.timeout):
-            state.counts.unlabelled += 1
-        for _ in state.waiting.due(True, time - plan.corrections):
-            pass
+        for entry in state.waiting.expire(time, plan.timeout, plan.corrections):
+            state.counts.unlabelled += entry.label is None
         while state.early:
             about, early = next(iter(state.early.items()))
             if early.since + plan.timeout > time:

@@ -38,11 +38,8 @@ PAST = (
     Running("slot", ("origin", "hour")),
 )
 RECENT = (
-    Running("all_now", (), half_life=2 * HOUR_S),
     Running("origin_now", ("origin",), half_life=HOUR_S),
     Running("origin_day", ("origin",), half_life=DAY_S),
-    Running("carrier_now", ("carrier", "origin"), half_life=2 * HOUR_S),
-    Running("carrier_day", ("carrier",), half_life=DAY_S),
     Running("dest_now", ("dest",), half_life=4 * HOUR_S),
     Running("plane_now", ("tailnum",), half_life=6 * HOUR_S),
 )
@@ -67,45 +64,49 @@ FEATURES = (
 )
 
 _TURN = 2 * pi / 1440
+_DAY = [(sin(a), cos(a), sin(2 * a), cos(2 * a)) for a in (minute * _TURN for minute in range(1440))]
+_WEEKDAY = [[float(day == this) for day in range(7)] for this in range(7)]
+_ORIGIN = {"EWR": [1.0, 0.0, 0.0], "JFK": [0.0, 1.0, 0.0], "LGA": [0.0, 0.0, 1.0]}
+_NEITHER = [0.0, 0.0, 0.0]
 
 
 def features(event: Mapping[str, Any], known: Known) -> list[float]:
-    """The row of one flight, from its schedule and from what is known by now."""
+    """The row of one flight, from its schedule and from what is known by now. Rates go in as their logits, in which a
+    logistic regression adds them up."""
     time, origin, carrier = event["time"], event["origin"], event["carrier"]
     tail = event["tailnum"]
-    angle = event["sched_dep_time"] * _TURN
+    get = known.get
     season = (event["month"] + event["day"] / 31.0) * (pi / 6)
-    row = [sin(angle), cos(angle), sin(2 * angle), cos(2 * angle), sin(season), cos(season)]
-    weekday = event["weekday"]
-    row += [1.0 if weekday == day else 0.0 for day in range(7)]
-    row += [float(origin == "EWR"), float(origin == "JFK"), float(origin == "LGA")]
-    row += [log(1.0 + event["distance"]), float(event["sched_minutes"])]
-    row.append(count(known.get("traffic", origin), time, HOUR_S))
+    row = [
+        *_DAY[event["sched_dep_time"] % 1440],
+        sin(season),
+        cos(season),
+        *_WEEKDAY[event["weekday"] % 7],
+        *_ORIGIN.get(origin, _NEITHER),
+        log(1.0 + event["distance"]),
+        float(event["sched_minutes"]),
+        count(get("traffic", origin), time, HOUR_S),
+    ]
 
-    usual = rate(known.get("origin_day", origin), BASE, 20.0, time, DAY_S)
-    row.append(odds(rate(known.get("carrier", carrier), BASE, 50.0)))
-    row.append(odds(rate(known.get("route", f"{origin}/{event['dest']}"), BASE, 50.0)))
-    row.append(odds(rate(known.get("flight", f"{carrier}/{event['flight']}"), BASE, 10.0)))
-    plane = None if tail is None else known.get("plane", tail)
-    row.append(odds(rate(plane, BASE, 10.0)))
-    row.append(odds(rate(known.get("slot", f"{origin}/{event['hour']}"), BASE, 50.0)))
-
-    now = rate(known.get("origin_now", origin), usual, 5.0, time, HOUR_S)
-    row.append(odds(rate(known.get("all_now", "all"), usual, 5.0, time, 2 * HOUR_S)))
-    row.append(odds(now))
-    row.append(odds(usual))
-    row.append(odds(rate(known.get("carrier_now", f"{carrier}/{origin}"), now, 3.0, time, 2 * HOUR_S)))
-    row.append(odds(rate(known.get("carrier_day", carrier), BASE, 20.0, time, DAY_S)))
-    row.append(odds(rate(known.get("dest_now", event["dest"]), now, 3.0, time, 4 * HOUR_S)))
-    plane_now = None if tail is None else known.get("plane_now", tail)
-    row.append(odds(rate(plane_now, now, 0.5, time, 6 * HOUR_S)))
+    usual = rate(get("origin_day", origin), BASE, 20.0, time, DAY_S)
+    now = rate(get("origin_now", origin), usual, 5.0, time, HOUR_S)
+    plane = plane_now = None
+    if tail is not None:
+        plane, plane_now = get("plane", tail), get("plane_now", tail)
+    rates = (
+        rate(get("carrier", carrier), BASE, 50.0),
+        rate(get("route", f"{origin}/{event['dest']}"), BASE, 50.0),
+        rate(get("flight", f"{carrier}/{event['flight']}"), BASE, 10.0),
+        rate(plane, BASE, 10.0),
+        rate(get("slot", f"{origin}/{event['hour']}"), BASE, 50.0),
+        now,
+        usual,
+        rate(get("dest_now", event["dest"]), now, 3.0, time, 4 * HOUR_S),
+        rate(plane_now, now, 0.5, time, 6 * HOUR_S),
+    )
+    row += [log(p / (1.0 - p)) if 1e-4 < p < 0.9999 else (-9.21 if p < 0.5 else 9.21) for p in rates]
     row += [0.0 if tail is None else 1.0, log(1.0 + count(plane_now, time, 6 * HOUR_S))]
-    return row + weather(known.get("weather", origin), time)
-
-
-def odds(p: float) -> float:
-    """The logit, in which a logistic regression adds rates up."""
-    return log(p / (1.0 - p)) if 1e-4 < p < 1.0 - 1e-4 else (-9.21 if p < 0.5 else 9.21)
+    return row + weather(get("weather", origin), time)
 
 
 def weather(seen: Mapping[str, Any] | None, time: int) -> list[float]:
@@ -137,7 +138,7 @@ def job(order: Order | None = None) -> Job[Any]:
         features=features,
         feature_names=FEATURES,
         tables=(*PAST, *RECENT, TRAFFIC, WEATHER),
-        learner=lambda names: ScaledLogistic(names, lr=0.005, intercept_lr=0.005),
+        learner=lambda names: ScaledLogistic(names, lr=0.0005, intercept_lr=0.0005),
         order=order or EventTime(lateness=10 * MINUTE),
         timeout=3 * DAY_S,
         version_every=25_000,

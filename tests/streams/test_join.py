@@ -38,12 +38,27 @@ def test_queues_give_back_the_oldest_first_whatever_left_between() -> None:
     assert (waiting.waiting, waiting.settled, waiting.since(False), waiting.since(True)) == (3, 1, 1, 9)
     again = decode(encode(waiting), Waiting)
     for held in (waiting, again):
-        assert [e.id for e in held.due(False, 3)] == ["e1", "e3"]
-        assert [e.id for e in held.due(False, 100)] == ["e5"]
-        assert [e.id for e in held.due(True, 8)] == []
-        assert [e.id for e in held.due(True, 9)] == ["e0"]
+        assert [e.id for e in held.expire(13, 10, 100)] == ["e1", "e3"]
+        assert [e.id for e in held.expire(108, 1_000, 100)] == []
+        assert [e.id for e in held.expire(109, 104, 100)] == ["e5", "e0"]
         assert held.slots == {} and (held.waiting, held.settled) == (0, 0)
     assert encode(again) == encode(waiting)
+
+
+def test_slots_are_freed_in_the_order_of_deadlines_however_often_one_asks() -> None:
+    def held() -> Waiting:
+        waiting = Waiting.of(1)
+        for i in range(10):
+            waiting.add(entry(i))
+        for i in range(0, 10, 2):
+            waiting.settle(waiting.slots[f"e{i}"], 1.0, clock=i + 3, keep=True)
+        return waiting
+
+    at_once, often = held(), held()
+    list(at_once.expire(100, 5, 7))
+    for time in range(100):
+        list(often.expire(time, 5, 7))
+    assert encode(often) == encode(at_once) and often.free == at_once.free
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,7 +79,7 @@ def test_against_a_plain_list(seed: int) -> None:
             waiting.settle(slot, 1.0, i, keep=False)
         else:
             limit = model[0] + int(rng.integers(0, 20))
-            assert [e.time for e in waiting.due(False, limit)] == [m for m in model if m <= limit]
+            assert [e.time for e in waiting.expire(limit, 0, 0)] == [m for m in model if m <= limit]
             model = [m for m in model if m > limit]
         assert waiting.waiting == len(model) and waiting.since(False) == (model[0] if model else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streams.stats import Running, count, fading, rate, row_key
+from streams.stats import Running, count, fading, key_maker, rate, row_key
 from tidemill.time import HOUR
 
 
@@ -14,7 +14,7 @@ def test_counts_and_means_are_those_of_the_values() -> None:
     table = spec.table()
     values = np.random.default_rng(1).integers(0, 2, size=200).astype(float)
     for t, value in enumerate(values.tolist()):
-        spec.add(table, "x", t, value)
+        spec.adder(table)("x", t, value)
     row = table.get("x")
     assert row is not None and row["count"] == 200 and row["last"] == 199
     assert row["mean"] == pytest.approx(values.mean(), abs=1e-12)
@@ -27,7 +27,7 @@ def test_fading_counts_are_the_weighted_sums() -> None:
     times = np.cumsum(rng.integers(0, HOUR, size=50)).tolist()
     values = rng.random(50).tolist()
     for t, value in zip(times, values, strict=True):
-        spec.add(table, "x", t, value)
+        spec.adder(table)("x", t, value)
     row = table.get("x")
     weights = [0.5 ** ((times[-1] - t) / HOUR) for t in times]
     assert row is not None and row["count"] == pytest.approx(sum(weights), rel=1e-12)
@@ -41,15 +41,16 @@ def test_fading_counts_are_the_weighted_sums() -> None:
 def test_a_value_out_of_order_neither_fades_nor_turns_time_back() -> None:
     spec = Running("r", half_life=3600.0)
     table = spec.table()
-    spec.add(table, "all", 10 * HOUR, 1.0)
-    spec.add(table, "all", HOUR, 0.0)
+    spec.adder(table)("all", 10 * HOUR, 1.0)
+    spec.adder(table)("all", HOUR, 0.0)
     assert table.get("all") == {"count": 2.0, "mean": 0.5, "last": 10 * HOUR}
 
 
 def test_keys() -> None:
-    assert Running("r", ("a", "b")).key_of({"a": 1, "b": "x", "c": 0}) == "1/x"
-    assert Running("r", ("a",)).key_of({"a": None}) is None
-    assert Running("r").key_of({}) == "all" == row_key()
+    assert key_maker(("a", "b"))({"a": 1, "b": "x", "c": 0}) == "1/x"
+    assert key_maker(("a", "b"))({"a": 1, "b": None}) is None
+    assert key_maker(("a",))({"a": None}) is None and key_maker(("a",))({"a": 7}) == "7"
+    assert key_maker(())({}) == "all" == row_key()
     assert row_key("a", None) is None
     assert rate(None, 0.3, 5.0) == 0.3 and count(None) == 0.0
     assert fading(HOUR, 3600.0) == 0.5
