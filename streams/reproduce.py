@@ -23,8 +23,8 @@ from tidemill.order import Arrival
 from tidemill.stream import StreamSpec
 from tidemill.version import Lineage, Span
 
-Archive = Callable[[Span], Sequence[Record] | None]
-"""The records of a range that the log no longer holds, in offset order; None where the archive lacks any of it."""
+Archive = Callable[[Span], Sequence[Record]]
+"""The records of a range that the log no longer holds, in offset order. Raises `GoneError` where it lacks any."""
 
 _BATCH = 50_000
 _BUFFERED = 1_000_000
@@ -45,19 +45,19 @@ class Reproduced:
 def reproduce(
     job: Job[Any],
     lineage: Lineage,
+    model: str = "",
+    *,
     log: Log,
     streams: Mapping[str, StreamSpec],
-    *,
-    model: str = "",
-    histories: Mapping[str, Log] | None = None,
+    arrow_decode: ArrowDecoder | None = None,
+    history: Callable[[str, StreamSpec], Log] | None = None,
     archive: Archive | None = None,
-    arrow: ArrowDecoder | None = None,
 ) -> Reproduced:
-    """Cut the version again: of `model`, or the only one of that number.
+    """Cut the version again: of `model`, or the first of the lineage's number.
 
-    `histories` gives the log over the files a stream began on, by stream. Raises `GoneError` naming the range that
-    neither `log` nor `archive` holds, `IntegrityError` where the replay cuts no such version, `SubmissionError` where
-    `job` is not of the lineage's order.
+    `history` gives the log over an input's history files. Raises `GoneError` naming the range that neither `log` nor
+    `archive` holds, `IntegrityError` where the history's files changed or the replay cuts no such version,
+    `SubmissionError` where `job` is not of the lineage's order.
     """
     arrival = isinstance(job.order, Arrival)
     if arrival != (lineage.order == "arrival"):
@@ -70,11 +70,12 @@ def reproduce(
     erasures = Erasures()
     erasures.read(log)
     pipeline = Pipeline(job, streams, sources)
-    intake = Intake(job, streams, sources, pipeline, erasures, arrow)
+    intake = Intake(job, streams, sources, pipeline, erasures, arrow_decode)
+    histories = _histories(job, lineage, streams, history)
     replay = _segments if arrival else _spans
     cuts = [
         cut
-        for cut in replay(pipeline, intake, sources, whole, histories or {}, lineage)
+        for cut in replay(pipeline, intake, sources, whole, histories, lineage)
         if cut.number == lineage.number and model in ("", cut.model)
     ]
     if not cuts:
@@ -86,6 +87,25 @@ def reproduce(
         )
     count, digest = records_hash(intake.hashes.items())
     return Reproduced(cuts[0], count, digest, erasures.met)
+
+
+def _histories(
+    job: Job[Any],
+    lineage: Lineage,
+    streams: Mapping[str, StreamSpec],
+    history: Callable[[str, StreamSpec], Log] | None,
+) -> dict[str, Log]:
+    out: dict[str, Log] = {}
+    for read in job.reads:
+        if not read.history:
+            continue
+        if history is None:
+            raise SubmissionError("begins on files, and nothing here reads them", where=f"job {job.name}")
+        files = out[read.stream] = history(read.history, streams[read.stream])
+        was, now = lineage.history.get(read.history, ""), getattr(files, "digest", "")
+        if was != now:
+            raise IntegrityError("the files the job began on changed", where=read.history, wanted=was, got=now)
+    return out
 
 
 def _sources(job: Job[Any], streams: Mapping[str, StreamSpec], spans: Mapping[Partition, Span]) -> list[Source]:
@@ -168,10 +188,9 @@ class _Overlay:
             begin, end = (log.begin(p), log.end(p)) if there else (span.next, span.next)
             lost = Span(p.topic, p.number, span.first, min(begin, span.next))
             if span.first < begin and span.first < span.next:
-                found = archive(lost) if archive is not None else None
-                if found is None:
+                if archive is None:
                     raise _gone(lost)
-                self._archived[p] = list(found)
+                self._archived[p] = list(archive(lost))
             if end < span.next:
                 raise _gone(Span(p.topic, p.number, max(end, span.first), span.next))
 

@@ -74,7 +74,10 @@ def publish(log, n=200, partitions=2):
 def run(job, log, store, engine=None, done=None):
     """Until everything was read and committed (or `done`)."""
     status = {}
-    done = done or (lambda: status.get("lag") and not any(status["lag"].values()) and status["sequence"] > 0)
+    group = f"tidemill.{job.name}"
+    done = done or (
+        lambda: status and log.committed(group) and all(at >= log.end(p) for p, at in log.committed(group).items())
+    )
     parts = Parts(log=log, store=store, clock=SystemClock(), streams={"trips": SPEC}, report=status.update)
     (engine or LocalEngine()).run(job, parts, lambda: bool(done()))
     return status
