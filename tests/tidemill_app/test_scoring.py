@@ -29,8 +29,11 @@ from tidemill.log import Partition, TopicSpec
 from tidemill.stream import Field, StreamSpec
 from tidemill.time import SystemClock
 from tidemill.version import Lineage
+from tidemill_app import config
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.publisher import ArtefactPublisher
+from tidemill_app.stack import lifecycle
+from tidemill_app.stack import process as stack_process
 from tidemill_app.wiring import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -115,10 +118,16 @@ class World(NamedTuple):
 
 @pytest.fixture
 def world(stack, fresh: Callable[[str], str], tmp_path: Path) -> Iterator[World]:
-    name = fresh("trips")
+    with declared(stack, fresh("trips"), tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def declared(connection: Any, name: str, tmp_path: Path) -> Iterator[World]:
+    """The stream declared and the job file written."""
     file = tmp_path / "job.py"
     file.write_text(JOB.replace("NAME", name))
-    log = KafkaLog(stack.confluent())
+    log = KafkaLog(connection.confluent())
     spec = StreamSpec(
         name=name,
         fields=(
@@ -132,7 +141,7 @@ def world(stack, fresh: Callable[[str], str], tmp_path: Path) -> Iterator[World]
         id="id",
     )
     Catalogue(log).declare(spec)
-    yield World(name, file, log, stack.home.path, stack)
+    yield World(name, file, log, connection.home.path, connection)
     log.close()
 
 
@@ -245,3 +254,43 @@ def test_a_kill_loses_and_doubles_nothing_that_had_reached_the_disk(world: World
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     assert [p.about for p in world.predictions()] == answered
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+def test_with_the_broker_killed_scoring_goes_on_and_predictions_arrive_later(
+    own_home: Path, fresh: Callable[[str], str], tmp_path: Path
+):
+    lifecycle.up(config.load(own_home))
+    connection = config.connect(own_home)
+    with declared(connection, fresh("trips"), tmp_path) as world:
+        world.publish(1, taught(100), 0)
+        sent = 0
+
+        def score(n: int) -> Any:
+            nonlocal sent
+            for _ in range(n):
+                answer = client.post(f"/score/{world.name}", json={**EVENT, "id": f"e{sent}"})
+                assert answer.status_code == 200, answer.text
+                sent += 1
+            return answer.json()
+
+        with served(world) as (client, process):
+            until(lambda: client.get("/v2/health/ready").status_code == 200)
+            score(20)
+            until(lambda: len(world.predictions()) == 20)
+            broker = stack_process.running(connection.home.run, "kafka")
+            assert broker is not None
+            os.kill(broker.pid, signal.SIGKILL)
+            until(lambda: score(5)["staleness"] > 1.5, 60)
+            assert client.get("/v2/health/ready").status_code == 200
+            stale = [x for x in client.get("/metrics").text.splitlines() if x.startswith("tidemill_staleness_seconds ")]
+            assert float(stale[0].split()[1]) > 1.0
+            score(50)
+            lifecycle.up(config.load(own_home))
+            until(lambda: score(1)["staleness"] == 0.0, 90)
+            until(lambda: "tidemill_predictions_unsent" in client.get("/metrics").text)
+            until(lambda: len(world.predictions()) >= sent, 90)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        assert [p.about for p in world.predictions()] == [f"e{i}" for i in range(sent)]
