@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,7 +110,8 @@ def _context(work: Path, repository: str) -> Any:
 
 def _fetch_one(context: Any, jar: Jar, folder: Path) -> None:
     fault: Exception | None = None
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        time.sleep(0.5 * attempt)
         artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
         try:
             path = artifact.resolve()

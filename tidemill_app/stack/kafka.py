@@ -144,6 +144,9 @@ class KafkaPart:
             "-Xms128m",
             # A small heap on few cores: the serial collector starts fastest and takes the least memory.
             "-XX:+UseSerialGC",
+            # Measured on two cores: the second compiler took more time than it gave back in the broker's first minutes
+            # (start 8.5 s of processor time against 4.8, 1.5 million records written 7.4 s against 3.1).
+            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
