@@ -153,15 +153,25 @@ class KafkaReader:
         self._consumer.close()
 
 
+_MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+
+
 def watermarks(consumer: Consumer, partition: Partition) -> tuple[int, int]:
     """First offset kept and last stable offset, from the broker."""
-    try:
-        found = consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_ADMIN_TIMEOUT, cached=False)
-    except KafkaException as error:
-        raise error_of(error, f"{partition.topic}/{partition.number}", "asking for offsets") from None
-    if found is None:
-        raise UnavailableError("asking for offsets timed out", where=f"{partition.topic}/{partition.number}")
-    return int(found[0]), int(found[1])
+    where = f"{partition.topic}/{partition.number}"
+    deadline = time.monotonic() + _ADMIN_TIMEOUT
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_ADMIN_TIMEOUT, cached=False)
+        except KafkaException as error:
+            # A topic just made has a leader in the cluster's metadata a moment before that broker knows it is.
+            if error.args[0].code() in _MOVING and time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            raise error_of(error, where, "asking for offsets") from None
+        if found is None:
+            raise UnavailableError("asking for offsets timed out", where=where)
+        return int(found[0]), int(found[1])
 
 
 class KafkaLog:

@@ -129,14 +129,14 @@ class Catalogue:
 def difference(old: StreamSpec, new: StreamSpec) -> str:
     """What differs between two declarations, in words."""
     out = [
-        f"{name} {getattr(old, name)!r} and not {getattr(new, name)!r}"
+        f"{name} {getattr(old, name)} -> {getattr(new, name)}"
         for name in ("topic", "key", "time", "id", "label", "time_unit", "partitions", "retention_ms", "tag")
         if getattr(old, name) != getattr(new, name)
     ]
     was, now = ({f.name: f for f in spec.fields} for spec in (old, new))
-    out += [f"no field {name!r}" for name in was if name not in now]
+    out += [f"without field {name!r}" for name in was if name not in now]
     out += [f"a new field {name!r}" for name in now if name not in was]
-    out += [f"field {n!r} {describe(now[n])} and not {describe(f)}" for n, f in was.items() if n in now and f != now[n]]
+    out += [f"field {n!r} {describe(f)} -> {describe(now[n])}" for n, f in was.items() if n in now and f != now[n]]
     if not out:
         out.append("the fields in another order")
     return "; ".join(out)

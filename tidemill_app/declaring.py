@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from tidemill.decode import ADVANCED
 from tidemill.errors import ConfigError, DeclarationError, NotFoundError
 from tidemill.log import Log, Partition
 from tidemill.stream import StreamSpec
 from tidemill_app.declaration import read_declaration
+from tidemill_app.durations import show_millis
 from tidemill_app.infer import SAMPLE, Inference, infer
 from tidemill_app.reading import read_spans
 from tidemill_app.rows import Row, kind_of, read_rows
+
+_KAFKA_DEFAULT = 604_800_000
+"""How long Kafka keeps records where neither the topic nor the cluster says: a week."""
 
 Settings = dict[str, Any]
 """What the person settled: fields of `StreamSpec`; None where they did not."""
@@ -29,10 +35,13 @@ def from_sample(name: str, path: str, settings: Settings) -> Inference:
     return infer(name, read_rows(path), text=kind_of(path) in ("csv", "tsv"), **_given(settings))
 
 
-def from_topic(name: str, log: Log, topic: str, settings: Settings) -> Inference:
+def from_topic(
+    name: str, log: Log, topic: str, settings: Settings, configs: Mapping[str, str] | None = None
+) -> Inference:
     """The declaration of a topic of JSON messages that is there already, judged by its newest messages.
 
-    The topic stays as it is. Where every message's key is the text of one same field, that is the stream's key.
+    The topic stays as it is; `configs` are its settings, as far as they are not the cluster's. Where
+    every message's key is the text of one same field, that is the stream's key.
     Raises `NotFoundError` where there is no such topic, `DeclarationError` where it holds no JSON objects.
     """
     topics = log.topics()
@@ -54,19 +63,21 @@ def from_topic(name: str, log: Log, topic: str, settings: Settings) -> Inference
             got=f"{len(rows)} messages, none of them one",
             fix="Declare it with --schema FILE instead.",
         )
-    given = _given(settings) | {"topic": topic, "partitions": topics[topic]}
+    if settings.get("retention_ms") is not None:
+        raise ConfigError("the topic stays as it is", where=topic, got="--retention", fix="Declare it, then update it.")
+    kept = int((configs or {}).get("retention.ms", _KAFKA_DEFAULT))
+    given = _given(settings) | {"topic": topic, "partitions": topics[topic], "retention_ms": kept}
     if "key" not in given and (key := _key_field(rows, keys)) is not None:
         given["key"] = key
     made = infer(name, rows, text=False, **given)
-    bad = sum(row.data is None for row in rows)
-    notes = (
-        (*made.notes, f"{bad} of {len(rows)} messages are no JSON objects: jobs will dead-letter them")
-        if bad
-        else made.notes
-    )
+    notes = list(made.notes)
+    if bad := sum(row.data is None for row in rows):
+        notes.append(f"{bad} of {len(rows)} messages are no JSON objects: jobs will dead-letter them")
     if given.get("key") and not settings.get("key"):
-        notes = (*notes, f"key is {given['key']!r}: the messages' own key")
-    return Inference(made.spec, made.rows, notes)
+        notes.append(f"key is {given['key']!r}: the messages' own key")
+    if kept >= 0:
+        notes.append(f"the topic keeps messages {show_millis(kept)}: what model versions learn from is archived")
+    return Inference(made.spec, made.rows, tuple(notes))
 
 
 def _given(settings: Settings) -> Settings:
@@ -82,6 +93,8 @@ def _newest(log: Log, topic: str) -> tuple[list[Row], list[bytes | None]]:
         spans[partition] = (max(log.begin(partition), end - share), end)
     rows, keys = [], []
     for i, record in enumerate(islice(read_spans(log, spans), SAMPLE)):
+        if ("ce_type", ADVANCED.encode()) in record.headers:
+            continue
         try:
             data = msgspec.json.decode(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -56,7 +56,8 @@ class Chunk(NamedTuple):
 
 @dataclass
 class Published:
-    """What a publication did. `disorder` is the most that a row's time lay before an earlier row's, microseconds."""
+    """What a publication did. `first` and `last` are event times (None and `MIN_TIME` where the broker's count),
+    `disorder` the most that a row's time lay before an earlier row's, microseconds."""
 
     stream: str
     sent: int = 0
@@ -207,6 +208,8 @@ class Sender:
             self._writer.send(self._spec.topic, events.encode(event), headers=headers_of(event), partition=number)
 
     def _count(self, block: Block) -> None:
+        if self._spec.time == RECORD_TIME:
+            return  # the broker's to say
         report, time = self.report, block.time
         before = np.maximum.accumulate(np.concatenate(([np.int64(report.last)], time)))[:-1]
         behind = (before - time)[before != MIN_TIME]

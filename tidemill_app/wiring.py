@@ -37,6 +37,7 @@ class Platform:
         self.artefacts = artefacts
         self.clock = clock
         self._closing: list[Callable[[], None]] = [log.close]
+        self._forgetting: dict[str, tuple[float, bool]] = {}
 
     @staticmethod
     def open(home: str | os.PathLike[str] | None) -> Platform:
@@ -80,9 +81,17 @@ class Platform:
 
     def pin(self, lineage: Lineage) -> Lineage:
         """Archive what the lineage names where Kafka would remove it one day."""
-        with self.admin() as admin:
-            keeper = Retention(self.log, self.segments(), lambda topic: forgets(admin.configs(topic)), self.clock)
-            return keeper.pin(lineage)
+        return Retention(self.log, self.segments(), self._topic_forgets, self.clock).pin(lineage)
+
+    def _topic_forgets(self, topic: str) -> bool:
+        """Asked at every version, so an answer is kept for a minute."""
+        now = time.monotonic()
+        asked, answer = self._forgetting.get(topic, (float("-inf"), True))
+        if now - asked > 60:
+            with self.admin() as admin:
+                answer = forgets(admin.configs(topic))
+            self._forgetting[topic] = (now, answer)
+        return answer
 
     def archive(self, span: Span) -> list[Record]:
         """The archived records of a span. Raises `GoneError` naming the range that no archive holds."""

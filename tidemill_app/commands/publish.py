@@ -161,7 +161,7 @@ def _facts(report: Published) -> dict[str, Any]:
         "bad": report.bad,
         "refused": refused,
         "first": report.first,
-        "last": report.last if report.sent else None,
+        "last": report.last if report.first is not None else None,
         "disorder": report.disorder,
     }
 

@@ -209,7 +209,9 @@ def _made(
     if given["schema"]:
         return declaring.from_file(name, given["schema"], settings)
     if topic:
-        made = declaring.from_topic(name, platform.log, topic, settings)
+        with platform.admin() as admin:
+            configs = admin.configs(topic) if topic in platform.log.topics() else {}
+        made = declaring.from_topic(name, platform.log, topic, settings, configs)
     else:
         made = declaring.from_sample(name, given["sample"], settings)
     return made.spec, (f"judged by {made.rows} rows", *made.notes)

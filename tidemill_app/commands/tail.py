@@ -22,10 +22,13 @@ from tidemill_app.cli import Output, command
 def tail(out: Output, name: str, last: int, follow: bool, origin: str) -> None:
     """Show the events of a stream, or of any topic: blocks unpacked, one event on a line.
 
-    On each line: partition/offset, event time (in brackets: time of arrival), key, id, payload.
+    On each line: partition/offset, event time (in brackets: time of arrival), key, id, payload. What was erased is
+    left out.
     """
     from connectors import arrow
+    from tidemill.block import Place
     from tidemill_app import tailing
+    from tidemill_app.erasing import erased_before
     from tidemill_app.wiring import connected
 
     with connected(out) as platform:
@@ -40,6 +43,9 @@ def tail(out: Output, name: str, last: int, follow: bool, origin: str) -> None:
                 f"no stream or topic {name!r}",
                 fix=f"Did you mean {' or '.join(near)}?" if near else "tidemill stream list",
             )
+        erased = erased_before(platform.log)
         for record in tailing.tail(platform.log, topic, origin=origin, last=last, follow=follow):
             for seen in tailing.show(record, arrow.decode):
+                if Place(seen.topic, seen.partition, seen.offset, seen.row) in erased:
+                    continue
                 out.line(seen, tailing.one_line(seen))

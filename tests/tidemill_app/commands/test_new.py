@@ -1,0 +1,30 @@
+"""`tidemill new`: what it makes runs by the commands it prints."""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_csv_becomes_a_job_that_learns(tidemill, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"l{i},2013-01-01T{i // 60:02d}:{i % 60:02d}:00Z,{i % 7},{'yes' if i % 7 > 3 else 'no'}" for i in range(1000)
+    ]
+    (tmp_path / "loans.csv").write_text("loan_id,made,amount,paid\n" + "\n".join(rows) + "\n")
+    made = tidemill("new", name, "--from", "loans.csv")
+    assert made.code == 0
+    steps = [line.split()[1:] for line in made.out.splitlines() if line.startswith("  tidemill ")]
+    assert [step[0] for step in steps] == ["stream", "submit", "publish"]
+    for step in steps:
+        told = tidemill(*step)
+        assert (told.code, told.err) == (0, "")
+    job, deadline = f"{name}-paid", time.monotonic() + 60
+    while tidemill("job", "show", job, "--json").json.get("stepped") != 1000:
+        assert time.monotonic() < deadline, tidemill("job", "show", job).out
+    predictions = tidemill("tail", f"predictions.{job}", "--from", "beginning", "--json").lines
+    assert sorted(p["data"]["about"] for p in predictions if "about" in p["data"]) == sorted(
+        f"l{i}" for i in range(1000)
+    )
+    assert tidemill("job", "stop", job).code == 0
