@@ -55,6 +55,7 @@ class Letter(msgspec.Struct, frozen=True):
         """For people and `--json`: where it came from, what was wrong, the payload as safe text or JSON."""
         value, raw = payload(self.record.value)
         out = {name: getattr(self, name) for name in self.__struct_fields__ if name != "record"}
+        out = {name: safe_text(v.encode()) if isinstance(v, str) else v for name, v in out.items()}
         out |= {
             "key": None if self.record.key is None else safe_text(self.record.key),
             "bytes": len(self.record.value or b""),

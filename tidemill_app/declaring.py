@@ -11,7 +11,7 @@ import msgspec
 from tidemill.decode import ADVANCED
 from tidemill.errors import ConfigError, DeclarationError, NotFoundError
 from tidemill.log import Log, Partition
-from tidemill.stream import StreamSpec
+from tidemill.stream import Field, StreamSpec
 from tidemill_app.declaration import read_declaration
 from tidemill_app.durations import show_millis
 from tidemill_app.infer import SAMPLE, Inference, infer
@@ -110,3 +110,24 @@ def _key_field(rows: list[Row], keys: list[bytes | None]) -> str | None:
         return None
     names = [n for n in pairs[0][0] if all(n in data and str(data[n]).encode() == key for data, key in pairs)]
     return names[0] if len(names) == 1 else None
+
+
+def widened(old: StreamSpec, sample: StreamSpec) -> StreamSpec:
+    """`old`, widened to read what `sample` (judged by rows) holds as well.
+
+    Fields keep their types, but for whole numbers that turned out to be any; what the sample lacks or has null becomes
+    nullable, and so do new fields. A type that cannot be widened is taken as judged, for the compatibility check to
+    refuse by name.
+    """
+    now = {f.name: f for f in sample.fields}
+    fields = [_wider(f, now.pop(f.name, None)) for f in old.fields]
+    fields += [msgspec.structs.replace(f, nullable=True) for f in now.values()]
+    return msgspec.structs.replace(old, fields=tuple(fields))
+
+
+def _wider(was: Field, now: Field | None) -> Field:
+    if now is None:
+        return was if was.default is not None else msgspec.structs.replace(was, nullable=True)
+    keeps = was.type in (now.type, "json") or (was.type, now.type) in (("float", "int"), ("string", "time"))
+    missing = now.nullable and was.default is None
+    return msgspec.structs.replace(was, type=was.type if keeps else now.type, nullable=was.nullable or missing)

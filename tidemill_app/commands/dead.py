@@ -28,9 +28,8 @@ def list_(out: Output, job: str, every: bool, error: str | None) -> None:
         if every:
             for letter in letters.letters(platform.log, job):
                 if error in (None, letter.error):
-                    place = f"{letter.topic}/{letter.partition}/{letter.offset}.{letter.row}"
-                    message = letters.safe_text(letter.message.encode())
-                    out.line(letter.shown(), f"{letter.number}  {letter.time}  {place}  {letter.error}: {message}")
+                    shown = letter.shown()
+                    out.line(shown, "{number}  {time}  {topic}/{partition}/{offset}.{row}  {message}".format(**shown))
             return
         totals = [t for t in letters.totals(platform.log, job) if error in (None, t.error)]
     rows = [[t.error, t.topic, t.count, t.replayed, t.newest, t.message[:80]] for t in totals]

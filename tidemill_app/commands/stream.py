@@ -79,14 +79,7 @@ def update(out: Output, name: str, dry_run: bool, **given: Any) -> None:
     with connected(out) as platform:
         catalogue = platform.catalogue()
         old = catalogue.get(name)
-        if given["schema"] or given["sample"]:
-            kept = {n: getattr(old, n) for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic")}
-            chosen = kept | {n: v for n, v in given.items() if v is not None}
-            new, notes = _made(platform, name, None, chosen | {"retention": given["retention"]})
-            if given["retention"] is None:
-                new = msgspec.structs.replace(new, retention_ms=old.retention_ms)
-        else:
-            new, notes = _changed(old, given), ()
+        new, notes = _changed(platform, old, given)
         new = msgspec.structs.replace(new, version=old.version, tag=old.tag)
         what = "" if new == old else difference(old, new)
         if what:
@@ -217,15 +210,22 @@ def _made(
     return made.spec, (f"judged by {made.rows} rows", *made.notes)
 
 
-def _changed(old: StreamSpec, given: dict[str, Any]) -> StreamSpec:
+def _changed(platform: Platform, old: StreamSpec, given: dict[str, Any]) -> tuple[StreamSpec, tuple[str, ...]]:
+    """`old` with what `update` was given."""
     import msgspec
 
+    from tidemill_app.declaring import widened
     from tidemill_app.durations import parse_millis
 
-    changes = {n: v for n, v in given.items() if v is not None and n in ("key", "time", "id", "label", "time_unit")}
+    roles = {n: v for n, v in given.items() if v is not None and n in ("key", "time", "id", "label", "time_unit")}
     if given["retention"]:
-        changes["retention_ms"] = parse_millis(given["retention"])
-    return msgspec.structs.replace(old, **changes)
+        roles["retention_ms"] = parse_millis(given["retention"])
+    if not given["schema"] and not given["sample"]:
+        return msgspec.structs.replace(old, **roles), ()
+    kept = {n: getattr(old, n) for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic")}
+    made, notes = _made(platform, old.name, None, {**given, **kept, **roles})
+    made = widened(old, made) if given["sample"] else made
+    return msgspec.structs.replace(made, **({"retention_ms": old.retention_ms} | roles)), notes
 
 
 def _records(platform: Platform, topic: str) -> int:
