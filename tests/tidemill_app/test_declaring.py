@@ -15,13 +15,8 @@ def spec(*fields: Field) -> StreamSpec:
 
 
 def test_a_sample_widens_what_is_declared():
-    old = spec(
-        Field("n", "int"),
-        Field("m", "int"),
-        Field("x", "float"),
-        Field("s", "string", nullable=True),
-        Field("d", "int", default=1),
-    )
+    fields = (Field("n", "int"), Field("m", "int"), Field("x", "float"), Field("s", "string", nullable=True))
+    old = spec(*fields, Field("d", "int", default=1))
     new = widened(old, spec(Field("n", "float"), Field("x", "int"), Field("s", "time"), Field("more", "int")))
     assert new.fields[1:] == (
         Field("n", "float"),
