@@ -49,7 +49,7 @@ class Features:
         self._spec = spec
         self._known = known
         self._clock = clock
-        optional = {spec.id, spec.label} | endpoint.optional
+        optional = {spec.id, spec.time, spec.label} | endpoint.optional
         fields = tuple(
             msgspec.structs.replace(f, nullable=True) if f.name in optional and f.default is None else f
             for f in spec.fields
