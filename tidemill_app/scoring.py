@@ -25,6 +25,7 @@ from tidemill.servable import Servable
 from tidemill.state import digest
 from tidemill.stream import StreamSpec
 from tidemill_app.bundle import Target, load_job
+from tidemill_app.online_features import reading
 from tidemill_app.publisher import CONTENT
 from tidemill_app.run_job import submitted_job
 from tidemill_app.wiring import Platform
@@ -79,7 +80,7 @@ class ScoringService:
     def __init__(self, platform: Platform, endpoints: Sequence[Endpoint], keys: list[str]) -> None:
         self.plane = DataPlane()
         self.freshness = Freshness()
-        self.tables = {e.job: FeatureTables() for e in endpoints}
+        self.tables = {e.job: FeatureTables(reading(platform.connection, e.job)) for e in endpoints}
         self.logs: dict[str, PredictionLog] = {}
         self.scorers: dict[str, Scorer] = {}
         for endpoint in endpoints:

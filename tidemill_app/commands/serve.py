@@ -19,6 +19,7 @@ from tidemill_app.wiring import connected
 @click.option("--api-key-file", type=str, default=None, metavar="FILE", help="Keys, one a line; or TIDEMILL_API_KEY.")
 @click.option("--tls-cert", type=str, default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
 @click.option("--tls-key", type=str, default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
+@click.option("--redis/--no-redis", "keep_redis", default=True, help="Keep the features in Redis too. [default: yes]")
 @click.option("--drain", type=float, default=1.0, show_default=True, help="Seconds to go on answering after SIGTERM.")
 def serve(
     out: Output,
@@ -28,6 +29,7 @@ def serve(
     api_key_file: str | None,
     tls_cert: str | None,
     tls_key: str | None,
+    keep_redis: bool,
     drain: float,
 ) -> None:
     """Answer scoring requests over HTTP, following the log. Off loopback an API key and TLS are required."""
@@ -35,6 +37,7 @@ def serve(
     from serving.server import listen, make, run, tune
     from tidemill.errors import ConfigError
     from tidemill_app import config
+    from tidemill_app.online_features import start_keeping, stop_keeping
     from tidemill_app.scoring import ScoringService, endpoints_of
 
     settings = config.load(out.home)
@@ -57,12 +60,24 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if cert else 'http'}://{shown}:{sock.getsockname()[1]}"
         service.start()
+        keeping = start_keeping(platform, sorted(service.tables)) if keep_redis else None
         tune()
         try:
             names = ", ".join(e.name for e in endpoints) or "none; models only"
             run(server, sock, lambda: out.line({"url": url, **service.summary()}, f"serving on {url} ({names})"))
         finally:
+            stop_keeping(keeping)
             service.close()
+
+
+@command("keep-features")
+@click.argument("jobs", nargs=-1, required=True)
+def keep_features(out: Output, jobs: tuple[str, ...]) -> None:
+    """Keep the feature tables of jobs in Redis, until told to stop."""
+    from tidemill_app.online_features import keep
+
+    with connected(out) as platform:
+        keep(platform, jobs)
 
 
 @command("deploy")
