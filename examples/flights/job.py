@@ -30,6 +30,8 @@ HOUR_S, DAY_S = 3_600.0, 86_400.0
 BASE = 0.2
 """What is assumed of the share of late flights before any label."""
 
+LEARNING_RATE = 0.0005
+
 PAST = (
     Running("carrier", ("carrier",)),
     Running("route", ("origin", "dest")),
@@ -138,7 +140,7 @@ def job(order: Order | None = None) -> Job[Any]:
         features=features,
         feature_names=FEATURES,
         tables=(*PAST, *RECENT, TRAFFIC, WEATHER),
-        learner=lambda names: ScaledLogistic(names, lr=0.0005, intercept_lr=0.0005),
+        learner=lambda names: ScaledLogistic(names, lr=LEARNING_RATE, intercept_lr=LEARNING_RATE),
         order=order or EventTime(lateness=10 * MINUTE),
         timeout=3 * DAY_S,
         version_every=25_000,
