@@ -1,0 +1,130 @@
+"""kill -9 of a job's process at random moments, on a real broker, verified by a separate reader: nothing lost, nothing
+twice, in order, and the state that of an undisturbed run."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from connectors.kafka import KafkaLog
+from streams.engines.snapshot import Snapshot
+from streams.state_store import FolderStore
+from tests.scenarios.killed_job import scenario
+from tidemill import state as states
+from tidemill.checks.engines import check_outcome, expected, numbers, recorded
+from tidemill.checks.reference import interpret_arrival, read_all
+from tidemill.checks.scenarios import publish
+from tidemill.order import Arrival
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0
+
+
+class Killed:
+    """The job's process, started again and again."""
+
+    def __init__(self, arguments: list[str], errors: Path) -> None:
+        self.command = [sys.executable, str(ROOT / "tests/scenarios/killed_job.py"), *arguments]
+        self.errors = errors
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with open(self.errors, "ab") as errors:
+            self.process = subprocess.Popen(self.command, env=environment, stderr=errors)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        gone = self.process.poll()
+        assert gone is None, f"the job ended by itself with {gone}: {self.errors.read_text()[-2000:]}"
+        self.process.kill()
+        self.process.wait()
+
+
+def progressed(log: KafkaLog, job: str) -> int:
+    topic = f"progress.{job}"
+    return sum(log.end(p) for p in log.partitions(topic)) if topic in log.topics() else 0
+
+
+def until(condition, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {PATIENCE} s: {what}"
+        time.sleep(0.05)
+
+
+def rounds(kafka, fresh, tmp_path, order: str, kills: int) -> None:
+    job, name = fresh("killed"), fresh("trips")
+    what = scenario(job, name, order)
+    log = KafkaLog({"bootstrap.servers": kafka})
+    rng = random.Random(kills)
+    state = tmp_path / "state"
+    half = len(what.sendings) // 2
+    publish(log, what, 0, half)
+    runner = Killed([kafka, job, name, str(state), order], tmp_path / "errors")
+    try:
+        runner.start()
+        for i in range(kills):
+            before = progressed(log, job)
+            until(lambda before=before: progressed(log, job) > before or finished(log, what, half), "a commit")
+            time.sleep(rng.uniform(0.0, 0.3))
+            runner.kill()
+            if i == kills // 2:
+                publish(log, what, half)
+            runner.start()
+        if kills < 2:
+            publish(log, what, half)
+        wanted = numbers(what, expected(what, log))
+        until(lambda: all(count(log, t) >= n for t, n in wanted.items()), f"all of {wanted}")
+        time.sleep(0.5)
+        runner.kill()
+        check_outcome(what, log)
+        check_state(what, log, runner, state)
+    finally:
+        if runner.process is not None and runner.process.poll() is None:
+            runner.process.kill()
+            runner.process.wait()
+        log.close()
+
+
+def finished(log, what, half) -> bool:
+    """Whether all that was published so far has been read (then no further commit comes)."""
+    made = recorded(log, what.job.name) if progressed(log, what.job.name) else []
+    return sum(stop - first for _, _, first, stop in made) >= half
+
+
+def count(log, topic) -> int:
+    return sum(len(read_all(log, p)) for p in log.partitions(topic)) if topic in log.topics() else 0
+
+
+def check_state(what, log, runner, folder) -> None:
+    """The last snapshot holds, group by group, the bytes that the reference interpreter ends with."""
+    last = recorded(log, what.job.name)
+    runner.start()
+    store, commits = FolderStore(folder), len(read_all(log, log.partitions(f"progress.{what.job.name}")[0]))
+    until(lambda: (store.load(what.job.name) or (-1,))[0] >= commits - 1, "a snapshot of the last commit")
+    runner.kill()
+    found = store.load(what.job.name)
+    assert found is not None
+    saved = dict(states.decode(found[1], Snapshot).pipeline.states)
+    arrival = isinstance(what.job.order, Arrival)
+    outcome = interpret_arrival(what.job, what.streams, log, last) if arrival else expected(what, log)
+    assert saved == outcome.states
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("order", ["event_time", "arrival"])
+def test_three_kills(kafka, fresh, tmp_path, order):
+    rounds(kafka, fresh, tmp_path, order, 3)
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("order", ["event_time", "arrival"])
+def test_twenty_kills(kafka, fresh, tmp_path, order):
+    rounds(kafka, fresh, tmp_path, order, 20)
