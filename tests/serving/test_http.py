@@ -17,6 +17,7 @@ from serving.http import Door
 from serving.online import ServedLearner
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, features, loaded, serving, until
 from tidemill.events import FeatureUpdated
+from tidemill.time import MINUTE, SystemClock
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,11 @@ def test_reasons_sum_to_the_logit(client):
     assert sum(answer["reasons"].values()) == pytest.approx(np.log(answer["score"] / (1 - answer["score"])))
 
 
-def test_an_event_without_an_id_gets_one(client):
-    event = {k: v for k, v in EVENT.items() if k != "id"}
+def test_an_event_without_an_id_gets_one_and_without_a_time_is_of_now(service, client):
+    event = {k: v for k, v in EVENT.items() if k not in ("id", "time")}
     ids = {client.post("/score/late", json=event).json()["id"] for _ in range(3)}
     assert len(ids) == 3
+    assert abs(service.kept[-1].time - SystemClock().now()) < MINUTE
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,6 @@ def test_an_event_without_an_id_gets_one(client):
         ({**EVENT, "distance": "far"}, 422, "distance"),
         ({**EVENT, "hour": 2**70}, 422, "hour"),
         ({**EVENT, "time": "yesterday"}, 422, "time"),
-        ({k: v for k, v in EVENT.items() if k != "time"}, 422, "time"),
         (b'{"distance": NaN}', 422, ""),
         (b"{", 400, ""),
         (b"", 400, ""),
