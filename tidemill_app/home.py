@@ -83,7 +83,8 @@ class Home:
         if self.path.exists() and not self.is_ours():
             if not self.path.is_dir():
                 raise ConfigError("not a folder", where=str(self.path), fix="Give another folder with --home.")
-            if any(self.path.iterdir()):
+            # Asked again, since another process may be making the home now: it sets the marker before all else.
+            if any(self.path.iterdir()) and not self.is_ours():
                 raise ConfigError(
                     "the folder holds something else than a Tidemill home",
                     where=str(self.path),
@@ -92,9 +93,9 @@ class Home:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
+            (self.path / MARKER).touch(mode=0o600)
             for folder in (self.run, self.logs, self.keys):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            (self.path / MARKER).touch(mode=0o600)
         except OSError as error:
             raise ConfigError(
                 f"the folder cannot be made: {error.strerror}", where=str(self.path), fix="Give another with --home."

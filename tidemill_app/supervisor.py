@@ -146,6 +146,11 @@ def write_ready(home: Home) -> None:
     (home.run / "supervisor.ready").write_text(str(os.getpid()))
 
 
+def clear_ready(home: Home) -> None:
+    """Take back what an earlier supervisor said."""
+    (home.run / "supervisor.ready").unlink(missing_ok=True)
+
+
 def is_ready(home: Home, pid: int) -> bool:
     """Whether the supervisor process `pid` follows the topic."""
     file = Path(home.run / "supervisor.ready")

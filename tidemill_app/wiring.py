@@ -43,6 +43,8 @@ class Platform:
     def open(home: str | os.PathLike[str] | None) -> Platform:
         """Raises `UnavailableError` where nothing runs in the home or its parts do not answer."""
         connection = config.connect(home)
+        # There may be none yet where others run the brokers; keys, spools and snapshots go there.
+        connection.home.create()
         log = KafkaLog(connection.confluent())
         return Platform(connection.home, connection, log, open_store(connection), SystemClock())
 

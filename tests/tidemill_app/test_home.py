@@ -84,3 +84,10 @@ def test_the_lock_is_held_by_one(tmp_path):
         pass
     with home.locked(seconds=0.0):
         pass
+
+
+def test_many_at_once_make_one_home(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: Home(tmp_path / str(n // 4)).create(), range(120)))

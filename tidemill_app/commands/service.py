@@ -13,8 +13,11 @@ from tidemill_app.wiring import connected, when_connected
 @command("supervise")
 def supervise(out: Output) -> None:
     """Run the supervisor of jobs in the foreground until told to stop."""
-    from tidemill_app.supervisor import Supervisor, write_ready
+    from tidemill_app import config
+    from tidemill_app.home import Home
+    from tidemill_app.supervisor import Supervisor, clear_ready, write_ready
 
+    clear_ready(Home(config.load(out.home).home))
     with when_connected(out) as platform:
         table = platform.jobs()
         write_ready(platform.home)
