@@ -8,6 +8,7 @@ Source: RFC 8032.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -70,16 +71,20 @@ def make_key(path: Path) -> str:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Written whole under another name first: who finds the key finds all of it, and of two who make it one wins.
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(part, path)
     except FileExistsError:
         raise ConfigError(
             "there is a key already", where=str(path), fix="Move it away first, if it shall go."
         ) from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        os.unlink(part)
     return key.public_key().public_bytes_raw().hex()
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin
 from connectors.segments import Segments
-from tidemill.errors import NotFoundError, UnavailableError
+from tidemill.errors import ConfigError, NotFoundError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log, Record
 from tidemill.stream import StreamSpec, label_stream
@@ -124,7 +124,9 @@ def open_store(connection: Connection) -> ArtefactStore:
 
     key = connection.home.keys / "signing.pem"
     if not key.exists():
-        make_key(key)
+        # Another process may make it at the same moment; then that one counts.
+        with suppress(ConfigError):
+            make_key(key)
     return ArtefactStore(connection.artefacts, key)
 
 

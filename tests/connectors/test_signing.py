@@ -85,3 +85,19 @@ def test_keys_that_cannot_be_used(tmp_path):
         with pytest.raises(ConfigError, match="Ed25519") as caught:
             Signer(path)
         assert "PRIVATE" not in str(caught.value)
+
+
+def test_of_many_who_make_a_key_at_once_one_wins_and_nothing_is_left_over(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def make(_):
+        try:
+            return make_key(tmp_path / "key")
+        except ConfigError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [public for public in pool.map(make, range(8)) if public]
+    assert len(made) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["key"]
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
