@@ -13,7 +13,7 @@ import numpy as np
 from serving.freshness import Freshness
 from serving.known import FeatureTables
 from serving.plane import DataPlane, Loaded
-from tidemill.decode import explain, row_type
+from tidemill.decode import explain, payload_of, row_type
 from tidemill.endpoint import Endpoint
 from tidemill.errors import RequestError, TidemillError, UnavailableError, WrongTypeError
 from tidemill.events import PredictionMade
@@ -66,7 +66,7 @@ class Features:
         Raises `MalformedError`, `NotFiniteError` or `WrongTypeError`, naming the field.
         """
         try:
-            event = msgspec.structs.asdict(self._decoder.decode(body))
+            event = payload_of(self._decoder.decode(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise explain(body, error) from None
         spec = self._spec

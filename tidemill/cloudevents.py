@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tidemill.errors import MalformedError
+from tidemill.errors import MalformedError, WrongTypeError
 from tidemill.events import Event, tag_of
 from tidemill.log import Headers
 from tidemill.time import from_rfc3339, to_rfc3339
@@ -67,10 +67,14 @@ def from_headers(headers: Headers) -> Attributes:
     if not version.startswith("1."):
         raise MalformedError("unknown CloudEvents version", wanted="1.x", got=repr(version))
     time = found.get("ce_time")
+    try:
+        micros = from_rfc3339(time) if time else None
+    except WrongTypeError as error:
+        raise MalformedError("header ce_time is no time", wanted=error.wanted, got=error.got) from None
     return Attributes(
         found.get("ce_id", ""),
         found.get("ce_source", ""),
         found.get("ce_type", ""),
-        None if not time else from_rfc3339(time),
+        micros,
         found.get("content-type", ""),
     )

@@ -122,7 +122,7 @@ class Decoder:
             check_tag(value, self.spec.tag)
         try:
             row = msgspec.structs.astuple(self._json.decode(value))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise explain(value, error) from None
         if self._times:
             row = self._parse_times(row)
@@ -215,17 +215,26 @@ class Decoder:
 
 
 def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
-    """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over."""
+    """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over.
+
+    Its attributes are `f0`, `f1`, … in the order of the fields, whose names need not be identifiers: see `payload_of`.
+    """
     fields: list[Any] = []
-    for f in spec.fields:
+    for i, f in enumerate(spec.fields):
         kind = Any if f.type == "json" else _INT64 if f.type == "int" else _TYPES[f.type]
         if f.nullable and f.type != "json":
             kind = kind | None
         if f.nullable or f.default is not None:
-            fields.append((f.name, kind, f.default))
+            fields.append((f"f{i}", kind, f.default))
         else:
-            fields.append((f.name, kind))
-    return msgspec.defstruct(spec.name.replace(".", "_").replace("-", "_"), fields, kw_only=True)
+            fields.append((f"f{i}", kind))
+    names = {f"f{i}": f.name for i, f in enumerate(spec.fields)}
+    return msgspec.defstruct(spec.name.replace(".", "_").replace("-", "_"), fields, kw_only=True, rename=names)
+
+
+def payload_of(row: msgspec.Struct) -> dict[str, Any]:
+    """A row of `row_type` as the payload it was, by the fields' names."""
+    return dict(zip(row.__struct_encode_fields__, msgspec.structs.astuple(row), strict=True))
 
 
 def check_tag(value: bytes, tag: str) -> None:
@@ -233,7 +242,7 @@ def check_tag(value: bytes, tag: str) -> None:
     where it cannot be read."""
     try:
         got = _tag.decode(value).type
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain(value, error) from None
     if got != tag:
         raise UnknownTagError("unknown event type", wanted=tag, got=repr(got))
@@ -275,6 +284,8 @@ def _advance(record: Record) -> Advance:
     if record.value is None:
         raise TombstoneError("a record without a value", wanted=ADVANCED)
     event = events.decode(record.value)
+    if isinstance(event, events.TimeAdvanced) and not FIRST_TIME <= event.time < END_OF_TIME:
+        raise WrongTypeError("not an event time", wanted="a time in us", got=str(event.time), field="time")
     if not isinstance(event, events.TimeAdvanced):
         raise WrongTypeError("header and payload disagree", wanted=ADVANCED, got=events.tag_of(event))
     return Advance(record.partition, event.time, event.promise)

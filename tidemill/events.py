@@ -228,12 +228,12 @@ def decode(data: bytes) -> Event:
     except msgspec.ValidationError as error:
         try:
             tag = _tag_decoder.decode(data).type
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, RecursionError):
             raise WrongTypeError("not a platform event", wanted="an object with a type", got=str(error)) from None
         if tag not in TAGS:
             raise UnknownTagError("unknown event type", wanted="a type this version knows", got=repr(tag)) from None
         raise WrongTypeError("a field does not fit", where=tag, got=str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError("not JSON", got=str(error)) from None
 
 

@@ -69,6 +69,10 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         where = f"stream {self.name}"
         if not names:
             raise DeclarationError("no fields", where=where, wanted="at least one field")
+        if odd := [n for n in names if not n or not n.isprintable() or '"' in n or "\\" in n]:
+            raise DeclarationError(
+                "a field's name cannot be used", where=where, wanted='printable, without " and \\', got=repr(odd[0])
+            )
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise DeclarationError("a field is declared twice", where=where, got=", ".join(doubled))
         for role in ("key", "time", "id", "label"):

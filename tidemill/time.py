@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as _time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from tidemill.errors import WrongTypeError
@@ -23,6 +23,7 @@ FIRST_TIME = -62_135_596_800 * SECOND
 END_OF_TIME = 253_402_300_800 * SECOND
 """The moment after year 9999."""
 
+_EPOCH = datetime(1970, 1, 1)  # without a zone, so that isoformat adds none
 _FACTORS = {"us": 1, "ms": 1_000, "s": SECOND}
 
 
@@ -55,17 +56,18 @@ class ManualClock:
 
 
 def from_rfc3339(text: str) -> int:
-    """Microseconds of an RFC 3339 timestamp. A missing offset means UTC.
+    """Microseconds of an RFC 3339 timestamp; digits beyond are cut off. A missing offset means UTC.
 
-    Raises `WrongTypeError` where the text is no timestamp.
+    Raises `WrongTypeError` where the text is no timestamp, or one outside the years 1 to 9999 in UTC.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper() if text.endswith("z") or "t" in text else text)
+        micros = round_micros(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
     except ValueError:
-        raise WrongTypeError("not a timestamp", wanted="RFC 3339, as 2013-01-01T05:15:00Z", got=repr(text)) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round_micros(moment)
+        micros = END_OF_TIME
+    if not FIRST_TIME <= micros < END_OF_TIME:
+        raise WrongTypeError("not a timestamp", wanted="RFC 3339, as 2013-01-01T05:15:00Z", got=repr(text)[:80])
+    return micros
 
 
 def round_micros(moment: datetime) -> int:
@@ -75,10 +77,12 @@ def round_micros(moment: datetime) -> int:
 
 
 def to_rfc3339(micros: int) -> str:
-    """RFC 3339 text in UTC, with as many fractional digits as it needs (none, or six)."""
-    seconds, rest = divmod(micros, SECOND)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:06d}Z" if rest else f"{text}Z"
+    """RFC 3339 text in UTC, with as many fractional digits as it needs (none, or six).
+
+    Raises `OverflowError` outside the years 1 to 9999.
+    """
+    days, rest = divmod(micros, DAY)  # split so, timedelta has nothing left to normalise
+    return (_EPOCH + timedelta(days, *divmod(rest, SECOND))).isoformat() + "Z"
 
 
 def parse_time(value: object, unit: str) -> int:

@@ -8,6 +8,7 @@ manifest itself.
 from __future__ import annotations
 
 import platform
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -86,7 +87,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """Raises `MalformedError` where the bytes are no manifest."""
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError("not a manifest", got=str(error)) from None
 
 
@@ -95,6 +96,13 @@ def version_digest(manifest: bytes) -> str:
     return digest(manifest)
 
 
+_VECTORS = ("X86_V4", "X86_V3", "X86_V2", "SVE", "ASIMD", "NEON", "VSX")
+"""Vector instruction sets, widest first, as numpy names those it found: sums are split by their width."""
+
+
 def cpu_class() -> str:
-    """The class of processor on which the same bytes come out: machine and vendor features that numpy dispatches on."""
-    return f"{platform.system()}-{platform.machine()}".lower()
+    """The class of processor on which the same bytes come out: system, machine, and the widest vector instructions
+    that numpy found, as `linux-x86_64-x86_v3`."""
+    found: dict[str, bool] = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
+    widest = next((name for name in _VECTORS if found.get(name)), "plain")
+    return f"{platform.system()}-{platform.machine()}-{widest}".lower()

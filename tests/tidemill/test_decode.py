@@ -77,6 +77,20 @@ def test_bad_payloads_are_named_and_do_not_disturb_their_neighbours(value, error
     assert bad.place.offset == 1
 
 
+@pytest.mark.parametrize("field", ["j", "unknown"])
+def test_deep_nesting_in_a_field_is_malformed_too(field):
+    spec = StreamSpec(name="t", fields=(Field("at", "time"), Field("j", "json", nullable=True)), time="at")
+    deep = b"[" * 100_000 + b"]" * 100_000
+    (bad,) = Decoder(spec).decode([record(b'{"at":"2013-01-01","%s":%s}' % (field.encode(), deep))])
+    assert isinstance(bad.error, MalformedError)
+
+
+def test_an_advance_beyond_the_calendar_moves_no_clock():
+    event = TimeAdvanced(id="t", time=1 << 61)
+    (bad,) = Decoder(SPEC).decode([record(events.encode(event), 0, headers_of(TimeAdvanced(id="t", time=0)))])
+    assert isinstance(bad.error, WrongTypeError)
+
+
 def test_deep_nesting_is_malformed_not_a_crash():
     (bad,) = Decoder(SPEC).decode([record(b"[" * 100_000)])
     assert isinstance(bad.error, MalformedError)

@@ -78,7 +78,7 @@ def test_what_is_not_obvious_is_asked_with_its_choices(tmp_path):
 
 
 def test_many_features_and_hostile_names_stay_a_job_of_thirty_lines(tmp_path):
-    names = [f'x"{i}' for i in range(40)]
+    names = [f"it's {i} %" for i in range(40)]
     path = tmp_path / "t.jsonl"
     rng = np.random.default_rng(1)
     rows = [
