@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from river import linear_model, optim, preprocessing
 
 from benchmarks.harness import compare, rate
+from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
+from connectors.signing import make_key
 from streams.classifier import online_classifier
 from streams.engines.local import LocalEngine
 from streams.learners.logistic import ScaledLogistic
@@ -30,6 +33,7 @@ from tidemill.engine import Parts
 from tidemill.log import Partition, TopicSpec
 from tidemill.stream import Field, StreamSpec
 from tidemill.time import SystemClock
+from tidemill_app.publisher import ArtefactPublisher
 
 EVENTS = int(os.environ.get("TIDEMILL_BENCH_EVENTS", "1000000"))
 RUNS = int(os.environ.get("TIDEMILL_BENCH_RUNS", "1"))
@@ -85,7 +89,10 @@ def ours(log: KafkaLog, spec: StreamSpec, n: int) -> str:
 
     threading.Thread(target=watch, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
-        parts = Parts(log=log, store=FolderStore(folder), clock=SystemClock(), streams={"bench": spec})
+        make_key(Path(folder) / "key.pem")
+        publisher = ArtefactPublisher(ArtefactStore(f"{folder}/artefacts", Path(folder) / "key.pem"), SystemClock())
+        store = FolderStore(f"{folder}/state")
+        parts = Parts(log=log, store=store, clock=SystemClock(), streams={"bench": spec}, publisher=publisher)
         LocalEngine().run(job, parts, done.is_set)
     return output.topic
 
