@@ -83,5 +83,10 @@ def merged(segments: Iterable[Segment]) -> list[Segment]:
     return out
 
 
+def extend(segments: list[Segment], run: Iterable[Segment]) -> None:
+    """Add a run to segments that are merged already, in place."""
+    segments[-1:] = merged([*segments[-1:], *run])
+
+
 def spans(segments: Iterable[Segment]) -> list[Span]:
     return [Span(*segment) for segment in segments]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -187,33 +188,29 @@ def _sorting(blocks: Sequence[Block]) -> NDArray[np.int64] | None:
         return None
     order = np.argsort(time, kind="stable")
     times = time[order]
-    same = np.flatnonzero(times[1:] == times[:-1])
-    if len(same):
-        breaks = np.flatnonzero(np.diff(same) > 1)
-        starts = same[np.concatenate(([0], breaks + 1))]
-        ends = same[np.concatenate((breaks, [len(same) - 1]))] + 2
-        key = _Keys(blocks)
-        for a, b in zip(starts.tolist(), ends.tolist(), strict=True):
-            order[a:b] = sorted(order[a:b].tolist(), key=key)
-    return order
+    same = times[1:] == times[:-1]
+    tied = np.flatnonzero(np.concatenate(([False], same)) | np.concatenate((same, [False])))
+    if len(tied):
+        index = order[tied]
+        keys = _keys(blocks, times[tied], index)
+        order[tied] = index[sorted(range(len(index)), key=keys.__getitem__)]
+    return None if (order[1:] > order[:-1]).all() else order
 
 
-class _Keys:
-    """The sort key of an event among those of equal time: (source, id), then its place."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.blocks = blocks
-        self.edges = np.cumsum([len(b) for b in blocks])
-
-    def __call__(self, i: int) -> tuple[str, str, str, int, int, int]:
-        at = int(np.searchsorted(self.edges, i, side="right"))
-        block = self.blocks[at]
-        j = i - (int(self.edges[at - 1]) if at else 0)
-        return (
-            block.sources[j],
-            block.ids[j],
-            block.topic,
-            int(block.partition[j]),
-            int(block.offset[j]),
-            int(block.row[j]),
+def _keys(blocks: Sequence[Block], time: Times, index: NDArray[np.int64]) -> list[Any]:
+    """The sort keys of the events at `index`: (time, source, id), and their places where those do not tell apart."""
+    moments = time.tolist()
+    ids = np.concatenate([b.ids for b in blocks])[index].tolist()
+    sources = np.concatenate([b.sources for b in blocks])[index].tolist()
+    keys: list[Any] = list(zip(moments, ids, strict=True))
+    if len(set(sources)) > 1:
+        keys = list(zip(moments, sources, ids, strict=True))
+    if len(set(keys)) < len(keys):
+        topics = [b.topic for b in blocks for _ in range(len(b))]
+        places = zip(
+            [topics[i] for i in index.tolist()],
+            *(np.concatenate([getattr(b, n) for b in blocks])[index].tolist() for n in ("partition", "offset", "row")),
+            strict=True,
         )
+        keys = list(zip(moments, sources, ids, places, strict=True))
+    return keys

@@ -211,7 +211,7 @@ class Session:
     def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
         pipeline, run = self._pipeline, progress.merged(self._run)
         if isinstance(self.job.order, Arrival):
-            self._segments = progress.merged([*self._segments, *run])
+            progress.extend(self._segments, run)
         else:
             run = [segment(p, self._committed[p], at) for p, at in sorted(positions.items()) if at > self._committed[p]]
         return ProgressMade(

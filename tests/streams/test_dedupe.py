@@ -1,0 +1,77 @@
+"""Duplicates are the same for every split, and after being saved and restored."""
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.dedupe import Dedupe, Seen
+from tidemill import state as states
+from tidemill.block import Block, column
+
+
+def block(rows, stream="s"):
+    n = len(rows)
+    zeros = np.zeros(n, np.int32)
+    return Block(
+        stream,
+        "data.s",
+        np.array([t for t, _, _ in rows], np.int64),
+        column([id for _, _, id in rows], np.object_),
+        column([source for _, source, _ in rows], np.object_),
+        zeros,
+        np.arange(n),
+        zeros,
+        {},
+    )
+
+
+def naive(rows, window):
+    kept, out = {}, []
+    for t, source, id in rows:
+        new = (source, id) not in kept or kept[source, id] < t - window
+        if new:
+            kept[source, id] = t
+        out.append(new)
+    return out
+
+
+ROWS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40).map(sorted)
+
+
+@given(ROWS, st.integers(0, 12), st.lists(st.integers(0, 40), max_size=5), st.booleans())
+def test_any_split_drops_the_same(rows, window, cuts, saved):
+    dedupe, got = Dedupe(window), []
+    edges = [0, *sorted(min(c, len(rows)) for c in cuts), len(rows)]
+    for a, b in itertools.pairwise(edges):
+        part = block(rows[a:b])
+        mask = dedupe.admit(part, part.time)
+        got += [True] * (b - a) if mask is None else mask.tolist()
+        if saved:
+            data = states.encode(dedupe.snapshot())
+            dedupe = Dedupe(window)
+            dedupe.restore(states.decode(data, list[Seen]))
+    assert got == naive(rows, window)
+
+
+@given(ROWS)
+def test_without_lateness_only_ties_can_repeat(rows):
+    mask = Dedupe(0, ties_only=True).admit(block(rows), block(rows).time) if rows else None
+    got = [True] * len(rows) if mask is None else mask.tolist()
+    assert got == naive(rows, 0)
+
+
+def test_streams_are_judged_apart():
+    dedupe = Dedupe(10)
+    for stream in ("flights", "labels.flights"):
+        part = block([(1, "/me", "1")], stream)
+        assert dedupe.admit(part, part.time) is None
+
+
+def test_memory_is_bounded_by_the_window():
+    dedupe = Dedupe(100)
+    for at in range(0, 100_000, 500):
+        part = block([(at + i, "/s", f"e{at + i}") for i in range(500)])
+        assert dedupe.admit(part, part.time) is None
+        assert len(dedupe) <= 1200
