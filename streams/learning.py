@@ -76,7 +76,9 @@ class State(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a recipe asks of the step. Times in microseconds; `label_stream` and `label_of` exclude each other."""
+    """What a recipe asks of the step. Times in microseconds; `label_field` and `label_stream` exclude each
+    other. `model_version` tells who made a prediction, where that is not the job itself; without `emits`, predictions
+    are not emitted."""
 
     model: str
     stream: str
@@ -98,6 +100,8 @@ class Plan:
     version_time: int | None
     metrics_labels: int
     log_features: bool
+    model_version: Callable[[Mapping[str, Any]], str] | None = None
+    emits: bool = True
 
     @property
     def in_bulk(self) -> bool:

@@ -167,7 +167,7 @@ class Ledger:
         return None if negative == positive == 1.0 else np.where(y != 0.0, positive, negative)
 
     def emit_predictions(self) -> None:
-        if not self.made:
+        if not self.made or not self.plan.emits:
             return
         ids = np.concatenate([column(made[0], np.object_) for made in self.made])
         columns: dict[str, Any] = {

@@ -142,6 +142,7 @@ class Walk:
         ids = iter(block.ids.tolist())
         rows = block.rows() if plan.features_block is None or plan.stats else iter(lambda: {}, None)
         vectors = self._vectors(block)
+        version_of = plan.model_version
         answers = iter(block.columns[plan.label_field].tolist()) if plan.label_field else None
         makers, event_stats, tables = self.keys, self.event_stats, state.tables
 
@@ -152,7 +153,8 @@ class Walk:
                 return
             keys = tuple([key_of(data) for key_of in makers])
             if answers is None:
-                self._predict(id, time, row, keys)
+                version = str(state.version) if version_of is None else version_of(data)
+                self._predict(id, time, row, keys, version)
             elif not self._answer(id, time, row, keys, next(answers)):
                 return
             for add, key_of, field in event_stats:
@@ -211,7 +213,7 @@ class Walk:
                 self._refuse(self._place(), error)
                 yield None
 
-    def _predict(self, id: str, time: int, row: Any, keys: tuple[str | None, ...]) -> None:
+    def _predict(self, id: str, time: int, row: Any, keys: tuple[str | None, ...], version: str) -> None:
         state, waiting = self.state, self.state.waiting
         old = waiting.slots.get(id)
         if old is not None:
@@ -220,7 +222,7 @@ class Walk:
         elif waiting.waiting >= self.plan.max_waiting and (first := waiting.oldest()) is not None:
             waiting.remove(first)
             state.counts.evicted += 1
-        slot = waiting.add(Entry(id, time, state.clock, str(state.version), keys))
+        slot = waiting.add(Entry(id, time, state.clock, version, keys))
         self.due = min(self.due, state.clock + self.plan.timeout)
         self.ledger.predict(id, time, row, slot)
 

@@ -122,6 +122,32 @@ def label_stream(name: str, *, partitions: int = 1) -> StreamSpec:
     )
 
 
+def prediction_stream(name: str, *, partitions: int = 1) -> StreamSpec:
+    """The declaration of `predictions.<name>`: the `prediction.made.v1` events of an endpoint or a job, so that a job
+    can read them."""
+    return StreamSpec(
+        name=f"predictions.{name}",
+        topic=f"predictions.{name}",
+        tag="prediction.made.v1",
+        fields=(
+            Field("id", "string"),
+            Field("time", "time"),
+            Field("about", "string"),
+            Field("model", "string"),
+            Field("version", "string"),
+            Field("score", "float"),
+            Field("delta", "int", default=0),
+            Field("feature_sequence", "int", default=0),
+            Field("features", "json", nullable=True),
+        ),
+        key="about",
+        time="time",
+        id="id",
+        time_unit="us",
+        partitions=partitions,
+    )
+
+
 def check_compatible(earlier: tuple[StreamSpec, ...], new: StreamSpec) -> None:
     """Raises `IncompatibleError`, naming the field, where `new` cannot read what some `earlier` version wrote.
 
