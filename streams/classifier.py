@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec, Protocol
 
 import msgspec
 import numpy as np
@@ -202,15 +202,22 @@ class OnlineClassifier:
         )
 
 
-def _job_of(recipe: Callable[P, OnlineClassifier]) -> Callable[P, Job[Any]]:
-    def online_classifier(*args: P.args, **settings: P.kwargs) -> Job[Any]:
-        """The job of an `OnlineClassifier` with these settings."""
+class Recipe(Protocol):
+    """Settings that make a job."""
+
+    def job(self) -> Job[Any]: ...
+
+
+def job_of(recipe: Callable[P, Recipe]) -> Callable[P, Job[Any]]:
+    """The function from a recipe's settings to its job."""
+
+    def make(*args: P.args, **settings: P.kwargs) -> Job[Any]:
         return recipe(*args, **settings).job()
 
-    return online_classifier
+    return make
 
 
-online_classifier = _job_of(OnlineClassifier)
+online_classifier = job_of(OnlineClassifier)
 """The job of an `OnlineClassifier` with the settings given."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.classifier import DAY, Positive, label_rule
+from streams.classifier import DAY, Positive, job_of, label_rule
 from streams.drift import DriftMonitor
 from streams.join import Waiting
 from streams.learning import DRIFT, METRICS, Counts, Plan, State
@@ -47,20 +48,8 @@ class ServedState(State):
     learner: AsServed
 
 
-def served_metrics(
-    *,
-    endpoint: str,
-    stream: str,
-    name: str | None = None,
-    positive: Positive = True,
-    order: Order | None = None,
-    timeout: float = 7 * DAY,
-    corrections: float = DAY,
-    max_waiting: int = 200_000,
-    metrics: Mapping[str, Any] | None = None,
-    metrics_every: int = 100,
-    drift: str | None = "adwin",
-) -> Job[Any]:
+@dataclass(frozen=True, kw_only=True)
+class ServedMetrics:
     """A job that joins `predictions.<endpoint>` with `labels.<stream>` by event id, and emits on `metrics.<name>`
     (default name: `<endpoint>-served`) a `metrics.measured.v1` for all answers together and for each model version
     over the answers it gave, every `metrics_every` labels; the event's `model` is the endpoint.
@@ -68,60 +57,82 @@ def served_metrics(
     What becomes of labels that are early, late, missing or corrected is as in `streams.classifier`. An answer served
     twice under one id counts once, as it was served last. A score outside [0, 1] is dead-lettered.
     """
-    job = name or f"{endpoint}-served"
-    if min(timeout, max_waiting, metrics_every) <= 0 or corrections < 0:
-        raise SubmissionError("times and counts must be positive", where=f"job {job}")
-    order = order or EventTime()
-    plan = Plan(
-        model=endpoint,
-        stream=f"predictions.{endpoint}",
-        feature_names=("score",),
-        features=score_of,
-        features_block=None,
-        label_field=None,
-        label_stream=f"labels.{stream}",
-        label_of=label_rule(positive),
-        weights=(1.0, 1.0),
-        stats=(),
-        latest=(),
-        timeout=round(timeout * SECOND),
-        corrections=round(corrections * SECOND),
-        relearn=False,
-        max_waiting=max_waiting,
-        wait_for_event=isinstance(order, Arrival),
-        version_labels=None,
-        version_time=None,
-        metrics_labels=metrics_every,
-        log_features=False,
-        model_version=lambda event: str(event["version"]),
-        emits=False,
-    )
 
-    def init() -> ServedState:
-        return ServedState(
-            learner=AsServed(),
-            tables=Tables({}),
-            waiting=Waiting.of(1),
-            board=Scoreboard.of(metrics or {}),
-            counts=Counts(),
-            drift=None if drift is None else DriftMonitor(drift),
+    endpoint: str
+    stream: str
+    name: str = ""
+    positive: Positive = True
+    order: Order = field(default_factory=EventTime)
+    timeout: float = 7 * DAY
+    corrections: float = DAY
+    max_waiting: int = 200_000
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics_every: int = 100
+    drift: str | None = "adwin"
+
+    def job(self) -> Job[Any]:
+        """The job. Raises `SubmissionError` where times or counts are not positive."""
+        name = self.name or f"{self.endpoint}-served"
+        if min(self.timeout, self.max_waiting, self.metrics_every) <= 0 or self.corrections < 0:
+            raise SubmissionError("times and counts must be positive", where=f"job {name}")
+        plan = self.plan()
+
+        def init() -> ServedState:
+            return ServedState(
+                learner=AsServed(),
+                tables=Tables({}),
+                waiting=Waiting.of(1),
+                board=Scoreboard.of(self.metrics),
+                counts=Counts(),
+                drift=None if self.drift is None else DriftMonitor(self.drift),
+            )
+
+        def step(state: ServedState, batch: Batch) -> Effects[Any]:
+            return Walk(plan, state).over(batch)
+
+        return Job(
+            name=name,
+            reads=(Input(plan.stream), Input(f"labels.{self.stream}")),
+            writes=(
+                Output(METRICS, f"metrics.{name}", "metrics.measured.v1", key="model"),
+                Output(DRIFT, f"metrics.{name}", "drift.detected.v1", key="model"),
+            ),
+            step=step,
+            init=init,
+            state=ServedState,
+            order=self.order,
         )
 
-    def step(state: ServedState, batch: Batch) -> Effects[Any]:
-        return Walk(plan, state).over(batch)
+    def plan(self) -> Plan:
+        """What the step is asked to do: the score is the one feature, and stands as the prediction."""
+        return Plan(
+            model=self.endpoint,
+            stream=f"predictions.{self.endpoint}",
+            feature_names=("score",),
+            features=score_of,
+            features_block=None,
+            label_field=None,
+            label_stream=f"labels.{self.stream}",
+            label_of=label_rule(self.positive),
+            weights=(1.0, 1.0),
+            stats=(),
+            latest=(),
+            timeout=round(self.timeout * SECOND),
+            corrections=round(self.corrections * SECOND),
+            relearn=False,
+            max_waiting=self.max_waiting,
+            wait_for_event=isinstance(self.order, Arrival),
+            version_labels=None,
+            version_time=None,
+            metrics_labels=self.metrics_every,
+            log_features=False,
+            model_version=lambda event: str(event["version"]),
+            emits=False,
+        )
 
-    return Job(
-        name=job,
-        reads=(Input(plan.stream), Input(f"labels.{stream}")),
-        writes=(
-            Output(METRICS, f"metrics.{job}", "metrics.measured.v1", key="model"),
-            Output(DRIFT, f"metrics.{job}", "drift.detected.v1", key="model"),
-        ),
-        step=step,
-        init=init,
-        state=ServedState,
-        order=order,
-    )
+
+served_metrics = job_of(ServedMetrics)
+"""The job of a `ServedMetrics` with the settings given."""
 
 
 def score_of(event: Mapping[str, Any], known: Known) -> Sequence[float]:
