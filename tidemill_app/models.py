@@ -128,12 +128,12 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
     rebuilt = rebuild(
         job,
         lineage,
-        log,
-        streams,
-        model=manifest.model,
-        histories={i.stream: file_log(i.history, streams[i.stream]) for i in job.reads if i.history},
+        manifest.model,
+        log=log,
+        streams=streams,
+        arrow_decode=arrow.decode,
+        history=file_log,
         archive=None if copy else _archive(platform),
-        arrow=arrow.decode,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)
     return {
