@@ -63,21 +63,21 @@ def rounds(kafka, fresh, tmp_path, order: str, kills: int) -> None:
     log = KafkaLog({"bootstrap.servers": kafka})
     rng = random.Random(kills)
     state = tmp_path / "state"
-    half = len(what.sendings) // 2
-    publish(log, what, 0, half)
+    edges = [len(what.sendings) * i // kills for i in range(kills + 1)]
+    publish(log, what, 0, 0)
     runner = Killed([kafka, job, name, str(state), order], tmp_path / "errors")
     try:
         runner.start()
         for i in range(kills):
+            # Part of the records come while it recovers, part while it runs; the kill strikes among its commits.
+            middle = rng.randint(edges[i], edges[i + 1])
+            publish(log, what, edges[i], middle)
             before = progressed(log, job)
-            until(lambda before=before: progressed(log, job) > before or finished(log, what, half), "a commit")
-            time.sleep(rng.uniform(0.0, 0.3))
+            until(lambda before=before, m=middle: progressed(log, job) > before or finished(log, what, m), "a commit")
+            publish(log, what, middle, edges[i + 1])
+            time.sleep(rng.uniform(0.0, 0.08))
             runner.kill()
-            if i == kills // 2:
-                publish(log, what, half)
             runner.start()
-        if kills < 2:
-            publish(log, what, half)
         wanted = numbers(what, expected(what, log))
         until(lambda: all(count(log, t) >= n for t, n in wanted.items()), f"all of {wanted}")
         time.sleep(0.5)
@@ -91,10 +91,10 @@ def rounds(kafka, fresh, tmp_path, order: str, kills: int) -> None:
         log.close()
 
 
-def finished(log, what, half) -> bool:
+def finished(log, what, published) -> bool:
     """Whether all that was published so far has been read (then no further commit comes)."""
     made = recorded(log, what.job.name) if progressed(log, what.job.name) else []
-    return sum(stop - first for _, _, first, stop in made) >= half
+    return sum(stop - first for _, _, first, stop in made) >= published
 
 
 def count(log, topic) -> int:
