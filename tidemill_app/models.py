@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import BadEvent, GoneError, NotFoundError, UserError
+from tidemill.errors import BadEvent, NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
-from tidemill.log import Log, Record
-from tidemill.version import Manifest, Span, content_digest_of, decode_manifest
+from tidemill.log import Log
+from tidemill.version import Manifest, content_digest_of, decode_manifest
 from tidemill_app.reading import read_all
 from tidemill_app.wiring import Platform
 
@@ -133,7 +132,7 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         streams=streams,
         arrow_decode=arrow.decode,
         history=file_log,
-        archive=None if copy else _archive(platform),
+        archive=None if copy else platform.archive,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)
     return {
@@ -147,15 +146,3 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         "erased": rebuilt.erased,
         "unrepeatable": lineage.unrepeatable,
     }
-
-
-def _archive(platform: Platform) -> Callable[[Span], Sequence[Record] | None]:
-    segments = platform.segments()
-
-    def records(span: Span) -> Sequence[Record] | None:
-        try:
-            return list(segments.read(span))
-        except GoneError:
-            return None
-
-    return records
