@@ -11,9 +11,10 @@ import msgspec
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import BadEvent, NotFoundError
+from tidemill.errors import BadEvent, DeclarationError, NotFoundError
 from tidemill.events import JobChanged
 from tidemill.log import Log, Partition, TopicSpec
+from tidemill.stream import check_name
 from tidemill.time import Clock
 from tidemill_app.home import Home, write_atomically
 
@@ -40,9 +41,11 @@ class JobTable:
             records = self._reader.poll(1000, 1.0 if behind else wait)
             for record in records:
                 # A record of somebody else's in this topic is passed over: it cannot be a wish about a job.
-                with contextlib.suppress(BadEvent):
+                with contextlib.suppress(BadEvent, DeclarationError):
                     event = events.decode(record.value or b"")
                     if isinstance(event, JobChanged):
+                        # The name becomes part of paths in the home.
+                        check_name(event.job, "job")
                         self.jobs[event.job] = event
                         came.append(event)
             if not behind or not records:

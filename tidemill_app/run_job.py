@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tidemill.engine import Engine, Parts
@@ -34,6 +35,8 @@ def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
     """The job that was submitted, from its bundle."""
     folder = unpack(platform.artefacts.get(wish.bundle), platform.home.path / "bundles")
     file, _, function = wish.file.partition(":")
+    if file != Path(file).name:
+        raise SubmissionError("the job file lies outside its bundle", where=f"job {wish.job}", got=repr(file))
     return load_job(folder / file, function or None)
 
 

@@ -99,10 +99,10 @@ class Supervisor:
             while not self.stopping:
                 try:
                     self.table.refresh(wait=0.2)
+                    self.tend()
                 except UnavailableError as error:
                     print(f"waiting for the log: {error}", file=sys.stderr, flush=True)
                     time.sleep(0.5)
-                self.tend()
         finally:
             self._stop_all()
 
