@@ -110,6 +110,23 @@ def test_replaying_twice_changes_nothing(log, name, spec):
             assert marks.keys() - {dead.REPLAY_OF} == dict(origin.headers).keys()
 
 
+def test_a_replay_that_breaks_off_leaves_nothing_half_done(log, name, spec):
+    kill(log, name, spec)
+    seen = []
+
+    def breaks(letter):
+        seen.append(letter)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        dead.replay(log, name, {name: spec}, chosen=breaks)
+    assert sum(t.replayed for t in dead.totals(log, name)) == 0
+    assert dead.replay(log, name, {name: spec}).replayed == 3
+    assert sum(dead.REPLAY_OF in dict(r.headers) for r in read_all(log, spec.topic)) == 3
+
+
 def test_two_replays_at_once_replay_each_letter_once(log, name, spec):
     kill(log, name, spec)
     outcomes = []

@@ -82,7 +82,7 @@ def test_an_event_is_found_by_its_id_with_the_labels_about_it(log, spec):
     assert set(places) <= erased_before(log)
 
 
-def test_a_row_of_a_block_is_erased_alone(log, spec):
+def test_a_row_of_a_block_is_erased_alone(log, spec, segments):
     columns = {
         "id": np.array(["a", "b", "c"], object),
         "at": np.array(["2013-01-01"] * 3, "datetime64[us]"),
@@ -94,8 +94,12 @@ def test_a_row_of_a_block_is_erased_alone(log, spec):
     writer.close()
     places = places_of(log, [spec], "b")
     assert places == [Place(spec.topic, 0, 0, 1)]
-    erase(log, places, reason="asked", clock=SystemClock())
+    Retention(log, segments, lambda t: True).pin(_lineage([Span(spec.topic, 0, 0, 1)]))
+    erase(log, places, reason="asked", clock=SystemClock(), segments=segments)
     assert left(log, spec) == ["a", "c"]
+    (archived,) = segments.read(Span(spec.topic, 0, 0, 1))
+    assert arrow.decode(archived.value)["id"].tolist() == ["a", None, "c"]
+    assert left(log, spec, [archived]) == ["a", "c"]
 
 
 def test_the_archive_forgets_the_content_and_keeps_the_places(log, spec, segments, store):
