@@ -289,6 +289,13 @@ def _check(recipe: OnlineClassifier) -> None:
             recipe.name,
             "Name the job, or endpoint=, otherwise",
         )
+    learner = recipe.learner(names)
+    if why := getattr(learner, "cannot_save", None):
+        refuse("the learner's state cannot be saved", str(why), "Use an estimator of River's own classes")
+    if (kind := getattr(learner, "kind", "classifier")) != "classifier":
+        refuse("the learner gives no probabilities of a class", kind, "Use a classifier")
+    if recipe.class_weights != (1.0, 1.0) and not getattr(learner, "takes_weights", True):
+        refuse("class weights for a learner that takes none", type(learner).__name__)
     bounds = (recipe.timeout, recipe.version_seconds or 1, recipe.version_every or 1)
     if min(*bounds, recipe.metrics_every, recipe.max_waiting) <= 0 or recipe.corrections < 0:
         refuse("times and counts must be positive")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from river import linear_model, naive_bayes, preprocessing
 
 from streams.classifier import OnlineClassifier, label_rule, of_columns, of_fields, online_classifier
 from streams.join import Latest
@@ -98,8 +99,6 @@ FIELDS: dict[str, Any] = {
 
 
 def river(names: Any) -> RiverLearner:
-    from river import linear_model, preprocessing
-
     return RiverLearner(names, preprocessing.StandardScaler() | linear_model.LogisticRegression())
 
 
@@ -361,6 +360,8 @@ def test_block_features_of_fields_equal_the_function() -> None:
         {"output": "xml"},
         {"tables": (Running("t"), Running("t"))},
         {"tables": (Latest("t", "s", ("who",), ("a",)),)},
+        {"learner": lambda names: RiverLearner(names, linear_model.LinearRegression())},
+        {"learner": lambda names: RiverLearner(names, naive_bayes.GaussianNB()), "class_weights": (1.0, 2.0)},
     ],
 )
 def test_settings_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
