@@ -27,7 +27,6 @@ from tidemill_app.wiring import Platform
 
 JOB = "flights-late"
 ENDPOINT = "flights"
-LEARNING_RATE = 0.005
 BAD = (
     b'{"id": "half',
     b'{"id": "bad-bytes-\xff"}',

@@ -48,6 +48,7 @@ def versions(platform: Platform, name: str | None) -> list[dict[str, Any]]:
                 "aliases": [a for (m, a), v in aliases.items() if m == event.model and v == event.version],
                 "created": manifest.created,
                 "metrics": manifest.metrics,
+                "params": manifest.params,
                 "content_digest": event.content_digest,
                 "version_digest": event.version_digest,
                 "kind": event.kind,

@@ -56,15 +56,18 @@ def demo(out: Output, limit: int, rate: float, compare: int, report: Path, fresh
 
 def _compare(out: Output, platform: Platform, run: Any, limit: int) -> Any:
     from tidemill_app.bundle import load_job
-    from tidemill_app.demo import ENDPOINT, JOB, LEARNING_RATE, job_file
+    from tidemill_app.demo import ENDPOINT, JOB, job_file
+    from tidemill_app.models import versions
     from tidemill_app.river_figure import compare
 
     endpoint = load_job(job_file()).endpoint
-    if not limit or endpoint is None:
+    found = versions(platform, None)
+    if not limit or endpoint is None or not found:
         return None
+    learning_rate = found[-1]["params"]["lr"]
     with out.progress(f"River learns the first {limit:,} flights, for comparison"):
         names = endpoint.feature_names
-        return compare(platform.log, f"predictions.{JOB}", f"labels.{ENDPOINT}", names, limit=limit, lr=LEARNING_RATE)
+        return compare(platform.log, f"predictions.{JOB}", f"labels.{ENDPOINT}", names, limit=limit, lr=learning_rate)
 
 
 class page:
