@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @command("demo")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Flights to replay; 0 for the whole year.")
-@click.option("--rate", type=click.FloatRange(0), default=0.0, help="Events per second; 0 for as fast as possible.")
+@click.option(
+    "--rate", type=click.FloatRange(0), default=8000.0, show_default=True, help="Events per second; 0: no limit."
+)
 @click.option("--compare", type=click.IntRange(0), default=60_000, show_default=True, help="Flights River learns too.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option("--fresh", is_flag=True, help="Remove this home's stack first, if it has one.")
