@@ -1,27 +1,35 @@
-"""Kafka to decode to learn to produce: our local engine, and a hand-written loop of confluent-kafka, orjson and River.
+"""Kafka to decode to learn to produce: our local engine, and a hand-written loop of confluent-kafka, a codec and River.
 
-Both read the same topic of JSON records, predict and then learn each event with a standard scaler and a logistic
-regression, and write one JSON prediction for each in transactions, acknowledged by all replicas and compressed with
-lz4. The outputs are read back with `read_committed` and counted, and the predictions compared, before a ratio counts.
-Ours pays for its start, its progress record and its snapshots within the time.
+Both read the same topic, predict and then learn each event with a standard scaler and a logistic regression, and write
+one prediction for each in transactions, acknowledged by all replicas and compressed with lz4: JSON records in and out,
+or Arrow blocks in and out. The outputs are read back with `read_committed` and counted, and the predictions compared,
+before a ratio counts. Ours pays for its start, metrics, drift detection, its progress record and its snapshots within
+the time; the loop by hand has none of these.
+
+`TIDEMILL_BENCH_EVENTS` and `TIDEMILL_BENCH_RUNS` say how many.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-import threading
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from confluent_kafka import Consumer, Producer, TopicPartition
 from river import linear_model, optim, preprocessing
 
 from benchmarks.harness import compare, rate
+from connectors import arrow
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from connectors.signing import make_key
@@ -29,16 +37,22 @@ from streams.classifier import online_classifier
 from streams.engines.local import LocalEngine
 from streams.learners.logistic import ScaledLogistic
 from streams.state_store import FolderStore
+from tidemill.cloudevents import ARROW
 from tidemill.engine import Parts
+from tidemill.job import Effects
 from tidemill.log import Partition, TopicSpec
+from tidemill.order import Batch
 from tidemill.stream import Field, StreamSpec
 from tidemill.time import SystemClock
 from tidemill_app.publisher import ArtefactPublisher
 
 EVENTS = int(os.environ.get("TIDEMILL_BENCH_EVENTS", "1000000"))
 RUNS = int(os.environ.get("TIDEMILL_BENCH_RUNS", "1"))
+BLOCK = 1_000
 NAMES = ["hour", "distance", "temp", "wind", "rain", "carrier_rate", "route_rate", "queue"]
 LR = 0.01
+
+Form = Literal["json", "arrow"]
 
 
 def declare(topic: str) -> StreamSpec:
@@ -48,26 +62,34 @@ def declare(topic: str) -> StreamSpec:
     return StreamSpec(name="bench", fields=fields, time="time", time_unit="us", id="id", topic=topic)
 
 
-def fill(log: KafkaLog, spec: StreamSpec, n: int) -> None:
-    """`n` events, one a second, from a fixed seed."""
+def fill(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> None:
+    """`n` events, one a second, from a fixed seed; as JSON one a record, as Arrow `BLOCK` a record."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(n, len(NAMES))) * 3 + 5
-    late = (rng.random(n) < 1 / (1 + np.exp(-(x[:, 0] - x[:, 3]) / 4))).astype(int)
+    late = (rng.random(n) < 1 / (1 + np.exp(-(x[:, 0] - x[:, 3]) / 4))).astype(np.int64)
+    ids, times = [f"f{i}" for i in range(n)], np.arange(n, dtype=np.int64) * 1_000_000
     log.create(spec.topic, spec.topic_spec())
     writer = log.writer()
-    for i, (row, y) in enumerate(zip(x.tolist(), late.tolist(), strict=True)):
-        event = {"id": f"f{i}", "time": i * 1_000_000, **dict(zip(NAMES, row, strict=True)), "late": y}
-        writer.send(spec.topic, orjson.dumps(event))
+    if form == "json":
+        for id, time, row, y in zip(ids, times.tolist(), x.tolist(), late.tolist(), strict=True):
+            event = {"id": id, "time": time, **dict(zip(NAMES, row, strict=True)), "late": y}
+            writer.send(spec.topic, orjson.dumps(event))
+    else:
+        for at in range(0, n, BLOCK):
+            part = slice(at, at + BLOCK)
+            features = {name: x[part, j] for j, name in enumerate(NAMES)}
+            columns = {"id": ids[part], "time": times[part], **features, "late": late[part]}
+            writer.send(spec.topic, arrow.encode(columns), headers=[("content-type", ARROW.encode())])
     writer.flush()
     writer.close()
 
 
-def ours(log: KafkaLog, spec: StreamSpec, n: int) -> str:
-    """Run the job over the topic until its `n` − 1 predictions stand in the output; the output's topic.
+def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> str:
+    """Run the job over the topic until `n` − 1 predictions are committed; the output's topic.
 
     The last event has no later one to release it, and is left out of both.
     """
-    name = f"bench-{uuid.uuid4().hex[:8]}"
+    name, stepped = f"bench-{uuid.uuid4().hex[:8]}", 0
     job = online_classifier(
         name=name,
         stream="bench",
@@ -78,38 +100,63 @@ def ours(log: KafkaLog, spec: StreamSpec, n: int) -> str:
         log_features=False,
         metrics_every=100_000,
         version_every=None,
+        output=form,
     )
-    output, done = Partition(f"predictions.{name}", 0), threading.Event()
 
-    def watch() -> None:
-        log.create(output.topic, TopicSpec())
-        while log.end(output) < n - 1:
-            time.sleep(0.02)
-        done.set()
+    def counted(state: Any, batch: Batch) -> Effects[Any]:
+        nonlocal stepped
+        stepped += len(batch)
+        return job.step(state, batch)
 
-    threading.Thread(target=watch, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         make_key(Path(folder) / "key.pem")
         publisher = ArtefactPublisher(ArtefactStore(f"{folder}/artefacts", Path(folder) / "key.pem"), SystemClock())
-        store = FolderStore(f"{folder}/state")
-        parts = Parts(log=log, store=store, clock=SystemClock(), streams={"bench": spec}, publisher=publisher)
-        LocalEngine().run(job, parts, done.is_set)
-    return output.topic
+        parts = Parts(
+            log=log,
+            store=FolderStore(f"{folder}/state"),
+            clock=SystemClock(),
+            streams={"bench": spec},
+            publisher=publisher,
+            arrow_decode=arrow.decode,
+            arrow_encode=arrow.encode,
+        )
+        # The engine asks whether to stop when what was stepped is committed.
+        LocalEngine().run(replace(job, step=counted), parts, lambda: stepped >= n - 1)
+    return f"predictions.{name}"
 
 
-def by_hand(bootstrap: str, spec: StreamSpec, n: int) -> str:
-    """What a careful person writes: batches, a transaction every 10,000 events, offsets in the transaction."""
+Rows = Sequence[dict[str, Any]]
+
+
+def read_json(value: bytes) -> Rows:
+    return (orjson.loads(value),)
+
+
+def read_arrow(value: bytes) -> Rows:
+    with pa.ipc.open_stream(value) as reader:
+        return reader.read_next_batch().to_pylist()
+
+
+def write_json(rows: Rows) -> list[bytes]:
+    return [orjson.dumps(row) for row in rows]
+
+
+def write_arrow(rows: Rows) -> list[bytes]:
+    batch = pa.RecordBatch.from_pylist(list(rows))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return [sink.getvalue().to_pybytes()]
+
+
+CODECS = {"json": (read_json, write_json), "arrow": (read_arrow, write_arrow)}
+
+
+def by_hand(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> str:
+    """What a careful person writes: a transaction every 10,000 events, with the offsets in it; the output's topic."""
     output, group = f"hand-{uuid.uuid4().hex[:8]}", f"hand-{uuid.uuid4().hex[:8]}"
     KafkaLog({"bootstrap.servers": bootstrap}).create(output, TopicSpec())
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-        }
-    )
-    consumer.assign([TopicPartition(spec.topic, 0, 0)])
+    consumer = consumer_of(bootstrap, group, spec)
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -121,18 +168,23 @@ def by_hand(bootstrap: str, spec: StreamSpec, n: int) -> str:
     )
     producer.init_transactions()
     model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(LR), intercept_lr=LR)
+    read, write = CODECS[form]
+    per_record = 1 if form == "json" else BLOCK
     seen = 0
     while seen < n - 1:
         producer.begin_transaction()
-        messages = consumer.consume(min(10_000, n - 1 - seen), timeout=1.0)
+        messages = consumer.consume(max(1, min(10_000, n - 1 - seen) // per_record), timeout=1.0)
         for message in messages:
-            event = orjson.loads(message.value())
-            x = {name: event[name] for name in NAMES}
-            p = model.predict_proba_one(x).get(True, 0.5)
-            model.learn_one(x, event["late"] == 1)
-            producer.produce(output, orjson.dumps({"id": event["id"], "time": event["time"], "score": p}))
+            made = []
+            for event in read(message.value())[: n - 1 - seen]:
+                x = {name: event[name] for name in NAMES}
+                p = model.predict_proba_one(x).get(True, 0.5)
+                model.learn_one(x, event["late"] == 1)
+                made.append({"id": event["id"], "time": event["time"], "score": p})
+            seen += len(made)
+            for value in write(made):
+                producer.produce(output, value)
             producer.poll(0)
-        seen += len(messages)
         offset = [TopicPartition(spec.topic, 0, messages[-1].offset() + 1)] if messages else []
         producer.send_offsets_to_transaction(offset, consumer.consumer_group_metadata())
         producer.commit_transaction()
@@ -140,48 +192,110 @@ def by_hand(bootstrap: str, spec: StreamSpec, n: int) -> str:
     return output
 
 
-def scores(log: KafkaLog, topic: str, n: int) -> dict[str, float]:
+def consumer_of(bootstrap: str, group: str, spec: StreamSpec) -> Consumer:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.assign([TopicPartition(spec.topic, 0, 0)])
+    return consumer
+
+
+def only_read(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> int:
+    """The bare loop: fetch every record's bytes and do nothing with them; the number of records."""
+    consumer, seen = consumer_of(bootstrap, f"read-{uuid.uuid4().hex[:8]}", spec), 0
+    while seen < records_of(n, form):
+        seen += sum([message.value() is not None for message in consumer.consume(10_000, timeout=0.1)])
+    consumer.close()
+    return seen
+
+
+def records_of(n: int, form: Form) -> int:
+    return n if form == "json" else -(-n // BLOCK)
+
+
+def scores(log: KafkaLog, topic: str, n: int, form: Form) -> dict[str, float]:
     """The predictions in a topic, by event; raises where there are not exactly `n` − 1, each once."""
-    at = Partition(topic, 0)
+    at, read = Partition(topic, 0), CODECS[form][0]
     reader, found, count = log.reader({at: 0}), {}, 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while reader.positions()[at] < log.end(at) and time.monotonic() < deadline:
         for record in reader.poll(10_000, 1.0):
-            row: dict[str, Any] = orjson.loads(record.value or b"{}")
-            found[row["id"]] = row["score"]
-            count += 1
+            for row in read(record.value or b"{}"):
+                found[row["id"]] = row["score"]
+                count += 1
     reader.close()
     if count != len(found) or count != n - 1:
         raise AssertionError(f"{topic}: {count} predictions of {len(found)} events, wanted {n - 1}")
     return found
 
 
-def main() -> None:
-    """Compare, on a topic of their own."""
-    bootstrap = os.environ["TIDEMILL_BOOTSTRAP"]
-    log = KafkaLog({"bootstrap.servers": bootstrap})
+def same(a: dict[str, float], b: dict[str, float]) -> None:
+    """Raises unless both predicted the same events, within 1e-9 of each other."""
+    if a.keys() != b.keys():
+        raise AssertionError("other events were predicted")
+    worst = max(abs(a[id] - b[id]) for id in a)
+    if not worst <= 1e-9:
+        raise AssertionError(f"predictions differ by {worst}")
+    print(f"largest difference of predictions: {worst:.1e}", file=sys.stderr)
+
+
+def bench(bootstrap: str, form: Form, aim: float) -> None:
+    """Ours against the loop by hand and against a loop that only reads, on a topic of their own."""
+    log, n = KafkaLog({"bootstrap.servers": bootstrap}), EVENTS
     spec = declare(f"bench-{uuid.uuid4().hex[:8]}")
-    fill(log, spec, EVENTS)
+    fill(log, spec, n, form)
+    measured: list[float] = []
 
-    def same() -> None:
-        a = scores(log, ours(log, spec, EVENTS), EVENTS)
-        b = scores(log, by_hand(bootstrap, spec, EVENTS), EVENTS)
-        worst = max(abs(a[id] - b[id]) for id in a)
-        if not worst <= 1e-9:
-            raise AssertionError(f"predictions differ by {worst}")
+    def check() -> None:
+        mine, hands = ours(log, spec, n, form), by_hand(bootstrap, spec, n, form)
+        same(scores(log, mine, n, form), scores(log, hands, n, form))
 
+    def job() -> float:
+        measured.append(rate(n - 1, lambda: ours(log, spec, n, form))())
+        return measured[-1]
+
+    def all_read() -> None:
+        if only_read(bootstrap, spec, n, form) != records_of(n, form):
+            raise AssertionError("the bare loop read another number of records")
+
+    workload = f"{n:,} flight-like events, {'JSON' if form == 'json' else f'Arrow blocks of {BLOCK:,}'} in and out"
     compare(
-        "pipeline_json",
-        ours=rate(EVENTS - 1, lambda: ours(log, spec, EVENTS)),
-        theirs=rate(EVENTS - 1, lambda: by_hand(bootstrap, spec, EVENTS)),
-        check=same,
-        peer="confluent-kafka + orjson + river 0.26.1, by hand",
+        f"pipeline_{form}",
+        ours=job,
+        theirs=rate(n - 1, lambda: by_hand(bootstrap, spec, n, form)),
+        check=check,
+        peer=f"confluent-kafka, {'orjson' if form == 'json' else 'pyarrow'} and river {version('river')}, by hand",
         unit="events/s",
-        workload=f"{EVENTS:,} flight-like events, JSON in and out, one partition, transactions",
-        aim=2,
+        workload=f"{workload}, one partition, transactions, start included",
+        aim=aim,
         runs=RUNS,
         warmup=0,
     )
+    again = iter(measured[-RUNS:])
+    compare(
+        f"pipeline_{form}_of_consume",
+        ours=lambda: next(again),
+        theirs=rate(n - 1, lambda: only_read(bootstrap, spec, n, form)),
+        check=all_read,
+        peer="confluent-kafka, only reading",
+        unit="events/s",
+        workload=workload,
+        runs=RUNS,
+        warmup=0,
+    )
+    log.close()
+
+
+def main() -> None:
+    """JSON in and out, then Arrow blocks in and out."""
+    bootstrap = os.environ["TIDEMILL_BOOTSTRAP"]
+    bench(bootstrap, "json", 2)
+    bench(bootstrap, "arrow", 5)
 
 
 if __name__ == "__main__":
