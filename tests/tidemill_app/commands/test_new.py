@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.stack
+# On a stack shared with other tests its job would stay in their way.
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
 def test_a_csv_becomes_a_job_that_learns(supervised, tidemill, name, tmp_path, monkeypatch):
