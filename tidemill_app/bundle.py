@@ -6,43 +6,17 @@ runs, also after the files it came from have changed.
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import sys
-import traceback
 from pathlib import Path, PurePosixPath
-from types import ModuleType
-from typing import Any
 
 import msgspec
 
-from tidemill.errors import SubmissionError, TidemillError
-from tidemill.job import Job
+from tidemill.errors import SubmissionError
 from tidemill.state import digest, encode
 from tidemill_app.home import write_atomically
+from tidemill_app.job_file import Target
 
 MAX_BYTES = 8 * 1024 * 1024
 SUFFIXES = frozenset({".py", ".json", ".toml", ".txt", ".csv"})
-
-
-class Target(msgspec.Struct, frozen=True):
-    """`path/to/job.py` or `path/to/job.py:function`."""
-
-    path: Path
-    function: str | None
-
-    @staticmethod
-    def parse(text: str) -> Target:
-        """Raises `SubmissionError` where there is no such file."""
-        path, colon, function = text.rpartition(":")
-        if not colon or path.endswith("\\") or not function.isidentifier():
-            path, function = text, ""
-        file = Path(path)
-        if not file.is_file():
-            raise SubmissionError("no such job file", where=text, fix="Give the path of a Python file.")
-        if file.suffix != ".py":
-            raise SubmissionError("not a Python file", where=text, wanted="a file that ends in .py")
-        return Target(file.resolve(), function or None)
 
 
 def pack(target: Target) -> bytes:
@@ -94,79 +68,3 @@ def unpack(data: bytes, folder: Path) -> Path:
         write_atomically(file, content)
     (into / ".whole").touch(mode=0o600)
     return into
-
-
-def load_job(file: Path, function: str | None = None) -> Job[Any]:
-    """The `Job` that the function in `file` returns: `function`, or the one named `job`, or the only one that takes
-    nothing and is annotated to return a `Job`.
-
-    Runs the file's code. Raises `SubmissionError` naming the line where that fails.
-    """
-    module = _load(file)
-    maker = _maker(module, file, function)
-    try:
-        made = maker()
-    except TidemillError:
-        raise
-    except Exception as error:
-        raise SubmissionError("the job function failed", where=_place(error, file), got=_said(error)) from error
-    if not isinstance(made, Job):
-        raise SubmissionError(
-            "the job function returns no job", where=str(file.name), wanted="a tidemill.job.Job", got=repr(type(made))
-        )
-    return made
-
-
-def _load(file: Path) -> ModuleType:
-    # At the end, so that a job's own module never hides one of the platform's.
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    name = f"tidemill_job_{digest(str(file).encode())[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise SubmissionError("cannot be loaded", where=str(file))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except TidemillError:
-        raise
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise SubmissionError("the job file failed to load", where=_place(error, file), got=_said(error)) from error
-    return module
-
-
-def _maker(module: ModuleType, file: Path, function: str | None) -> Any:
-    own = {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__
-    }
-    if function is not None:
-        if function in own:
-            return own[function]
-        raise SubmissionError("no such function", where=file.name, wanted=f"one of {sorted(own)}", got=function)
-    if "job" in own:
-        return own["job"]
-    makers = [f for f in own.values() if str(f.__annotations__.get("return", "")).partition("[")[0].endswith("Job")]
-    if len(makers) == 1:
-        return makers[0]
-    raise SubmissionError(
-        "which function makes the job?" if makers else "no function makes a job",
-        where=file.name,
-        wanted="a function `job()` that returns a tidemill.job.Job",
-        fix=f"Name it: {file.name}:function",
-    )
-
-
-def _place(error: BaseException, file: Path) -> str:
-    if isinstance(error, SyntaxError):
-        return f"{file.name}:{error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
-    return f"{file.name}:{lines[-1]}" if lines else file.name
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -18,7 +18,7 @@ from tidemill import events
 from tidemill.errors import BadEvent, ConfigError, UnavailableError
 from tidemill.events import DeltaPublished, DriftDetected, MetricsMeasured
 from tidemill.log import Partition, Reader
-from tidemill_app.bundle import Target
+from tidemill_app.job_file import Target
 from tidemill_app.replay import replay
 from tidemill_app.stack import ports, process
 from tidemill_app.stack.supervisor import own_command, own_environment

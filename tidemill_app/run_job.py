@@ -16,7 +16,8 @@ from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.log import Log
 from tidemill.stream import StreamSpec
-from tidemill_app.bundle import load_job, unpack
+from tidemill_app.bundle import unpack
+from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.supervisor import EXIT_REFUSED
 from tidemill_app.wiring import Platform

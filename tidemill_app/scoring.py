@@ -24,7 +24,7 @@ from tidemill.events import ModelPublished
 from tidemill.servable import Servable
 from tidemill.state import digest
 from tidemill.stream import StreamSpec
-from tidemill_app.bundle import Target, load_job
+from tidemill_app.job_file import Target, load_job
 from tidemill_app.online_features import reading
 from tidemill_app.publisher import CONTENT
 from tidemill_app.run_job import submitted_job

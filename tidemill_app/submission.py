@@ -11,7 +11,8 @@ from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.state import StateStore, decode
 from tidemill.time import SECOND
-from tidemill_app.bundle import Target, load_job, pack
+from tidemill_app.bundle import pack
+from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import engines
 from tidemill_app.wiring import Platform

@@ -12,8 +12,8 @@ from tidemill.errors import ConfigError
 from tidemill.log import Record
 from tidemill.order import Batch
 from tidemill.stream import RECORD_TIME
-from tidemill_app.bundle import load_job
 from tidemill_app.declaration import read_declaration
+from tidemill_app.job_file import load_job
 from tidemill_app.rows import read_rows
 from tidemill_app.scaffold import scaffold
 

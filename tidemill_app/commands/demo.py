@@ -57,8 +57,8 @@ def demo(out: Output, limit: int, rate: float, compare: int, report: Path, fresh
 
 
 def _compare(out: Output, platform: Platform, run: Any, limit: int) -> Any:
-    from tidemill_app.bundle import load_job
     from tidemill_app.demo import ENDPOINT, JOB, job_file
+    from tidemill_app.job_file import load_job
     from tidemill_app.models import versions
     from tidemill_app.river_figure import compare
 

@@ -20,7 +20,7 @@ from tidemill_app.wiring import connected
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
 def submit(out: Output, file: str, engine: str, reset: bool, wait: float) -> None:
     """Submit the streaming job in a Python file."""
-    from tidemill_app.bundle import Target
+    from tidemill_app.job_file import Target
     from tidemill_app.submission import submit as submit_job
     from tidemill_app.submission import wait_until
 
