@@ -182,7 +182,8 @@ def test_the_endpoint_uses_the_jobs_features_and_comes_to_its_score(running: Run
     until(lambda: running.prediction(last[2]["id"]), 120)
     running.settle()
     assert not running.scorer.waiting_for
-    compared: list[str] = []
+    # How much was learned before the first predictions is a matter of speed; that it is learned by now is not.
+    compared: list[PredictionMade] = []
     for row in rows[cut:]:
         if len(compared) == COMPARED:
             break
@@ -197,6 +198,7 @@ def test_the_endpoint_uses_the_jobs_features_and_comes_to_its_score(running: Run
         running.send(row)
         told = until(lambda id=id: running.prediction(id), 60)
         assert served[0].features == told.features, id
-        assert (answer.score, answer.id) == (told.score, id)
-        compared.append(id)
-    assert len({p.score for p in running.predictions.values()}) > BEFORE / 2
+        assert (answer.score, answer.id, answer.version) == (told.score, id, told.version)
+        assert int(told.version) > 0 and answer.delta > 0, "nothing was learned before the comparison"
+        compared.append(told)
+    assert len({p.score for p in compared}) == COMPARED
