@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib
 import re
 from collections.abc import Mapping
@@ -90,7 +88,7 @@ class ServedLearner:
         return {OUTPUT: Tensor(OUTPUT, scores)}
 
     def updated(self, changes: Mapping[str, Any]) -> ServedLearner:
-        state = apply_delta(self._content.state, from_wire(changes))
+        state = apply_delta(self._content.state, changes)
         return ServedLearner(ModelContent(self._content.kind, self._content.params, state), self._allowed)
 
 
@@ -113,22 +111,3 @@ def _is_array(value: Any) -> bool:
         and isinstance(value[1], list)
         and isinstance(value[2], bytes)
     )
-
-
-def from_wire(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A delta as `streams.learners.delta` takes it, from its JSON form, where bytes are base64 text.
-
-    Raises `IncompatibleError` where it is none.
-    """
-    try:
-        arrays = {
-            name: {**entry, "values": _bytes(entry["values"]), "index": _bytes(entry["index"])}
-            for name, entry in changes["arrays"].items()
-        }
-    except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
-        raise IncompatibleError("not a delta", wanted="arrays, plain, gone", got=str(error)) from None
-    return {**changes, "arrays": arrays}
-
-
-def _bytes(value: Any) -> bytes | None:
-    return base64.b64decode(value, validate=True) if isinstance(value, str) else value

@@ -1,17 +1,23 @@
-"""What changed between two states of a learner, as plain data: the touched parameters only, by their full values."""
+"""What changed between two states of a learner, as plain data: the touched parameters only, by their full values.
+
+A delta travels as JSON, which keeps neither bytes nor NaN, nor the types of numbers; so what is binary stands in it as
+base64 text: the values of arrays, and every other value as its canonical bytes (`tidemill.state.encode`).
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill import state as states
 from tidemill.errors import IncompatibleError
 
 Delta = dict[str, Any]
-"""`{"arrays": {name: {...}}, "plain": {name: value}, "gone": [name, ...]}`: strings, numbers, lists and bytes only."""
+"""`{"arrays": {name: {...}}, "plain": {name: text}, "gone": [name, ...]}`: strings, whole numbers and lists only."""
 
 _KINDS = "biuf"
 _MAX_BYTES = 1 << 30
@@ -33,8 +39,10 @@ def delta_since(previous: Mapping[str, Any], current: Mapping[str, Any]) -> Delt
             entry = _array_delta(name, old, value)
             if entry is not None:
                 arrays[name] = entry
-        elif name not in previous or not _same(old, value):
-            plain[name] = value
+        else:
+            data = states.encode(value)
+            if name not in previous or states.encode(old) != data:
+                plain[name] = _text(data)
     return {"arrays": arrays, "plain": plain, "gone": sorted(set(previous) - set(current))}
 
 
@@ -45,7 +53,7 @@ def is_empty(delta: Delta) -> bool:
 
 def touched(delta: Delta) -> int:
     """How many parameters `delta` carries."""
-    sizes = (len(entry["values"]) // np.dtype(entry["dtype"]).itemsize for entry in delta["arrays"].values())
+    sizes = (len(_bytes(e["values"])) // np.dtype(e["dtype"]).itemsize for e in delta["arrays"].values())
     return int(sum(sizes) + len(delta["plain"]))
 
 
@@ -56,20 +64,25 @@ def apply_delta(state: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str,
     """
     if set(delta) != {"arrays", "plain", "gone"}:
         raise IncompatibleError("not a delta", wanted="arrays, plain, gone", got=str(sorted(map(str, delta))))
-    gone = set(delta["gone"])
-    result = {name: value for name, value in state.items() if name not in gone}
-    result.update(delta["plain"])
-    for name, entry in delta["arrays"].items():
-        try:
+    name = ""
+    try:
+        gone = set(delta["gone"])
+        result = {name: value for name, value in state.items() if name not in gone}
+        for name, text in delta["plain"].items():
+            result[name] = states.decode(_bytes(text), Any)
+        for name, entry in delta["arrays"].items():
             result[name] = _patched(name, state.get(name), entry)
-        except (KeyError, TypeError, ValueError) as error:
-            raise IncompatibleError(f"delta of array {name!r} is malformed", got=str(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise IncompatibleError(f"delta of {name!r} is malformed", got=f"{type(error).__name__}: {error}") from error
     return result
 
 
-def _same(a: Any, b: Any) -> bool:
-    # repr tells 1 from True and 0.0 from -0.0, and finds NaN equal to itself.
-    return type(a) is type(b) and repr(a) == repr(b)
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
 def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
@@ -80,20 +93,19 @@ def _array_delta(name: str, old: Any, new: NDArray[Any]) -> dict[str, Any] | Non
     if new.dtype.kind not in _KINDS:
         raise IncompatibleError(f"array {name!r} cannot be shipped", wanted="numbers", got=str(new.dtype))
     data = _little_endian(new)
-    whole = {"dtype": data.dtype.str, "shape": list(new.shape), "index": None, "values": data.tobytes()}
+    whole = {"dtype": data.dtype.str, "shape": list(new.shape), "index": None, "values": _text(data.tobytes())}
     if not isinstance(old, np.ndarray) or old.dtype != new.dtype or old.shape != new.shape:
         return whole
     size = data.dtype.itemsize
-    values = data.tobytes()
     before = np.frombuffer(_little_endian(old).tobytes(), dtype=np.uint8).reshape(-1, size)
-    after = np.frombuffer(values, dtype=np.uint8).reshape(-1, size)
+    after = np.frombuffer(data.tobytes(), dtype=np.uint8).reshape(-1, size)
     changed = np.flatnonzero((before != after).any(axis=1))
     if len(changed) == 0:
         return None
     if len(changed) * (size + 4) >= data.nbytes:
         return whole
-    index = changed.astype("<u4").tobytes()
-    return {**whole, "index": index, "values": data.reshape(-1)[changed].tobytes()}
+    index = _text(changed.astype("<u4").tobytes())
+    return {**whole, "index": index, "values": _text(data.reshape(-1)[changed].tobytes())}
 
 
 def _patched(name: str, old: Any, entry: Mapping[str, Any]) -> NDArray[Any]:
@@ -101,14 +113,14 @@ def _patched(name: str, old: Any, entry: Mapping[str, Any]) -> NDArray[Any]:
     size = int(np.prod(shape, dtype=object))  # exact integers: a hostile shape must not wrap around
     if dtype.kind not in _KINDS or min(shape, default=0) < 0 or size * dtype.itemsize > _MAX_BYTES:
         raise IncompatibleError(f"delta of array {name!r} cannot be applied", got=f"{dtype} {shape}")
-    values = np.frombuffer(entry["values"], dtype=dtype)
+    values = np.frombuffer(_bytes(entry["values"]), dtype=dtype)
     native = dtype.newbyteorder("=")
     if entry["index"] is None:
         return values.astype(native).reshape(shape)
     if not isinstance(old, np.ndarray) or old.shape != shape or old.dtype != native:
         got = f"{old.dtype} {old.shape}" if isinstance(old, np.ndarray) else type(old).__name__
         raise IncompatibleError(f"delta of array {name!r} is of another state", wanted=f"{dtype} {shape}", got=got)
-    index = np.frombuffer(entry["index"], dtype="<u4")
+    index = np.frombuffer(_bytes(entry["index"]), dtype="<u4")
     if len(index) != len(values) or (len(index) and int(index.max()) >= size):
         raise IncompatibleError(f"delta of array {name!r} points outside it", got=f"{len(index)} indices, size {size}")
     patched = old.copy()

@@ -10,7 +10,6 @@ import pytest
 from connectors import arrow
 from connectors.files import FileLog
 from connectors.memory import MemoryLog
-from serving.online import from_wire
 from streams.engines.local import LocalEngine
 from streams.learners.delta import apply_delta
 from streams.state_store import FolderStore
@@ -46,7 +45,7 @@ def test_a_version_and_the_deltas_after_it_give_the_present_model(tmp_path):
         state = cut.content.state
         for delta in deltas:
             if delta.sequence > model.delta:
-                state = apply_delta(state, from_wire(delta.changes))
+                state = apply_delta(state, delta.changes)
         finals.append(state)
     assert len({f["weights"].tobytes() for f in finals}) == 1
     assert {f["n"] for f in finals} == {len(ids(log))}
