@@ -13,11 +13,11 @@ import numpy as np
 from serving.freshness import Freshness
 from serving.known import FeatureTables
 from serving.plane import DataPlane, Loaded
-from tidemill.decode import explain, payload_of, row_type
 from tidemill.endpoint import Endpoint
 from tidemill.errors import RequestError, TidemillError, UnavailableError, WrongTypeError
 from tidemill.events import PredictionMade
 from tidemill.learner import Float
+from tidemill.payload import explain, payload_of, row_type
 from tidemill.servable import DATATYPES, Tensor
 from tidemill.stream import RECORD_TIME, StreamSpec
 from tidemill.time import Clock, SystemClock, parse_time

@@ -32,12 +32,12 @@ def dtype_of(type: FieldType, nullable: bool) -> Any:
 def column(values: Sequence[Any], dtype: Any) -> Column:
     """An array of `dtype`; an object array keeps each value as it is (no nesting into more dimensions)."""
     if dtype is np.object_:
-        out = np.empty(len(values), dtype=np.object_)
-        for i, value in enumerate(values):
-            out[i] = value
-        return out
+        return np.fromiter(values, np.object_, len(values))
     if dtype is np.float64:
-        return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        try:
+            return np.array(values, dtype=np.float64)
+        except TypeError:
+            return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
     return np.array(values, dtype=dtype)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -23,16 +21,14 @@ from tidemill.errors import (
     WrongTypeError,
 )
 from tidemill.log import Record
+from tidemill.payload import PLAIN, check_tag, explain, row_type
 from tidemill.stream import RECORD_TIME, Field, StreamSpec
-from tidemill.time import END_OF_TIME, FIRST_TIME, parse_time
+from tidemill.time import END_OF_TIME, FIRST_TIME, parse_time, parse_times
 
 ArrowDecoder = Callable[[bytes], Mapping[str, Column]]
 """Columns of an Arrow IPC stream of one record batch (`connectors.arrow.decode`), handed in by the roof."""
 
 ADVANCED = "time.advanced.v1"
-
-_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-_TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "string": str, "time": int | float | str}
 
 
 class Bad(msgspec.Struct):
@@ -75,6 +71,55 @@ class Decoder:
 
     def decode(self, records: Sequence[Record]) -> list[Item]:
         """What consecutive records of one partition say, in order. Nothing raises: what is wrong comes as `Bad`."""
+        try:
+            if (block := self._together(records)) is not None:
+                return [block]
+        except (BadEvent, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # which of them it was, and why, is found one by one
+        return self._one_by_one(records)
+
+    def _together(self, records: Sequence[Record]) -> Block | None:
+        """Records that are all good JSON events, parsed at once; None, or an error, where each must be looked at.
+
+        Parsed as lines, what is one value to the parser must be one record. Every record begins with `{` and ends with
+        `}`, so it cannot end within a value: not in a string, which cannot hold a bare line end, nor outside one, where
+        the next record's `{` begins another value. So each holds at least one, and n values are one each.
+        """
+        n = len(records)
+        if n < 2 or self.spec.tag:
+            return None
+        values = [r.value for r in records]
+        if None in values:
+            return None
+        body = b"\n".join(values)  # type: ignore[arg-type]
+        ends = {v[:1] + v[-1:] for v in values}  # type: ignore[index]
+        if ends != {b"{}"} or max(map(len, values)) > self._max:  # type: ignore[arg-type]
+            return None
+        attributes = [cloudevents.from_headers(r.headers) if r.headers else cloudevents.NONE for r in records]
+        given = [a for a in attributes if a is not cloudevents.NONE]
+        if any(a.type == ADVANCED or a.content_type == ARROW for a in given):
+            return None
+        rows = self._json.decode_lines(body)
+        if len(rows) != n:
+            return None
+        columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        unit = self.spec.time_unit
+        for at in self._times:
+            columns[at] = tuple([None if v is None else parse_time(v, unit) for v in columns[at]])
+        at = self._time_at
+        times = [r.timestamp for r in records] if at is None else parse_times(columns[at], unit)
+        if self._id_at is None:
+            ids = [f"{r.topic}/{r.partition}/{r.offset}" for r in records]
+        else:
+            ids = list(map(str, columns[self._id_at]))
+        sources = [self.spec.source] * n
+        if given:
+            times = [t if a.time is None else a.time for a, t in zip(attributes, times, strict=True)]
+            ids = [a.id or id for a, id in zip(attributes, ids, strict=True)]
+            sources = [a.source or sources[0] for a in attributes]
+        return self._block(records, columns, times, ids, sources)
+
+    def _one_by_one(self, records: Sequence[Record]) -> list[Item]:
         items: list[Item] = []
         rows: list[tuple[Any, ...]] = []
         times: list[int] = []
@@ -84,7 +129,7 @@ class Decoder:
 
         def flush() -> None:
             if kept:
-                items.append(self._block(kept, rows, times, ids, sources))
+                items.append(self._block(kept, list(zip(*rows, strict=True)), times, ids, sources))
                 for part in (rows, times, ids, sources, kept):
                     part.clear()
 
@@ -148,12 +193,17 @@ class Decoder:
         return tuple(values)
 
     def _block(
-        self, records: list[Record], rows: list[tuple[Any, ...]], times: list[int], ids: list[str], sources: list[str]
+        self,
+        records: Sequence[Record],
+        fields: Sequence[tuple[Any, ...]],
+        times: Sequence[int],
+        ids: list[str],
+        sources: list[str],
     ) -> Block:
         n = len(records)
         time = np.array(times, dtype=np.int64)
         columns: dict[str, Column] = {}
-        for field, values in zip(self.spec.fields, zip(*rows, strict=True), strict=True):
+        for field, values in zip(self.spec.fields, fields, strict=True):
             if field.name == self.spec.time:
                 columns[field.name] = time
             else:
@@ -214,72 +264,6 @@ class Decoder:
         return [block.take(good), *dead] if good.any() else dead
 
 
-def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
-    """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over.
-
-    Its attributes are `f0`, `f1`, … in the order of the fields, whose names need not be identifiers: see `payload_of`.
-    """
-    fields: list[Any] = []
-    for i, f in enumerate(spec.fields):
-        kind = Any if f.type == "json" else _INT64 if f.type == "int" else _TYPES[f.type]
-        if f.nullable and f.type != "json":
-            kind = kind | None
-        if f.nullable or f.default is not None:
-            fields.append((f"f{i}", kind, f.default))
-        else:
-            fields.append((f"f{i}", kind))
-    names = {f"f{i}": f.name for i, f in enumerate(spec.fields)}
-    return msgspec.defstruct(spec.name.replace(".", "_").replace("-", "_"), fields, kw_only=True, rename=names)
-
-
-def payload_of(row: msgspec.Struct) -> dict[str, Any]:
-    """A row of `row_type` as the payload it was, by the fields' names."""
-    return dict(zip(row.__struct_encode_fields__, msgspec.structs.astuple(row), strict=True))
-
-
-def check_tag(value: bytes, tag: str) -> None:
-    """Raises `UnknownTagError` where a JSON payload does not carry `tag` in its `type` field, and what `explain` says
-    where it cannot be read."""
-    try:
-        got = _tag.decode(value).type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise explain(value, error) from None
-    if got != tag:
-        raise UnknownTagError("unknown event type", wanted=tag, got=repr(got))
-
-
-class _Tag(msgspec.Struct):
-    type: str
-
-
-_tag = msgspec.json.Decoder(_Tag)
-
-
-def explain(value: bytes, error: Exception) -> BadEvent:
-    """Which `BadEvent` a payload is that msgspec refused with `error`."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as wrong:
-        return MalformedError("not UTF-8", got=str(wrong))
-    try:
-        if not _finite(json.loads(text)):
-            return NotFiniteError("NaN or an infinite number", wanted="finite numbers")
-    except (ValueError, RecursionError):
-        return MalformedError("not JSON", got=str(error))
-    if isinstance(error, msgspec.ValidationError):
-        field = str(error).rpartition("`$.")[2].rstrip("`") if "`$." in str(error) else ""
-        return WrongTypeError("does not fit the declaration", got=str(error), field=field)
-    return MalformedError("not JSON", got=str(error))
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, list) else True
-
-
 def _advance(record: Record) -> Advance:
     if record.value is None:
         raise TombstoneError("a record without a value", wanted=ADVANCED)
@@ -316,7 +300,7 @@ def _arrow_column(field: Field, values: Column | None, n: int, unit: str, bad: d
         return _arrow_times(field, values, unit, bad)
     if values.dtype == dtype and dtype is not np.object_:
         return values
-    expected = cast(Any, object if field.type == "json" else _TYPES[field.type])
+    expected = cast(Any, object if field.type == "json" else PLAIN[field.type])
     plain = values.tolist()
     for i, value in enumerate(plain):
         null = value is None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time as _time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 from tidemill.errors import WrongTypeError
 
@@ -100,3 +101,14 @@ def parse_time(value: object, unit: str) -> int:
         if FIRST_TIME <= micros < END_OF_TIME:
             return micros
     raise WrongTypeError("not an event time", wanted=f"a time in {unit}", got=repr(value)[:80])
+
+
+def parse_times(values: Sequence[object], unit: str) -> Sequence[int]:
+    """`parse_time` of each; of plain integers, the most frequent kind, without a call for each."""
+    if set(map(type, values)) == {int}:
+        whole = cast(Sequence[int], values)
+        for end in (min(whole), max(whole)):
+            parse_time(end, unit)
+        factor = _FACTORS[unit]
+        return whole if factor == 1 else [v * factor for v in whole]
+    return [parse_time(v, unit) for v in values]

@@ -2,10 +2,12 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
 from tidemill import events
+from tidemill.block import Block
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Advance, Bad, Decoder
 from tidemill.errors import (
@@ -181,3 +183,55 @@ def test_every_time_column_of_a_block_becomes_microseconds():
     columns["at"] = at[:1].repeat(3)
     *_, last = Decoder(spec, lambda data: columns).decode([record(b"arrow", 0, arrow)])
     assert (last.place.row, last.error.field) == (2, "n")
+
+
+WHOLE = [
+    b'{"id":"a","at":1000,"km":1.5,"note":null}',
+    b'{"id":"b","at":"1970-01-01T00:00:02Z","km":2,"stops":4}',
+    b'{"id":"c",\n "at":3,\n "km":-0.0,"note":"\\u00fc}"}',
+    b'{"id":"d","at":4.5,"km":4,"more":[{},{"x":"}\\n{"}]}',
+]
+BROKEN = [
+    b"",
+    b"{}",
+    b' {"id":"z","at":1,"km":2} ',
+    b'{"id":"e","at":1,"km":1}{"id":"f","at":1,"km":1}',
+    b'{"id":"g","at":1,"km":1}\n{"id":"h","at":1,"km":1}',
+    b'{"id":"i","at":1,"km":1,"more":{}',
+    b'"km":1}',
+    b'{"id":"j","at":1,"km":1,"more":[{}',
+    b"{}]}",
+    b'{"id":"k","at":1,"km":1,"note":"}',
+    b'{"}',
+    b'{"id":"l","at":true,"km":1}',
+    b'{"id":"m","at":99999999999999999999,"km":1}',
+    b'{"id":"n","at":1,"km":NaN}',
+]
+OTHER = [
+    (WHOLE[0], to_headers("other", "/elsewhere", "trip", 9)),
+    (events.encode(TimeAdvanced(id="t", time=5)), headers_of(TimeAdvanced(id="t", time=5))),
+    (WHOLE[0], [("ce_time", b"never")]),
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_parsed_at_once_is_what_is_parsed_one_by_one(seed):
+    """However good, broken and half records come together, in whatever order."""
+    rng = np.random.default_rng(seed)
+    kinds = [WHOLE, WHOLE + BROKEN, WHOLE + OTHER, BROKEN][seed % 4]
+    picked = [kinds[i] for i in rng.integers(len(kinds), size=rng.integers(2, 12))]
+    records = [record(one[0], i, one[1]) if isinstance(one, tuple) else record(one, i) for i, one in enumerate(picked)]
+    decoder = Decoder(msgspec.structs.replace(SPEC, time_unit="us"))
+    together = [row for item in decoder.decode(records) for row in told(item)]
+    assert together == [row for r in records for item in decoder.decode([r]) for row in told(item)]
+    if seed % 4 == 0:
+        assert decoder._together(records) is not None
+
+
+def told(item):
+    """An item's rows as plain values."""
+    if not isinstance(item, Block):
+        return [item if isinstance(item, Advance) else (type(item.error), str(item.error), item.place)]
+    columns = {name: [repr(v) for v in values.tolist()] for name, values in item.columns.items()}
+    place = [item.place(i) for i in range(len(item))]
+    return list(zip(item.time.tolist(), item.ids, item.sources, place, *columns.values(), strict=True))

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from tidemill.decode import Decoder, payload_of, row_type
+from tidemill.decode import Decoder
 from tidemill.errors import DeclarationError, IncompatibleError
 from tidemill.log import Record
+from tidemill.payload import payload_of, row_type
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_compatible, check_name, label_stream
 
 AT, ID = Field("at", "time"), Field("id", "string")
