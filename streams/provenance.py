@@ -23,7 +23,7 @@ from tidemill.log import Partition, Record
 _FRAME = 256
 _LARGE = 4096
 
-Entry = tuple[int, bytes | None, bytes | None]
+Parts = Sequence[bytes | None]
 
 
 class RunningHash(msgspec.Struct):
@@ -35,29 +35,33 @@ class RunningHash(msgspec.Struct):
 
     def add(self, records: Sequence[Record]) -> None:
         """The next records of the partition."""
+        if not records:
+            return
         self.count += len(records)
-        self.pending += [(r.offset, _short(r.key), _short(r.value)) for r in records]
-        full = len(self.pending) // _FRAME * _FRAME
+        _, _, offsets, keys, values, _, _ = zip(*records, strict=True)
+        columns = [offsets, _short(keys), _short(values)]
+        if self.pending:
+            columns = [[*first, *rest] for first, rest in zip(zip(*self.pending, strict=True), columns, strict=True)]
+        full = len(columns[0]) // _FRAME * _FRAME
         for at in range(0, full, _FRAME):
-            self.chain = _link(self.chain, self.pending[at : at + _FRAME])
-        if full:
-            self.pending = self.pending[full:]
+            self.chain = _link(self.chain, *(part[at : at + _FRAME] for part in columns))
+        self.pending = list(zip(*(part[full:] for part in columns), strict=True))
 
     def digest(self) -> bytes:
         """The chain over everything added."""
-        return _link(self.chain, self.pending) if self.pending else self.chain
+        return _link(self.chain, *zip(*self.pending, strict=True)) if self.pending else self.chain
 
 
-def _short(data: bytes | None) -> bytes | None:
-    return data if data is None or len(data) <= _LARGE else hashlib.sha256(data).digest()
+def _short(parts: Parts) -> Parts:
+    if max([len(part) for part in parts if part is not None], default=0) <= _LARGE:
+        return parts
+    return [p if p is None or len(p) <= _LARGE else hashlib.sha256(p).digest() for p in parts]
 
 
-def _link(chain: bytes, frame: Sequence[Entry]) -> bytes:
-    offsets, keys, values = zip(*frame, strict=True)
+def _link(chain: bytes, offsets: Sequence[int], keys: Parts, values: Parts) -> bytes:
     lengths = [[-1 if part is None else len(part) for part in parts] for parts in (keys, values)]
     numbers = np.array([offsets, *lengths], dtype="<i8").tobytes()
-    body = b"".join([part for parts in (keys, values) for part in parts if part])
-    return hashlib.sha256(chain + numbers + body).digest()
+    return hashlib.sha256(b"".join((chain, numbers, *filter(None, keys), *filter(None, values)))).digest()
 
 
 def records_hash(parts: Iterable[tuple[Partition, RunningHash]]) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from streams import progress
 from streams.dead_letters import DeadLetters, RecentRecords, fetch
 from streams.emit import Emitter
+from streams.engines import collecting
 from streams.engines.recovery import Recovered, Recovery
 from streams.engines.snapshot import Snapshot, fingerprint
 from streams.engines.status import Status
@@ -75,7 +76,8 @@ class Session:
         """Recover, then read, step and commit until `stop`; then commit, snapshot and return."""
         try:
             if self._begin():
-                self._loop()
+                with collecting.at_own_pace():
+                    self._loop()
         except BaseException:
             if self._open and self._writer is not None:
                 with contextlib.suppress(TidemillError):  # after an unknown outcome nothing may be open
@@ -144,12 +146,14 @@ class Session:
             if self._sources.positions() != self._committed:
                 self._commit()
                 committed_at = time.monotonic()
+                collecting.young()
             if stopping:
                 self._snapshot()
                 return
             self._advance_idle()
             if time.monotonic() - self._snapshot_at >= self._snapshot_every:
                 self._snapshot()
+                collecting.all_made()
             self.status.tell(self._pipeline, self._sources, self._intake.read)
 
     def _gather(self, until: float) -> None:
