@@ -21,9 +21,8 @@ def test_rubbish_waits_for_the_engine_and_no_longer():
         ring = Ring()
         seen = weakref.ref(ring)
         del ring
-        for _ in range(5_000):
-            [()]
-        assert seen() is not None
+        many = [[i] for i in range(5_000)]
+        assert seen() is not None and many
         collecting.young()
         assert seen() is None
     assert gc.isenabled()
