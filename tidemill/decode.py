@@ -106,8 +106,8 @@ class Decoder:
         unit = self.spec.time_unit
         for at in self._times:
             columns[at] = tuple([None if v is None else parse_time(v, unit) for v in columns[at]])
-        at = self._time_at
-        times = [r.timestamp for r in records] if at is None else parse_times(columns[at], unit)
+        time_at = self._time_at
+        times = [r.timestamp for r in records] if time_at is None else parse_times(columns[time_at], unit)
         if self._id_at is None:
             ids = [f"{r.topic}/{r.partition}/{r.offset}" for r in records]
         else:
