@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tidemill.errors import BadEvent, GoneError, UnavailableError
+from tidemill.errors import BadEvent, GoneError, TidemillError, UnavailableError
 from tidemill.events import FeatureUpdated, decode
 from tidemill.log import Log, Partition, Reader, Record
 
@@ -185,7 +185,7 @@ class FeatureFollower:
             except Exception as error:
                 # A follower that ended would leave the store to grow stale without a word.
                 level = logging.WARNING if self._first_failure else logging.DEBUG
-                logger.log(level, "%s: %s", self._topic, error, exc_info=not isinstance(error, UnavailableError))
+                logger.log(level, "%s: %s", self._topic, error, exc_info=not isinstance(error, TidemillError))
                 self._first_failure = False
                 stop.wait(backoff)
         self._drop()

@@ -322,8 +322,3 @@ def swaps_under_load(swaps: int) -> None:
 
 def test_hot_swaps_drop_no_request():
     swaps_under_load(20)
-
-
-@pytest.mark.slow
-def test_a_hundred_hot_swaps_drop_no_request():
-    swaps_under_load(100)
