@@ -69,11 +69,11 @@ def forget(platform: Platform, name: str) -> None:
 
 
 def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> dict[str, Any]:
-    """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status."""
+    """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status. 0 seconds: do not wait."""
     table = platform.jobs()
     table.get(name)
     wish = table.change(name, wanted=wanted, reason="")
-    return wait_until(platform, name, wanted, seconds, since=wish.time)
+    return wait_until(platform, name, wanted, seconds, since=wish.time) if seconds else {}
 
 
 def wait_until(platform: Platform, name: str, state: str, seconds: float, *, since: int) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def logs(context: click.Context, out: Output, name: str, follow: bool, lines: in
 
 @command("stop")
 @click.argument("name")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it has stopped.")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it has stopped; 0 does not wait.")
 def stop(out: Output, name: str, wait: float) -> None:
     """Stop a job: it commits, snapshots and ends. `job start` goes on from there."""
     _want(out, name, "stopped", "stopped", wait)
@@ -102,7 +102,7 @@ def stop(out: Output, name: str, wait: float) -> None:
 
 @command("start")
 @click.argument("name")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs.")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
 def start(out: Output, name: str, wait: float) -> None:
     """Start a stopped or failed job where it left off."""
     _want(out, name, "running", "running", wait)
@@ -110,7 +110,13 @@ def start(out: Output, name: str, wait: float) -> None:
 
 @command("savepoint")
 @click.argument("name")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for the snapshot.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the snapshot.",
+)
 def savepoint(out: Output, name: str, wait: float) -> None:
     """Have a running job commit and snapshot now (stop and start, so that the file is whole); prints the sequence."""
     from tidemill_app.submission import set_wanted
@@ -138,6 +144,7 @@ def _want(out: Output, name: str, wanted: str, state: str, wait: float) -> None:
 
     with connected(out) as platform:
         set_wanted(platform, name, wanted, wait)
+    state = state if wait else f"to be {state}"
     out.answer({"job": name, "state": state}, f"{name}: {state}")
 
 
