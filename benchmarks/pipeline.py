@@ -110,7 +110,9 @@ def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         make_key(Path(folder) / "key.pem")
-        publisher = ArtefactPublisher(ArtefactStore(f"{folder}/artefacts", Path(folder) / "key.pem"), SystemClock())
+        publisher = ArtefactPublisher(
+            ArtefactStore(f"{folder}/artefacts", Path(folder) / "key.pem"), log, SystemClock()
+        )
         parts = Parts(
             log=log,
             store=FolderStore(f"{folder}/state"),

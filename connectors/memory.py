@@ -117,6 +117,13 @@ class MemoryLog:
             del kept.records[:cut]
             kept.begin += cut
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic and all its records, if it is there."""
+        with self._changed:
+            self._specs.pop(topic, None)
+            for partition in [p for p in self._kept if p.topic == topic]:
+                del self._kept[partition]
+
     def committed(self, group: str) -> dict[Partition, int]:
         """The consumer offsets a group has committed."""
         with self._changed:

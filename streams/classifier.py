@@ -134,6 +134,7 @@ class OnlineClassifier:
             ),
             step=step,
             init=init,
+            versions_after=lambda state, number: setattr(state, "after", number),
             state=state_type,
             order=self.order,
             needs=frozenset({"versions", "deltas"}),

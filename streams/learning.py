@@ -52,7 +52,7 @@ class Counts(msgspec.Struct):
 
 class State(msgspec.Struct):
     """The state of an online learning job. A recipe's own type narrows `learner` to its class, so that it can be read
-    back."""
+    back. `version` is the newest cut, 0 before the first; `after` the highest number before the job began."""
 
     learner: Any
     tables: Tables
@@ -65,6 +65,7 @@ class State(msgspec.Struct):
     clock: int = MIN_TIME
     last: tuple[int, str, str] = (MIN_TIME, "", "")
     version: int = 0
+    after: int = 0
     cut_due: int | None = None
     uncut: int = 0
     unmeasured: int = 0

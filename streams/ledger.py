@@ -97,7 +97,7 @@ class Ledger:
         """A version falls due after the event `last`."""
         self.run()
         state = self.state
-        state.version += 1
+        state.version = max(state.version, state.after) + 1
         state.uncut, state.cut_due = 0, None
         content = content_of(state.learner)
         self.effects.versions.append(VersionCut(self.plan.model, state.version, last, content, state.board.figures()))

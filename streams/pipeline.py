@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from streams.buffer import ReorderBuffer
 from streams.dedupe import Dedupe, Seen
+from streams.groups import Groups
 from tidemill import state as states
 from tidemill.block import Block, Place
 from tidemill.decode import Advance, Bad, Item
 from tidemill.errors import BadEvent, EarlyError, LateError
-from tidemill.hashing import xxh64
 from tidemill.job import DeadRow, Effects, Job, Rows, VersionCut
 from tidemill.log import Partition, Record
 from tidemill.order import Batch, EventTime, PartitionClock, watermark
@@ -99,10 +99,14 @@ class Saved(msgspec.Struct):
 
 
 class Pipeline(Generic[S]):
-    """Feed it the items of each partition in log order; `step` runs what has become complete."""
+    """Feed it the items of each partition in log order; `step` runs what has become complete. `after` is the highest
+    version number there was when the job began."""
 
-    def __init__(self, job: Job[S], streams: Mapping[str, StreamSpec], sources: Sequence[Source]) -> None:
+    def __init__(
+        self, job: Job[S], streams: Mapping[str, StreamSpec], sources: Sequence[Source], after: int = 0
+    ) -> None:
         self.job = job
+        self.after = after
         self.sources = {source.partition: source for source in sources}
         self.clocks = {source.partition: PartitionClock() for source in sources}
         self.states: dict[int, S] = {}
@@ -118,7 +122,7 @@ class Pipeline(Generic[S]):
         self._buffer = ReorderBuffer()
         self._queue: list[Block | Advance] = []
         self._queued = 0
-        self._groups = _Groups(job.groups)
+        self._groups = Groups(job.groups)
         self._position: dict[str, int] = {}
         self._labels_pending: deque[tuple[int, int]] = deque()
         order = job.order
@@ -304,7 +308,7 @@ class Pipeline(Generic[S]):
                 self._step_group(group, Batch.empty(batch.wake), out)
 
     def _step_group(self, group: int, batch: Batch, out: Stepped) -> None:
-        state = self.states[group] if group in self.states else self.job.init()
+        state = self.states[group] if group in self.states else self._new_state()
         effects: Effects[S] = self.job.step(state, batch)
         self.states[group] = effects.state
         if effects.wake_at is None:
@@ -319,6 +323,11 @@ class Pipeline(Generic[S]):
         self.counts.dead += len(effects.dead)
         out.dead += effects.dead
         out.versions += [(group, cut) for cut in effects.versions]
+
+    def _new_state(self) -> S:
+        state = self.job.init()
+        self.job.versions_after(state, self.after)
+        return state
 
     def snapshot(self) -> Saved:
         """Everything, as plain data to be encoded at once; taken after `step`, when no arrivals are waiting."""
@@ -357,42 +366,3 @@ class Pipeline(Generic[S]):
         names = [f.name for f in self._streams[block.stream].fields]
         block.columns = {name: block.columns[name] for name in names if name in block.columns}
         return block
-
-
-class _Groups:
-    """Parts a batch by the hash of its events' keys."""
-
-    def __init__(self, groups: int) -> None:
-        self.groups = groups
-        self._known: dict[str, int] = {}
-
-    def split(self, batch: Batch, keys: Mapping[str, str | None]) -> list[tuple[int, Batch]]:
-        """The batch of each group with events, by group; each carries the wake."""
-        if self.groups == 1:
-            return [(0, batch)]
-        group = np.empty(len(batch), dtype=np.int64)
-        for number, stream in enumerate(batch.streams):
-            block = batch.blocks.get(stream)
-            if block is not None:
-                mine = np.flatnonzero(batch.kind == number)
-                group[mine] = self._of(block, keys[stream])[batch.row[mine]]
-        order = np.argsort(group, kind="stable")
-        numbers, starts = np.unique(group[order], return_index=True)
-        ends = [*starts[1:].tolist(), len(order)]
-        return [
-            (int(g), batch.take(order[a:b], batch.wake))
-            for g, a, b in zip(numbers.tolist(), starts.tolist(), ends, strict=True)
-        ]
-
-    def _of(self, block: Block, key: str | None) -> NDArray[np.int64]:
-        values: list[Any] = block.columns[key].tolist() if key else [""] * len(block)
-        known = self._known
-        if len(known) > 1 << 20:
-            known.clear()
-        out = []
-        for value in map(str, values):
-            group = known.get(value)
-            if group is None:
-                group = known[value] = xxh64(value.encode()) % self.groups
-            out.append(group)
-        return np.array(out, dtype=np.int64)

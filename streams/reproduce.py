@@ -69,7 +69,7 @@ def reproduce(
     whole = _Overlay(log, [s for s in lineage.read if not s.topic.startswith(HISTORY)], archive)
     erasures = Erasures()
     erasures.read(log)
-    pipeline = Pipeline(job, streams, sources)
+    pipeline = Pipeline(job, streams, sources, lineage.after)
     intake = Intake(job, streams, sources, pipeline, erasures, arrow_decode)
     histories = _histories(job, lineage, streams, history)
     replay = _segments if arrival else _spans

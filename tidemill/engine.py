@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,8 +24,14 @@ class Publisher(Protocol):
     """Keeps model versions. `connectors.artefacts` is behind the one that the roof hands in."""
 
     def publish(self, cut: VersionCut, lineage: Lineage, delta: int) -> Mapping[str, Any]:
-        """Store the version and return the fields of its `ModelPublished` event. Storing the same cut again gives
-        the same version."""
+        """Store the version and return the fields of its `ModelPublished` event. It counts once that is committed:
+        of what was stored and never committed nothing follows, and the same number may be stored again, otherwise.
+
+        Raises `IncompatibleError` where the number is published already."""
+        ...
+
+    def newest(self, job: str, models: Collection[str]) -> int:
+        """The highest version number there is of what `job` published, and of `models`; 0 for none."""
         ...
 
 

@@ -162,7 +162,8 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
 
     `offsets` are the next ones to read, `[topic, partition, offset]`. The cut in the order is `watermark` and `last`,
     the last event stepped (time, source, id). `segments` are the runs read since the commit before, in reading order:
-    `[topic, partition, first, next]`. `emitted` counts rows per output since the beginning.
+    `[topic, partition, first, next]`. `emitted` counts rows per output since the beginning, `after` is the highest
+    version number there was then.
     """
 
     job: str
@@ -176,6 +177,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     steps: int = 0
     deltas: dict[str, int] = {}
     versions: dict[str, int] = {}
+    after: int = 0
 
 
 PlatformEvent = (

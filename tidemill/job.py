@@ -157,6 +157,8 @@ class Job(Generic[S]):
     (`needs_of`). `commit_every` is seconds of wall clock between commits at most. `max_event_bytes` refuses larger
     single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
     `warm` compiles or loads what the step needs; an engine calls it before it says that the job runs.
+    `versions_after(state, number)` tells a new state that versions up to `number` are there, from an earlier life of
+    the job: the first to cut is `number` + 1.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Job(Generic[S]):
     max_event_bytes: int = 1024 * 1024
     endpoint: Endpoint | None = None
     warm: Callable[[], object] = lambda: None
+    versions_after: Callable[[S, int], object] = lambda state, number: None
 
     def __post_init__(self) -> None:
         check_name(self.name, "job")

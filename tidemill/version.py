@@ -33,8 +33,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     `read` covers every record read, per partition. Under order `event_time` that and the cut (`watermark`, `last`)
     fix the order; under `arrival`, `segments` list the runs in reading order. `records` counts them and
     `records_hash` is the SHA-256 over their keys and values by partition in offset order, so that one altered byte
-    shows. `history` are the files a job began on, by digest. `unrepeatable` says since when, and why, the version
-    cannot be rebuilt (empty: it can).
+    shows. `after` is the highest version number there was when the job began. `history` are the files a job began on,
+    by digest. `unrepeatable` says since when, and why, the version cannot be rebuilt (empty: it can).
     """
 
     job: str
@@ -45,6 +45,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     watermark: int
     last: tuple[int, str, str]
     number: int
+    after: int = 0
     segments: list[Span] = []
     archived: dict[str, str] = {}
     records: int = 0

@@ -7,12 +7,13 @@ from pathlib import Path
 from serving.onnx import FILE, KIND, OnnxServable
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import IncompatibleError, NotFoundError, UserError
+from tidemill.errors import IncompatibleError, UserError
 from tidemill.events import ModelPublished
 from tidemill.log import TopicSpec
 from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
-from tidemill.version import Manifest, cpu_class, decode_manifest, encode_manifest
+from tidemill.version import Manifest, cpu_class, encode_manifest
+from tidemill_app.published import Published
 from tidemill_app.wiring import Platform
 
 MAX_BYTES = 2 << 30
@@ -33,42 +34,33 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
         raise UserError("model file cannot be read", where=str(file), got=error.strerror or str(error)) from None
     OnnxServable(data)
     content = content_digest(KIND, digest(data))
-    there = [v for v in platform.artefacts.versions(name) if v.isdigit()]
-    newest = max(there, key=int, default=None)
+    there = {v: event for (model, v), event in Published(platform.log).refresh().versions.items() if model == name}
+    newest = max((v for v in there if v.isdigit()), key=int, default=None)
     if version is None:
         version = str(int(newest) + 1) if newest is not None else "1"
-        if newest is not None and _held(platform, name, newest)[0] == content:
+        if newest is not None and there[newest].content_digest == content:
             version = newest
     check_name(version, "version")
-    held, manifest = _held(platform, name, version)
-    if held and held != content:
-        raise IncompatibleError("a version never changes", where=f"{name}@{version}", fix="Deploy under a new version.")
-    if not held:
-        manifest = encode_manifest(
-            Manifest(
-                model=name,
-                version=version,
-                kind=KIND,
-                content_digest=content,
-                files={FILE: digest(data)},
-                created=platform.clock.now(),
-                cpu_class=cpu_class(),
-            )
-        )
-        platform.artefacts.put_version(name, version, {FILE: data}, manifest)
-    return _publish(platform, name, version, content, manifest)
+    if version in there:
+        if there[version].content_digest != content:
+            fix = "Deploy under a new version."
+            raise IncompatibleError("a version never changes", where=f"{name}@{version}", fix=fix)
+        return there[version]
+    manifest = Manifest(
+        model=name,
+        version=version,
+        kind=KIND,
+        content_digest=content,
+        files={FILE: digest(data)},
+        created=platform.clock.now(),
+        cpu_class=cpu_class(),
+    )
+    stored = platform.artefacts.put_version(name, version, {FILE: data}, encode_manifest(manifest))
+    return _publish(platform, manifest, stored)
 
 
-def _held(platform: Platform, name: str, version: str) -> tuple[str, bytes]:
-    """Content digest and manifest of a version that is there; empty where it is not."""
-    try:
-        manifest = platform.artefacts.manifest(name, version)
-    except NotFoundError:
-        return "", b""
-    return decode_manifest(manifest).content_digest, manifest
-
-
-def _publish(platform: Platform, name: str, version: str, content: str, manifest: bytes) -> ModelPublished:
+def _publish(platform: Platform, manifest: Manifest, stored: str) -> ModelPublished:
+    name, version = manifest.model, manifest.version
     event = ModelPublished(
         id=f"{name}/{version}",
         time=platform.clock.now(),
@@ -76,8 +68,8 @@ def _publish(platform: Platform, name: str, version: str, content: str, manifest
         model=name,
         version=version,
         uri=platform.artefacts.uri(name, version),
-        content_digest=content,
-        version_digest=digest(manifest),
+        content_digest=manifest.content_digest,
+        version_digest=stored,
         kind=KIND,
     )
     platform.log.create("models", TopicSpec())

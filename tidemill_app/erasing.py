@@ -8,7 +8,7 @@ is. The versions that did can no longer be rebuilt exactly, and are named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from tidemill.events import RecordErased
 from tidemill.log import Log, Partition, Record, TopicSpec
 from tidemill.stream import StreamSpec
 from tidemill.time import Clock
-from tidemill.version import decode_manifest
+from tidemill.version import Span, decode_manifest
 from tidemill_app.reading import read_all
 
 TOPIC = "erasures"
@@ -138,18 +138,22 @@ def versions_that_read(store: ArtefactStore, places: Sequence[Place]) -> list[st
     out = []
     for model in store.models():
         for version in store.versions(model):
-            try:
-                lineage = decode_manifest(store.manifest(model, version)).lineage
-            except (BadEvent, IntegrityError):
-                continue  # not a sound version: `model show` says so
-            spans = lineage.read if lineage is not None else []
             if any(
                 s.topic == p.topic and s.partition == p.partition and s.first <= p.offset < s.next
-                for s in spans
+                for s in _spans(store, model, version)
                 for p in places
             ):
                 out.append(f"{model}@{version}")
     return out
+
+
+def _spans(store: ArtefactStore, model: str, version: str) -> Iterator[Span]:
+    for digest in store.manifests(model, version):
+        try:
+            lineage = decode_manifest(store.manifest(model, version, digest)).lineage
+        except (BadEvent, IntegrityError):
+            continue  # not a sound version: `model show` says so
+        yield from lineage.read if lineage is not None else []
 
 
 def _redact(segments: Segments, place: Place) -> int:

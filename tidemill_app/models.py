@@ -6,46 +6,27 @@ from typing import Any
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import BadEvent, NotFoundError, UserError
+from tidemill.errors import NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
 from tidemill.log import Log
 from tidemill.version import Manifest, content_digest_of, decode_manifest
-from tidemill_app.reading import read_all
+from tidemill_app.published import TOPIC, Published
 from tidemill_app.wiring import Platform
-
-TOPIC = "models"
-
-
-def published(log: Log) -> tuple[list[ModelPublished], dict[tuple[str, str], str]]:
-    """Every version in the topic `models`, oldest first, and where each (model, alias) points."""
-    versions: dict[tuple[str, str], ModelPublished] = {}
-    aliases: dict[tuple[str, str], str] = {}
-    if TOPIC in log.topics():
-        for record in read_all(log, TOPIC):
-            try:
-                event = events.decode(record.value or b"")
-            except BadEvent:
-                continue
-            if isinstance(event, ModelPublished):
-                versions[event.model, event.version] = event
-            elif isinstance(event, ModelAliased):
-                aliases[event.model, event.alias] = event.version
-    return list(versions.values()), aliases
 
 
 def versions(platform: Platform, name: str | None) -> list[dict[str, Any]]:
     """A row for each version of model `name`, or of all."""
-    found, aliases = published(platform.log)
-    rows = []
+    there = Published(platform.log).refresh()
+    found, rows = list(there.versions.values()), []
     for event in found:
         if name is not None and event.model != name:
             continue
-        manifest = decode_manifest(platform.artefacts.manifest(event.model, event.version))
+        manifest = _manifest(platform, event)
         rows.append(
             {
                 "model": event.model,
                 "version": event.version,
-                "aliases": [a for (m, a), v in aliases.items() if m == event.model and v == event.version],
+                "aliases": [a for (m, a), v in there.aliases.items() if m == event.model and v == event.version],
                 "created": manifest.created,
                 "metrics": manifest.metrics,
                 "params": manifest.params,
@@ -67,9 +48,9 @@ def find(platform: Platform, text: str) -> ModelPublished:
     Raises `NotFoundError`.
     """
     name, _, version = text.partition("@")
-    found, aliases = published(platform.log)
-    mine = [e for e in found if e.model == name]
-    version = aliases.get((name, version), version)
+    there = Published(platform.log).refresh()
+    mine = [e for e in there.versions.values() if e.model == name]
+    version = there.aliases.get((name, version), version)
     for event in reversed(mine):
         if version in ("", event.version):
             return event
@@ -79,8 +60,11 @@ def find(platform: Platform, text: str) -> ModelPublished:
 
 def manifest_of(platform: Platform, text: str) -> Manifest:
     """The verified manifest of a version."""
-    event = find(platform, text)
-    return decode_manifest(platform.artefacts.manifest(event.model, event.version))
+    return _manifest(platform, find(platform, text))
+
+
+def _manifest(platform: Platform, event: ModelPublished) -> Manifest:
+    return decode_manifest(platform.artefacts.manifest(event.model, event.version, event.version_digest))
 
 
 def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import msgspec
 
 from connectors.artefacts import ArtefactStore
 from tidemill.engine import Publisher
-from tidemill.errors import NotFoundError
+from tidemill.errors import IncompatibleError
 from tidemill.job import ModelContent, VersionCut
+from tidemill.log import Log
 from tidemill.state import decode, digest, encode
 from tidemill.time import Clock
-from tidemill.version import Lineage, Manifest, content_digest_of, cpu_class, decode_manifest, encode_manifest
+from tidemill.version import Lineage, Manifest, content_digest_of, cpu_class, encode_manifest
+from tidemill_app.published import Published
 
 CONTENT = "content.msgpack"
 """The file of a version that holds its `ModelContent`: canonical msgpack with plain arrays."""
@@ -24,36 +26,44 @@ Pin = Callable[[Lineage], Lineage]
 
 
 class ArtefactPublisher(Publisher):
-    """Keeps versions in an `ArtefactStore`.
+    """Keeps versions in an `ArtefactStore`; which of them count says topic `models` of `log`.
 
     The code digest is that of the submitted bundle, so content digests of two runs agree only for equal code. The
     digest of the dependency lock is recorded beside it.
     """
 
-    def __init__(self, store: ArtefactStore, clock: Clock, *, pin: Pin = lambda lineage: lineage) -> None:
+    def __init__(self, store: ArtefactStore, log: Log, clock: Clock, *, pin: Pin = lambda lineage: lineage) -> None:
         self._store = store
+        self._published = Published(log)
         self._clock = clock
         self._pin = pin
 
     def publish(self, cut: VersionCut, lineage: Lineage, delta: int) -> Mapping[str, Any]:
         version = str(cut.number)
         content = content_digest_of(cut.content, lineage.bundle)
-        try:
-            held = self._store.manifest(cut.model, version)
-        except NotFoundError:
-            held = None
-        if held is not None and decode_manifest(held).content_digest == content:
-            manifest = held
-        else:
-            manifest = self._store_version(cut, version, content, self._pin(lineage), delta)
+        there = self._published.refresh().versions.get((cut.model, version))
+        if there is not None:
+            raise IncompatibleError(
+                "a version never changes, and this one is published",
+                where=f"job {lineage.job}, version {cut.model}@{version}",
+                wanted="a number above the newest",
+                got=f"one that job {there.job or 'none'} published with content {there.content_digest}",
+                fix="Give the model another name; a step of your own numbers above `Job.versions_after`.",
+            )
         return {
             "uri": self._store.uri(cut.model, version),
             "content_digest": content,
-            "version_digest": digest(manifest),
+            "version_digest": self._store_version(cut, version, content, self._pin(lineage), delta),
             "kind": cut.content.kind,
         }
 
-    def _store_version(self, cut: VersionCut, version: str, content: str, lineage: Lineage, delta: int) -> bytes:
+    def newest(self, job: str, models: Collection[str]) -> int:
+        published = self._published.refresh().versions
+        numbers = [v for (model, v), event in published.items() if event.job == job or model in models]
+        numbers += [v for model in models for v in self._store.versions(model)]
+        return max((int(v) for v in numbers if v.isdecimal()), default=0)
+
+    def _store_version(self, cut: VersionCut, version: str, content: str, lineage: Lineage, delta: int) -> str:
         data = encode(cut.content)
         manifest = encode_manifest(
             Manifest(
@@ -64,7 +74,7 @@ class ArtefactPublisher(Publisher):
                 files={CONTENT: digest(data)},
                 created=self._clock.now(),
                 params=cut.content.params,
-                parents=[str(cut.number - 1)] if cut.number > 1 else [],
+                parents=[str(cut.number - 1)] if cut.number > lineage.after + 1 else [],
                 metrics=cut.metrics,
                 lineage=lineage,
                 lock_digest=lock_digest(),
@@ -72,8 +82,7 @@ class ArtefactPublisher(Publisher):
                 delta=delta,
             )
         )
-        self._store.put_version(cut.model, version, {CONTENT: data}, manifest)
-        return manifest
+        return self._store.put_version(cut.model, version, {CONTENT: data}, manifest)
 
 
 def load_content(files: Mapping[str, bytes]) -> ModelContent:

@@ -53,7 +53,7 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         store=FolderStore(platform.home.path / "state"),
         clock=platform.clock,
         streams=platform.specs_of(job),
-        publisher=ArtefactPublisher(platform.artefacts, platform.clock, pin=platform.pin),
+        publisher=ArtefactPublisher(platform.artefacts, platform.log, platform.clock, pin=platform.pin),
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
         history=file_log,

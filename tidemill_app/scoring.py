@@ -19,10 +19,9 @@ from serving.prediction_log import PredictionLog
 from serving.scoring import Scorer
 from serving.spool import Spool
 from tidemill.endpoint import Endpoint
-from tidemill.errors import DigestError, SubmissionError, TidemillError
+from tidemill.errors import SubmissionError, TidemillError
 from tidemill.events import ModelPublished
 from tidemill.servable import Servable
-from tidemill.state import digest
 from tidemill.stream import StreamSpec
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.online_features import reading
@@ -58,15 +57,7 @@ def loader(store: ArtefactStore) -> Load:
     """Loads published versions from the store, everything verified first."""
 
     def load(event: ModelPublished) -> Servable:
-        manifest_bytes = store.manifest(event.model, event.version)
-        if digest(manifest_bytes) != event.version_digest:
-            raise DigestError(
-                "the stored version is not the one that was published",
-                where=f"{event.model}@{event.version}",
-                wanted=event.version_digest,
-                got=digest(manifest_bytes),
-            )
-        manifest, files = store.load(event.model, event.version)
+        manifest, files = store.load(event.model, event.version, event.version_digest)
         if manifest.kind == KIND:
             return OnnxServable(files[FILE])
         return ServedLearner(decode_content(files[CONTENT]))

@@ -61,20 +61,26 @@ class Recovery:
         self.job, self.parts, self.histories, self.sources = job, parts, histories, sources
         self._max_buffered, self._max_batch, self._stop = max_buffered, max_batch, stop
 
-    def _fresh(self, starts: Positions) -> Recovered:
-        pipeline = Pipeline(self.job, self.parts.streams, self.sources)
+    def _fresh(self, starts: Positions, after: int) -> Recovered:
+        pipeline = Pipeline(self.job, self.parts.streams, self.sources, after)
         erasures = Erasures()
         intake = Intake(self.job, self.parts.streams, self.sources, pipeline, erasures, self.parts.arrow_decode)
         return Recovered(pipeline, intake, erasures, 0, dict(starts), dict(starts), [], {}, {})
 
     def born(self) -> Recovered:
-        """A job that never committed: from the first offsets kept, with every erasure known now."""
+        """A job that never committed: from the first offsets kept, with every erasure known now, its versions numbered
+        above those there are."""
         self.parts.store.clear(self.job.name)
         starts = {s.partition: 0 if s.history else self.parts.log.begin(s.partition) for s in self.sources}
-        out = self._fresh(starts)
+        out = self._fresh(starts, self._newest())
         out.sequence = -1
         out.erasures.read(self.parts.log)
         return out
+
+    def _newest(self) -> int:
+        if self.parts.publisher is None:
+            return 0
+        return self.parts.publisher.newest(self.job.name, self.job.live.models(self.job.init()).keys())
 
     def recovered(self, committed: ProgressMade) -> Recovered | None:
         """The job at commit `committed`; None where `stop` said so on the way.
@@ -85,9 +91,10 @@ class Recovery:
         target = _positions(committed.offsets)
         self._check_partitions(target)
         found = self.parts.store.load(self.job.name, committed.sequence)
-        out = self._unsaved() if found is None else self._saved(states.decode(found[1], Snapshot))
+        saved = None if found is None else states.decode(found[1], Snapshot)
+        out = self._unsaved(committed.after) if saved is None else self._saved(saved, committed.after)
         since = progress.topic_of(self.job.name)
-        first = self.parts.log.begin(since) if found is None else states.decode(found[1], Snapshot).progress_at
+        first = self.parts.log.begin(since) if saved is None else saved.progress_at
         if isinstance(self.job.order, Arrival):
             whole = self._replay_segments(out, self._segments(first, out.sequence, committed.sequence))
         else:
@@ -119,9 +126,9 @@ class Recovery:
                     got=str(self.parts.log.end(s.partition)),
                 )
 
-    def _saved(self, snapshot: Snapshot) -> Recovered:
+    def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
         check_fits(self.job, snapshot.fingerprint)
-        out = self._fresh(_positions(snapshot.starts))
+        out = self._fresh(_positions(snapshot.starts), after)
         out.pipeline.restore(snapshot.pipeline)
         out.intake.hashes |= {Partition(t, n): running for t, n, running in snapshot.hashes}
         out.erasures.read(self.parts.log, snapshot.erasures_at)
@@ -130,13 +137,13 @@ class Recovery:
         out.segments = snapshot.segments
         return out
 
-    def _unsaved(self) -> Recovered:
+    def _unsaved(self, after: int) -> Recovered:
         birth = progress.first(self.parts.log, self.job.name)
         if birth is None or birth.sequence != 0:
             raise IntegrityError(
                 "the job has no snapshot, and its progress no longer says where it began", where=f"job {self.job.name}"
             )
-        out = self._fresh(_positions(birth.offsets))
+        out = self._fresh(_positions(birth.offsets), after)
         out.erasures.read(self.parts.log)
         return out
 

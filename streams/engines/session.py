@@ -233,6 +233,7 @@ class Session:
             steps=pipeline.counts.steps,
             deltas=dict(self._live.sequences),
             versions=dict(self._live.versions),
+            after=pipeline.after,
         )
 
     def _live_events(self, cuts: Sequence[VersionCut]) -> list[Event]:
@@ -282,6 +283,7 @@ class Session:
             watermark=self._pipeline.watermark,
             last=self._pipeline.last or (0, "", ""),
             number=0,
+            after=self._pipeline.after,
             segments=progress.spans(segments),
             records=count,
             records_hash=digest,

@@ -77,7 +77,7 @@ def test_what_is_served_by_deltas_is_what_was_learned(kafka, fresh, tmp_path: Pa
         store=FolderStore(tmp_path / "state"),
         clock=SystemClock(),
         streams={name: spec},
-        publisher=ArtefactPublisher(store, SystemClock()),
+        publisher=ArtefactPublisher(store, log, SystemClock()),
     )
     log.create(spec.topic, spec.topic_spec())
     plane, stop = DataPlane(), threading.Event()

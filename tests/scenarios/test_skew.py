@@ -100,7 +100,7 @@ class Running:
             store=FolderStore(folder / "state"),
             clock=SystemClock(),
             streams=records.specs,
-            publisher=ArtefactPublisher(store, SystemClock()),
+            publisher=ArtefactPublisher(store, self.log, SystemClock()),
             arrow_decode=arrow.decode,
             arrow_encode=arrow.encode,
             bundle="0" * 64,

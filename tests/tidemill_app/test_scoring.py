@@ -92,7 +92,7 @@ class World(NamedTuple):
             last=(0, "", ""),
             number=number,
         )
-        fields = ArtefactPublisher(open_store(self.connection), SystemClock()).publish(cut, lineage, delta)
+        fields = ArtefactPublisher(open_store(self.connection), self.log, SystemClock()).publish(cut, lineage, delta)
         event = ModelPublished(
             id=f"{self.name}/{number}", time=0, model=self.name, version=str(number), delta=delta, **fields
         )

@@ -43,6 +43,7 @@ class Rides(msgspec.Struct):
 class Learned(msgspec.Struct):
     weights: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(8))
     n: int = 0
+    after: int = 0
     rides: Rides = msgspec.field(default_factory=Rides)
 
 
@@ -63,7 +64,9 @@ def step(state: Learned, batch: Any) -> Effects[Learned]:
         times.append(event.time)
         values.append(float(state.weights.sum()))
         if state.n % 50 == 0:
-            cuts.append(VersionCut("sum", state.n // 50, (event.time, event.source, event.id), content(state), {}))
+            cuts.append(
+                VersionCut("sum", state.after + state.n // 50, (event.time, event.source, event.id), content(state), {})
+            )
     rows = [Rows("sums", times, ids, {"sum": values})] if ids else []
     return Effects(state, rows, None, [], cuts)
 
@@ -75,6 +78,7 @@ def make_job(**changes: Any) -> Job[Learned]:
         "step": step,
         "init": Learned,
         "state": Learned,
+        "versions_after": lambda state, number: setattr(state, "after", number),
         "writes": (Output("sums", "data.sums"),),
         "order": EventTime(lateness=20, idle_after=None),
         "live": Live(lambda s: {"sum": content(s)}, lambda s: {"rides": s.rides}),
@@ -104,6 +108,9 @@ class Shelf:
         self.versions.setdefault((cut.model, cut.number), (cut, lineage, delta))
         digest = states.content_digest(cut.content)
         return {"uri": "memory:", "content_digest": digest, "version_digest": "", "kind": cut.content.kind}
+
+    def newest(self, job: str, models: Any) -> int:
+        return max((number for _, number in self.versions), default=0)
 
 
 def run(job: Job[Any], log: Any, store: Any, *, engine: Any = None, done: Any = None, **parts: Any) -> dict[str, Any]:
