@@ -1,10 +1,11 @@
 """How soon a label is live, and how soon a request is answered, while a job learns: on a whole stack of its own.
 
 `tidemill up`, a job of order `arrival` that commits every 50 ms, `tidemill serve`. One process publishes `EVENTS`
-flight-like events a second and, a second after each, its label; another sends `REQUESTS` scoring requests a second over
-keep-alive connections, on a fixed schedule: a latency counts from the moment that the request was due, so that a slow
-answer is not hidden by the requests it holds up. Requests begin when there is a first version to answer with. A label is live at the first answer whose delta covers its append, and
-its latency counts from the moment before it was handed to the producer. The first `WARM` seconds do not count.
+flight-like events a second and, a second after each, its label; another, from the first version on, sends `REQUESTS`
+scoring requests a second over keep-alive connections, on a fixed schedule: a latency counts from the moment that the
+request was due, so that a slow answer is not hidden by the requests it holds up. A label is live at the first answer
+whose delta covers its append, and its latency counts from the moment before it was handed to the producer. The first
+`WARM` seconds do not count.
 
 The broker, the job, the server and both generators share the machine. `TIDEMILL_BENCH_SECONDS` says how long.
 """
@@ -39,7 +40,7 @@ WARM = 12.0
 EVENTS, REQUESTS = 5_000, 1_000
 CONNECTIONS = 32
 NAMES = ["hour", "distance", "temp", "wind", "rain", "carrier_rate", "route_rate", "queue"]
-JOB = f'''
+JOB = f"""
 from streams.classifier import online_classifier
 from tidemill.order import Arrival
 
@@ -49,7 +50,7 @@ def job():
         name="late", stream="rides", features={NAMES}, positive=1, order=Arrival(), commit_every=0.05,
         version_every=20_000, metrics_every=10_000,
     )
-'''
+"""
 
 
 class Stack:
@@ -140,8 +141,8 @@ class Client(asyncio.Protocol):
 async def _score(port: int, stop: float) -> dict[str, Any]:
     rng = np.random.default_rng(4)
     bodies = [orjson.dumps(dict(zip(NAMES, r, strict=True))) for r in (rng.normal(size=(1000, 8)) * 3 + 5).tolist()]
-    head = b"POST /score/rides HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-    texts = [head % (len(body), body) for body in bodies]
+    head = b"POST /score/rides HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    texts = [head + b"content-length: %d\r\n\r\n%s" % (len(body), body) for body in bodies]
     waiting: deque[float] = deque()
     idle: list[Client] = []
     latency: list[tuple[float, float]] = []
@@ -274,9 +275,7 @@ def _measured(stack: Stack, folder: Path) -> None:
         ):
             for at, aim in aims.items():
                 figure = float(np.percentile(values, at))
-                measure(
-                    f"{name}_p{at}", lambda f=figure: f, unit=unit, workload=workload, aim=aim, better="lower"
-                )  # type: ignore[misc]
+                measure(f"{name}_p{at}", lambda f=figure: f, unit=unit, workload=workload, aim=aim, better="lower")  # type: ignore[misc]
         measure("score_failed", lambda: float(seen["failed"]), unit="requests", workload=workload, better="lower")
         pids = {name: part["pid"] for name, part in parts.items()} | {"serve": pid, "job": job_pid(stack.home)}
         for name, number in pids.items():

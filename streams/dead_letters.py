@@ -37,6 +37,10 @@ class RecentRecords:
         while self._size > self._limit and len(self._runs) > 1:
             self._size -= self._runs.pop(0)[1]
 
+    def clear(self) -> None:
+        """Forget them all."""
+        self._runs, self._size = [], 0
+
     def find(self, place: Place) -> Record | None:
         for records, _ in reversed(self._runs):
             first, last = records[0], records[-1]
@@ -66,6 +70,20 @@ def fetch(log: Log, places: Iterable[Place], timeout: float = 30.0) -> dict[Plac
                 reader.close()
             out |= {place: by_offset[place.offset] for place in rest if place.offset in by_offset}
             rest = [place for place in rest if place.offset >= position]
+    return out
+
+
+def fetch_anywhere(log: Log, histories: Mapping[str, Log], places: Sequence[Place]) -> dict[Place, Record]:
+    """`fetch`, also of places in histories, whose partitions are called `history:<stream>` by the job."""
+    out = fetch(log, [p for p in places if not p.topic.startswith("history:")])
+    for stream, history in histories.items():
+        real = [q for name in sorted(history.topics()) for q in history.partitions(name)]
+        mine = {
+            Place(real[p.partition].topic, real[p.partition].number, p.offset, p.row): p
+            for p in places
+            if p.topic == f"history:{stream}"
+        }
+        out |= {mine[there]: record for there, record in fetch(history, mine).items()}
     return out
 
 

@@ -6,6 +6,7 @@ another name, synced, renamed, and the folder synced; so a crash at any moment l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -39,7 +40,8 @@ class FolderStore:
             os.replace(part, self._path(job, sequence))
             _sync(folder)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             raise UnavailableError(
                 "a snapshot cannot be kept", where=str(folder), got=error.strerror or str(error), fix="Make room."
             ) from None

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streams import progress
-from streams.dead_letters import DeadLetters, RecentRecords, fetch
+from streams.dead_letters import DeadLetters, RecentRecords, fetch_anywhere
 from streams.emit import Emitter
 from streams.engines import collecting
+from streams.engines.keeper import Keeper
 from streams.engines.recovery import Recovered, Recovery
 from streams.engines.snapshot import Snapshot, fingerprint
 from streams.engines.status import Status
@@ -37,6 +38,9 @@ from tidemill.version import Lineage, Span
 _QUIET = 0.1
 """Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
 
+_FEW, _LULL = 1_000, 0.005
+"""Of fewer records than this at once the next are waited for this many seconds: polls cost more than records."""
+
 
 class Session:
     """Runs `job` with one reader and one transactional writer until `stop`, or until one of them fails."""
@@ -59,6 +63,7 @@ class Session:
         self._max_buffered, self._max_batch, self._snapshot_every = max_buffered, max_batch, snapshot_every
         self._writer: Writer | None = None
         self._side: Writer | None = None
+        self._keeper = Keeper(parts.store, job.name)
         self._sources: Sources | None = None
         self._emitter = Emitter(job, parts.arrow_encode)
         self._letters = DeadLetters(job.name, parts.arrow_decode, parts.arrow_encode)
@@ -87,7 +92,7 @@ class Session:
             self.close()
 
     def close(self) -> None:
-        for part in (self._sources, self._writer, self._side):
+        for part in (self._sources, self._writer, self._side, self._keeper):
             if part is not None:
                 part.close()
         self._sources = self._writer = self._side = None
@@ -138,20 +143,23 @@ class Session:
 
     def _loop(self) -> None:
         assert self._sources is not None
-        committed_at = time.monotonic()
+        due = time.monotonic()
         while True:
             stopping = self.stop()
             if not stopping:
-                self._gather(committed_at + self.job.commit_every)
+                # Commits keep their pace: what one takes is not added to the time between them.
+                due = max(due + self.job.commit_every, time.monotonic())
+                self._gather(due)
             if self._sources.positions() != self._committed:
                 self._commit()
-                committed_at = time.monotonic()
                 collecting.young()
             if stopping:
                 self._snapshot()
+                self._note_kept(wait=True)
                 return
             self._advance_idle()
-            if time.monotonic() - self._snapshot_at >= self._snapshot_every:
+            self._note_kept()
+            if time.monotonic() - self._snapshot_at >= self._snapshot_every and not self._keeper.busy:
                 self._snapshot()
                 collecting.all_made()
             self.status.tell(self._pipeline, self._sources, self._intake.read)
@@ -181,6 +189,9 @@ class Session:
             balance(sources, self._pipeline, self._max_buffered)
             if sources.paused or (not runs and (not rows or self.stop())):
                 return
+            if runs and sum([len(records) for _, records in runs]) < _FEW:
+                # All there is was read, and nothing is done with it before the commit: let some more come together.
+                time.sleep(max(0.0, min(_LULL, until - time.monotonic())))
 
     def _commit(self) -> None:
         stepped = self._pipeline.step()
@@ -211,6 +222,8 @@ class Session:
         self._open = False
         self._sequence, self._committed, self._run = made.sequence, positions, []
         self.status.committed(self.parts.clock.now(), made, self._live)
+        if not self._pipeline.buffered:
+            self._recent.clear()  # whatever may yet be a dead letter will be read anew
 
     def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
         pipeline, run = self._pipeline, progress.merged(self._run)
@@ -308,25 +321,11 @@ class Session:
         known |= {r.place: r.record or self._recent.find(r.place) for r in self._rejected}
         missing = [place for place, record in known.items() if record is None]
         if missing:
-            known |= self._fetched(missing)
+            known |= fetch_anywhere(self.parts.log, self._histories, missing)
         now = self.parts.clock.now()
         both = [*((r.place, r.error) for r in self._rejected), *asked]
         self._rejected = []
         return [self._letters.letter(place, error, known[place], now) for place, error in both]
-
-    def _fetched(self, places: Sequence[Place]) -> dict[Place, Any]:
-        out: dict[Place, Any] = {}
-        out |= fetch(self.parts.log, [p for p in places if not p.topic.startswith("history:")])
-        for stream, log in self._histories.items():
-            topic = f"history:{stream}"
-            real = [q for name in sorted(log.topics()) for q in log.partitions(name)]
-            mine = {
-                Place(real[p.partition].topic, real[p.partition].number, p.offset, p.row): p
-                for p in places
-                if p.topic == topic
-            }
-            out |= {mine[there]: record for there, record in fetch(log, mine).items()}
-        return out
 
     def _advance_idle(self) -> None:
         idle, sources, pipeline = self._idle, self._sources, self._pipeline
@@ -355,10 +354,11 @@ class Session:
         self._side.flush()
 
     def _snapshot(self) -> None:
-        """Keep the job as the last commit left it. A full disk is reported, not fatal: the log has everything."""
+        """Keep the job as the last commit left it, while it goes on."""
         self._snapshot_at = time.monotonic()
         if self._saved == self._sequence:
             return
+        self._note_kept(wait=True)
         log = self.parts.log
         erased = Erasures.end(log)
         flat = sorted(self._committed.items())
@@ -375,11 +375,20 @@ class Session:
             self._live.sequences,
             self._live.versions,
         )
+        self._keeper.save(self._sequence, states.encode(snapshot))
+        # What is newly erased may be taken as absent only behind a snapshot that says so, and that is there for good.
+        if erased > self._erasures.position and self._note_kept(wait=True):
+            self._erasures.read(log, erased)
+
+    def _note_kept(self, *, wait: bool = False) -> bool:
+        """Take note of a snapshot kept since. A full disk is reported, not fatal: the log has everything."""
         try:
-            self.parts.store.save(self.job.name, self._sequence, states.encode(snapshot))
+            sequence = self._keeper.kept(wait=wait)
         except UnavailableError as error:
             self.status.failed(error)
-            return
-        self._saved = self._sequence
-        self._erasures.read(log, erased)
-        self.status.checkpointed(self.parts.clock.now(), self._sequence)
+            return False
+        if sequence is None:
+            return False
+        self._saved = sequence
+        self.status.checkpointed(self.parts.clock.now(), sequence)
+        return True
