@@ -223,17 +223,11 @@ online_classifier = job_of(OnlineClassifier)
 
 
 def label_rule(positive: Positive) -> Callable[[Any], float]:
-    """The class (0.0 or 1.0) of a label value; raises `WrongTypeError` for one that is no such label."""
+    """The class (0.0 or 1.0) of a label value; raises `WrongTypeError` for one that is no such label, and whatever a
+    user's rule raises."""
     if callable(positive):
         rule = positive
-
-        def by_rule(value: Any) -> float:
-            try:
-                return 1.0 if rule(value) else 0.0
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                raise WrongTypeError("not a label", got=repr(value)[:80], wanted=str(error), field="value") from None
-
-        return by_rule
+        return lambda value: 1.0 if rule(value) else 0.0
     numeric = isinstance(positive, (bool, int, float))
 
     def by_value(value: Any) -> float:

@@ -7,19 +7,19 @@ where a version or a measurement falls due. So the result is that of one event a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.guard import Guard
 from streams.join import Entry
 from streams.learning import Early, Plan, State
 from streams.ledger import Ledger
 from streams.stats import key_maker
 from tidemill.block import Block, Place
-from tidemill.endpoint import Known
-from tidemill.errors import BadEvent, NotFiniteError, OrphanError, WrongTypeError
+from tidemill.errors import BadEvent, OrphanError
 from tidemill.job import DeadRow, Effects
 from tidemill.order import Batch
 from tidemill.time import MAX_TIME, SECOND
@@ -33,6 +33,7 @@ class Walk:
     def __init__(self, plan: Plan, state: State) -> None:
         self.plan = plan
         self.state = state
+        self.guard = Guard(plan)
         self.ledger = Ledger(plan, state)
         # Statistics by the same fields share a key.
         fields = list(dict.fromkeys(s.key for s in plan.stats if s.of == "label"))
@@ -78,9 +79,8 @@ class Walk:
     def _in_bulk(self, block: Block) -> None:
         """Events whose features are columns and whose label is a field: from one boundary to the next at once."""
         state, plan = self.state, self.plan
-        assert plan.features_block is not None and plan.label_field is not None
-        X = np.ascontiguousarray(plan.features_block(block), dtype=np.float64)
-        y, good = self._checked(block, X)
+        X, errors = self.guard.rows(block)
+        y, good = self._checked(block, errors)
         learns = np.flatnonzero(good & ~np.isnan(y))
         pos = done = 0
         while pos < len(block):
@@ -104,23 +104,29 @@ class Walk:
                 done += count
                 self._count_label(int(block.time[learns[done - 1]]), count)
 
-    def _checked(self, block: Block, X: Float) -> tuple[Float, NDArray[np.bool_]]:
+    def _checked(self, block: Block, errors: dict[int, BadEvent]) -> tuple[Float, NDArray[np.bool_]]:
         """The labels (NaN for none), and which events can be used; the others are refused."""
-        good: NDArray[np.bool_] = np.asarray(np.isfinite(X).all(axis=1))
         y: Float = np.full(len(block), np.nan)
-        errors: dict[int, BadEvent | None] = {i: self._bad_row(X[i].tolist()) for i in np.flatnonzero(~good).tolist()}
         cache: dict[Any, float] = {None: np.nan}
-        for i, value in enumerate(block.columns[self.plan.label_field or ""].tolist()):
-            known = cache.get(value)
+        # A json field may hold 1 beside true, and lists.
+        column = block.columns[self.plan.label_field or ""]
+        plain = column.dtype != np.object_
+        for i, value in enumerate(column.tolist()):
+            cached = plain or value is None or isinstance(value, str)
+            known = cache.get(value) if cached else None
             if known is None:
+                if value != value:  # a null float
+                    continue
                 try:
-                    known = cache[value] = self.plan.label_of(value)
+                    known = self.guard.label(value)
                 except BadEvent as error:
                     errors.setdefault(i, error)
                     continue
+                if cached:
+                    cache[value] = known
             y[i] = known
-        for i, refused in errors.items():
-            assert refused is not None
+        good = np.ones(len(block), dtype=np.bool_)
+        for i, refused in sorted(errors.items()):
             good[i] = False
             self._refuse(block.place(i), refused)
         return y, good
@@ -141,77 +147,41 @@ class Walk:
         plan, state = self.plan, self.state
         ids = iter(block.ids.tolist())
         rows = block.rows() if plan.features_block is None or plan.stats else iter(lambda: {}, None)
-        vectors = self._vectors(block)
+        vectors = None if plan.features_block is None else self._vectors(block)
         version_of = plan.model_version
         answers = iter(block.columns[plan.label_field].tolist()) if plan.label_field else None
-        makers, event_stats, tables = self.keys, self.event_stats, state.tables
+        makers, event_stats, tables, guard = self.keys, self.event_stats, state.tables, self.guard
 
         def event(time: int) -> None:
             id, data = next(ids), next(rows)
-            row = self._row(data, tables) if vectors is None else next(vectors)
-            if row is None:
+            answer = None if answers is None else next(answers)
+            try:
+                row = guard.row(data, tables) if vectors is None else next(vectors)
+                if isinstance(row, BadEvent):
+                    raise row
+                values = [1.0 if f is None else guard.number(f, data[f]) for _, _, f in event_stats]
+            except BadEvent as error:
+                self._refuse(self._place(), error)
                 return
             keys = tuple([key_of(data) for key_of in makers])
             if answers is None:
                 version = str(state.version) if version_of is None else version_of(data)
                 self._predict(id, time, row, keys, version)
-            elif not self._answer(id, time, row, keys, next(answers)):
+            elif not self._answer(id, time, row, keys, answer):
                 return
-            for add, key_of, field in event_stats:
+            for (add, key_of, _), value in zip(event_stats, values, strict=True):
                 key = key_of(data)
-                value = 1.0 if field is None else data[field]
                 if key is not None and value is not None:
-                    add(key, time, float(value))
+                    add(key, time, value)
             if state.early and (early := state.early.pop(id, None)) is not None:
                 self._label(id, early.time, early.value, early.place)
 
         return event
 
-    def _row(self, data: Mapping[str, Any], known: Known) -> Sequence[float] | None:
-        """The event's features; None where they cannot be made, and the event is refused."""
-        try:
-            row = self.plan.features(data, known)
-            total = sum(row)
-            if total - total == 0.0 and len(row) == len(self.plan.feature_names):
-                return row
-            error: BadEvent | None = self._bad_row(row)
-        except BadEvent as bad:
-            error = bad
-        except (ArithmeticError, LookupError, TypeError, ValueError) as failure:
-            error = WrongTypeError(
-                "features cannot be made", where=self.plan.model, got=f"{type(failure).__name__}: {failure}"
-            )
-        if error is None:
-            return row
-        self._refuse(self._place(), error)
-        return None
-
-    def _bad_row(self, row: Sequence[float]) -> BadEvent | None:
-        names = self.plan.feature_names
-        if len(row) != len(names):
-            return WrongTypeError("wrong number of features", wanted=str(len(names)), got=str(len(row)))
-        for name, value in zip(names, row, strict=True):
-            if not np.isfinite(value):
-                return NotFiniteError(f"feature {name!r} is not finite", field=name, got=repr(value))
-        return None
-
-    def _vectors(self, block: Block) -> Iterator[Any] | None:
-        """The rows of the block form; None in the place of one that is refused."""
-        if self.plan.features_block is None:
-            return None
-        X = np.ascontiguousarray(self.plan.features_block(block), dtype=np.float64)
-        fine = [bool(np.isfinite(row).all()) for row in X] if not np.isfinite(X).all() else []
-        return self._sifted(X, fine) if fine else iter(X)
-
-    def _sifted(self, X: Float, fine: list[bool]) -> Iterator[Any]:
-        for row, good in zip(X, fine, strict=True):
-            if good:
-                yield row
-            else:
-                error = self._bad_row(row.tolist())
-                assert error is not None
-                self._refuse(self._place(), error)
-                yield None
+    def _vectors(self, block: Block) -> Iterator[Any]:
+        """The rows of the block form; what is wrong with it in the place of one that cannot be used."""
+        X, errors = self.guard.rows(block)
+        return iter(X) if not errors else iter([errors.get(i, row) for i, row in enumerate(X)])
 
     def _predict(self, id: str, time: int, row: Any, keys: tuple[str | None, ...], version: str) -> None:
         state, waiting = self.state, self.state.waiting
@@ -229,7 +199,7 @@ class Walk:
     def _answer(self, id: str, time: int, row: Any, keys: tuple[str | None, ...], value: Any) -> bool:
         """An event whose payload holds its label: predict, then learn at once. False where the label is bad."""
         try:
-            y = None if value is None else self.plan.label_of(value)
+            y = None if value is None or value != value else self.guard.label(value)
         except BadEvent as error:
             self._refuse(self._place(), error)
             return False
@@ -249,7 +219,7 @@ class Walk:
     def _on_label(self, block: Block) -> Callable[[int], None]:
         about = iter(block.columns["about"].tolist())
         values = iter(block.columns["value"].tolist())
-        label_of = self.plan.label_of
+        label_of = self.guard.label
 
         def label(time: int) -> None:
             id, value = next(about), next(values)
