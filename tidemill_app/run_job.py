@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from streams.engines.patience import PASSING, Patience, wait
 from tidemill.engine import Engine, Parts
-from tidemill.errors import IncompatibleError, IntegrityError, NotFoundError, SubmissionError, UserError
+from tidemill.errors import IntegrityError, SubmissionError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.log import Log
 from tidemill.stream import StreamSpec
+from tidemill_app import config
 from tidemill_app.bundle import unpack
+from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.supervisor import EXIT_REFUSED
 from tidemill_app.wiring import Platform
 
-REFUSED = (UserError, SubmissionError, IncompatibleError, IntegrityError)
+REFUSED = (UserError, IntegrityError)
+UNKNOWN_FOR = 20.0
+"""Seconds for which a job or stream may be unknown at the start: what was submitted is in the log, or soon will be."""
 
 
 def engines() -> dict[str, Engine]:
@@ -70,33 +75,57 @@ def file_log(path: str, spec: StreamSpec) -> Log:
     return FileLog(path, spec)
 
 
-def run(platform: Platform, name: str) -> int:
-    """Run the submitted job `name`; the exit code."""
-    stopping = False
+class Ready(NamedTuple):
+    """A job that can run, and what it runs with."""
 
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
+    platform: Platform
+    engine: Engine
+    job: Job[Any]
+    parts: Parts
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    parent = os.getppid()
+
+def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[dict[str, Any]], None]) -> Ready:
+    """Connect, and load the submitted job `name`."""
+    platform = Platform.open(home)
     try:
-        table = JobTable(platform.log, platform.clock)
-        table.refresh()
-        wish = table.get(name)
-        table.close()
+        with closing(JobTable(platform.log, platform.clock)) as table:
+            table.refresh()
+            wish = table.get(name)
         job = submitted_job(platform, wish)
         if job.name != name:
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)
-        try:
-            engine = engines()[wish.engine]
-        except KeyError:
-            raise NotFoundError(f"no engine {wish.engine!r} here", wanted=f"one of {sorted(engines())}") from None
-        files = JobFiles(platform.home, name)
-        parts = parts_of(platform, job, wish, files.write_status)
-        # A supervisor killed outright leaves its children behind; they end so that the next one's can run.
-        engine.run(job, parts, lambda: stopping or os.getppid() != parent)
+        if wish.engine not in engines():
+            raise SubmissionError(f"no engine {wish.engine!r} here", wanted=f"one of {sorted(engines())}")
+        return Ready(platform, engines()[wish.engine], job, parts_of(platform, job, wish, report))
+    except BaseException:
+        platform.close()
+        raise
+
+
+def run(home: str | os.PathLike[str] | None, name: str, stop: Callable[[], bool]) -> int:
+    """Run the submitted job `name` until `stop()`; the exit code.
+
+    Where brokers or stores do not answer it waits and tries again, and the job's status says so: that they are away is
+    no failure of the job.
+    """
+    ready, patience = None, Patience(UNKNOWN_FOR)
+    try:
+        folder = Home(config.load(home).home)
+        folder.create()
+        files = JobFiles(folder, name)
+        files.write_status({"job": name, "state": "connecting"})
+        while ready is None and not stop():
+            try:
+                ready = prepare(home, name, files.write_status)
+            except PASSING as error:
+                pause = patience.pause(error)
+                why = f"{type(error).__name__}: {error}"
+                print(f"waiting: {why}", file=sys.stderr, flush=True)
+                files.write_status({"job": name, "state": "waiting", "last_error": why, "retry_in": pause})
+                wait(pause, stop)
+        if ready is not None:
+            with closing(ready.platform):
+                ready.engine.run(ready.job, ready.parts, stop)
         files.write_status(files.read_status() | {"state": "stopped"})
         return 0
     except REFUSED as error:

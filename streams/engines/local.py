@@ -7,38 +7,45 @@ two-phase agreement between disk and log.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams import progress
+from streams.engines.patience import PASSING, Patience, wait
 from streams.engines.session import Session
 from streams.engines.status import Status
 from streams.sources import sources_of
 from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
-from tidemill.errors import FencedError, SubmissionError, TidemillError, UnavailableError
+from tidemill.errors import FencedError, SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
 
-_BACKOFF = (0.1, 5.0)
 _OVERHEAD = 64 * 1024
 """Room for a dead letter's headers beside a payload of the largest size."""
 
 
 class LocalEngine:
     """An `Engine` in this process. `max_buffered` bounds the events that wait for the watermark, `max_batch` those of
-    one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs."""
+    one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs; `unknown_for` is
+    for how many seconds the log may not know a topic that it was told to make."""
 
     name = "local"
     provides = frozenset(NEEDS)
 
-    def __init__(self, *, max_buffered: int = 1_000_000, max_batch: int = 50_000, snapshot_every: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        max_buffered: int = 1_000_000,
+        max_batch: int = 50_000,
+        snapshot_every: float = 10.0,
+        unknown_for: float = 60.0,
+    ) -> None:
         self.max_buffered = max_buffered
         self.max_batch = max_batch
         self.snapshot_every = snapshot_every
+        self.unknown_for = unknown_for
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()`. While the log does not answer it waits and tries again.
@@ -52,9 +59,8 @@ class LocalEngine:
         histories = _histories(job, parts)
         status = Status(job, parts.log, parts.report)
         job.warm()
-        tries = 0
+        patience = Patience(self.unknown_for)
         while not stop():
-            started = time.monotonic()
             try:
                 _make_topics(job, parts)
                 sources = sources_of(job, parts.streams, parts.log, histories)
@@ -73,18 +79,11 @@ class LocalEngine:
                 return
             except FencedError:
                 raise
-            except UnavailableError as error:
-                tries = 1 if time.monotonic() - started > 30 else tries + 1
-                pause = min(_BACKOFF[1], _BACKOFF[0] * 2**tries) * random.uniform(0.5, 1.0)
+            except PASSING as error:
+                pause = patience.pause(error)
                 status.failed(error)
                 status.waiting(pause)
-                _wait(pause, stop)
-
-
-def _wait(seconds: float, stop: Callable[[], bool]) -> None:
-    until = time.monotonic() + seconds
-    while not stop() and (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, 0.05))
+                wait(pause, stop)
 
 
 def _histories(job: Job[Any], parts: Parts) -> Mapping[str, Log]:

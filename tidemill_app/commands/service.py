@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import click
 
 from tidemill_app.cli import Output, command
-from tidemill_app.wiring import connected, when_connected
+from tidemill_app.wiring import when_connected
 
 
 @command("supervise")
@@ -30,6 +32,9 @@ def run_job(out: Output, name: str) -> None:
     """Run one submitted job in this process until told to stop."""
     from tidemill_app.run_job import run
 
-    with connected(out) as platform:
-        code = run(platform, name)
-    sys.exit(code)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    signal.signal(signal.SIGINT, lambda number, _: told.append(number))
+    parent = os.getppid()
+    # A supervisor killed outright leaves its children behind; they end so that the next one's can run.
+    sys.exit(run(out.home, name, lambda: bool(told) or os.getppid() != parent))

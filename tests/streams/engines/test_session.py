@@ -17,7 +17,14 @@ from tests.streams.engines.helpers import SPEC, Shelf, make_job, publish, record
 from tidemill import events
 from tidemill.checks.faults import FaultyLog, break_at
 from tidemill.cloudevents import ARROW
-from tidemill.errors import FencedError, IncompatibleError, IntegrityError, UnavailableError, WrongTypeError
+from tidemill.errors import (
+    FencedError,
+    IncompatibleError,
+    IntegrityError,
+    NotFoundError,
+    UnavailableError,
+    WrongTypeError,
+)
 from tidemill.events import RecordErased
 from tidemill.job import DeadRow, Effects, Input, Output, events_of
 from tidemill.log import TopicSpec
@@ -169,6 +176,39 @@ def test_a_broken_connection_is_reported_and_retried(tmp_path):
     run(make_job(), faulty, FolderStore(tmp_path), engine=SMALL, done=done, report=told.append)
     assert any(s["state"] == "waiting" and "connection broke" in s["last_error"] for s in told)
     assert len(ids(log)) == len(set(ids(log)))
+
+
+def test_a_topic_that_the_broker_does_not_know_for_a_moment_is_waited_for(tmp_path):
+    log, told, times = MemoryLog(), [], iter(range(1000))
+    publish(log, [row(i) for i in range(100)])
+
+    def hook(point):
+        if point == "poll" and next(times) == 3:
+            raise NotFoundError("no such topic or partition", where="data.trips/1")
+
+    log.create("data.sums", TopicSpec())
+    done = lambda: len(records(log, "data.sums")) > 80  # noqa: E731
+    run(make_job(), FaultyLog(log, hook), FolderStore(tmp_path), engine=SMALL, done=done, report=told.append)
+    assert any(s["state"] == "waiting" and "no such topic" in s["last_error"] for s in told)
+    assert len(ids(log)) == len(set(ids(log)))
+
+
+def test_a_topic_that_stays_unknown_ends_the_job(tmp_path):
+    log = MemoryLog()
+    publish(log, [row(i) for i in range(100)])
+
+    def hook(point):
+        if point == "poll":
+            raise NotFoundError("no such topic or partition", where="data.trips/1")
+
+    with pytest.raises(NotFoundError, match=r"data\.trips/1"):
+        run(
+            make_job(),
+            FaultyLog(log, hook),
+            FolderStore(tmp_path),
+            engine=LocalEngine(),
+            done=lambda: False,
+        )
 
 
 def test_more_partitions_are_refused(tmp_path):
