@@ -14,7 +14,7 @@ from serving.known import FeatureTables
 from serving.plane import LATEST, DataPlane, Loaded
 from tidemill import events
 from tidemill.errors import BadEvent, GoneError, IntegrityError, TidemillError, UnavailableError, UserError
-from tidemill.events import FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
+from tidemill.events import FeatureUpdated, JobChanged, ModelAliased, ModelPublished, StreamDeclared
 from tidemill.log import Log, Partition, Reader, Record
 from tidemill.servable import Servable
 from tidemill.stream import StreamSpec
@@ -31,7 +31,8 @@ _MAX_BACKOFF = 2.0
 
 
 class Follower:
-    """One thread that reads `streams`, `models`, `deltas.<model>` and `features.<job>` and applies what it reads.
+    """One thread that reads `streams`, `models`, `deltas.<model>` and `features.<job>` and applies what it reads; also
+    `jobs`, where `submitted` is to be told of every job submitted, changed or stopped from offset `jobs_from` on.
 
     Where the log does not answer it tries again, from where it stood, and everything applied stays in use. A version
     that fails verification is refused, said in `rejected`, and what was served before is served on.
@@ -46,6 +47,8 @@ class Follower:
         *,
         tables: Mapping[str, FeatureTables] | None = None,
         declared: Callable[[StreamSpec], None] = lambda spec: None,
+        submitted: Callable[[JobChanged], None] | None = None,
+        jobs_from: int | None = None,
     ) -> None:
         self._log = log
         self._plane = plane
@@ -53,6 +56,8 @@ class Follower:
         self._freshness = freshness
         self._tables = {f"features.{job}": table for job, table in (tables or {}).items()}
         self._declared = declared
+        self._submitted = submitted
+        self._jobs_from = jobs_from
         self._positions: dict[Partition, int] = {}
         self._published: dict[tuple[str, str], ModelPublished] = {}
         self._newest: dict[str, tuple[ModelPublished, int]] = {}
@@ -72,6 +77,11 @@ class Follower:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(35)
+
+    def fill(self, job: str, tables: FeatureTables) -> None:
+        """Follow the feature tables of `job` too. Called before `start`, or by what this follower calls."""
+        self._tables[f"features.{job}"] = tables
+        self._more = True
 
     def _run(self) -> None:
         backoff = 0.1
@@ -115,7 +125,8 @@ class Follower:
         return {p.topic for p in self._positions}
 
     def _wanted(self) -> set[str]:
-        return {"streams", "models", *self._tables, *(f"deltas.{model}" for model in self._newest)}
+        jobs = {"jobs"} if self._submitted is not None else set()
+        return {"streams", "models", *jobs, *self._tables, *(f"deltas.{model}" for model in self._newest)}
 
     def _find_topics(self) -> None:
         """Positions for topics that are there and not yet read; the models' own topic is read to its end at once, so
@@ -128,6 +139,9 @@ class Follower:
                 continue
             if topic.startswith("deltas."):
                 self._catch_up(topic.removeprefix("deltas."))
+            elif topic == "jobs" and self._jobs_from is not None:
+                # Only once: where that is gone, the topic is another one, and is read from its beginning.
+                self._positions[Partition(topic, 0)], self._jobs_from = self._jobs_from, None
             else:
                 for number in range(there[topic]):
                     at = Partition(topic, number)
@@ -189,6 +203,8 @@ class Follower:
             self._alias(event.model, event.alias, event.version)
         elif isinstance(event, StreamDeclared):
             self._declared(event.spec)
+        elif isinstance(event, JobChanged) and self._submitted is not None:
+            self._submitted(event)
 
     def _delta(self, record: Record) -> None:
         delta = delta_of(record.value)
@@ -224,7 +240,7 @@ class Follower:
             _log.error("version %s is not served: %s", where, error)
             return None
         self.rejected.pop(where, None)
-        return Loaded(event.model, event.version, servable, event.delta, 0, 0, event)
+        return Loaded(event.model, event.version, servable, event.delta, 0, 0, event, event.bundle)
 
     def _install(self, event: ModelPublished) -> None:
         loaded = self._loaded(event)

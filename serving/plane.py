@@ -34,7 +34,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     """One state of one model, never changed: a request takes one and finishes on it.
 
     `delta` is the sequence number of the last delta in it, `labels` and `labelled` (append time of the newest label,
-    µs) what that delta said of itself.
+    µs) what that delta said of itself. `bundle` is the digest of the code that learned it, whose features it takes.
     """
 
     model: str
@@ -44,6 +44,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     labels: int = 0
     labelled: int = 0
     published: ModelPublished | None = None
+    bundle: str = ""
 
 
 class _Line:
@@ -224,4 +225,5 @@ def _next(live: Loaded, delta: DeltaPublished) -> Loaded:
         delta.labels,
         delta.labelled,
         live.published,
+        delta.bundle or live.bundle,
     )

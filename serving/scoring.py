@@ -105,8 +105,23 @@ class Features:
             ) from None
 
 
+class Code:
+    """One state of an endpoint's code, by the digest of its bundle, and the tables its features look into."""
+
+    def __init__(self, endpoint: Endpoint, known: FeatureTables, bundle: str = "") -> None:
+        self.endpoint = endpoint
+        self.known = known
+        self.bundle = bundle
+        self.features: Features | None = None
+
+
 class Scorer:
-    """Answers for one endpoint. `keep` takes each prediction as it was served, for the log."""
+    """Answers for one endpoint. `keep` takes each prediction as it was served, for the log.
+
+    A job submitted again with changed code changes the endpoint's features too. Every model state names the code that
+    learned it, and is asked with the features of that code; the newest code goes for a state whose code is not here.
+    An endpoint that moves to another model answers with the old one until the new one has a version.
+    """
 
     def __init__(
         self,
@@ -116,42 +131,70 @@ class Scorer:
         freshness: Freshness,
         keep: Callable[[PredictionMade], None] = lambda prediction: None,
         clock: Clock | None = None,
+        bundle: str = "",
     ) -> None:
-        self.endpoint = endpoint
+        self.name = endpoint.name
         self._plane = plane
-        self._known = known
         self._freshness = freshness
         self._keep = keep
         self._clock = clock or SystemClock()
-        self._features: Features | None = None
+        self._specs: dict[str, StreamSpec] = {}
+        # Replaced, never edited, so that requests need no lock. The newest comes first.
+        self._codes: tuple[Code, ...] = (Code(endpoint, known, bundle),)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """As the newest code has it."""
+        return self._codes[0].endpoint
+
+    def add(self, endpoint: Endpoint, known: FeatureTables, bundle: str, *, newest: bool = True) -> None:
+        """More code of this endpoint: `newest`, or that of an older model state still in use."""
+        code = Code(endpoint, known, bundle)
+        self._learn(code)
+        others = tuple(c for c in self._codes if c.bundle != bundle)
+        self._codes = (code, *others) if newest else (*others, code)
+
+    def has(self, bundle: str) -> bool:
+        """Whether the code of this digest is here."""
+        return any(code.bundle == bundle for code in self._codes)
 
     def declare(self, spec: StreamSpec) -> None:
-        """The endpoint's stream is declared, or declared anew; at once and for every request that comes after."""
-        self._features = Features(self.endpoint, spec, self._known, self._clock)
+        """A stream is declared, or declared anew; at once and for every request that comes after."""
+        self._specs[spec.name] = spec
+        for code in self._codes:
+            if code.endpoint.stream == spec.name:
+                self._learn(code)
+
+    def _learn(self, code: Code) -> None:
+        spec = self._specs.get(code.endpoint.stream)
+        if spec is not None:
+            code.features = Features(code.endpoint, spec, code.known, self._clock)
 
     @property
     def waiting_for(self) -> str:
         """What is missing before this endpoint can answer; empty where nothing is."""
-        if self._features is None:
+        if self._current() is not None:
+            return ""
+        if self._codes[0].features is None:
             return f"stream {self.endpoint.stream} is not declared"
-        if self.endpoint.model not in self._plane.models():
-            return f"model {self.endpoint.model} has no version yet"
-        return ""
+        return f"model {self.endpoint.model} has no version yet"
 
     def request_schema(self) -> dict[str, Any]:
         """The JSON Schema of what a caller sends; any object until the stream is declared."""
-        return self._features.schema() if self._features else {"type": "object"}
+        features = self._codes[0].features
+        return features.schema() if features else {"type": "object"}
 
     def score(self, body: bytes, explain: bool = False) -> Answer:
         """One answer. Raises `BadEvent` and `RequestError` for what is wrong with the request, naming the field, and
         `UnavailableError` while stream or model are missing."""
-        features = self._features
-        if features is None or (loaded := self._loaded()) is None:
-            raise UnavailableError(self.waiting_for, where=f"endpoint {self.endpoint.name}")
+        current = self._current()
+        if current is None:
+            raise UnavailableError(self.waiting_for, where=f"endpoint {self.name}")
+        code, features, loaded = current
         event, id, time = features.event(body)
         row = features.row(event)
-        sequence = self._known.sequence
-        score = _score(loaded, row, self.endpoint.feature_names)
+        sequence = code.known.sequence
+        score = _score(loaded, row, code.endpoint.feature_names)
         reasons = None
         if explain and (explain_one := getattr(loaded.servable, "explain", None)) is not None:
             reasons = explain_one(row)
@@ -159,7 +202,7 @@ class Scorer:
             PredictionMade(
                 id=id,
                 time=time,
-                source=f"/endpoints/{self.endpoint.name}",
+                source=f"/endpoints/{self.name}",
                 about=id,
                 model=loaded.model,
                 version=loaded.version,
@@ -170,15 +213,20 @@ class Scorer:
             )
         )
         stale = self._freshness.seconds()
-        return Answer(
-            id, self.endpoint.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons
-        )
+        return Answer(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons)
 
-    def _loaded(self) -> Loaded | None:
-        try:
-            return self._plane.resolve(self.endpoint.model)
-        except TidemillError:
-            return None
+    def _current(self) -> tuple[Code, Features, Loaded] | None:
+        """The model state to answer with, and the code for it."""
+        codes = self._codes
+        for newest in codes:
+            try:
+                loaded = self._plane.resolve(newest.endpoint.model)
+            except TidemillError:
+                continue
+            code = next((c for c in codes if c.bundle == loaded.bundle), newest)
+            if code.features is not None:
+                return code, code.features, loaded
+        return None
 
 
 def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:

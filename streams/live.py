@@ -19,8 +19,9 @@ from tidemill.job import Job, ModelContent, VersionCut
 class LiveState:
     """Remembers what was published last, and says what to publish now."""
 
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: Job[Any], bundle: str = "") -> None:
         self._job = job
+        self._bundle = bundle
         self._source = f"/jobs/{job.name}"
         self.sequences: dict[str, int] = {}
         self.versions: dict[str, int] = {}
@@ -69,6 +70,7 @@ class LiveState:
             changes=changes,
             labels=labels,
             labelled=labelled,
+            bundle=self._bundle,
         )
 
     def features(self, states: Mapping[int, Any], time: int, sequence: int) -> Iterator[FeatureUpdated]:

@@ -85,7 +85,9 @@ class DriftDetected(Event, frozen=True, kw_only=True, tag="drift.detected.v1"):
 
 
 class ModelPublished(Event, frozen=True, kw_only=True, tag="model.published.v1"):
-    """A model version lies in the artefact store. Topic `models`, keyed by model name."""
+    """A model version lies in the artefact store. Topic `models`, keyed by model name.
+
+    `bundle` is the digest of the code it was learned by (empty: made elsewhere)."""
 
     model: str
     version: str
@@ -95,6 +97,7 @@ class ModelPublished(Event, frozen=True, kw_only=True, tag="model.published.v1")
     kind: str
     job: str = ""
     delta: int = 0
+    bundle: str = ""
 
 
 class ModelAliased(Event, frozen=True, kw_only=True, tag="model.aliased.v1"):
@@ -110,7 +113,7 @@ class DeltaPublished(Event, frozen=True, kw_only=True, tag="delta.published.v1")
 
     `base` is the version the sequence counts from when no earlier delta was seen. `changes` is what
     `streams.learners.delta` makes and applies. `labels` counts the labels learned so far; `labelled` is the newest
-    label's append time, from which label-to-live is measured.
+    label's append time, from which label-to-live is measured. `bundle` is the digest of the code that learned it.
     """
 
     model: str
@@ -119,6 +122,7 @@ class DeltaPublished(Event, frozen=True, kw_only=True, tag="delta.published.v1")
     changes: dict[str, Any]
     labels: int = 0
     labelled: int = 0
+    bundle: str = ""
 
 
 class FeatureUpdated(Event, frozen=True, kw_only=True, tag="feature.updated.v1"):

@@ -54,12 +54,16 @@ def _beside(root: Path) -> list[Path]:
 def unpack(data: bytes, folder: Path) -> Path:
     """Write a bundle's files under `folder/<digest>/`, which is returned; a bundle already there is left as it is.
 
-    Raises `SubmissionError` for a path that would lie outside.
+    Raises `SubmissionError` for what is no bundle, or a path that would lie outside.
     """
     into = folder / digest(data)
     if (into / ".whole").exists():
         return into
-    for name, content in msgspec.msgpack.decode(data, type=dict[str, bytes]).items():
+    try:
+        files = msgspec.msgpack.decode(data, type=dict[str, bytes])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SubmissionError("not a bundle of code", where=digest(data)[:12], got=str(error)) from None
+    for name, content in files.items():
         parts = PurePosixPath(name).parts
         if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
             raise SubmissionError("a path in the bundle leads outside", got=repr(name))

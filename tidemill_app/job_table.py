@@ -51,6 +51,11 @@ class JobTable:
             if not behind or not records:
                 return came
 
+    @property
+    def position(self) -> int:
+        """The offset that is read next."""
+        return self._reader.positions()[self._at]
+
     def get(self, job: str) -> JobChanged:
         """Raises `NotFoundError`, naming the jobs there are."""
         try:

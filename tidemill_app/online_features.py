@@ -5,13 +5,14 @@ A process beside `tidemill serve` keeps them; a server that has just started rea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.features import FeatureFollower, FeatureStore
@@ -55,41 +56,69 @@ def reading(connection: Connection, job: str) -> Reading:
 
 
 def keep(platform: Platform, jobs: Sequence[str]) -> None:
-    """Keep the tables of `jobs` in Redis until told to stop, or until the process that started this one is gone."""
+    """Keep the tables of `jobs` in Redis until told to stop.
+
+    Without `jobs` their names come on standard input, one a line, and its end is the word to stop: whoever started
+    this process and is gone, however it went, has closed it.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parent = os.getppid()
     os.nice(5)  # the server that answers goes before
-    stores = {job: FeatureCache(platform.connection.redis_client(), job) for job in jobs}
-    threads = [
-        threading.Thread(target=FeatureFollower(platform.log, store, job).run, args=(stop,), name=f"features-{job}")
-        for job, store in stores.items()
-    ]
-    for thread in threads:
-        thread.start()
-    while not stop.wait(0.5):
-        if os.getppid() != parent:
-            stop.set()
+    threads: list[threading.Thread] = []
+
+    def begin(job: str) -> None:
+        follower = FeatureFollower(platform.log, FeatureCache(platform.connection.redis_client(), job), job)
+        threads.append(threading.Thread(target=follower.run, args=(stop,), name=f"features-{job}"))
+        threads[-1].start()
+
+    def told() -> None:
+        for job in _lines():
+            begin(job)
+        stop.set()
+
+    for job in jobs:
+        begin(job)
+    if not jobs:
+        threading.Thread(target=told, daemon=True).start()
+    stop.wait()
     for thread in threads:
         thread.join(10)
 
 
-def start_keeping(platform: Platform, jobs: Sequence[str]) -> subprocess.Popen[bytes] | None:
-    """`keep` as a process of its own, so that following takes nothing from answering."""
-    if not jobs:
-        return None
-    command = [sys.executable, "-m", "tidemill_app", "keep-features", "--home", str(platform.home.path), *jobs]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def _lines() -> Iterator[str]:
+    """The lines of standard input. Read past Python's own buffer: a thread that waits in that one cannot be left."""
+    rest = b""
+    while chunk := os.read(0, 4096):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines if line)
 
 
-def stop_keeping(process: subprocess.Popen[bytes] | None) -> None:
-    """End it, and wait until it has."""
-    if process is None:
-        return
-    process.terminate()
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+class Keeper:
+    """`keep` as a process of its own, so that following takes nothing from answering; started with the first job."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._home = str(platform.home.path)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def add(self, job: str) -> None:
+        """Keep the tables of this job too."""
+        if self._process is None:
+            command = [sys.executable, "-m", "tidemill_app", "keep-features", "--home", self._home]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died; serving does without
+            self._process.stdin.write(job.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End it, and wait until it has."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

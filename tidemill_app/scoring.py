@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
@@ -19,80 +19,83 @@ from serving.prediction_log import PredictionLog
 from serving.scoring import Scorer
 from serving.spool import Spool
 from tidemill.endpoint import Endpoint
-from tidemill.errors import SubmissionError, TidemillError
-from tidemill.events import ModelPublished
+from tidemill.errors import TidemillError
+from tidemill.events import JobChanged, ModelPublished
 from tidemill.servable import Servable
 from tidemill.stream import StreamSpec
-from tidemill_app.job_file import Target, load_job
+from tidemill.version import Lineage
+from tidemill_app.endpoints import Submitted
 from tidemill_app.online_features import reading
 from tidemill_app.publisher import CONTENT
-from tidemill_app.run_job import submitted_job
 from tidemill_app.wiring import Platform
 
 _log = logging.getLogger("tidemill.serving")
 
 
-def endpoints_of(platform: Platform, files: Sequence[str]) -> list[Endpoint]:
-    """The endpoints of the jobs in `files` (`path.py[:function]`); without files, of every submitted job.
-
-    Raises `SubmissionError` where a file's job has no endpoint, or two endpoints have one name.
-    """
-    if files:
-        jobs = []
-        for text in files:
-            target = Target.parse(text)
-            jobs.append(load_job(target.path, target.function))
-            if jobs[-1].endpoint is None:
-                raise SubmissionError("the job has no endpoint", where=text, fix="Set `endpoint=` of its Job.")
-    else:
-        jobs = [submitted_job(platform, wish) for wish in platform.jobs().jobs.values() if wish.bundle]
-    found = [job.endpoint for job in jobs if job.endpoint is not None]
-    names = [endpoint.name for endpoint in found]
-    if doubled := sorted({n for n in names if names.count(n) > 1}):
-        raise SubmissionError("two endpoints have one name", got=", ".join(doubled))
-    return found
-
-
-def loader(store: ArtefactStore) -> Load:
-    """Loads published versions from the store, everything verified first."""
+def loader(store: ArtefactStore, learned: Callable[[Lineage], None] = lambda lineage: None) -> Load:
+    """Loads published versions from the store, everything verified first; `learned` is told where each came from."""
 
     def load(event: ModelPublished) -> Servable:
         manifest, files = store.load(event.model, event.version, event.version_digest)
         if manifest.kind == KIND:
             return OnnxServable(files[FILE])
-        return ServedLearner(decode_content(files[CONTENT]))
+        servable = ServedLearner(decode_content(files[CONTENT]))
+        if manifest.lineage is not None:
+            learned(manifest.lineage)
+        return servable
 
     return load
 
 
 class ScoringService:
-    """The parts of one serving process. `start` begins to follow the log; `door` answers meanwhile and after."""
+    """The parts of one serving process. `start` begins to follow the log; `door` answers meanwhile and after.
 
-    def __init__(self, platform: Platform, endpoints: Sequence[Endpoint], keys: list[str]) -> None:
+    With `endpoints` it answers for these. Without, it answers for every submitted job, also for those submitted while
+    it runs, each model state with the code that learned it. `keeping` is told of every job whose feature tables are
+    followed from now on.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        endpoints: Sequence[Endpoint] | None,
+        keys: list[str],
+        keeping: Callable[[str], None] = lambda job: None,
+    ) -> None:
+        self._platform = platform
         self.plane = DataPlane()
         self.freshness = Freshness()
-        self.tables = {e.job: FeatureTables(reading(platform.connection, e.job)) for e in endpoints}
+        self.tables: dict[str, FeatureTables] = {}
         self.logs: dict[str, PredictionLog] = {}
-        self.scorers: dict[str, Scorer] = {}
-        for endpoint in endpoints:
-            spool = Spool.claim(platform.home.path / "spill" / endpoint.name)
-            kept = self.logs[endpoint.name] = PredictionLog(endpoint.name, platform.log, spool)
-            self.scorers[endpoint.name] = Scorer(
-                endpoint, self.plane, self.tables[endpoint.job], self.freshness, kept.append, platform.clock
-            )
+        self._keeping = keeping
+        self._submitted = Submitted(platform) if endpoints is None else None
+        self._specs: dict[str, StreamSpec] = {}
+        self._started = False
+        table = platform.jobs() if self._submitted is not None else None
         self.follower = Follower(
             platform.log,
             self.plane,
-            loader(platform.artefacts),
+            loader(platform.artefacts, self._learned),
             self.freshness,
-            tables=self.tables,
             declared=self._declared,
+            submitted=None if self._submitted is None else self._changed,
+            jobs_from=None if table is None else table.position,
         )
-        self.door = Door(
-            self.plane, self.scorers, self.freshness, keys=keys, ready=self.missing, metrics=Metrics(self._gauges)
-        )
+        self.door = Door(self.plane, {}, self.freshness, keys=keys, ready=self.missing, metrics=Metrics(self._gauges))
+        for endpoint in endpoints or ():
+            self._take(endpoint, "")
+        if table is not None:
+            # What runs goes before what was stopped, and the newer before the older: the last one has the name.
+            for wish in sorted(table.jobs.values(), key=lambda w: (w.wanted == "running", w.time)):
+                self._changed(wish)
+        self._awaited = [*self.scorers.values()]
+
+    @property
+    def scorers(self) -> dict[str, Scorer]:
+        return self.door.scorers
 
     def start(self) -> None:
+        self._started = True
         for kept in self.logs.values():
             kept.start()
         self.follower.start()
@@ -108,16 +111,58 @@ class ScoringService:
         """What is missing before the server is ready; empty where nothing is."""
         if not self.freshness.started:
             return "the log has not been read to its end yet"
-        problems = [kept.problem for kept in self.logs.values()] + [s.waiting_for for s in self.scorers.values()]
+        # A job submitted while the server runs waits for its first version, and does not make the server unready.
+        problems = [kept.problem for kept in list(self.logs.values())] + [s.waiting_for for s in self._awaited]
         return "; ".join(filter(None, problems))
 
+    def _changed(self, wish: JobChanged) -> None:
+        assert self._submitted is not None
+        endpoint = self._submitted.taken(wish)
+        if endpoint is not None:
+            self._take(endpoint, wish.bundle)
+
+    def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
+        """Answer at `endpoint`, with the code of this bundle too."""
+        tables = self._tables_of(endpoint.job)
+        scorer = self.scorers.get(endpoint.name)
+        if scorer is not None:
+            scorer.add(endpoint, tables, bundle, newest=newest)
+            return
+        platform = self._platform
+        spool = Spool.claim(platform.home.path / "spill" / endpoint.name)
+        kept = PredictionLog(endpoint.name, platform.log, spool)
+        scorer = Scorer(endpoint, self.plane, tables, self.freshness, kept.append, platform.clock, bundle)
+        for spec in self._specs.values():
+            scorer.declare(spec)
+        if self._started:
+            kept.start()
+        # Replaced, not edited: requests read them meanwhile.
+        self.logs = {**self.logs, endpoint.name: kept}
+        self.door.scorers = {**self.scorers, endpoint.name: scorer}
+        _log.info("endpoint %s: answering for job %s", endpoint.name, endpoint.job)
+
+    def _tables_of(self, job: str) -> FeatureTables:
+        if job not in self.tables:
+            tables = FeatureTables(reading(self._platform.connection, job))
+            self.tables = {**self.tables, job: tables}
+            self.follower.fill(job, tables)
+            self._keeping(job)
+        return self.tables[job]
+
+    def _learned(self, lineage: Lineage) -> None:
+        """A version is to be served: so is the code that it was learned by."""
+        endpoint = self._submitted.of(lineage) if self._submitted is not None else None
+        scorer = None if endpoint is None else self.scorers.get(endpoint.name)
+        if endpoint is not None and scorer is not None and not scorer.has(lineage.bundle):
+            self._take(endpoint, lineage.bundle, newest=False)
+
     def _declared(self, spec: StreamSpec) -> None:
+        self._specs[spec.name] = spec
         for scorer in self.scorers.values():
-            if scorer.endpoint.stream == spec.name:
-                try:
-                    scorer.declare(spec)
-                except TidemillError as error:
-                    _log.error("endpoint %s: %s", scorer.endpoint.name, error)
+            try:
+                scorer.declare(spec)
+            except TidemillError as error:
+                _log.error("endpoint %s: %s", scorer.name, error)
 
     def _gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         yield "tidemill_ready", "1 where the server is ready", {}, float(not self.missing())
@@ -126,6 +171,8 @@ class ScoringService:
         yield "tidemill_follow_failures", "Failed reads of the log", {}, self.follower.failures
         yield "tidemill_delta_gaps", "Gaps found in deltas", {}, self.follower.gaps
         yield "tidemill_versions_rejected", "Versions that failed verification", {}, len(self.follower.rejected)
+        refused = 0 if self._submitted is None else len(self._submitted.refused)
+        yield "tidemill_endpoints_refused", "Submitted jobs whose code could not be loaded", {}, refused
         yield "tidemill_pending_requests", "Requests in the server", {}, self.door.pending()
         yield "tidemill_batch_waiting", "Requests that wait for the model thread", {}, len(self.door.batcher)
         for model in self.plane.models():

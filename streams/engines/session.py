@@ -130,7 +130,7 @@ class Session:
         self._starts, self._committed = found.starts, found.positions
         self._recorded = dict(found.positions)
         self._segments = found.segments
-        self._live = LiveState(self.job)
+        self._live = LiveState(self.job, self.parts.bundle)
         self._live.sequences, self._live.versions = found.deltas, found.versions
         self._live.follow(self._pipeline.states)
         self._sources = Sources(
@@ -276,6 +276,7 @@ class Session:
             "version": str(cut.number),
             "job": self.job.name,
             "delta": delta,
+            "bundle": self.parts.bundle,
         }
         return [ModelPublished(**own | dict(self.parts.publisher.publish(cut, lineage, delta)))]
 

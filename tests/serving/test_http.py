@@ -214,7 +214,8 @@ def test_a_feature_function_that_fails_is_the_requests_fault_and_named():
 
     service = Service()
     service.plane.install(loaded("1"))
-    service.scorer.endpoint = dataclasses.replace(ENDPOINT, features=lambda event, known: [event["nowhere"]])
+    broken = dataclasses.replace(ENDPOINT, features=lambda event, known: [event["nowhere"]])
+    service.scorer.add(broken, service.known, "")
     service.scorer.declare(SPEC)
     with client_of(service) as client:
         answer = client.post("/score/late", json=EVENT)

@@ -73,7 +73,7 @@ def test_inference_over_http_in_json_and_binary(servable):
 def test_an_onnx_model_behind_an_endpoint(servable):
     service = Service()
     service.plane.install(Loaded("net", "1", servable))
-    service.scorer.endpoint = dataclasses.replace(ENDPOINT, model="net")
+    service.scorer.add(dataclasses.replace(ENDPOINT, model="net"), service.known, "")
     service.scorer.declare(SPEC)
     with client_of(service) as client:
         answer = client.post("/score/late?explain=true", json=EVENT).json()

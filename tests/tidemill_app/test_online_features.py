@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from tidemill import events
 from tidemill.errors import UnavailableError
 from tidemill.events import FeatureUpdated
 from tidemill.log import TopicSpec
-from tidemill_app.online_features import Reading, reading, start_keeping, stop_keeping
+from tidemill_app.online_features import Keeper, Reading, reading
 from tidemill_app.wiring import Platform
 
 
@@ -46,7 +45,10 @@ def test_rows_reach_redis_and_are_read_from_there(stack, log: KafkaLog, fresh: C
     job = fresh("kept")
     log.create(f"features.{job}", TopicSpec(compacted=True))
     platform = Platform.open(stack.home.path)
-    process = start_keeping(platform, [job])
+    keeper = Keeper(platform)
+    keeper.add(fresh("another"))
+    keeper.add(job)
+    process = keeper._process
     try:
         writer = log.writer()
         update = FeatureUpdated(id="f", time=0, table="w", key="EWR", values={"wind": 3.5}, sequence=1)
@@ -58,7 +60,6 @@ def test_rows_reach_redis_and_are_read_from_there(stack, log: KafkaLog, fresh: C
         assert read("w", "JFK") is None
         assert process is not None and process.poll() is None
     finally:
-        began = time.monotonic()
-        stop_keeping(process)
+        keeper.close()
         platform.close()
-    assert process is not None and process.returncode == 0, time.monotonic() - began
+    assert process is not None and process.returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -10,167 +9,27 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
-from connectors.kafka import KafkaLog
 from streams.learners.delta import delta_since
-from streams.learners.logistic import ScaledLogistic
-from tests.serving.helpers import KIND, until
+from tests.serving.helpers import until
 from tests.serving.test_onnx import expected, onnx_model
-from tidemill import events
-from tidemill.cloudevents import headers_of
-from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelPublished, PredictionMade
-from tidemill.job import ModelContent, VersionCut
-from tidemill.log import Partition, TopicSpec
-from tidemill.stream import Field, StreamSpec
-from tidemill.time import SystemClock
-from tidemill.version import Lineage
+from tests.tidemill_app.served import EVENT, NAMES, ROOT, World, declared, served, taught
+from tidemill.events import DeltaPublished, FeatureUpdated
 from tidemill_app import config
-from tidemill_app.catalogue import Catalogue
-from tidemill_app.publisher import ArtefactPublisher
 from tidemill_app.stack import lifecycle
 from tidemill_app.stack import process as stack_process
-from tidemill_app.wiring import open_store
-
-ROOT = Path(__file__).parents[2]
-NAMES = ("distance", "hour", "wind")
 
 DEPLOY = [sys.executable, "-m", "tidemill_app", "deploy", "--json"]
-
-JOB = """
-from tidemill.endpoint import Endpoint
-from tidemill.job import Effects, Input, Job
-
-
-def features(event, known):
-    weather = known.get("weather", event["airport"]) or {}
-    return [event["distance"], float(event["hour"]), weather.get("wind", 0.0)]
-
-
-def job():
-    endpoint = Endpoint(
-        name="NAME", stream="NAME", model="NAME", job="NAME",
-        feature_names=("distance", "hour", "wind"), features=features,
-    )
-    return Job(
-        name="NAME", reads=(Input("NAME"),), step=lambda s, b: Effects(s), init=dict, state=dict, endpoint=endpoint
-    )
-"""
-
-EVENT = {"id": "e1", "time": "2013-01-01T05:15:00Z", "distance": 1400.0, "hour": 5, "airport": "EWR"}
-
-
-class World(NamedTuple):
-    """One endpoint's name, its job file, and the log and home of the stack."""
-
-    name: str
-    file: Path
-    log: KafkaLog
-    home: Path
-    connection: Any
-
-    def tell(self, topic: str, event: Event, key: str = "") -> None:
-        self.log.create(topic, TopicSpec())
-        writer = self.log.writer()
-        writer.send(topic, events.encode(event), key=key.encode() or None, headers=headers_of(event))
-        writer.flush()
-        writer.close()
-
-    def publish(self, number: int, learner: ScaledLogistic, delta: int) -> None:
-        cut = VersionCut(self.name, number, (0, "", ""), ModelContent(KIND, learner.params(), learner.state()), {})
-        lineage = Lineage(
-            job=self.name,
-            bundle="0" * 64,
-            file="job.py",
-            order="",
-            read=[],
-            watermark=0,
-            last=(0, "", ""),
-            number=number,
-        )
-        fields = ArtefactPublisher(open_store(self.connection), self.log, SystemClock()).publish(cut, lineage, delta)
-        event = ModelPublished(
-            id=f"{self.name}/{number}", time=0, model=self.name, version=str(number), delta=delta, **fields
-        )
-        self.tell("models", event, self.name)
-
-    def spooled(self, id: str) -> bool:
-        """Whether the prediction about `id` is on the disk."""
-        folder = self.home / "spill" / self.name / "0"
-        return any(f'"{id}"'.encode() in path.read_bytes() for path in folder.glob("*.spool"))
-
-    def predictions(self) -> list[PredictionMade]:
-        topic = f"predictions.{self.name}"
-        if topic not in self.log.topics():
-            return []
-        at = Partition(topic, 0)
-        reader = self.log.reader({at: 0})
-        out = []
-        while reader.positions()[at] < self.log.end(at):
-            out += [events.decode(r.value or b"") for r in reader.poll(1000, 0.2)]
-        reader.close()
-        return out  # type: ignore[return-value]
 
 
 @pytest.fixture
 def world(stack, fresh: Callable[[str], str], tmp_path: Path) -> Iterator[World]:
     with declared(stack, fresh("trips"), tmp_path) as made:
         yield made
-
-
-@contextlib.contextmanager
-def declared(connection: Any, name: str, tmp_path: Path) -> Iterator[World]:
-    """The stream declared and the job file written."""
-    file = tmp_path / "job.py"
-    file.write_text(JOB.replace("NAME", name))
-    log = KafkaLog(connection.confluent())
-    spec = StreamSpec(
-        name=name,
-        fields=(
-            Field("id", "string"),
-            Field("time", "time"),
-            Field("distance", "float"),
-            Field("hour", "int"),
-            Field("airport", "string"),
-        ),
-        time="time",
-        id="id",
-    )
-    Catalogue(log).declare(spec)
-    yield World(name, file, log, connection.home.path, connection)
-    log.close()
-
-
-@contextlib.contextmanager
-def served(world: World, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "tidemill_app", "serve", "--home", str(world.home), "--json", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--endpoint", str(world.file), *options],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        assert process.stdout is not None
-        with process.stdout, httpx.Client(base_url=json.loads(process.stdout.readline())["url"], timeout=10) as client:
-            yield client, process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def taught(rows: int) -> ScaledLogistic:
-    rng = np.random.default_rng(5)
-    learner = ScaledLogistic(NAMES, lr=0.05)
-    X = rng.normal(size=(rows, 3)) * [500, 6, 10] + [1000, 12, 10]
-    learner.learn_block(X, (X[:, 0] > 1000).astype(float))
-    return learner
 
 
 @pytest.mark.stack

@@ -32,13 +32,15 @@ def serve(
     keep_redis: bool,
     drain: float,
 ) -> None:
-    """Answer scoring requests over HTTP, following the log. Off loopback an API key and TLS are required."""
+    """Answer scoring requests over HTTP, following the log: also for jobs submitted or changed later, unless
+    --endpoint names some. Off loopback an API key and TLS are required."""
     from serving.access import check_listening, read_keys
     from serving.server import listen, make, run, tune
     from tidemill.errors import ConfigError
     from tidemill_app import config
-    from tidemill_app.online_features import start_keeping, stop_keeping
-    from tidemill_app.scoring import ScoringService, endpoints_of
+    from tidemill_app.endpoints import of_files
+    from tidemill_app.online_features import Keeper
+    from tidemill_app.scoring import ScoringService
 
     settings = config.load(out.home)
     host = host or settings.serve_host
@@ -53,27 +55,28 @@ def serve(
             raise ConfigError("no such file", where=path)
     check_listening(host, keys, bool(cert))
     with connected(out) as platform:
-        endpoints = endpoints_of(platform, files)
+        endpoints = of_files(files) if files else None
         sock = listen(host, port)
-        service = ScoringService(platform, endpoints, keys)
+        keeper = Keeper(platform) if keep_redis else None
+        service = ScoringService(platform, endpoints, keys, keeper.add if keeper else lambda job: None)
         server = make(service.door, cert=cert or None, key=private or None, drain=drain)
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if cert else 'http'}://{shown}:{sock.getsockname()[1]}"
         service.start()
-        keeping = start_keeping(platform, sorted(service.tables)) if keep_redis else None
         tune()
         try:
-            names = ", ".join(e.name for e in endpoints) or "none; models only"
+            names = ", ".join(service.scorers) or "none yet; models, and jobs submitted from now on"
             run(server, sock, lambda: out.line({"url": url, **service.summary()}, f"serving on {url} ({names})"))
         finally:
-            stop_keeping(keeping)
+            if keeper is not None:
+                keeper.close()
             service.close()
 
 
 @command("keep-features")
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1)
 def keep_features(out: Output, jobs: tuple[str, ...]) -> None:
-    """Keep the feature tables of jobs in Redis, until told to stop."""
+    """Keep the feature tables of jobs in Redis, until told to stop. Without JOBS, names come on standard input."""
     from tidemill_app.online_features import keep
 
     with connected(out) as platform:

@@ -1,0 +1,115 @@
+"""Whose code answers: by HTTP, while jobs are submitted and changed under a server that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from streams.learners.delta import delta_since
+from tests.serving.helpers import until
+from tests.tidemill_app.served import EVENT, JOB, World, declared, served, taught
+from tidemill.errors import SubmissionError
+from tidemill.events import DeltaPublished
+from tidemill_app.bundle import pack
+from tidemill_app.endpoints import of_files
+from tidemill_app.job_file import Target
+from tidemill_app.wiring import Platform
+
+SCALED = "import scale\n" + JOB.replace('event["distance"]', 'event["distance"] * scale.BY')
+
+
+def submit(world: World, by: float, wanted: str = "stopped") -> str:
+    """Record the job with a helper `scale.py` of its own, as `submit` does; its bundle. (No process is wanted.)"""
+    (world.file.parent / "scale.py").write_text(f"BY = {by}\n")
+    world.file.write_text(SCALED.replace("NAME", world.name))
+    platform = Platform.open(world.home)
+    try:
+        bundle = platform.artefacts.put(pack(Target(world.file, None)))
+        platform.jobs().change(world.name, wanted=wanted, bundle=bundle, file="job.py")
+    finally:
+        platform.close()
+    return bundle
+
+
+def answer(client: httpx.Client, world: World) -> dict[str, Any] | None:
+    got = client.post(f"/score/{world.name}", json=EVENT)
+    return got.json() if got.status_code == 200 else None
+
+
+@pytest.mark.stack
+def test_a_running_server_answers_for_new_jobs_and_each_model_with_the_code_that_learned_it(
+    stack: Any, fresh: Callable[[str], str], tmp_path: Path
+):
+    with (
+        declared(stack, fresh("first"), tmp_path / "a") as first,
+        declared(stack, fresh("second"), tmp_path / "b") as second,
+    ):
+        learner = taught(300)
+
+        def expected(by: float) -> float:
+            return learner.predict_one(np.array([1400.0 * by, 5.0, 0.0]))
+
+        bundle = submit(first, 1.0)
+        first.publish(1, learner, 0, bundle)
+        with served(first, files=False) as (client, _):
+            got = until(lambda: answer(client, first))
+            assert (got["score"], got["version"]) == (expected(1.0), "1")
+            assert client.post(f"/score/{second.name}", json=EVENT).status_code == 404
+
+            changed = submit(first, 0.5)
+            # Its helper has the same name, and another value.
+            second.publish(1, learner, 0, submit(second, 2.0))
+            got = until(lambda: answer(client, second))
+            assert got["score"] == expected(2.0)
+            # The changed code was taken before, and has learned nothing yet.
+            assert answer(client, first)["score"] == expected(1.0)
+
+            before = learner.state()
+            learner.learn_one(np.array([700.0, 5.0, 0.0]), 1.0)
+            changes = delta_since(before, learner.state())
+            delta = DeltaPublished(
+                id="d", time=0, model=first.name, base="1", sequence=1, changes=changes, bundle=changed
+            )
+            first.tell(f"deltas.{first.name}", delta)
+            got = until(lambda: (a := answer(client, first)) and a["delta"] == 1 and a)
+            assert got["score"] == expected(0.5)
+
+            learner.learn_one(np.array([700.0, 5.0, 0.0]), 1.0)
+            first.publish(2, learner, 1, changed)
+            got = until(lambda: (a := answer(client, first)) and a["version"] == "2" and a)
+            assert got["score"] == expected(0.5)
+            assert client.get("/v2/health/ready").status_code == 200
+
+
+@pytest.mark.stack
+def test_code_that_cannot_be_loaded_keeps_nobody_else_from_answering(
+    stack: Any, fresh: Callable[[str], str], tmp_path: Path
+):
+    with (
+        declared(stack, fresh("good"), tmp_path / "a") as good,
+        declared(stack, fresh("bad"), tmp_path / "b") as bad,
+    ):
+        platform = Platform.open(stack.home.path)
+        digest = platform.artefacts.put(b"no bundle at all")
+        platform.jobs().change(bad.name, wanted="stopped", bundle=digest, file="job.py")
+        platform.close()
+        good.publish(1, taught(100), 0, submit(good, 1.0))
+        with served(good, files=False) as (client, _):
+            until(lambda: answer(client, good))
+            assert "tidemill_endpoints_refused 0" not in client.get("/metrics").text
+
+
+def test_files_without_an_endpoint_or_with_one_name_twice_are_refused(tmp_path: Path):
+    file = tmp_path / "job.py"
+    file.write_text(JOB.replace("NAME", "n"))
+    assert [endpoint.name for endpoint in of_files([str(file)])] == ["n"]
+    with pytest.raises(SubmissionError, match="two endpoints have one name"):
+        of_files([str(file), f"{file}:job"])
+    file.write_text(JOB.replace("NAME", "n").replace(", endpoint=endpoint", ""))
+    with pytest.raises(SubmissionError, match="the job has no endpoint"):
+        of_files([str(file)])
