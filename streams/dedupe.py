@@ -12,7 +12,6 @@ are judged apart: a label may carry the id of the event it is about.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,49 +19,56 @@ from numpy.typing import NDArray
 
 from tidemill.block import Block
 
+Name = tuple[str, str]
+"""Source and id."""
+
 
 class Seen(msgspec.Struct):
-    """What is remembered of one stream and source, as plain data: ids and the positions where they were kept."""
+    """What is remembered of one stream, as plain data, in the order it was kept: ids and positions, and of each the
+    number of its source among `sources`."""
 
     stream: str
-    source: str
+    sources: list[str]
+    source: np.ndarray
     ids: list[str]
     positions: np.ndarray
 
 
 class _Memory:
-    """The ids of one (stream, source): where each was kept, and in runs for forgetting."""
+    """The names of one stream: where each was kept, in that order, and in runs for forgetting."""
 
     __slots__ = ("kept", "runs")
 
     def __init__(self) -> None:
-        self.kept: dict[str, int] = {}
-        self.runs: deque[tuple[int, list[str]]] = deque()
+        self.kept: dict[Name, int] = {}
+        self.runs: deque[tuple[int, list[Name]]] = deque()
 
     def forget(self, before: int) -> None:
         while self.runs and self.runs[0][0] < before:
-            _, ids = self.runs.popleft()
-            for id in ids:
-                if self.kept.get(id, before) < before:
-                    del self.kept[id]
+            _, names = self.runs.popleft()
+            for name in names:
+                if self.kept.get(name, before) < before:
+                    del self.kept[name]
 
-    def admit(self, ids: list[str], positions: list[int], window: int) -> NDArray[np.bool_] | None:
+    def admit(self, names: list[Name], positions: list[int], window: int) -> NDArray[np.bool_] | None:
         """Which are kept; None for all."""
         self.forget(positions[0] - window)
-        new = dict(zip(ids, positions, strict=True))
-        if len(new) == len(ids) and new.keys().isdisjoint(self.kept):
+        new = dict(zip(names, positions, strict=True))
+        if len(new) == len(names) and new.keys().isdisjoint(self.kept):
             self.kept.update(new)
-            self.runs.append((positions[-1], ids))
+            self.runs.append((positions[-1], names))
             return None
-        mask = np.ones(len(ids), dtype=np.bool_)
-        kept: list[str] = []
-        for i, (id, position) in enumerate(zip(ids, positions, strict=True)):
-            at = self.kept.get(id)
+        mask = np.ones(len(names), dtype=np.bool_)
+        kept: list[Name] = []
+        for i, (name, position) in enumerate(zip(names, positions, strict=True)):
+            at = self.kept.get(name)
             if at is not None and at >= position - window:
                 mask[i] = False
-            else:
-                self.kept[id] = position
-                kept.append(id)
+                continue
+            if at is not None:
+                del self.kept[name]  # it goes to the end: the order is that of keeping
+            self.kept[name] = position
+            kept.append(name)
         self.runs.append((positions[-1], kept))
         return mask
 
@@ -77,7 +83,7 @@ class Dedupe:
     def __init__(self, window: int, *, ties_only: bool = False) -> None:
         self.window = window
         self.ties_only = ties_only
-        self._memory: dict[tuple[str, str], _Memory] = {}
+        self._memory: dict[str, _Memory] = {}
 
     def admit(self, block: Block, positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Which rows of `block`, at non-decreasing `positions`, are kept; None where all are."""
@@ -85,27 +91,8 @@ class Dedupe:
             return None
         if self.ties_only:
             return _ties(block)
-        sources = block.sources.tolist()
-        ids = block.ids.tolist()
-        places = positions.tolist()
-        different = set(sources)
-        if len(different) == 1:
-            return self._of(block.stream, sources[0]).admit(ids, places, self.window)
-        keep = np.ones(len(block), dtype=np.bool_)
-        for source in different:
-            index = np.flatnonzero(block.sources == source)
-            mask = self._of(block.stream, source).admit(
-                [ids[i] for i in index], [places[i] for i in index], self.window
-            )
-            if mask is not None:
-                keep[index[~mask]] = False
-        return None if keep.all() else keep
-
-    def _of(self, stream: str, source: str) -> _Memory:
-        memory = self._memory.get((stream, source))
-        if memory is None:
-            memory = self._memory[stream, source] = _Memory()
-        return memory
+        names = list(zip(block.sources.tolist(), block.ids.tolist(), strict=True))
+        return self._memory.setdefault(block.stream, _Memory()).admit(names, positions.tolist(), self.window)
 
     def __len__(self) -> int:
         return sum(len(m.kept) for m in self._memory.values())
@@ -113,22 +100,25 @@ class Dedupe:
     def snapshot(self) -> list[Seen]:
         """Everything remembered, as plain data."""
         out = []
-        for (stream, source), memory in sorted(self._memory.items()):
-            ids = sorted(memory.kept, key=lambda id: (memory.kept[id], id))
-            positions = np.array([memory.kept[id] for id in ids], dtype=np.int64)
-            out.append(Seen(stream, source, ids, positions))
+        for stream, memory in sorted(self._memory.items()):
+            sources, ids = zip(*memory.kept, strict=True) if memory.kept else ((), ())
+            numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+            of = np.array([numbers[source] for source in sources], dtype=np.int32)
+            positions = np.array(list(memory.kept.values()), dtype=np.int64)
+            out.append(Seen(stream, list(numbers), of, list(ids), positions))
         return out
 
     def restore(self, seen: list[Seen]) -> None:
         """Remember exactly what `snapshot` gave."""
         self._memory = {}
         for part in seen:
-            memory = self._of(part.stream, part.source)
-            positions: list[Any] = part.positions.tolist()
-            memory.kept = dict(zip(part.ids, positions, strict=True))
-            for a in range(0, len(part.ids), 1024):
-                run = part.ids[a : a + 1024]
-                memory.runs.append((positions[a + len(run) - 1], run))
+            memory = self._memory[part.stream] = _Memory()
+            names = [(part.sources[i], id) for i, id in zip(part.source.tolist(), part.ids, strict=True)]
+            positions: list[int] = part.positions.tolist()
+            memory.kept = dict(zip(names, positions, strict=True))
+            for a in range(0, len(names), 1024):
+                run = positions[a : a + 1024]
+                memory.runs.append((max(run), names[a : a + 1024]))
 
 
 def _ties(block: Block) -> NDArray[np.bool_] | None:

@@ -14,7 +14,7 @@ BOTH = [*scenarios(), *scenarios(arrival=True)]
 ENGINES = {
     "tiny-batches": lambda: LocalEngine(max_batch=40, max_buffered=100, snapshot_every=0),
     "large-batches": lambda: LocalEngine(snapshot_every=1000),
-    "few-snapshots": lambda: LocalEngine(max_batch=64, snapshot_every=0.05),
+    "few-snapshots": lambda: LocalEngine(max_batch=32, snapshot_every=0.03),
 }
 
 

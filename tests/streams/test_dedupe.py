@@ -75,3 +75,16 @@ def test_memory_is_bounded_by_the_window():
         part = block([(at + i, "/s", f"e{at + i}") for i in range(500)])
         assert dedupe.admit(part, part.time) is None
         assert len(dedupe) <= 1200
+
+
+def test_many_sources_cost_no_more_than_one():
+    """Work and memory go by events, not by sources: each of these has a source of its own."""
+    dedupe = Dedupe(1_000)
+    for at in range(0, 100_000, 5_000):
+        part = block([(at + i, f"/device/{at + i}", "1") for i in range(5_000)])
+        assert dedupe.admit(part, part.time) is None
+        again = block([(at + 5_000, f"/device/{at + 4_999}", "1")])
+        assert dedupe.admit(again, again.time) is not None
+        assert len(dedupe) <= 11_000
+    (seen,) = dedupe.snapshot()
+    assert len(seen.sources) == len(seen.ids) <= 11_000
