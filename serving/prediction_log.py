@@ -1,9 +1,14 @@
 """Predictions on their way to `predictions.<endpoint>`: to disk first, then to Kafka, in order, each exactly once.
 
-Every answer's prediction is taken by a background thread, written to a spool on disk (one fsync for all that came
-within 50 ms) and sent from there in transactions. Each record says its spool and sequence in header `spool`; after an
-ambiguous commit, or a crash, the newest one in the topic says where to go on, so nothing is sent twice. While Kafka
-does not answer the spool grows, up to its bound. What kill -9 can lose is what was answered within the last 50 ms.
+An answer is given after its prediction was written to a spool, so what was answered survives kill -9 of the server. A
+background thread brings the spool to the disk (one fsync for all that came within 50 ms), and another sends from there
+in transactions. Each record says its spool and sequence in header `spool`; after an ambiguous commit, or a crash, the
+newest one in the topic says where to go on, so nothing is sent twice. While Kafka does not answer the spool grows, up
+to its bound.
+
+Two limits. A machine that loses its power can lose what was answered within the last 50 ms. And a prediction may stand
+in the topic whose answer never arrived, as the server died in between; who asks again under the same event id is then
+there twice, and counts as served last.
 """
 
 from __future__ import annotations
@@ -11,7 +16,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -44,21 +48,17 @@ _decode = msgspec.msgpack.Decoder(_Item).decode
 
 
 class PredictionLog:
-    """The predictions of one endpoint. `append` may be called from the event loop: it only queues.
-
-    `limit` predictions may wait in memory for the disk; beyond that `append` raises `UnavailableError`, and so does the
-    request: no answer is given that could not be joined with its label later.
+    """The predictions of one endpoint. `append` may be called from the event loop: it writes, and does not wait for the
+    disk. Where that fails it raises `UnavailableError`, and so does the request: no answer is given that could not be
+    joined with its label later.
     """
 
-    def __init__(self, endpoint: str, log: Log, spool: Spool, *, limit: int = 50_000, replication: int = 1) -> None:
+    def __init__(self, endpoint: str, log: Log, spool: Spool, *, replication: int = 1) -> None:
         self.topic = f"predictions.{endpoint}"
         self._log = log
         self._spool = spool
-        self._limit = limit
         self._spec = TopicSpec(replication=replication)
-        self._queue: deque[PredictionMade] = deque()
         self._stop = threading.Event()
-        self._wake = threading.Event()
         self._sender_stop = threading.Event()
         self._writer: Writer | None = None
         self._settled = False
@@ -77,14 +77,17 @@ class PredictionLog:
             thread.start()
 
     def append(self, prediction: PredictionMade) -> None:
-        if len(self._queue) >= self._limit:
-            raise UnavailableError("predictions cannot be kept", where=self.topic, got=self.problem or "a slow disk")
-        self._queue.append(prediction)
+        key = prediction.about.encode("utf-8", "replace")
+        try:
+            self._spool.append([_encode(_Item(key, events.encode(prediction), headers_of(prediction)))])
+        except UnavailableError as error:
+            self.problem = str(error)
+            raise UnavailableError("predictions cannot be kept", where=self.topic, got=self.problem) from None
 
     @property
     def unsent(self) -> int:
         """Predictions that are not in Kafka yet."""
-        return len(self._queue) + len(self._spool)
+        return len(self._spool)
 
     @property
     def spooled_bytes(self) -> int:
@@ -94,7 +97,6 @@ class PredictionLog:
         """Write everything to disk, and to Kafka as far as it answers within `timeout` seconds; the rest is sent by
         the next process that takes the spool."""
         self._stop.set()
-        self._wake.set()
         self._threads[0].join(timeout)
         self._sender_stop.set()
         self._threads[1].join(timeout)
@@ -102,30 +104,22 @@ class PredictionLog:
             self._spool.close()
 
     def _keep(self) -> None:
+        """Bring to the disk what was appended, and see whether there is room for more."""
         since_probe = _ROOM_EVERY
         while True:
             stopping = self._stop.is_set()
-            self._keep_queued()
             since_probe += _WRITE_EVERY
-            if since_probe >= _ROOM_EVERY:
-                since_probe = 0.0
-                self.problem = self._spool.room()
+            try:
+                if self._spool.durable < self._spool.last:
+                    self._spool.sync()
+                if since_probe >= _ROOM_EVERY:
+                    since_probe = 0.0
+                    self.problem = self._spool.room()
+            except UnavailableError as error:
+                self.problem = str(error)
             if stopping:
                 return
             self._stop.wait(_WRITE_EVERY)
-
-    def _keep_queued(self) -> None:
-        while self._queue:
-            taken = [self._queue[i] for i in range(min(_BATCH, len(self._queue)))]
-            items = [_encode(_Item(p.about.encode("utf-8", "replace"), events.encode(p), headers_of(p))) for p in taken]
-            try:
-                self._spool.append(items)
-            except UnavailableError as error:
-                self.problem = str(error)
-                return
-            for _ in taken:
-                self._queue.popleft()
-        self._wake.set()
 
     def _send(self) -> None:
         backoff = _SEND_EVERY

@@ -1,7 +1,9 @@
 """A bounded queue of bytes on disk: appended whole or not at all, read in order, and sound after kill -9.
 
 Segments `<first sequence>.spool` of frames: length, CRC-32 and sequence (little endian), then the bytes. `append`
-returns after fsync. A frame that a crash cut short is cut off when the folder is opened again.
+hands them to the operating system, which keeps them whatever becomes of this process; `sync` brings them to the disk,
+which keeps them through a loss of power, and only what is there is read. A frame that a crash cut short is cut off
+when the folder is opened again.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Sent(msgspec.Struct):
 
 
 class Spool:
-    """The queue in `folder`, which one process has at a time. One thread appends; another reads and discards."""
+    """The queue in `folder`, which one process has at a time. One thread appends, one syncs, one reads and discards."""
 
     def __init__(self, folder: Path, *, max_bytes: int = 1 << 30, segment_bytes: int = 4 << 20) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -49,10 +51,16 @@ class Spool:
         self.sent = self._read_sent()
         self._segments = sorted(int(p.stem) for p in folder.glob("*.spool"))
         self._sizes = {first: self._path(first).stat().st_size for first in self._segments}
+        self.bytes = sum(self._sizes.values())
         self.last = self._recover()
         self._file = -1
+        self._full: list[int] = []
+        self._new = bool(self._segments)
         self._changing = threading.Lock()
         self._cursor = (-1, 0, 0)
+        self.durable = 0
+        """Sequence of the last item that is on the disk."""
+        self.sync()
 
     @staticmethod
     def claim(parent: Path, **options: int) -> Spool:
@@ -67,12 +75,8 @@ class Spool:
     def __len__(self) -> int:
         return self.last - self.sent.sequence
 
-    @property
-    def bytes(self) -> int:
-        return sum(self._sizes.values())
-
     def append(self, items: list[bytes]) -> None:
-        """Add all of `items`, durably, or none. Raises `UnavailableError` where there is no room."""
+        """Add all of `items` or none; they survive this process. Raises `UnavailableError` where there is no room."""
         frames, sequence = [], self.last
         for item in items:
             sequence += 1
@@ -85,14 +89,34 @@ class Spool:
         try:
             with self._changing:
                 self._write(self._active(sequence - len(items) + 1), data)
+                self.last = sequence
         except OSError as error:
             raise UnavailableError("cannot write", where=str(self.folder), got=error.strerror or str(error)) from None
-        self.last = sequence
+
+    def sync(self) -> None:
+        """Bring everything appended so far to the disk; appending goes on meanwhile. Raises `UnavailableError`."""
+        with self._changing:
+            upto, files, new = self.last, self._full, self._new
+            self._full, self._new = [], False
+            if self._file >= 0:
+                files = [*files, os.dup(self._file)]
+        try:
+            for file in files:
+                os.fsync(file)
+            if new:
+                _sync_folder(self.folder)
+        except OSError as error:
+            with self._changing:
+                self._full, self._new = [*files, *self._full], self._new or new
+            raise UnavailableError("cannot write", where=str(self.folder), got=error.strerror or str(error)) from None
+        for file in files:
+            os.close(file)
+        self.durable = upto
 
     def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` items with a sequence above `after`, in order."""
+        """Up to `limit` items on the disk with a sequence above `after`, in order."""
         out: list[tuple[int, bytes]] = []
-        last, segments = self.last, self._segments
+        last, segments = self.durable, self._segments
         for i, first in enumerate(segments):
             if i + 1 < len(segments) and segments[i + 1] <= after + 1:
                 continue
@@ -152,8 +176,8 @@ class Spool:
             self.save_sent()
         except OSError:
             pass  # a hint only: the next start reads further back
-        if self._file >= 0:
-            os.close(self._file)
+        for file in (*self._full, *([self._file] if self._file >= 0 else [])):
+            os.close(file)
         os.close(self._lock)
 
     def _path(self, first: int) -> Path:
@@ -178,6 +202,7 @@ class Spool:
                 last, end = max(last, sequence), after
             if end != self._sizes[first]:
                 os.truncate(self._path(first), end)
+                self.bytes += end - self._sizes[first]
                 self._sizes[first] = end
         return last
 
@@ -185,14 +210,14 @@ class Spool:
         """The segment to append to, open."""
         if self._file < 0 or not self._segments or self._sizes[self._segments[-1]] >= self._segment_bytes:
             if self._file >= 0:
-                os.close(self._file)
+                self._full.append(self._file)
                 self._file = -1
             path = self._path(sequence)
             self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
             if sequence not in self._sizes:
                 self._sizes[sequence] = 0
                 self._segments = [*self._segments, sequence]
-            _sync_folder(self.folder)
+            self._new = True
         return self._segments[-1]
 
     def _write(self, first: int, data: bytes) -> None:
@@ -201,18 +226,18 @@ class Spool:
         try:
             while len(view):
                 view = view[os.write(self._file, view) :]
-            os.fsync(self._file)
         except OSError:
             os.ftruncate(self._file, size)
             raise
         self._sizes[first] = size + len(data)
+        self.bytes += len(data)
 
     def _remove(self, first: int) -> None:
         if self._segments and first == self._segments[-1] and self._file >= 0:
             os.close(self._file)
             self._file = -1
         self._segments = [f for f in self._segments if f != first]
-        self._sizes.pop(first, None)
+        self.bytes -= self._sizes.pop(first, 0)
         self._path(first).unlink(missing_ok=True)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from streams.learners.logistic import ScaledLogistic
 from tests.serving.helpers import until
-from tests.tidemill_app.test_scoring import EVENT, World, declared, served, taught
+from tests.tidemill_app.served import EVENT, World, declared, served, taught
 
 ROW = np.array([1400.0, 5.0, 0.0])
 CLIENTS = 4

@@ -154,20 +154,32 @@ def test_a_lost_hint_costs_a_longer_look_and_no_duplicate(log: Faulty, tmp_path:
     assert told(log) == ids(21)
 
 
-def test_a_full_disk_is_said_refuses_in_time_and_recovers(log: Faulty, tmp_path: Path):
-    kept = started(log, tmp_path, limit=30)
+def test_a_full_disk_is_said_refuses_at_once_and_recovers(log: Faulty, tmp_path: Path):
+    kept = started(log, tmp_path)
     kept.append(prediction(0))
     until(lambda: kept.unsent == 0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
     try:
-        until(lambda: kept.problem)
-        for i in range(1, 31):
-            kept.append(prediction(i))
         with pytest.raises(UnavailableError, match="cannot be kept"):
             kept.append(prediction(99))
+        assert kept.problem
+        until(lambda: kept.problem.startswith("disk"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    until(lambda: not kept.problem and kept.unsent == 0)
+    until(lambda: not kept.problem)
+    for i in range(1, 31):
+        kept.append(prediction(i))
     kept.close()
     assert told(log) == ids(31)
+
+
+def test_what_was_appended_survives_a_kill_at_that_moment(log: Faulty, tmp_path: Path):
+    killed = PredictionLog("late", log, Spool(tmp_path))  # its threads never ran
+    for i in range(20):
+        killed.append(prediction(i))
+    os.close(killed._spool._lock)
+    again = started(log, tmp_path)
+    until(lambda: again.unsent == 0)
+    again.close()
+    assert told(log) == ids(20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_what_was_appended_is_read_in_order_in_any_portions(tmp_path: Path):
     spool = Spool(tmp_path, segment_bytes=500)
     for start in range(0, 100, 7):
         spool.append(items(7, start))
+    assert spool.read(0, 9) == []  # nothing is on the disk yet
+    spool.sync()
     got: list[bytes] = []
     at = 0
     while portion := spool.read(at, 9):
@@ -55,6 +58,7 @@ def test_everything_sent_leaves_no_segment_and_sequences_go_on(tmp_path: Path):
     assert not list(tmp_path.glob("*.spool"))
     again = Spool(tmp_path)
     again.append(items(1))
+    again.sync()
     assert again.read(5, 10)[0][0] == 6
 
 
@@ -67,6 +71,7 @@ def test_a_torn_frame_is_cut_off_and_what_comes_after_is_sound(tmp_path: Path, c
     again = opened_again(spool)
     assert again.last == 2
     again.append(items(2, 3))
+    again.sync()
     assert [s for s, _ in again.read(0, 10)] == [1, 2, 3, 4]
     assert [i for _, i in again.read(0, 10)] == items(2) + items(2, 3)
 
@@ -96,6 +101,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_recovers(tmp_path: Path):
     assert next(tmp_path.glob("*.spool")).stat().st_size == size
     assert spool.room() == ""
     spool.append(items(2, 3))
+    spool.sync()
     assert [item for _, item in spool.read(0, 100)] == items(5)
     assert opened_again(spool).last == 5
 
@@ -106,6 +112,37 @@ def test_the_bound_holds(tmp_path: Path):
         spool.append(items(100))
     spool.append(items(5))
     assert spool.last == 5
+
+
+def test_appending_discarding_and_syncing_at_once_loses_nothing(tmp_path: Path):
+    spool = Spool(tmp_path, segment_bytes=300)
+    done = threading.Event()
+
+    def appends() -> None:
+        for i in range(3_000):
+            spool.append(items(1, i))
+        done.set()
+
+    def syncs() -> None:
+        while not done.is_set():
+            spool.sync()
+
+    threads = [threading.Thread(target=appends), threading.Thread(target=syncs)]
+    for thread in threads:
+        thread.start()
+    got: list[bytes] = []
+    while len(got) < 3_000:
+        if done.is_set() and not threads[1].is_alive():
+            spool.sync()
+        portion = spool.read(len(got), 50)
+        got += [item for _, item in portion]
+        if portion:
+            spool.discard(len(got), {})
+    for thread in threads:
+        thread.join()
+    assert got == items(3_000)
+    spool.close()
+    assert spool.bytes == 0 and not list(tmp_path.glob("*.spool"))
 
 
 def test_a_second_process_takes_the_next_slot(tmp_path: Path):

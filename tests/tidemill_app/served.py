@@ -95,11 +95,6 @@ class World(NamedTuple):
         )
         self.tell("models", event, self.name)
 
-    def spooled(self, id: str) -> bool:
-        """Whether the prediction about `id` is on the disk."""
-        folder = self.home / "spill" / self.name / "0"
-        return any(f'"{id}"'.encode() in path.read_bytes() for path in folder.glob("*.spool"))
-
     def predictions(self) -> list[PredictionMade]:
         topic = f"predictions.{self.name}"
         if topic not in self.log.topics():
