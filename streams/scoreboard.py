@@ -94,9 +94,9 @@ def _age(version: str) -> tuple[int, str]:
 
 
 def flat(report: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a `Prequential.report()` as one flat mapping; those of the fading view begin with `fading_`.
-    What is not defined yet is left out."""
-    out: dict[str, float] = {}
+    """The figures of a `Prequential.report()` as one flat mapping: `count` (labels scored), the overall ones, and those
+    of the fading view, which begin with `fading_`. What is not defined yet is left out."""
+    out: dict[str, float] = {"count": report["count"]}
     for prefix, view in (("", report["overall"]), ("fading_", report["fading"])):
         out |= {prefix + name: v for name, v in view.items() if isinstance(v, (int, float)) and v == v}
     return out

@@ -131,6 +131,8 @@ class Watch:
             # There is nothing to score with before the job has published its first version.
             while not self.stop.wait(0.2) and not self._has_version(client):
                 pass
+            with self._lock:
+                self._labelled.clear()  # what was learned before there was anybody to answer says nothing of freshness
             while not self.stop.wait(pause):
                 at = min(int(rows["time"].searchsorted(self.event_time)), len(rows["time"]) - 1)
                 flight = {name: column[at] for name, column in rows["columns"].items()}

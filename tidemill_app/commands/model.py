@@ -28,7 +28,7 @@ def list_(out: Output, name: str | None) -> None:
     out.answer(
         rows,
         table(
-            ["model", "version", "aliases", "created", "ROC AUC", "count", "content digest"],
+            ["model", "version", "aliases", "created", "ROC AUC", "labels", "content digest"],
             [
                 [
                     r["model"],
