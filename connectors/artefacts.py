@@ -5,6 +5,7 @@
     objects/ab/abcd…                      bytes, named by their SHA-256
     models/NAME/VERSION/DIGEST.json       a manifest (`tidemill.version.Manifest`): the files and their digests
     models/NAME/VERSION/DIGEST.sig        the signature over the manifest of that digest
+    signatures/DIGEST/KEY.sig             the signature of that public key over the bytes of that digest
 
 The store only keeps; which manifest is NAME@VERSION says the log, in the committed `ModelPublished` that carries its
 digest. A manifest that was stored and never published (its writer died before the commit) stands in nobody's way. The
@@ -109,6 +110,34 @@ class ArtefactStore:
                 name = safe_path(*path.relative_to(folder).parts)
                 files[name] = self.put(path.read_bytes())
         return self.put(msgspec.json.encode(Tree(files), order="deterministic"))
+
+    def put_signed(self, context: str, content: bytes) -> str:
+        """Store bytes and a signature over them, made for `context`; their digest. Raises `ConfigError` without a
+        key."""
+        signer = self._need_signer()
+        digest = self.put(content)
+        self._blobs.write(f"signatures/{digest}/{signer.public}.sig", signer.sign(context, content))
+        return digest
+
+    def get_signed(self, context: str, digest: str) -> bytes:
+        """The bytes of this digest, where a trusted key has signed them for `context`. Raises `SignatureError`
+        otherwise, and as `get`."""
+        content = self.get(digest)
+        place = f"signatures/{_checked(digest)}"
+        keys = [name.removesuffix(".sig") for name in self._blobs.names(place)]
+        trusted = [key for key in keys if key in self._trusted]
+        if not trusted:
+            signed_by = ", ".join(keys) or "nobody"
+            raise SignatureError(
+                "not signed by a trusted key",
+                where=self._blobs.uri(_object(digest)),
+                wanted=f"a signature of one of {sorted(self._trusted)}",
+                got=f"signed by {signed_by}",
+                fix="If you know whose key it is: tidemill key trust KEY" if keys else "Submit it again.",
+            )
+        for key in trusted:
+            verify(context, content, self._blobs.read(f"{place}/{key}.sig"), {key}, self._blobs.uri(_object(digest)))
+        return content
 
     # --- versions
 

@@ -102,7 +102,7 @@ def verify(context: str, data: bytes, signature: bytes, trusted: Collection[str]
             where=where,
             wanted=f"one of {sorted(trusted)}" if trusted else "a trusted key, of which there are none",
             got=found.key[:64],
-            fix="If you know whose key it is, add it to the trusted keys.",
+            fix="If you know whose key it is: tidemill key trust KEY",
         )
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(found.key)).verify(raw, _message(context, data))

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint."),
     "engines": ("job:engines", "What each engine provides."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
+    "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
     "supervise": ("service:supervise", "Run the supervisor of jobs in the foreground."),
     "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),

@@ -1,74 +1,143 @@
-"""Submitted code: the job file and the modules beside it, as one digest-addressed bundle.
+"""Submitted code: the job file and the modules it imports from beside it, as one digest-addressed bundle.
 
-A bundle is canonical msgpack of `{relative path: bytes}`, so equal code has an equal digest. What is submitted is what
-runs, also after the files it came from have changed.
+A bundle is canonical msgpack, so equal code has an equal digest, whatever else lies in the folder. What is submitted is
+what runs, also after the files it came from have changed. It is signed where it is stored (`ArtefactStore.put_signed`)
+and verified before anything of it is loaded.
 """
 
 from __future__ import annotations
 
+import ast
+import glob
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from tidemill.errors import SubmissionError
-from tidemill.state import digest, encode
+from tidemill.state import encode
 from tidemill_app.home import write_atomically
 from tidemill_app.job_file import Target
+from tidemill_app.namespace import beside
 
 MAX_BYTES = 8 * 1024 * 1024
-SUFFIXES = frozenset({".py", ".json", ".toml", ".txt", ".csv"})
+
+SIGNED = "tidemill bundle v1"
+"""What a bundle's signature is for."""
 
 
-def pack(target: Target) -> bytes:
-    """The bundle of a job file: itself, and the small text files and packages of Python beside it.
+class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`entry` is `FILE.py` or `FILE.py:FUNCTION`; `files` are contents by path, `/` between parts."""
 
-    Links, hidden files and folders without an `__init__.py` are left out. Raises `SubmissionError` above the limit.
+    entry: str
+    files: dict[str, bytes]
+
+    def encode(self) -> bytes:
+        return encode(self)
+
+
+def pack(target: Target, include: Sequence[str] = ()) -> Bundle:
+    """The bundle of a job file: itself, what it imports from beside it, directly or not, and the files that the
+    patterns `include` match (shell patterns below the job file's folder; `*` matches no hidden file, `**` all folders).
+
+    Raises `SubmissionError` for a link, a pattern that leads outside or matches nothing, and above the size limit.
     """
     root = target.path.parent
+    paths = imported(target.path)
+    for pattern in include:
+        paths |= _matching(root, pattern)
     files: dict[str, bytes] = {}
-    for path in sorted(_beside(root)):
-        files[path.relative_to(root).as_posix()] = path.read_bytes()
-        if sum(map(len, files.values())) > MAX_BYTES:
+    size = 0
+    for path in sorted(paths):
+        name = path.relative_to(root)
+        if any((root / part).is_symlink() for part in (name, *name.parents)):
+            raise SubmissionError("links are not submitted", where=str(path), fix="Put the file itself there.")
+        size += path.stat().st_size
+        if size > MAX_BYTES:
             raise SubmissionError(
-                "the job's folder is too large to submit",
-                where=str(root),
-                wanted=f"at most {MAX_BYTES >> 20} MiB of code",
-                fix="Put the job file into a folder of its own.",
+                "too much to submit",
+                where=str(path),
+                wanted=f"at most {MAX_BYTES >> 20} MiB together",
+                fix="Publish data to a stream, or let the job begin on files (`Input.history`).",
             )
-    files.setdefault(target.path.name, target.path.read_bytes())
-    return encode(files)
+        files[name.as_posix()] = path.read_bytes()
+    return Bundle(target.path.name + (f":{target.function}" if target.function else ""), files)
 
 
-def _beside(root: Path) -> list[Path]:
-    found = []
-    for path in root.iterdir():
-        if path.name.startswith((".", "__pycache__")) or path.is_symlink():
-            continue
-        if path.is_file() and path.suffix in SUFFIXES and path.stat().st_size <= 1024 * 1024:
-            found.append(path)
-        elif path.is_dir() and (path / "__init__.py").is_file():
-            found += [p for p in _beside(path) if p.suffix == ".py" or p.suffix in SUFFIXES]
+def imported(file: Path) -> set[Path]:
+    """A job file and every module beside it that it imports, also within functions, directly or not."""
+    found: set[Path] = set()
+    todo = [file]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            for name in _imports(path, file.parent):
+                parts = name.split(".")
+                # Importing a.b runs a first.
+                todo += filter(None, (beside(file.parent, ".".join(parts[: i + 1])) for i in range(len(parts))))
     return found
 
 
-def unpack(data: bytes, folder: Path) -> Path:
-    """Write a bundle's files under `folder/<digest>/`, which is returned; a bundle already there is left as it is.
-
-    Raises `SubmissionError` for what is no bundle, or a path that would lie outside.
-    """
-    into = folder / digest(data)
-    if (into / ".whole").exists():
-        return into
+def _imports(path: Path, root: Path) -> Iterator[str]:
+    """The dotted names that a module's imports may stand for, relative ones as seen from `root`."""
+    package = path.parent.relative_to(root).parts
     try:
-        files = msgspec.msgpack.decode(data, type=dict[str, bytes])
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise SubmissionError("not Python", where=str(path), got=str(error)) from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            names = [alias.name for alias in node.names]
+            if names == ["*"]:
+                names = [p.stem for p in root.joinpath(*base).glob("*.py")]
+            yield ".".join(base)
+            # Each may be a submodule.
+            yield from (".".join([*base, name]) for name in names)
+
+
+def _matching(root: Path, pattern: str) -> set[Path]:
+    if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+        raise SubmissionError(
+            "leads out of the job file's folder", where=f"--include {pattern}", wanted=f"a pattern below {root}"
+        )
+    found = {root / name for name in glob.glob(pattern, root_dir=root, recursive=True) if (root / name).is_file()}
+    if not found:
+        raise SubmissionError("matches no file", where=f"--include {pattern}", wanted=f"files below {root}")
+    return found
+
+
+def decode(data: bytes) -> Bundle:
+    """Raises `SubmissionError` for what is no bundle, or holds a path that leads outside."""
+    try:
+        bundle = msgspec.msgpack.decode(data, type=Bundle)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SubmissionError("not a bundle of code", where=digest(data)[:12], got=str(error)) from None
-    for name, content in files.items():
-        parts = PurePosixPath(name).parts
-        if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+        raise SubmissionError("not a bundle of code", got=str(error)) from None
+    _refuse_outside(bundle.files)
+    if bundle.entry.partition(":")[0] not in bundle.files:
+        raise SubmissionError("the bundle lacks its job file", got=repr(bundle.entry))
+    return bundle
+
+
+def _refuse_outside(names: Iterable[str]) -> None:
+    for name in names:
+        path = PurePosixPath(name)
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
             raise SubmissionError("a path in the bundle leads outside", got=repr(name))
-        file = into.joinpath(*parts)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(file, content)
-    (into / ".whole").touch(mode=0o600)
-    return into
+
+
+def unpack(bundle: Bundle, into: Path) -> Target:
+    """Write a bundle's files into the folder `into`, one for each digest; a whole bundle there is left as it is."""
+    file, _, function = bundle.entry.partition(":")
+    whole = into / ".whole"
+    if not whole.exists():
+        for name, content in bundle.files.items():
+            path = into / name
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(path, content)
+        whole.touch(mode=0o600)
+    return Target(into / file, function or None)

@@ -219,7 +219,7 @@ class Demo:
             else:
                 catalogue.declare(stream.spec)
         self.tell("submitting the job")
-        wish = submit(platform, Target(job_file(), None), "local")
+        wish, _ = submit(platform, Target(job_file(), None), "local")
         wait_until(platform, wish.job, "running", 120.0, since=wish.time)
         self.port = ports.find_free()
         service = serve_service(platform, self.port)

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from streams.engines.patience import PASSING, Patience, wait
@@ -18,7 +17,7 @@ from tidemill.job import Job
 from tidemill.log import Log
 from tidemill.stream import StreamSpec
 from tidemill_app import config
-from tidemill_app.bundle import unpack
+from tidemill_app.bundle import SIGNED, decode, unpack
 from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
@@ -38,12 +37,18 @@ def engines() -> dict[str, Engine]:
 
 
 def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
-    """The job that was submitted, from its bundle."""
-    folder = unpack(platform.artefacts.get(wish.bundle), platform.home.path / "bundles")
-    file, _, function = wish.file.partition(":")
-    if file != Path(file).name:
-        raise SubmissionError("the job file lies outside its bundle", where=f"job {wish.job}", got=repr(file))
-    return load_job(folder / file, function or None)
+    """The job that was submitted, from its bundle; nothing of it is loaded before its signature is verified.
+
+    Raises `SignatureError` where no trusted key has signed it, `SubmissionError` where it makes no job.
+    """
+    bundle = decode(platform.artefacts.get_signed(SIGNED, wish.bundle))
+    if bundle.entry != wish.file:
+        # The topic says so, and only the bundle is signed.
+        raise SubmissionError(
+            "not the job file that was submitted", where=f"job {wish.job}", wanted=bundle.entry, got=repr(wish.file)
+        )
+    target = unpack(bundle, platform.home.path / "bundles" / wish.bundle)
+    return load_job(target.path, target.function)
 
 
 def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callable[[dict[str, Any]], None]) -> Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tidemill.engine import refuse_unless_fit
@@ -11,15 +12,17 @@ from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.state import StateStore, decode
 from tidemill.time import SECOND
-from tidemill_app.bundle import pack
+from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import engines
 from tidemill_app.wiring import Platform
 
 
-def submit(platform: Platform, target: Target, engine: str, *, reset: bool = False) -> JobChanged:
-    """Submit the job of `target` to `engine`, and return what was recorded.
+def submit(
+    platform: Platform, target: Target, engine: str, *, include: Sequence[str] = (), reset: bool = False
+) -> tuple[JobChanged, list[str]]:
+    """Submit the job of `target` to `engine`; what was recorded, and the files that were packed (see `bundle.pack`).
 
     Raises `SubmissionError` where the file makes no job or the engine cannot run it, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
@@ -34,9 +37,8 @@ def submit(platform: Platform, target: Target, engine: str, *, reset: bool = Fal
     if engine not in there:
         raise NotFoundError(f"no engine {engine!r}", wanted=f"one of {', '.join(sorted(there))}")
     refuse_unless_fit(job, there[engine], list(there.values()))
-    bundle = pack(target)
-    file = target.path.name + (f":{target.function}" if target.function else "")
-    wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=file)
+    bundle = pack(target, include)
+    wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=bundle.entry)
     check_settings(job, parts_of(platform, job, wish, lambda status: None))
     table = platform.jobs()
     before = table.jobs.get(job.name)
@@ -48,8 +50,9 @@ def submit(platform: Platform, target: Target, engine: str, *, reset: bool = Fal
         forget(platform, job.name)
     else:
         _check_saved(job, FolderStore(platform.home.path / "state"))
-    digest = platform.artefacts.put(bundle)
-    return table.change(job.name, wanted="running", bundle=digest, file=file, engine=engine, reason="")
+    digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
+    changed = table.change(job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="")
+    return changed, list(bundle.files)
 
 
 def _check_saved(job: Job[Any], store: StateStore) -> None:

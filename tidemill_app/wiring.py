@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin
 from connectors.segments import Segments
-from tidemill.errors import ConfigError, NotFoundError, UnavailableError
+from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log, Record
 from tidemill.stream import StreamSpec, label_stream, prediction_stream
@@ -25,6 +25,7 @@ from tidemill_app.config import Connection
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobTable
 from tidemill_app.retention import Retention, forgets
+from tidemill_app.trust import Trust
 
 
 class Platform:
@@ -122,14 +123,9 @@ class Platform:
 
 def open_store(connection: Connection) -> ArtefactStore:
     """The artefact store of a home: its own folder, or the URL in `TIDEMILL_ARTEFACTS`."""
-    from connectors.signing import make_key
-
-    key = connection.home.keys / "signing.pem"
-    if not key.exists():
-        # Another process may make it at the same moment; then that one counts.
-        with suppress(ConfigError):
-            make_key(key)
-    return ArtefactStore(connection.artefacts, key)
+    trust = Trust(connection.home)
+    trust.make()
+    return ArtefactStore(connection.artefacts, trust.key, trust.keys())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tests.serving.helpers import until
 from tests.tidemill_app.served import EVENT, JOB, World, declared, served, taught
 from tidemill.errors import SubmissionError
 from tidemill.events import DeltaPublished
-from tidemill_app.bundle import pack
+from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.endpoints import of_files
 from tidemill_app.job_file import Target
 from tidemill_app.wiring import Platform
@@ -29,7 +29,7 @@ def submit(world: World, by: float, wanted: str = "stopped") -> str:
     world.file.write_text(SCALED.replace("NAME", world.name))
     platform = Platform.open(world.home)
     try:
-        bundle = platform.artefacts.put(pack(Target(world.file, None)))
+        bundle = platform.artefacts.put_signed(SIGNED, pack(Target(world.file, None)).encode())
         platform.jobs().change(world.name, wanted=wanted, bundle=bundle, file="job.py")
     finally:
         platform.close()

@@ -16,20 +16,30 @@ from tidemill_app.wiring import connected
 @command("submit")
 @click.argument("file", metavar="FILE[:FUNCTION]")
 @click.option("--engine", default="local", show_default=True, help="Where it runs; see `tidemill engines`.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Files to pack beside the code that is imported.")
 @click.option("--reset", is_flag=True, help="Forget the saved state of a stopped job of that name and learn again.")
 @click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
-def submit(out: Output, file: str, engine: str, reset: bool, wait: float) -> None:
-    """Submit the streaming job in a Python file."""
+def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset: bool, wait: float) -> None:
+    """Submit the streaming job in a Python file.
+
+    Packed and signed are the file, what it imports from beside it, and what --include names; the answer lists it.
+    """
     from tidemill_app.job_file import Target
     from tidemill_app.submission import submit as submit_job
     from tidemill_app.submission import wait_until
 
     with connected(out) as platform:
-        wish = submit_job(platform, Target.parse(file), engine, reset=reset)
+        wish, files = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
         status = wait_until(platform, wish.job, "running", wait, since=wish.time) if wait else {}
     out.answer(
-        {"job": wish.job, "engine": wish.engine, "bundle": wish.bundle, "state": status.get("state", "submitted")},
-        f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. "
+        {
+            "job": wish.job,
+            "engine": wish.engine,
+            "bundle": wish.bundle,
+            "files": files,
+            "state": status.get("state", "submitted"),
+        },
+        f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. Packed: {', '.join(files)}.\n"
         f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
     )
 
