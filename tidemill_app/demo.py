@@ -19,6 +19,7 @@ from tidemill.errors import BadEvent, ConfigError, UnavailableError
 from tidemill.events import DeltaPublished, DriftDetected, MetricsMeasured
 from tidemill.log import Partition, Reader
 from tidemill_app.job_file import Target
+from tidemill_app.publishing import Pace
 from tidemill_app.replay import replay
 from tidemill_app.stack import ports, process
 from tidemill_app.stack.supervisor import own_command, own_environment
@@ -266,7 +267,7 @@ class Demo:
             self.platform.log,
             self.dataset,
             limit=self.limit,
-            rate=self.rate,
+            pace=Pace(self.rate or None),
             stop=watch.stop.is_set,
             progress=progress,
             at_half=self._inject,

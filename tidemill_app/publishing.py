@@ -155,17 +155,17 @@ class Pace:
         now: Callable[[], float] = _time.monotonic,
         sleep: Callable[[float], None] = _time.sleep,
     ) -> None:
-        self._rate, self._speed, self._now, self._sleep = rate, speed, now, sleep
+        self._rate, self.speed, self._now, self._sleep = rate, speed, now, sleep
         self._begun: float | None = None
         self._first = 0
         self._sent = 0
 
     @property
     def limited(self) -> bool:
-        return self._rate is not None or self._speed is not None
+        return self._rate is not None or self.speed is not None
 
-    def wait(self, time: int) -> None:
-        """Return when an event of this event time is due."""
+    def wait(self, time: int, count: int = 1) -> None:
+        """Return when the next event, of this event time, is due; `count` are sent together with it."""
         if not self.limited:
             return
         if self._begun is None:
@@ -173,9 +173,9 @@ class Pace:
         due = self._begun
         if self._rate is not None:
             due += self._sent / self._rate
-        if self._speed is not None:
-            due = max(due, self._begun + (time - self._first) / SECOND / self._speed)
-        self._sent += 1
+        if self.speed is not None:
+            due = max(due, self._begun + (time - self._first) / SECOND / self.speed)
+        self._sent += count
         if (left := due - self._now()) > 0:
             self._sleep(left)
 

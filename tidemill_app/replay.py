@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time as _time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -20,6 +19,7 @@ from tidemill.cloudevents import headers_of, to_headers
 from tidemill.events import TimeAdvanced
 from tidemill.log import Log, Writer
 from tidemill.time import MINUTE
+from tidemill_app.publishing import Pace
 
 CHUNK = 5_000
 WINDOW = 10 * MINUTE
@@ -31,7 +31,7 @@ def replay(
     dataset: Dataset,
     *,
     limit: int = 0,
-    rate: float = 0.0,
+    pace: Pace | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda sent, time: None,
     at_half: Callable[[], None] = lambda: None,
@@ -39,30 +39,30 @@ def replay(
     """Send the events of every stream of `dataset` as JSON; the count sent.
 
     `limit` keeps the first events of the first stream and what the others say up to the last of these; 0 keeps all.
-    `rate` is events per second, 0 as fast as possible. At the end every partition is promised that nothing earlier
-    follows. `progress(sent, event time)` is called now and then, `at_half` once in
-    the middle.
+    `pace` says how fast, None as fast as possible. At the end every partition is promised that nothing earlier follows.
+    `progress(sent, event time)` is called now and then, `at_half` once in the middle.
     """
+    pace = pace or Pace()
     sources = {s.spec.name: _Source(s) for s in dataset.streams}
     times = {name: source.times for name, source in sources.items()}
     if limit:
         last = times[dataset.streams[0].spec.name][:limit][-1]
         times = {name: t[: int(np.searchsorted(t, last, side="right"))] for name, t in times.items()}
-    sent, begun, now = 0, _time.monotonic(), 0
+    sent, now = 0, 0
     half = sum(map(len, times.values())) // 2
     writer = log.writer()
     try:
-        for piece in merge(times, window=WINDOW, max_rows=500):
+        # By event time each event has its own moment.
+        for piece in merge(times, window=WINDOW, max_rows=500 if pace.speed is None else 1):
             if stop():
                 break
+            pace.wait(piece.time, piece.stop - piece.start)
             sources[piece.stream].send(writer, piece.stop - piece.start)
             before, sent = sent, sent + piece.stop - piece.start
             if before < half <= sent:
                 at_half()
             now = max(now, piece.time)
             progress(sent, now)
-            if rate and (ahead := sent / rate - (_time.monotonic() - begun)) > 0:
-                _time.sleep(ahead)
         for stream in dataset.streams:
             _promise(writer, log, stream, now + 1)
         writer.flush()

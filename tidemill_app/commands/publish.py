@@ -12,7 +12,7 @@ from tidemill.errors import ConfigError
 from tidemill_app.cli import Output, command
 
 if TYPE_CHECKING:
-    from tidemill_app.publishing import Published
+    from tidemill_app.publishing import Pace, Published
     from tidemill_app.wiring import Platform
 
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--block", type=click.IntRange(1, 1_000_000), default=1000, help="Rows of a block (default: 1000).")
 @click.option("--allow-bad", is_flag=True, help="Leave out rows that do not fit, and count them.")
-@click.option("--sort", is_flag=True, help="Sort by event time first.")
+@click.option("--sort", is_flag=True, help="Sort by event time first (a data set always is).")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events a second.")
 @click.option(
     "--speed", type=click.FloatRange(0, min_open=True), help="Event time against the clock: 60 is a minute a second."
@@ -98,8 +98,6 @@ def _file(out: Output, platform: Platform, stream: str, file: str, options: dict
     from tidemill_app.rows import digest_of, read_rows
 
     spec = platform.catalogue().get(stream)
-    if options["rate"] and options["speed"]:
-        raise ConfigError("a publication has one pace", wanted="--rate or --speed", got="both")
 
     def rows() -> Any:
         return islice(read_rows(file, spec, kind=options["kind"]), options["limit"])
@@ -116,7 +114,7 @@ def _file(out: Output, platform: Platform, stream: str, file: str, options: dict
             block_rows=options["block"],
             allow_bad=options["allow_bad"],
             sort=options["sort"],
-            pace=publishing.Pace(options["rate"], options["speed"]),
+            pace=_pace(options),
             advance=not options["no_advance"],
             progress=progress,
         )
@@ -126,7 +124,7 @@ def _dataset(out: Output, platform: Platform, name: str, options: dict[str, Any]
     from connectors.datasets.catalogue import load
     from tidemill_app.replay import replay
 
-    unfit = [f"--{n.replace('_', '-')}" for n in ("kind", "allow_bad", "sort", "speed", "no_advance") if options[n]]
+    unfit = [f"--{n.replace('_', '-')}" for n in ("kind", "allow_bad", "no_advance") if options[n]]
     unfit += ["--format"] if options["format"] != "json" else []
     if unfit:
         raise ConfigError("does not go with --dataset", got=", ".join(unfit))
@@ -139,11 +137,19 @@ def _dataset(out: Output, platform: Platform, name: str, options: dict[str, Any]
             platform.log,
             dataset,
             limit=options["limit"] or 0,
-            rate=options["rate"] or 0.0,
+            pace=_pace(options),
             progress=lambda sent, time: progress(sent),
         )
     streams = [each.spec.name for each in dataset.streams]
     out.answer({"dataset": name, "sent": sent, "streams": streams}, f"{sent:,} events to {', '.join(streams)}")
+
+
+def _pace(options: dict[str, Any]) -> Pace:
+    from tidemill_app.publishing import Pace
+
+    if options["rate"] and options["speed"]:
+        raise ConfigError("a publication has one pace", wanted="--rate or --speed", got="both")
+    return Pace(options["rate"], options["speed"])
 
 
 @contextmanager
