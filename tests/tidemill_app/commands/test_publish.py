@@ -65,7 +65,7 @@ def test_labels_are_published_from_a_file(tidemill, stream, tmp_path):
         (["{stream}", "nowhere.csv"], "cannot read the file"),
         (["{stream}", "{file}", "--rate", "1", "--speed", "1"], "--rate or --speed"),
         (["--dataset", "none-such"], "no such data set"),
-        (["--dataset", "flights", "--sort"], "does not go with --dataset; got --sort"),
+        (["--dataset", "flights", "--no-advance"], "does not go with --dataset; got --no-advance"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(tidemill, stream, orders, words, message):
