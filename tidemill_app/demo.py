@@ -221,7 +221,7 @@ class Demo:
                 catalogue.declare(stream.spec)
         self.tell("submitting the job")
         wish, _ = submit(platform, Target(job_file(), None), "local")
-        wait_until(platform, wish.job, "running", 120.0, since=wish.time)
+        wait_until(platform, wish, 120.0)
         self.port = ports.find_free()
         service = serve_service(platform, self.port)
         self.tell("starting the scoring server")

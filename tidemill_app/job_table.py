@@ -22,7 +22,7 @@ TOPIC = "jobs"
 
 
 class JobTable:
-    """The newest `JobChanged` of each job; `refresh` reads on."""
+    """What is wanted of each job, and with what outcome; `refresh` reads on."""
 
     def __init__(self, log: Log, clock: Clock) -> None:
         self._log = log
@@ -46,10 +46,19 @@ class JobTable:
                     if isinstance(event, JobChanged):
                         # The name becomes part of paths in the home.
                         check_name(event.job, "job")
-                        self.jobs[event.job] = event
-                        came.append(event)
+                        if self._take(event):
+                            came.append(event)
             if not behind or not records:
                 return came
+
+    def _take(self, event: JobChanged) -> bool:
+        if event.answers:
+            wish = self.jobs.get(event.job)
+            if wish is None or wish.id != event.answers:
+                return False  # the outcome of a wish that is no longer the newest
+            event = msgspec.structs.replace(wish, wanted=event.wanted, reason=event.reason)
+        self.jobs[event.job] = event
+        return True
 
     @property
     def position(self) -> int:
@@ -65,19 +74,37 @@ class JobTable:
             raise NotFoundError(f"no job {job!r}", wanted=f"one of: {known}", fix="See `tidemill jobs`.") from None
 
     def change(self, job: str, **values: Any) -> JobChanged:
-        """Publish a change of `job`; what is not given stays as it was."""
+        """Publish what is wanted of `job` now; what is not given stays as it was."""
         now = self._clock.now()
         before = self.jobs.get(job)
-        fixed = {"id": f"{job}/{now}", "time": now, "source": "/tidemill/jobs", "job": job}
+        fixed: dict[str, Any] = {"id": f"{job}/{now}", "time": now, "source": "/tidemill/jobs", "job": job}
         event = JobChanged(**fixed, **values) if before is None else msgspec.structs.replace(before, **(fixed | values))
+        self._send(event, job)
+        self._take(event)
+        return event
+
+    def failed(self, wish: JobChanged, reason: str) -> None:
+        """Publish that `wish` cannot be fulfilled; a newer wish, known here or not, stays as it is."""
+        now = self._clock.now()
+        event = JobChanged(
+            id=f"{wish.job}/{now}",
+            time=now,
+            source="/tidemill/jobs",
+            job=wish.job,
+            wanted="failed",
+            reason=reason,
+            answers=wish.id,
+        )
+        self._send(event, f"{wish.job}/outcome")
+        self._take(event)
+
+    def _send(self, event: JobChanged, key: str) -> None:
         writer = self._log.writer()
         try:
-            writer.send(TOPIC, events.encode(event), key=job.encode(), headers=headers_of(event))
+            writer.send(TOPIC, events.encode(event), key=key.encode(), headers=headers_of(event))
             writer.flush()
         finally:
             writer.close()
-        self.jobs[job] = event
-        return event
 
     def close(self) -> None:
         self._reader.close()

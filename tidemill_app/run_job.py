@@ -101,7 +101,10 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)
         if wish.engine not in engines():
             raise SubmissionError(f"no engine {wish.engine!r} here", wanted=f"one of {sorted(engines())}")
-        return Ready(platform, engines()[wish.engine], job, parts_of(platform, job, wish, report))
+        # Every report says what it is of: a process that is being replaced goes on reporting for a while.
+        own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
+        parts = parts_of(platform, job, wish, lambda status: report(status | own))
+        return Ready(platform, engines()[wish.engine], job, parts)
     except BaseException:
         platform.close()
         raise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidemill.engine import refuse_unless_fit
-from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError
+from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.state import StateStore, decode
@@ -76,24 +76,42 @@ def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> di
     table = platform.jobs()
     table.get(name)
     wish = table.change(name, wanted=wanted, reason="")
-    return wait_until(platform, name, wanted, seconds, since=wish.time) if seconds else {}
+    return wait_until(platform, wish, seconds) if seconds else {}
 
 
-def wait_until(platform: Platform, name: str, state: str, seconds: float, *, since: int) -> dict[str, Any]:
-    """Wait until job `name` reports `state` (`running`, `stopped`) at or after time `since`; its status.
+def savepoint(platform: Platform, name: str, seconds: float) -> int:
+    """Have a running job commit and snapshot: it is stopped and started. The sequence of the snapshot.
+
+    Raises `UserError` where it does not run, `UnavailableError` as `wait_until`.
+    """
+    if platform.jobs().get(name).wanted != "running":
+        raise UserError("the job does not run", where=f"job {name}", fix=f"First run `tidemill job start {name}`.")
+    stopped = set_wanted(platform, name, "stopped", seconds)
+    set_wanted(platform, name, "running", seconds)
+    if "checkpoint_sequence" not in stopped:
+        raise UnavailableError("no snapshot was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`.")
+    return int(stopped["checkpoint_sequence"])
+
+
+def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str, Any]:
+    """Wait until the job reports that it is as `wish` wants it; its status. What the process reports that ran before
+    with other code does not count.
 
     Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason.
     """
+    name, state = wish.job, wish.wanted
+    own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
     table, files = platform.jobs(), JobFiles(platform.home, name)
     deadline = time.monotonic() + seconds
     while True:
         table.refresh(wait=0.1)
-        wish, status = table.get(name), files.read_status()
-        if wish.wanted == "failed":
+        now, status = table.get(name), files.read_status()
+        if now.wanted == "failed":
             raise UnavailableError(
-                "the job failed", where=f"job {name}", got=wish.reason, fix=f"See `tidemill job logs {name}`."
+                "the job failed", where=f"job {name}", got=now.reason, fix=f"See `tidemill job logs {name}`."
             )
-        if status.get("state") == state and status.get("reported", 0) * SECOND >= since:
+        ours = state == "stopped" or own.items() <= status.items()
+        if ours and status.get("state") == state and status.get("reported", 0) * SECOND >= wish.time:
             return status
         if time.monotonic() > deadline:
             raise UnavailableError(

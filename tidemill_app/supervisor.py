@@ -2,8 +2,8 @@
 
 It follows the topic `jobs`. A job's process that ends by itself is started again, after 0.5 s at first and twice as
 long each time up to 30 s; one that fails six times within five minutes is stopped with the reason it gave. A process
-that ran for a minute has its failures forgotten. Each job runs in a process of its own (`tidemill run-job NAME`), so
-that none takes another down.
+that ran for a minute has its failures forgotten, and so has a job of which something new is wanted. Each job runs in a
+process of its own (`tidemill run-job NAME`), so that none takes another down; none waits while another stops.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tidemill.errors import UnavailableError
+from tidemill.events import JobChanged
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.stack.process import reason
@@ -26,71 +28,99 @@ EXIT_REFUSED = 2
 
 MAX_FAILURES, WINDOW = 6, 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+STOP_SECONDS = 30.0
+"""How long a job may take to commit, snapshot and end; then it is killed, and recovers at its next start."""
+
+Command = Callable[[str], Sequence[str]]
+"""The command line that runs the job of a name."""
 
 
 class Child:
     """One job's process and what became of the ones before it."""
 
     def __init__(self, home: Home, job: str) -> None:
-        self.job = job
         self.files = JobFiles(home, job)
-        self.home = home
         self.process: subprocess.Popen[bytes] | None = None
-        self.bundle = ""
-        self.started = 0.0
-        self.failures: deque[float] = deque(maxlen=MAX_FAILURES)
+        self.wish = ""
+        """The id of the wish that was heeded last."""
+        self._running: JobChanged | None = None
+        self._resting = ""
+        self._started, self._log_began = 0.0, 0
+        self._kill_at: float | None = None
+        self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
         self.next_start = 0.0
 
-    def start(self, bundle: str) -> None:
-        self.bundle = bundle
-        self.started = time.monotonic()
+    def start(self, wish: JobChanged, command: Sequence[str]) -> None:
+        self._running, self._started = wish, time.monotonic()
         self.files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.files.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tidemill_app", "--home", str(self.home.path), "run-job", self.job],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self._log_began = log.tell()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def stop(self, seconds: float = 30.0) -> None:
-        """Ask the process to commit, snapshot and end; after `seconds` it is killed."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+    def runs(self, wish: JobChanged) -> bool:
+        """Whether the process, running or just ended, is of what the wish names."""
+        was = self._running
+        return was is not None and (was.bundle, was.file, was.engine, was.options) == (
+            wish.bundle,
+            wish.file,
+            wish.engine,
+            wish.options,
+        )
+
+    def stop(self) -> None:
+        """Ask the process to commit, snapshot and end. Asked once; `ended` kills it where it takes too long."""
+        if self.process is not None and self._kill_at is None:
+            self.process.terminate()
+            self._kill_at = time.monotonic() + STOP_SECONDS
 
     def ended(self) -> int | None:
-        """The exit code of a process that has ended, once."""
-        code = self.process.poll() if self.process is not None else None
-        if code is not None:
-            self.process = None
-        return code
+        """The exit code of a process that has ended unasked, once."""
+        if self.process is None:
+            return None
+        code = self.process.poll()
+        if code is None:
+            if self._kill_at is not None and time.monotonic() > self._kill_at:
+                self.process.kill()
+            return None
+        asked, self.process, self._kill_at = self._kill_at is not None, None, None
+        return None if asked else code
+
+    def rest(self, wish: JobChanged) -> None:
+        """Say that the job has stopped, as wished: its process may have been killed, or none was there."""
+        if self._resting != wish.id:
+            self._resting = wish.id
+            self.files.write_status(self.files.read_status() | {"job": wish.job, "state": "stopped"})
+
+    def why(self, code: int) -> str:
+        """What the process that ended with `code` said last."""
+        return reason(self.files.log, self._log_began) or f"ended with code {code}"
 
     def failed(self) -> bool:
         """Count a failure and set when to start again; True where it is one too many."""
         now = time.monotonic()
-        if now - self.started > 60.0:
-            self.failures.clear()
-        self.failures.append(now)
-        wait = min(FIRST_WAIT * 2 ** (len(self.failures) - 1), LONGEST_WAIT)
+        if now - self._started > 60.0:
+            self._failures.clear()
+        self._failures.append(now)
+        wait = min(FIRST_WAIT * 2 ** (len(self._failures) - 1), LONGEST_WAIT)
         self.next_start = now + wait
-        return len(self.failures) == MAX_FAILURES and now - self.failures[0] < WINDOW
+        return len(self._failures) == MAX_FAILURES and now - self._failures[0] < WINDOW
+
+    def forgive(self) -> None:
+        """Forget the failures: the next start is at once."""
+        self._failures.clear()
+        self.next_start = 0.0
 
 
 class Supervisor:
-    """Runs until `stop` is set."""
+    """Runs until `stopping` is set."""
 
-    def __init__(self, home: Home, table: JobTable) -> None:
+    def __init__(self, home: Home, table: JobTable, command: Command | None = None) -> None:
         self.home = home
         self.table = table
         self.children: dict[str, Child] = {}
         self.stopping = False
+        own = [sys.executable, "-m", "tidemill_app", "--home", str(home.path), "run-job"]
+        self._command: Command = command or (lambda job: [*own, job])
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
@@ -104,41 +134,49 @@ class Supervisor:
                     print(f"waiting for the log: {error}", file=sys.stderr, flush=True)
                     time.sleep(0.5)
         finally:
-            self._stop_all()
+            self.stop_all()
 
     def tend(self) -> None:
-        """Bring the processes nearer to what is wanted."""
+        """Bring the processes nearer to what is wanted; waits for none of them."""
         for job, wish in list(self.table.jobs.items()):
-            child = self.children.setdefault(job, Child(self.home, job))
-            self._see_after(child)
-            running = child.process is not None
-            if running and (wish.wanted != "running" or wish.bundle != child.bundle):
+            child = self.children.get(job)
+            if child is None:
+                child = self.children[job] = Child(self.home, job)
+            if child.wish != wish.id:
+                child.wish = wish.id
+                child.forgive()
+            code = child.ended()
+            wanted = wish.wanted == "running"
+            if code is not None and wanted and child.runs(wish):
+                wanted = self._goes_on(child, wish, code)
+            if child.process is None:
+                if wanted and time.monotonic() >= child.next_start:
+                    child.start(wish, self._command(job))
+                elif wish.wanted == "stopped":
+                    child.rest(wish)
+            elif not wanted or not child.runs(wish):
                 child.stop()
-                running = False
-                child.failures.clear()
-                child.next_start = 0.0
-            if wish.wanted == "running" and not running and time.monotonic() >= child.next_start:
-                child.start(wish.bundle)
 
-    def _see_after(self, child: Child) -> None:
-        code = child.ended()
-        if code is None:
-            return
-        wish = self.table.jobs[child.job]
-        if wish.wanted != "running" or wish.bundle != child.bundle:
-            return
-        why = reason(child.files.log) or f"ended with code {code}"
+    def _goes_on(self, child: Child, wish: JobChanged, code: int) -> bool:
+        """Whether a job whose process has ended by itself is started again."""
+        why = child.why(code)
         if code == EXIT_REFUSED:
-            self.table.change(child.job, wanted="failed", reason=why)
-        elif child.failed():
-            self.table.change(child.job, wanted="failed", reason=f"failed {MAX_FAILURES} times; last: {why}")
+            self.table.failed(wish, why)
+            return False
+        if child.failed():
+            self.table.failed(wish, f"failed {MAX_FAILURES} times; last: {why}")
+            return False
+        return True
 
-    def _stop_all(self) -> None:
-        for child in self.children.values():
-            if child.process is not None:
-                child.process.terminate()
-        for child in self.children.values():
+    def stop_all(self) -> None:
+        """Stop every process, all at once."""
+        children = list(self.children.values())
+        for child in children:
             child.stop()
+        while any(child.process is not None for child in children):
+            for child in children:
+                child.ended()
+            time.sleep(0.02)
 
 
 def write_ready(home: Home) -> None:

@@ -156,6 +156,8 @@ class Session:
             if stopping:
                 self._snapshot()
                 self._note_kept(wait=True)
+                # The last word of this process: up to where it is kept.
+                self.status.tell(self._pipeline, self._sources, self._intake.read, force=True)
                 return
             self._advance_idle()
             self._note_kept()

@@ -30,7 +30,7 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
 
     with connected(out) as platform:
         wish, files = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
-        status = wait_until(platform, wish.job, "running", wait, since=wish.time) if wait else {}
+        status = wait_until(platform, wish, wait) if wait else {}
     out.answer(
         {
             "job": wish.job,
@@ -129,13 +129,11 @@ def start(out: Output, name: str, wait: float) -> None:
 )
 def savepoint(out: Output, name: str, wait: float) -> None:
     """Have a running job commit and snapshot now (stop and start, so that the file is whole); prints the sequence."""
-    from tidemill_app.submission import set_wanted
+    from tidemill_app.submission import savepoint as save
 
     with connected(out) as platform:
-        set_wanted(platform, name, "stopped", wait)
-        status = set_wanted(platform, name, "running", wait)
-    facts = {"job": name, "checkpoint_sequence": status.get("checkpoint_sequence", status.get("sequence"))}
-    out.answer(facts, f"{name}: snapshot taken; running again.")
+        sequence = save(platform, name, wait)
+    out.answer({"job": name, "checkpoint_sequence": sequence}, f"{name}: snapshot {sequence} taken; running again.")
 
 
 @command("engines")

@@ -231,19 +231,19 @@ def _wait_gone(file: PidFile, seconds: float) -> bool:
     return True
 
 
-def tail(log: Path, lines: int = 20) -> list[str]:
-    """The last lines of a log; empty where there is none."""
+def tail(log: Path, lines: int = 20, since: int = 0) -> list[str]:
+    """The last lines of a log, of those written after its first `since` bytes; empty where there is none."""
     try:
         with open(log, "rb") as stream:
-            stream.seek(max(0, log.stat().st_size - 64 * 1024))
+            stream.seek(max(since, log.stat().st_size - 64 * 1024))
             return stream.read().decode(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
         return []
 
 
-def reason(log: Path) -> str:
-    """The line of a log's end that most likely says why its process failed."""
-    last = [line.strip() for line in tail(log, 60) if line.strip() and not line.startswith(("\t", "    "))]
+def reason(log: Path, since: int = 0) -> str:
+    """The line of a log's end, after its first `since` bytes, that most likely says why its process failed."""
+    last = [line.strip() for line in tail(log, 60, since) if line.strip() and not line.startswith(("\t", "    "))]
     for word in ("FATAL", "Exception", "ERROR", "Error", "error"):
         for line in reversed(last):
             if word in line:

@@ -1,0 +1,70 @@
+"""`tidemill submit` and `job`: a real job under the real supervisor."""
+
+import pytest
+
+from tidemill_app.bundle import SIGNED, pack
+from tidemill_app.job_file import Target
+from tidemill_app.job_table import JobFiles
+from tidemill_app.wiring import Platform
+
+pytestmark = pytest.mark.stack
+
+JOB = """
+from tidemill.job import Effects, Input, Job
+
+NUMBER = {number}
+
+
+def job():
+    return Job(name="{name}", reads=(Input("{name}"),), step=lambda s, b: Effects(s), init=dict, state=dict)
+"""
+
+
+@pytest.fixture
+def submitted(supervised, tidemill, name, orders, tmp_path):
+    """Submits job `name` with a number in its code; it is stopped in the end."""
+    assert tidemill("stream", "create", name, "--infer", orders, "--time", "placed_at", "--id", "order_id").code == 0
+
+    def submit(number):
+        (tmp_path / "job.py").write_text(JOB.format(name=name, number=number))
+        told = tidemill("submit", tmp_path / "job.py", "--json")
+        assert (told.code, told.err) == (0, "")
+        return told.json
+
+    yield submit
+    tidemill("job", "stop", name, "--wait", "0")
+
+
+def test_a_jobs_life(supervised, tidemill, submitted, name):
+    files = JobFiles(supervised.home, name)
+    first = submitted(1)
+    assert (first["state"], first["files"]) == ("running", ["job.py"])
+    # A changed job is awaited, not what still runs of the one before.
+    changed = submitted(2)
+    assert files.read_status()["bundle"] == changed["bundle"] != first["bundle"]
+
+    saved = tidemill("job", "savepoint", name, "--json")
+    assert isinstance(saved.json["checkpoint_sequence"], int)
+    assert tidemill("job", "show", name, "--json").json["state"] == "running"
+
+    for _ in range(2):  # stopping what has stopped is no mistake
+        assert tidemill("job", "stop", name).code == 0
+    assert files.read_status()["checkpoint_sequence"] == saved.json["checkpoint_sequence"]
+    refused = tidemill("job", "savepoint", name)
+    assert (refused.code, "does not run" in refused.err) == (2, True)
+    assert tidemill("job", "start", name).code == 0
+
+
+def test_a_job_that_cannot_start_says_why(supervised, tidemill, submitted, name, tmp_path):
+    submitted(1)
+    assert tidemill("job", "stop", name).code == 0
+    # Signed code of another job, under this one's name.
+    (tmp_path / "job.py").write_text(JOB.format(name=name + "-other", number=1))
+    platform = Platform.open(supervised.home.path)
+    digest = platform.artefacts.put_signed(SIGNED, pack(Target(tmp_path / "job.py", None)).encode())
+    platform.jobs().change(name, wanted="stopped", bundle=digest)
+    platform.close()
+    told = tidemill("job", "start", name)
+    assert (told.code, told.err.count("\n")) == (1, 1)
+    assert "the bundle holds another job" in told.err
+    assert tidemill("job", "show", name, "--json").json["state"] == "failed"
