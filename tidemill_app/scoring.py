@@ -51,8 +51,8 @@ class ScoringService:
     """The parts of one serving process. `start` begins to follow the log; `door` answers meanwhile and after.
 
     With `endpoints` it answers for these. Without, it answers for every submitted job, also for those submitted while
-    it runs, each model state with the code that learned it. `keeping` is told of every job whose feature tables are
-    followed from now on.
+    it runs, each model state with the code that learned it, and is ready as soon as one of them can answer. `keeping`
+    is told of every job whose feature tables are followed from now on.
     """
 
     def __init__(
@@ -88,7 +88,6 @@ class ScoringService:
             # What runs goes before what was stopped, and the newer before the older: the last one has the name.
             for wish in sorted(table.jobs.values(), key=lambda w: (w.wanted == "running", w.time)):
                 self._changed(wish)
-        self._awaited = [*self.scorers.values()]
 
     @property
     def scorers(self) -> dict[str, Scorer]:
@@ -111,9 +110,11 @@ class ScoringService:
         """What is missing before the server is ready; empty where nothing is."""
         if not self.freshness.started:
             return "the log has not been read to its end yet"
-        # A job submitted while the server runs waits for its first version, and does not make the server unready.
-        problems = [kept.problem for kept in list(self.logs.values())] + [s.waiting_for for s in self._awaited]
-        return "; ".join(filter(None, problems))
+        waiting = [scorer.waiting_for for scorer in self.scorers.values()]
+        if self._submitted is not None and not all(waiting):
+            # One job that has no version yet does not take the server from those that have.
+            waiting = []
+        return "; ".join(filter(None, [*(kept.problem for kept in self.logs.values()), *waiting]))
 
     def _changed(self, wish: JobChanged) -> None:
         assert self._submitted is not None

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from tidemill.stream import Field, StreamSpec
-from tidemill_app.bundle import Target, pack
+from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.home import Home
+from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import EXIT_REFUSED, run
 from tidemill_app.wiring import Platform
@@ -69,7 +70,7 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(there, name, tmp_path
     platform = Platform.open(home)
     fields = (Field("at", "time"), Field("a", "float"), Field("up", "bool"))
     Catalogue(platform.log).declare(StreamSpec(name=name, fields=fields, time="at", label="up"))
-    bundle = platform.artefacts.put(pack(Target.parse(str(tmp_path / "job.py"))))
+    bundle = platform.artefacts.put_signed(SIGNED, pack(Target.parse(str(tmp_path / "job.py"))).encode())
     # Not wanted running: a supervisor that some other test has started would run it too.
     platform.jobs().change(f"{name}-up", wanted="stopped", bundle=bundle, file="job.py", engine="local")
     platform.close()
