@@ -32,6 +32,7 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
+import uvloop
 
 from benchmarks.harness import measure
 
@@ -89,7 +90,7 @@ def publish(bootstrap: str, stop: float, out: Any) -> None:
     """Events and their labels at a steady pace until `stop`; gives each label's time of sending and of append."""
     from confluent_kafka import Producer
 
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 1, "compression.type": "lz4"})
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5, "compression.type": "lz4"})
     rng = np.random.default_rng(3)
     x = rng.normal(size=(10_000, len(NAMES))) * 3 + 5
     rows = [dict(zip(NAMES, row, strict=True)) for row in x.tolist()]
@@ -182,7 +183,7 @@ async def _score(port: int, stop: float) -> dict[str, Any]:
             else:
                 waiting.append(due)
             number = i + 1
-        await asyncio.sleep(0.0005)
+        await asyncio.sleep(0.001)
     until = time.time() + 10
     while len(idle) < CONNECTIONS and time.time() < until:
         await asyncio.sleep(0.01)
@@ -193,7 +194,8 @@ async def _score(port: int, stop: float) -> dict[str, Any]:
 
 def score(port: int, stop: float, out: Any) -> None:
     """Requests at a steady pace until `stop`."""
-    out.send(asyncio.run(_score(port, stop)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        out.send(runner.run(_score(port, stop)))
 
 
 def labelled(bootstrap: str) -> list[tuple[int, int]]:
@@ -211,6 +213,21 @@ def labelled(bootstrap: str) -> list[tuple[int, int]]:
                 out.append((event.labelled, event.sequence))
     reader.close()
     log.close()
+    return out
+
+
+def fresh(sent: list[tuple[int, int]], deltas: list[tuple[int, int]], covers: list[tuple[int, int]]) -> list[float]:
+    """Milliseconds from the sending of each label to the first answer that it was in.
+
+    `sent` are times of sending and of append of each label; `deltas` the newest append time in each delta and its
+    number; `covers` the number of the delta in an answer and the answer's time, the first of each number; µs, sorted.
+    """
+    out = []
+    for at, appended in sent:
+        i = bisect.bisect_left(deltas, (appended, 0))
+        j = bisect.bisect_left(covers, (deltas[i][1], 0)) if i < len(deltas) else len(covers)
+        if j < len(covers):
+            out.append((covers[j][1] - at) / 1e3)
     return out
 
 
@@ -233,14 +250,7 @@ def run(stack: Stack, bootstrap: str, port: int) -> dict[str, Any]:
     for process in processes:
         process.join()
     begin = (stop - SECONDS) * 1e6
-    deltas = labelled(bootstrap)
-    covers = answers["covers"]
-    live = []
-    for at, appended in sent:
-        i = bisect.bisect_left(deltas, (appended, 0))
-        j = bisect.bisect_left(covers, (deltas[i][1], 0)) if i < len(deltas) else len(covers)
-        if at >= begin and j < len(covers):
-            live.append((covers[j][1] - at) / 1e3)
+    live = fresh([one for one in sent if one[0] >= begin], labelled(bootstrap), answers["covers"])
     scored = [took * 1e3 for due, took in answers["latency"] if due * 1e6 >= begin]
     return {"events": events, "labels": len(sent), "live": live, "scored": scored, "failed": answers["failed"]}
 
