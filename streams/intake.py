@@ -38,13 +38,24 @@ class Intake:
 
     def take(self, partition: Partition, records: Sequence[Record]) -> tuple[int, list[Rejected]]:
         """Feed a run of one partition; says how many events it held, and what was rejected."""
-        stream = self._sources[partition].stream
         self.hashes[partition].add(records)
         self.read += len(records)
+        rows, rejected, at = 0, list[Rejected](), 0
+        # A partition's first event is judged by its own record's append time, so it comes alone.
+        while at < len(records) and not self._pipeline.begun(partition):
+            rows += self._feed(partition, records[at : at + 1], rejected)
+            at += 1
+        if at < len(records):
+            rows += self._feed(partition, records[at:] if at else records, rejected)
+        return rows, rejected
+
+    def _feed(self, partition: Partition, records: Sequence[Record], rejected: list[Rejected]) -> int:
+        stream = self._sources[partition].stream
         items = self._erasures.absent(partition, self._decoders[stream].decode(records))
-        appended = max(r.timestamp for r in records) if stream.startswith(LABELS) else 0
-        rows = sum([len(i) if isinstance(i, Block) else 1 for i in items])
-        return rows, self._pipeline.feed(partition, items, appended)
+        last = records[-1].timestamp
+        appended = max([r.timestamp for r in records]) if stream.startswith(LABELS) else last
+        rejected += self._pipeline.feed(partition, items, appended)
+        return sum([len(i) if isinstance(i, Block) else 1 for i in items])
 
 
 def balance(sources: Sources, pipeline: Pipeline[Any], most: int) -> None:

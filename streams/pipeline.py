@@ -174,7 +174,8 @@ class Pipeline(Generic[S]):
     def feed(self, partition: Partition, items: Sequence[Item], appended: int = 0) -> list[Rejected]:
         """Take the next items of one partition; what cannot be stepped comes back.
 
-        `appended` is the newest append time among their records, for label-to-live.
+        `appended` is the newest append time among their records: of labels for label-to-live, and while the partition
+        has no clock (`begun`) that of the one record they come from.
         """
         rejected: list[Rejected] = []
         clock = self.clocks[partition]
@@ -184,6 +185,9 @@ class Pipeline(Generic[S]):
                 self.counts.dead += 1
                 rejected.append(Rejected(item.place, item.error, item.record))
             elif isinstance(item, Advance):
+                if not clock.may_advance(item.time, item.record.timestamp, self.job.order.max_ahead):
+                    self._reject_advance(item, rejected)
+                    continue
                 clock.advance(item.time, item.promise)
                 if self._lateness is None:
                     self._queue.append(item)
@@ -201,7 +205,7 @@ class Pipeline(Generic[S]):
             if known.any():
                 self.counts.in_history += int(known.sum())
                 block = block.take(~known)
-        late, early = clock.admit(block.time, self._lateness, self.job.order.max_ahead)
+        late, early = clock.admit(block.time, self._lateness, self.job.order.max_ahead, appended)
         if late.any() or early.any():
             self._reject(block, late, early, clock, rejected)
             block = block.take(~(late | early))
@@ -214,6 +218,18 @@ class Pipeline(Generic[S]):
             self._queued += len(block)
         else:
             self._buffer.add(partition, block)
+
+    def begun(self, partition: Partition) -> bool:
+        """Whether the partition has a clock."""
+        return self.clocks[partition].largest != MIN_TIME
+
+    def _reject_advance(self, item: Advance, rejected: list[Rejected]) -> None:
+        self.counts.early += 1
+        self.counts.dead += 1
+        record = item.record
+        wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition and of when it was appended"
+        error = EarlyError("a clock set too far into the future", wanted=wanted, got=to_rfc3339(item.time))
+        rejected.append(Rejected(Place(record.topic, record.partition, record.offset), error, record))
 
     def _reject(
         self,
@@ -232,7 +248,7 @@ class Pipeline(Generic[S]):
             if late[i]:
                 error = LateError("later than the allowed lateness", wanted=f"at most {self._lateness} µs", got=got)
             else:
-                wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition"
+                wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition, the first of when it came"
                 error = EarlyError("too far in the future", wanted=wanted, got=got)
             rejected.append(Rejected(block.place(i), error))
 

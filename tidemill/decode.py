@@ -42,9 +42,9 @@ class Bad(msgspec.Struct):
 class Advance(msgspec.Struct):
     """A `time.advanced.v1` record: the partition's clock reaches `time`."""
 
-    partition: int
     time: int
     promise: bool
+    record: Record
 
 
 Item = Block | Advance | Bad
@@ -272,7 +272,7 @@ def _advance(record: Record) -> Advance:
         raise WrongTypeError("not an event time", wanted="a time in us", got=str(event.time), field="time")
     if not isinstance(event, events.TimeAdvanced):
         raise WrongTypeError("header and payload disagree", wanted=ADVANCED, got=events.tag_of(event))
-    return Advance(record.partition, event.time, event.promise)
+    return Advance(event.time, event.promise, record)
 
 
 def _arrow_column(field: Field, values: Column | None, n: int, unit: str, bad: dict[int, BadEvent]) -> Column:

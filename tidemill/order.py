@@ -24,8 +24,9 @@ class EventTime(msgspec.Struct, frozen=True, kw_only=True):
     """Wait for the watermark, then step in order of (time, source, id).
 
     Events more than `lateness` microseconds behind their partition's clock are dead-lettered as late; those more than
-    `max_ahead` ahead of it as early. `idle_after` (seconds of wall clock; None for never) is when the engine writes
-    `time.advanced.v1` into a partition that holds the others up.
+    `max_ahead` ahead of it as early. Before a partition has a clock, the append time stands for it; a
+    `time.advanced.v1` is early only where it is ahead of both. `idle_after` (seconds of wall clock; None for never) is
+    when the engine writes `time.advanced.v1` into a partition that holds the others up.
     """
 
     lateness: int = 0
@@ -46,6 +47,9 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 Order = EventTime | Arrival
 
+UNKNOWN = 0
+"""An append time not above this is none: brokers give −1 for records of old formats."""
+
 
 class PartitionClock(msgspec.Struct):
     """The clock of one partition: the largest event time so far, and the highest floor promised."""
@@ -62,19 +66,31 @@ class PartitionClock(msgspec.Struct):
         self.largest = max(self.largest, time if not promise else MIN_TIME)
         self.promised = max(self.promised, time if promise else MIN_TIME)
 
-    def admit(self, time: Times, lateness: int | None, max_ahead: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def may_advance(self, time: int, appended: int, max_ahead: int) -> bool:
+        """Whether a `time.advanced.v1` to `time`, appended at `appended`, may stand here.
+
+        What has not happened by either clock is no time that can have been reached: it would make all that follows
+        late. A source may well promise years after the last event of a partition that saw few.
+        """
+        newest = max(self.largest, appended)
+        return newest <= UNKNOWN or time <= newest + max_ahead
+
+    def admit(
+        self, time: Times, lateness: int | None, max_ahead: int, appended: int = 0
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which of these consecutive events are late and which early; the clock moves past the others.
 
-        `lateness` None judges nothing late. An early event never moves the clock; the first event of a partition is
-        never early.
+        `lateness` None judges nothing late. An early event never moves the clock. The first event of a partition has
+        no clock before it: it is early by the time at which its record was appended (0: unknown, and never early).
+        So events are handed over record by record until there is a clock.
         """
         early = np.zeros(len(time), dtype=np.bool_)
         if not len(time):
             return early, early
+        first = appended if appended > UNKNOWN else MAX_TIME - max_ahead
         before = self._running(time)
-        ahead = (before != MIN_TIME) & (time > before + max_ahead)
-        if ahead.any():
-            early = self._early(time, max_ahead)
+        if (time > np.where(before == MIN_TIME, first, before) + max_ahead).any():
+            early = self._early(time, max_ahead, first)
             before = self._running(np.where(early, MIN_TIME, time))
         if lateness is None:
             late = np.zeros(len(time), dtype=np.bool_)
@@ -90,11 +106,11 @@ class PartitionClock(msgspec.Struct):
         """For each event, the largest time before it."""
         return np.maximum.accumulate(np.concatenate(([np.int64(self.largest)], time[:-1])))
 
-    def _early(self, time: Times, max_ahead: int) -> NDArray[np.bool_]:
+    def _early(self, time: Times, max_ahead: int, first: int) -> NDArray[np.bool_]:
         early = np.zeros(len(time), dtype=np.bool_)
         clock = self.largest
         for i, t in enumerate(time.tolist()):
-            if clock != MIN_TIME and t > clock + max_ahead:
+            if t > (first if clock == MIN_TIME else clock) + max_ahead:
                 early[i] = True
             else:
                 clock = max(clock, t)

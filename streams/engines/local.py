@@ -21,6 +21,7 @@ from tidemill.errors import FencedError, SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
+from tidemill.time import MAX_TIME
 
 _OVERHEAD = 64 * 1024
 """Room for a dead letter's headers beside a payload of the largest size."""
@@ -119,8 +120,9 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
         refuse("idle_after cannot be zero", "seconds, or None for never", str(order.idle_after), "idle_after")
     if isinstance(order, Arrival) and order.dedupe < 0:
         refuse("dedupe cannot be negative", "a number of ids", str(order.dedupe), "dedupe")
-    if order.max_ahead <= 0:
-        refuse("max_ahead must let the clock move", "more than 0 microseconds", str(order.max_ahead), "max_ahead")
+    if not 0 < order.max_ahead <= MAX_TIME // 2:
+        wanted = f"more than 0 and at most {MAX_TIME // 2} microseconds"
+        refuse("max_ahead must let the clock move", wanted, str(order.max_ahead), "max_ahead")
     if not 0 < job.commit_every <= 30:
         refuse(
             "commit_every out of range", "seconds, more than 0 and at most 30", str(job.commit_every), "commit_every"

@@ -16,10 +16,11 @@ from tidemill.order import EventTime
 SPEC2 = stream("threes", 3)
 JOB = witness("w", ["threes"], 3, EventTime(lateness=30))
 SENDINGS = adversarial([SPEC2], 150, 40, 9)
+APPENDED = 1_000_000
 PARTS = [Partition(SPEC2.topic, n) for n in range(3)]
 RECORDS = {
     p: [
-        Record(p.topic, p.number, i, None, value, headers, 0)
+        Record(p.topic, p.number, i, None, value, headers, APPENDED)
         for i, (_, _, value, headers) in enumerate(s for s in SENDINGS if s[1] == p.number)
     ]
     for p in PARTS
@@ -35,7 +36,7 @@ def fed(choices, saving):
         p = PARTS[which]
         records = RECORDS[p][at[p] : at[p] + most]
         at[p] += len(records)
-        rejected = pipeline.feed(p, decoder.decode(records))
+        rejected = pipeline.feed(p, decoder.decode(records), APPENDED)
         dead += [
             (r.place.topic, r.place.partition, r.place.offset, r.place.row, type(r.error).__name__) for r in rejected
         ]

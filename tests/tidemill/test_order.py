@@ -26,10 +26,10 @@ def block(stream: str, times: list[int], partition: int = 0, ids: list[str] | No
     )
 
 
-def reference(times: list[int], lateness: int, max_ahead: int) -> tuple[list[bool], list[bool], int]:
+def reference(times: list[int], lateness: int, max_ahead: int, first: int) -> tuple[list[bool], list[bool], int]:
     clock, late, early = MIN_TIME, [], []
     for t in times:
-        is_early = clock != MIN_TIME and t > clock + max_ahead
+        is_early = t > (first if clock == MIN_TIME else clock) + max_ahead
         is_late = not is_early and clock != MIN_TIME and t < clock - lateness
         late.append(is_late)
         early.append(is_early)
@@ -43,18 +43,34 @@ def reference(times: list[int], lateness: int, max_ahead: int) -> tuple[list[boo
     st.integers(0, 30),
     st.integers(0, 50),
     st.lists(st.integers(0, 40), max_size=4),
+    st.integers(1, 50),
 )
-def test_lateness_is_the_same_for_every_split(times, lateness, max_ahead, cuts):
-    late, early, clock = reference(times, lateness, max_ahead)
+def test_lateness_is_the_same_for_every_split(times, lateness, max_ahead, cuts, appended):
+    late, early, clock = reference(times, lateness, max_ahead, appended)
     got = PartitionClock()
     edges = [0, *sorted(min(c, len(times)) for c in cuts), len(times)]
     got_late: list[bool] = []
     got_early: list[bool] = []
     for a, b in itertools.pairwise(edges):
-        x, y = got.admit(np.array(times[a:b], dtype=np.int64), lateness, max_ahead)
+        x, y = got.admit(np.array(times[a:b], dtype=np.int64), lateness, max_ahead, appended)
         got_late += x.tolist()
         got_early += y.tolist()
     assert (got_late, got_early, got.largest) == (late, early, clock)
+
+
+def test_an_unknown_append_time_makes_no_first_event_early():
+    for unknown in (0, -1000):
+        _, early = PartitionClock().admit(np.array([1 << 50], np.int64), 0, 5, unknown)
+        assert not early.any()
+
+
+def test_a_clock_may_be_set_as_far_as_either_clock_knows_of():
+    clock = PartitionClock(largest=100)
+    assert clock.may_advance(110, appended=50, max_ahead=10)
+    assert not clock.may_advance(111, appended=50, max_ahead=10)
+    assert clock.may_advance(1_010, appended=1_000, max_ahead=10)
+    assert not clock.may_advance(1_011, appended=1_000, max_ahead=10)
+    assert PartitionClock().may_advance(1 << 60, appended=0, max_ahead=10)
 
 
 def test_a_promise_is_a_floor_and_an_advance_is_an_event():

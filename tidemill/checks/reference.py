@@ -19,7 +19,7 @@ from tidemill.decode import Advance, ArrowDecoder, Bad, Decoder
 from tidemill.hashing import group_of
 from tidemill.job import Effects, Job
 from tidemill.log import Log, Partition, Record
-from tidemill.order import Arrival, Batch
+from tidemill.order import Arrival, Batch, Order
 from tidemill.stream import StreamSpec
 from tidemill.time import MAX_TIME, MIN_TIME
 
@@ -96,6 +96,9 @@ def interpret_arrival(
         for record in [r for r in records if first <= r.offset < stop]:
             for item in decoders[stream].decode([record]):
                 if isinstance(item, Advance):
+                    if item.time > _limit(max(largest.get(p, MIN_TIME), record.timestamp), order):
+                        out.dead.append((topic, number, record.offset, 0, "EarlyError"))
+                        continue
                     if not item.promise:
                         largest[p] = max(largest.get(p, MIN_TIME), item.time)
                     run.wake(item.time)
@@ -105,7 +108,7 @@ def interpret_arrival(
                     continue
                 for i in range(len(item)):
                     one, time = item.take(slice(i, i + 1)), int(item.time[i])
-                    if p in largest and time > largest[p] + order.max_ahead:
+                    if time > _limit(largest.get(p, record.timestamp), order):
                         _bury(out, one.place(0), "EarlyError")
                         continue
                     largest[p] = max(largest.get(p, MIN_TIME), time)
@@ -137,7 +140,9 @@ def interpret_records(
         for record in records:
             for item in decoder.decode([record]):
                 if isinstance(item, Advance):
-                    if item.promise:
+                    if item.time > _limit(max(largest, record.timestamp), order):
+                        out.dead.append((record.topic, record.partition, record.offset, 0, "EarlyError"))
+                    elif item.promise:
                         promised = max(promised, item.time)
                     else:
                         largest = max(largest, item.time)
@@ -147,7 +152,7 @@ def interpret_records(
                     for i in range(len(item)):
                         one, time = item.take(slice(i, i + 1)), int(item.time[i])
                         floor = max(promised, MIN_TIME if largest == MIN_TIME else largest - order.lateness)
-                        if largest != MIN_TIME and time > largest + order.max_ahead:
+                        if time > _limit(record.timestamp if largest == MIN_TIME else largest, order):
                             _bury(out, one.place(0), "EarlyError")
                             continue
                         largest = max(largest, time)
@@ -161,6 +166,11 @@ def interpret_records(
     complete = sorted((e for e in events if e[0][0] < out.watermark), key=lambda e: e[0])
     _step(job, streams, _unique(complete, order.lateness, out), out)
     return out
+
+
+def _limit(newest: int, order: Order) -> int:
+    """Up to where time may go from `newest`; a record without an append time allows anything."""
+    return newest + order.max_ahead if newest > 0 else MAX_TIME
 
 
 def _key(one: Block) -> Key:

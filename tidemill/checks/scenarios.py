@@ -91,6 +91,8 @@ def witness(name: str, streams: Sequence[str], groups: int, order: Order) -> Job
     )
 
 
+_FAR = 129 * 365 * DAY
+
 Sending = tuple[str, int, bytes | None, Headers]
 """Topic, partition, value, headers."""
 
@@ -116,10 +118,11 @@ def advanced(topic: str, partition: int, time: int, promise: bool) -> Sending:
 def adversarial(
     specs: Sequence[StreamSpec], n: int, lateness: int, seed: int, *, closed: bool = True, bad: bool = True
 ) -> list[Sending]:
-    """`n` events: ties, disorder within and beyond `lateness`, duplicates, keys that come and vanish, early ones, and
-    every kind of unusable record; then, with `closed`, a promise in every partition."""
+    """`n` events: ties, disorder within and beyond `lateness`, duplicates, keys that come and vanish, early ones, first
+    ones and clocks from a far future, and every kind of unusable record; then, with `closed`, a promise in every
+    partition."""
     rng = random.Random(seed)
-    out: list[Sending] = []
+    out: list[Sending] = _from_the_future(specs[0]) if bad else []
     now = 1_000_000
     sent: list[Sending] = []
     for i in range(n):
@@ -150,6 +153,13 @@ def adversarial(
         end = now + 1000
         out += [advanced(spec.topic, p, end, promise=True) for spec in specs for p in range(spec.partitions)]
     return out
+
+
+def _from_the_future(spec: StreamSpec) -> list[Sending]:
+    """What would make all that follows late: the first event of a partition, and its clock, set to the year 2099."""
+    row = {"id": "far", "at": _FAR, "key": "far", "value": 0.0, "note": None}
+    first: list[Sending] = [(spec.topic, 0, msgspec.json.encode(row | {"id": f"far-{i}"}), ()) for i in range(2)]
+    return [*first, advanced(spec.topic, 0, _FAR, promise=False), advanced(spec.topic, 0, _FAR, promise=True)]
 
 
 def _poison(row: dict[str, Any]) -> list[bytes | None]:

@@ -112,6 +112,7 @@ def test_a_changed_job_is_refused_by_name(tmp_path, changes, named):
     [
         ({"order": EventTime(lateness=-1)}, "lateness"),
         ({"order": EventTime(max_ahead=0)}, "max_ahead"),
+        ({"order": EventTime(max_ahead=1 << 70)}, "max_ahead"),
         ({"order": EventTime(idle_after=0)}, "idle_after"),
         ({"commit_every": 0}, "commit_every"),
         ({"max_event_bytes": 1 << 30}, "max_event_bytes"),
