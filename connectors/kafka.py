@@ -32,6 +32,7 @@ from tidemill.errors import ConfigError, IncompatibleError, NotFoundError, Tidem
 from tidemill.log import Partition, Record, TopicSpec, gone
 
 logger = logging.getLogger("tidemill.kafka")
+logger.addHandler(logging.NullHandler())  # what matters is raised; the rest is for who sets up logging
 
 _READ = {
     "group.id": "tidemill-reader",  # librdkafka insists on one; nothing is ever committed or joined with it
@@ -50,6 +51,7 @@ _READ = {
     "socket.keepalive.enable": True,
 }
 _ADMIN_TIMEOUT = 30.0
+_NOT_LET_IN = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 
 
 class KafkaReader:
@@ -181,17 +183,35 @@ class KafkaLog:
         if not settings.get("bootstrap.servers"):
             raise ConfigError("no Kafka to connect to", wanted="bootstrap.servers", got=f"only {sorted(settings)}")
         self._settings = {"client.id": "tidemill", **settings}
+        self._refused: KafkaError | None = None
+        admin: dict[str, Any] = {**self._settings, "error_cb": self._on_error}
         try:
-            self._admin = AdminClient(self._settings, logger=logger)
+            self._admin = AdminClient(admin, logger=logger)
             self._consumer = Consumer({**self._settings, **_READ}, logger=logger)
         except KafkaException as error:
             raise error_of(error, "Kafka", "connecting") from None
 
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in _NOT_LET_IN:
+            self._refused = error
+
+    def _metadata(self, where: str, doing: str) -> Any:
+        """The cluster's topics. Who is not let in learns so at once; only a broker that is away is waited for."""
+        deadline = time.monotonic() + _ADMIN_TIMEOUT
+        while True:
+            try:
+                return self._admin.list_topics(timeout=1.0).topics
+            except KafkaException as error:
+                self._admin.poll(0)
+                refused, self._refused = self._refused, None
+                if refused is not None:
+                    raise error_of(refused, where, doing) from None
+                waits = error.args[0].code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)
+                if not waits or time.monotonic() >= deadline:
+                    raise error_of(error, where, doing) from None
+
     def topics(self) -> dict[str, int]:
-        try:
-            found = self._admin.list_topics(timeout=_ADMIN_TIMEOUT).topics
-        except KafkaException as error:
-            raise error_of(error, "Kafka", "listing topics") from None
+        found = self._metadata("Kafka", "listing topics")
         return {name: len(t.partitions) for name, t in found.items() if not name.startswith("__")}
 
     def create(self, topic: str, spec: TopicSpec) -> bool:
@@ -218,10 +238,7 @@ class KafkaLog:
         """Until every partition has a leader: a topic is made before it can be written."""
         deadline = time.monotonic() + _ADMIN_TIMEOUT
         while True:
-            try:
-                found = self._admin.list_topics(timeout=_ADMIN_TIMEOUT).topics.get(topic)
-            except KafkaException as error:
-                raise error_of(error, topic, "creating the topic") from None
+            found = self._metadata(topic, "creating the topic").get(topic)
             if found and found.partitions and all(p.leader >= 0 for p in found.partitions.values()):
                 return len(found.partitions)
             if time.monotonic() > deadline:
