@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import fsspec
-
 from tidemill.errors import ConfigError, NotFoundError, UnavailableError, UserError
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=-]{0,199}")
@@ -71,6 +69,8 @@ def open_blobs(url: str, **options: Any) -> Blobs:
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
         return LocalBlobs(Path(unquote(parts.path) if parts.scheme else url))
+    import fsspec
+
     try:
         fs, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:

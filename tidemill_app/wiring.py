@@ -6,11 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
-from connectors.kafka_admin import KafkaAdmin
 from connectors.segments import Segments
 from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
@@ -26,6 +25,9 @@ from tidemill_app.home import Home
 from tidemill_app.job_table import JobTable
 from tidemill_app.retention import Retention, forgets
 from tidemill_app.trust import Trust
+
+if TYPE_CHECKING:
+    from connectors.kafka_admin import KafkaAdmin
 
 
 class Platform:
@@ -105,6 +107,8 @@ class Platform:
     @contextmanager
     def admin(self) -> Iterator[KafkaAdmin]:
         """An admin of the brokers, closed at the end."""
+        from connectors.kafka_admin import KafkaAdmin
+
         admin = KafkaAdmin(self.connection.confluent())
         try:
             yield admin
