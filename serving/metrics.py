@@ -28,7 +28,7 @@ class Metrics:
         )
         self._children: dict[tuple[str, int], Any] = {}
         self._histograms: dict[str, Any] = {}
-        self._registry.register(self)  # type: ignore[arg-type]
+        self._registry.register(self)
 
     def answered(self, route: str, code: int, seconds: float) -> None:
         child = self._children.get((route, code))

@@ -176,7 +176,7 @@ def _from_binary(given: _Input, data: memoryview) -> NDArray[Any]:
     if len(data) % dtype.itemsize:
         raise RequestError("binary data is no whole number of values", got=f"{len(data)} bytes", field=given.name)
     if given.datatype == "BOOL":
-        return np.frombuffer(data, dtype=np.uint8) != 0
+        return np.frombuffer(data, dtype=np.uint8).astype(bool)
     return np.frombuffer(data, dtype=dtype)
 
 

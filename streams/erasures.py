@@ -45,12 +45,12 @@ class Erasures:
             return
         reader = log.reader({partition: max(self.position, log.begin(partition))})
         try:
-            until = time.monotonic() + timeout
+            deadline = time.monotonic() + timeout
             while reader.positions()[partition] < end:
                 for record in reader.poll(1000, 0.1):
                     if record.offset < end:
                         self._learn(record.value)
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise UnavailableError("the log gives no more records", where=TOPIC)
         finally:
             reader.close()

@@ -40,7 +40,7 @@ class _Column:
 
     name: str
     seen: int = 0
-    types: set[str] = field(default_factory=set)
+    types: set[FieldType] = field(default_factory=set)
     values: set[Any] = field(default_factory=set)
     repeated: bool = False
     low: float = float("inf")
@@ -60,7 +60,7 @@ class _Column:
 
     def type(self, text: bool) -> FieldType:
         if len(self.types) == 1:
-            return next(iter(self.types))  # type: ignore[return-value]
+            return next(iter(self.types))
         if self.types == {"int", "float"}:
             return "float"
         if not self.types or text or self.types == {"string", "time"}:
@@ -152,7 +152,7 @@ def _some(column: _Column) -> list[str]:
     return [str(v) for v in list(column.values)[:20]]
 
 
-def _kind(value: Any, text: bool) -> str:
+def _kind(value: Any, text: bool) -> FieldType:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):

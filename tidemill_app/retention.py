@@ -93,7 +93,8 @@ class Retention:
         partition = Partition(span.topic, span.partition)
         begin = min(self._begin(partition), span.next)
         gone = [f"{span.topic}/{span.partition} offsets {span.first} to {begin - 1}"] if begin > span.first else []
-        first, held, size = max(span.first, begin), [], 0
+        held: list[Record] = []
+        first, size = max(span.first, begin), 0
         for record in read_spans(self._log, {partition: (first, span.next)}):
             if len(held) == SEGMENT_RECORDS or size > SEGMENT_BYTES:
                 first = self._put(span, first, record.offset, held)

@@ -270,7 +270,7 @@ class Session:
         of_cut = {"number": cut.number, "last": cut.last}
         lineage = Lineage(**{name: getattr(read, name) for name in read.__struct_fields__} | of_cut)
         delta = self._live.sequences.get(cut.model, 0)
-        own = {
+        own: dict[str, Any] = {
             "id": f"{cut.model}@{cut.number}",
             "time": now,
             "source": f"/jobs/{self.job.name}",

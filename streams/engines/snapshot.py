@@ -81,7 +81,7 @@ def _describe(kind: Any, parts: dict[str, str]) -> str:
             parts[name] = name
             hints = get_type_hints(kind)
             parts[name] = f"{name}({', '.join(f'{f}: {_describe(hints[f], parts)}' for f in fields)})"
-        return name
+        return str(name)
     arguments = [_describe(a, parts) for a in getattr(kind, "__args__", ()) or ()]
     origin = getattr(kind, "__origin__", kind)
     text = getattr(origin, "__qualname__", str(origin))

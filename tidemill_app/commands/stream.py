@@ -197,7 +197,9 @@ def _made(
         raise ConfigError(
             "where do the fields come from?", wanted=f"one of {', '.join(sources)}", got=", ".join(named) or "none"
         )
-    settings = {n: given[n] for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic") if n in given}
+    settings: dict[str, Any] = {
+        n: given[n] for n in ("key", "time", "id", "label", "time_unit", "partitions", "topic") if n in given
+    }
     settings["retention_ms"] = parse_millis(given["retention"]) if given["retention"] else None
     if given["schema"]:
         return declaring.from_file(name, given["schema"], settings)
