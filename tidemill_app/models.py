@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.plane import LATEST
 from tidemill import events
 from tidemill.cloudevents import headers_of
 from tidemill.errors import NotFoundError, UserError
@@ -43,7 +44,7 @@ def versions(platform: Platform, name: str | None) -> list[dict[str, Any]]:
 
 
 def find(platform: Platform, text: str) -> ModelPublished:
-    """The version that `NAME@VERSION` names; the newest for `NAME` alone; an alias stands for its version.
+    """The version that `NAME@VERSION` names; the newest for `NAME` and `NAME@latest`; an alias stands for its version.
 
     Raises `NotFoundError`.
     """
@@ -52,7 +53,7 @@ def find(platform: Platform, text: str) -> ModelPublished:
     mine = [e for e in there.versions.values() if e.model == name]
     version = there.aliases.get((name, version), version)
     for event in reversed(mine):
-        if version in ("", event.version):
+        if version in ("", LATEST, event.version):
             return event
     known = ", ".join(e.version for e in mine[-10:]) or "none yet"
     raise NotFoundError(f"no version {text!r}", wanted=f"one of: {known}", fix="See `tidemill model list`.")
@@ -68,8 +69,12 @@ def _manifest(platform: Platform, event: ModelPublished) -> Manifest:
 
 
 def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
-    """Point `alias` at a version, for everyone who follows the topic `models`."""
+    """Point `alias` at a version, for everyone who follows the topic `models`; at `NAME@latest`, it follows the newest
+    and its deltas again. Raises `UserError` for the alias `latest`, which cannot stand for anything else."""
+    if alias == LATEST:
+        raise UserError("`latest` always is the newest version", got=f"alias {alias}", fix="Choose another alias.")
     version = find(platform, text)
+    number = LATEST if text.partition("@")[2] == LATEST else version.version
     now = platform.clock.now()
     event = ModelAliased(
         id=f"{version.model}/{alias}/{now}",
@@ -77,7 +82,7 @@ def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
         source="/tidemill/models",
         model=version.model,
         alias=alias,
-        version=version.version,
+        version=number,
     )
     writer = platform.log.writer()
     try:

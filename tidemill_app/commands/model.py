@@ -85,7 +85,8 @@ def reproduce(out: Output, version: str, copy: str) -> None:
 @command("rollback")
 @click.argument("version", metavar="NAME@VERSION")
 def rollback(out: Output, version: str) -> None:
-    """Point `champion` at an earlier version; serving follows at once, and stays there until the next alias."""
+    """Point `champion` at an earlier version; serving follows at once, and stays there until you point it elsewhere:
+    `tidemill model alias NAME@latest champion` lets it follow the newest again."""
     _alias(out, version, "champion")
 
 
@@ -93,7 +94,7 @@ def rollback(out: Output, version: str) -> None:
 @click.argument("version", metavar="NAME@VERSION")
 @click.argument("alias")
 def alias(out: Output, version: str, alias: str) -> None:
-    """Point an alias at a version."""
+    """Point an alias at a version; NAME@latest is the newest from now on."""
     _alias(out, version, alias)
 
 
