@@ -62,7 +62,7 @@ ENTRY_BYTES = 520
 _WAITING, _SETTLED, _FIRST = 0, 1, 2
 
 
-class Waiting(msgspec.Struct):
+class Waiting(msgspec.Struct, dict=True):
     """Predictions that wait for their labels, and those labelled of late, in bounded memory.
 
     Every prediction has a slot: a row of `X` (the features as they were used), a score, and an `Entry`. The slots form
@@ -76,7 +76,6 @@ class Waiting(msgspec.Struct):
     X: Float
     score: Float
     entries: list[Entry | None]
-    slots: dict[str, int]
     free: list[int]
     next: list[int]
     before: list[int]
@@ -87,10 +86,15 @@ class Waiting(msgspec.Struct):
     def of(width: int) -> Waiting:
         """None yet, for rows of `width` features."""
         # The first two slots are the ends of the two rings.
-        return Waiting(np.zeros((16, width)), np.zeros(16), [None, None], {}, [], [0, 1], [0, 1])
+        return Waiting(np.zeros((16, width)), np.zeros(16), [None, None], [], [0, 1], [0, 1])
+
+    def __post_init__(self) -> None:
+        # By id, made anew from the entries where a state is read back: saving it would take half as long again.
+        self.slots: dict[str, int] = {entry.id: slot for slot, entry in enumerate(self.entries) if entry is not None}
 
     def add(self, entry: Entry) -> int:
-        """A slot for a new prediction, last in the waiting queue; its row and score come with `fill`."""
+        """A slot for a new prediction, last in the waiting queue; its row and score come with `fill`. One of the same id
+        is to be removed first."""
         if self.free:
             slot = self.free.pop()
             self.entries[slot] = entry
@@ -171,9 +175,7 @@ class Waiting(msgspec.Struct):
         return self.X.nbytes + self.score.nbytes + ENTRY_BYTES * (len(self.entries) - _FIRST)
 
     def _drop(self, slot: int, entry: Entry) -> None:
-        # A repeated id may have a newer prediction by now.
-        if self.slots.get(entry.id) == slot:
-            del self.slots[entry.id]
+        del self.slots[entry.id]
         self.entries[slot] = None
         self.free.append(slot)
 
