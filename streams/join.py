@@ -93,8 +93,8 @@ class Waiting(msgspec.Struct, dict=True):
         self.slots: dict[str, int] = {entry.id: slot for slot, entry in enumerate(self.entries) if entry is not None}
 
     def add(self, entry: Entry) -> int:
-        """A slot for a new prediction, last in the waiting queue; its row and score come with `fill`. One of the same id
-        is to be removed first."""
+        """A slot for a new prediction, last in the waiting queue; its row and score come with `fill`. One of the
+        same id is to be removed first."""
         if self.free:
             slot = self.free.pop()
             self.entries[slot] = entry
