@@ -206,7 +206,7 @@ def test_a_topic_that_stays_unknown_ends_the_job(tmp_path):
             make_job(),
             FaultyLog(log, hook),
             FolderStore(tmp_path),
-            engine=LocalEngine(),
+            engine=LocalEngine(unknown_for=0.5),
             done=lambda: False,
         )
 
