@@ -18,6 +18,9 @@ from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import engines
 from tidemill_app.wiring import Platform
 
+STILL_SECONDS = 5.0
+"""A process that has reported within this time may be alive: they report once a second."""
+
 
 def submit(
     platform: Platform, target: Target, engine: str, *, include: Sequence[str] = (), reset: bool = False
@@ -46,6 +49,10 @@ def submit(
         raise IncompatibleError(
             "the job is running", where=f"job {job.name}", fix=f"First run `tidemill job stop {job.name}`."
         )
+    if reset and before is not None and before.wanted == "stopped":
+        status = JobFiles(platform.home, job.name).read_status()
+        if status.get("state") != "stopped" and time.time() - status.get("reported", 0.0) < STILL_SECONDS:
+            raise IncompatibleError("the job is still stopping", where=f"job {job.name}", fix="Try again in a moment.")
     if reset:
         forget(platform, job.name)
     else:

@@ -1,16 +1,33 @@
-"""Versions by name: the newest, by number, by alias; a rollback, and the way back from it."""
+"""Versions by name, a rollback and the way back from it; versions that a job has really learned, and rebuilding them."""
 
+import msgspec
 import pytest
 
 from connectors.memory import MemoryLog
+from tests.serving.test_onnx import onnx_model
+from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill import events
+from tidemill.cloudevents import headers_of
 from tidemill.errors import NotFoundError, UserError
-from tidemill.events import ModelPublished
+from tidemill.events import ModelPublished, RecordErased
 from tidemill.log import TopicSpec
+from tidemill.stream import Field, StreamSpec
 from tidemill.time import SystemClock
+from tidemill_app import models
+from tidemill_app.catalogue import Catalogue
+from tidemill_app.deploy import deploy
+from tidemill_app.job_file import Target
 from tidemill_app.models import find, set_alias
 from tidemill_app.published import TOPIC, Published
+from tidemill_app.submission import submit
 from tidemill_app.wiring import Platform
+
+JOB = """
+from streams.classifier import online_classifier
+
+def job():
+    return online_classifier(name="up", stream="power", features=["a"], label="up", positive=1, version_every=100)
+"""
 
 
 @pytest.fixture
@@ -43,3 +60,65 @@ def test_a_rollback_can_be_taken_back(platform):
     assert find(platform, "m@champion").version == "11"
     with pytest.raises(UserError):
         set_alias(platform, "m@3", "latest")
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A job has learned from 250 rows, and published versions 1 and 2."""
+    folder = tmp_path_factory.mktemp("models")
+    made = memory_platform(folder)
+    fields = (Field("at", "time"), Field("a", "float"), Field("up", "int"))
+    spec = StreamSpec(name="power", fields=fields, time="at", label="up", time_unit="s")
+    Catalogue(made.log).declare(spec)
+    made.log.create(spec.topic, spec.topic_spec())
+    writer = made.log.writer()
+    for i in range(250):
+        row = {"at": 1_700_000_000 + i, "a": float(i % 7), "up": int(i % 7 > 3)}
+        writer.send(spec.topic, msgspec.json.encode(row))
+    writer.flush()
+    (folder / "job.py").write_text(JOB)
+    wish, _ = submit(made, Target(folder / "job.py", None), "local")
+    run(made, wish, rounds=10)
+    yield made
+    made.close()
+
+
+def test_versions_are_listed_with_what_they_are(learned):
+    rows = models.versions(learned, "up")
+    assert [row["version"] for row in rows] == ["1", "2"]
+    assert rows == models.versions(learned, None)
+    assert {row["job"] for row in rows} == {"up"}
+    assert rows[0]["content_digest"] != rows[1]["content_digest"]
+    with pytest.raises(NotFoundError, match="one of: up"):
+        models.versions(learned, "down")
+
+
+def test_a_manifest_says_what_the_version_learned_from(learned):
+    lineage = models.manifest_of(learned, "up@2").lineage
+    assert lineage is not None
+    assert (lineage.job, lineage.file, lineage.streams) == ("up", "job.py", {"power": 1})
+    assert [(span.topic, span.first) for span in lineage.read if span.topic == "data.power"] == [("data.power", 0)]
+
+
+def test_a_version_is_rebuilt_from_the_offsets_it_names(learned):
+    for text in ("up@1", "up@2"):
+        found = models.reproduce(learned, text)
+        assert (found["equal"], found["records_equal"], found["unrepeatable"]) == (True, True, "")
+
+
+def test_a_version_made_elsewhere_has_nothing_to_be_rebuilt_from(learned, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(onnx_model())
+    deploy(learned, tmp_path / "net.onnx", "net")
+    with pytest.raises(UserError, match="not learned from the log"):
+        models.reproduce(learned, "net")
+
+
+def test_an_erased_record_is_said(learned):
+    erased = RecordErased(id="e", time=0, topic="data.power", partition=0, offset=3)
+    learned.log.create("erasures", TopicSpec())
+    writer = learned.log.writer()
+    writer.send("erasures", events.encode(erased), headers=headers_of(erased))
+    writer.flush()
+    found = models.reproduce(learned, "up@1")
+    assert (found["equal"], found["erased"]) == (False, 1)
+    assert Published(learned.log).refresh().versions["up", "1"].content_digest == found["content_digest"]

@@ -1,0 +1,125 @@
+"""What is refused at submission, before anything is changed; and waiting for what was wanted."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from streams.state_store import FolderStore
+from tests.tidemill_app.in_memory import memory_platform, run
+from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError
+from tidemill.stream import Field, StreamSpec
+from tidemill_app.bundle import SIGNED, decode
+from tidemill_app.catalogue import Catalogue
+from tidemill_app.job_file import Target
+from tidemill_app.job_table import JobFiles
+from tidemill_app.run_job import submitted_job
+from tidemill_app.submission import forget, set_wanted, submit, wait_until
+
+JOB = """
+from tidemill.job import Effects, Input, Job
+from tidemill.order import EventTime
+
+def job():
+    return Job(name="j", reads=(Input("s"),), step=lambda s, b: Effects(s), init=dict, state=dict, CHANGES)
+"""
+
+
+@pytest.fixture
+def platform(tmp_path):
+    """A platform with stream `s` declared."""
+    made = memory_platform(tmp_path)
+    Catalogue(made.log).declare(StreamSpec(name="s", fields=(Field("at", "time"), Field("x", "float")), time="at"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target(tmp_path):
+    """The job file with these settings of its job."""
+
+    def write(changes="", text=JOB):
+        (tmp_path / "job.py").write_text(text.replace("CHANGES", changes))
+        return Target(tmp_path / "job.py", None)
+
+    return write
+
+
+def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, target):
+    (target().path.parent / "table.csv").write_text("a")
+    wish, files = submit(platform, target(), "local", include=["*.csv"])
+    assert files == ["job.py", "table.csv"]
+    found = platform.jobs().get("j")
+    assert (found, found.wanted, found.file, found.engine) == (wish, "running", "job.py", "local")
+    assert list(decode(platform.artefacts.get_signed(SIGNED, wish.bundle)).files) == files
+    assert submitted_job(platform, found).name == "j"
+
+
+@pytest.mark.parametrize(
+    ("changes", "engine", "error", "message"),
+    [
+        ("", "none-such", NotFoundError, "no engine 'none-such'; wanted one of local"),
+        ("commit_every=31.0", "local", SubmissionError, "commit_every out of range"),
+        ("groups=2", "local", SubmissionError, "has no key"),
+        ("needs=frozenset({'moonlight'})", "local", SubmissionError, "moonlight"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_nothing_is_recorded(platform, target, changes, engine, error, message):
+    with pytest.raises(error, match=message):
+        submit(platform, target(changes), engine)
+    assert platform.jobs().jobs == {}
+
+
+def test_a_stream_that_is_not_declared_is_named(platform, target):
+    with pytest.raises(NotFoundError, match=r"no stream 'other'.*tidemill stream create other"):
+        submit(platform, target(text=JOB.replace('"s"', '"other"')), "local")
+
+
+def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target, monkeypatch):
+    wish, _ = submit(platform, target(), "local")
+    run(platform, wish)
+    assert FolderStore(platform.home.path / "state").load("j") is not None
+    changed = target("order=EventTime(lateness=5)")
+    with pytest.raises(IncompatibleError, match=r"the job's order changed.*--reset"):
+        submit(platform, changed, "local")
+    with pytest.raises(IncompatibleError, match=r"the job is running.*job stop j"):
+        submit(platform, changed, "local", reset=True)
+    platform.jobs().change("j", wanted="stopped")
+    # Its process has not said that it ended: it may still snapshot.
+    JobFiles(platform.home, "j").write_status({"state": "running"})
+    with pytest.raises(IncompatibleError, match="still stopping"):
+        submit(platform, changed, "local", reset=True)
+    JobFiles(platform.home, "j").write_status({"state": "stopped"})
+    deleted = []
+    monkeypatch.setattr(platform, "delete_topic", deleted.append)
+    submit(platform, changed, "local", reset=True)
+    assert deleted == ["progress.j"]
+    assert FolderStore(platform.home.path / "state").load("j") is None
+
+
+def test_what_an_older_process_reports_is_not_waited_for(platform, target):
+    old, _ = submit(platform, target(), "local")
+    new, _ = submit(platform, target("commit_every=1.0"), "local")
+    files = JobFiles(platform.home, "j")
+
+    def report(wish, **more):
+        own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
+        files.write_status({"state": "running"} | own | more)
+
+    report(old)
+    with pytest.raises(UnavailableError, match="not running after 0 s"):
+        wait_until(platform, new, 0.3)
+    report(new)
+    assert wait_until(platform, new, 10.0)["bundle"] == new.bundle
+
+
+def test_a_failure_ends_the_wait_with_its_reason(platform, target):
+    wish, _ = submit(platform, target(), "local")
+    platform.jobs().failed(wish, "no such column")
+    with pytest.raises(UnavailableError, match=r"the job failed; got no such column.*job logs j"):
+        wait_until(platform, wish, 10.0)
+    with pytest.raises(NotFoundError, match="no job 'other'"):
+        set_wanted(platform, "other", "running", 10.0)
+
+
+def test_forgetting_a_job_that_never_ran_is_no_mistake(platform):
+    forget(SimpleNamespace(home=platform.home, delete_topic=lambda topic: None), "never")
