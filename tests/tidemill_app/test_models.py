@@ -1,4 +1,4 @@
-"""Versions by name, a rollback and the way back from it; versions that a job has really learned, and rebuilding them."""
+"""Versions by name, a rollback and back; versions that a job has really learned, and rebuilding them."""
 
 import msgspec
 import pytest
