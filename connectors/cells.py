@@ -1,7 +1,6 @@
 """From a file's columns to a stream's fields: whole columns at once where they fit, value by value where they do not.
 
-Cells of a CSV are text. An empty cell is no value, and so are `NA`, `N/A`, `NaN`, `nan`, `null` and `NULL` where no
-text is declared; `true`, `yes`, `1` and `false`, `no`, `0` are a bool. No value becomes the field's default, or null.
+Cells of a CSV are text (see `connectors.text`). No value becomes the field's default, or null.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connectors.arrow import to_arrow, to_numpy
+from connectors.text import BOOLS, NULLS
 from tidemill.errors import BadEvent
 from tidemill.stream import Field, FieldType, TimeUnit
 from tidemill.time import END_OF_TIME, FIRST_TIME, from_rfc3339, parse_time, round_micros
 
 Mask = NDArray[np.bool_]
-
-NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
-BOOLS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 TYPES: dict[FieldType, pa.DataType] = {
     "int": pa.int64(),
@@ -49,7 +46,7 @@ def convert(values: pa.Array, field: Field, unit: TimeUnit, *, text: bool) -> tu
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if text:
-        none = pa.array(NULLS if field.type != "string" else [""])
+        none = pa.array(sorted(NULLS) if field.type != "string" else [""])
         values = pc.if_else(pc.is_in(values, none), pa.scalar(None, pa.string()), values)
     given = to_numpy(values.is_valid())
     try:

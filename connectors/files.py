@@ -29,22 +29,12 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from connectors.arrow import JSON_METADATA, from_numpy
-from connectors.cells import BOOLS, NULLS, TYPES, convert, plain
+from connectors.cells import TYPES, convert, plain
 from connectors.table_log import TableLog
+from connectors.text import is_value, kind_of, reader_of
 from tidemill.errors import BadEvent, ConfigError
-from tidemill.stream import RECORD_TIME, FieldType, StreamSpec
+from tidemill.stream import RECORD_TIME, StreamSpec
 from tidemill.time import parse_time
-
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-"""What a file holds, by the end of its name; `.gz` after it is unpacked."""
 
 
 class FileLog(TableLog):
@@ -106,16 +96,6 @@ def write_table(path: Path, table: pa.Table) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def kind_of(name: str) -> str:
-    """`csv`, `tsv`, `jsonl` or `parquet`. Raises `ConfigError` for another ending."""
-    kind = SUFFIXES.get(Path(name.removesuffix(".gz")).suffix.lower())
-    if kind is None:
-        raise ConfigError(
-            "cannot tell what the file holds", where=name, wanted="a name that ends in " + ", ".join(sorted(SUFFIXES))
-        )
-    return kind
 
 
 def _files(path: str) -> list[tuple[str, bytes]]:
@@ -200,25 +180,9 @@ def _fitted(read: tuple[pa.Table, list[bytes]], spec: StreamSpec, *, text: bool)
     wrong = table.select(known).take(pa.array(np.flatnonzero(~fits))).to_pylist()
     if text:
         kinds = {name: spec.field(name).type for name in known}
-        wrong = [{k: _cell(v, kinds[k]) for k, v in row.items() if _some(v, kinds[k])} for row in wrong]
+        wrong = [{k: reader_of(kinds[k])(v) for k, v in row.items() if is_value(v, kinds[k])} for row in wrong]
     bad = [json.dumps(row, default=plain, ensure_ascii=False).encode() for row in wrong]
     return out.filter(from_numpy(fits)), bad + odd
-
-
-def _some(cell: str, kind: FieldType) -> bool:
-    return cell != "" if kind == "string" else cell not in NULLS
-
-
-def _cell(cell: str, kind: FieldType) -> Any:
-    """A cell of a row that does not fit, as what is declared if it can be, so that the one at fault is found."""
-    if kind == "bool":
-        return BOOLS.get(cell.strip().lower(), cell)
-    if kind in ("int", "float", "time"):
-        try:
-            return int(cell) if cell.strip().lstrip("+-").isdigit() else float(cell)
-        except ValueError:
-            return cell
-    return cell
 
 
 def _lines(data: bytes, spec: StreamSpec) -> tuple[list[tuple[int, bytes]], list[bytes]]:

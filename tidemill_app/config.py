@@ -246,30 +246,6 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             )
         return settings
 
-    def kafka_python(self) -> dict[str, Any]:
-        """The same for kafka-python's clients, as keyword arguments."""
-        s = self.settings
-        settings: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap.split(","),
-            "security_protocol": s.kafka_security_protocol,
-        }
-        if s.kafka_security_protocol.startswith("SASL"):
-            settings |= {
-                "sasl_mechanism": s.kafka_sasl_mechanism,
-                "sasl_plain_username": s.kafka_sasl_username,
-                "sasl_plain_password": s.kafka_sasl_password.reveal(),
-            }
-        if s.kafka_security_protocol.endswith("SSL"):
-            settings |= _given(
-                {
-                    "ssl_cafile": s.kafka_ssl_cafile,
-                    "ssl_certfile": s.kafka_ssl_certfile,
-                    "ssl_keyfile": s.kafka_ssl_keyfile,
-                    "ssl_password": s.kafka_ssl_key_password.reveal(),
-                }
-            )
-        return settings
-
     def redis_client(self, **options: Any) -> Any:
         """A client of the redis package, with a time limit on every wait."""
         import redis

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from connectors.text import NULLS
 from tidemill.errors import BadEvent, DeclarationError
 from tidemill.stream import RECORD_TIME, Field, FieldType, StreamSpec, TimeUnit
 from tidemill.time import SECOND, from_rfc3339
-from tidemill_app.rows import NULLS, Row
+from tidemill_app.rows import Row
 
 SAMPLE = 10_000
 """Rows looked at."""

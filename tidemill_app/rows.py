@@ -1,8 +1,7 @@
 """Rows of a user's file: CSV, JSON Lines and Parquet, each row with its line number.
 
-A CSV holds text only, so its cells become what the declaration says: an empty cell is no value, and so are `NA`,
-`NaN` and `null` where no text is declared; `true`/`false` (also `1`/`0`, `yes`/`no`) are a bool. What does not convert
-is left as text, for the declaration to refuse by name. Files that end in `.gz` are unpacked on the way.
+A CSV holds text only, so its cells become what the declaration says (see `connectors.text`). What does not convert is
+left as text, for the declaration to refuse by name. Files that end in `.gz` are unpacked on the way.
 """
 
 from __future__ import annotations
@@ -21,19 +20,10 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from connectors import text
 from tidemill.errors import ConfigError
-from tidemill.stream import FieldType, StreamSpec
+from tidemill.stream import StreamSpec
 from tidemill.time import round_micros, to_rfc3339
-
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
 
 
 class Row(NamedTuple):
@@ -49,16 +39,7 @@ class Row(NamedTuple):
 
 def kind_of(path: str, kind: str | None = None) -> str:
     """`csv`, `tsv`, `jsonl` or `parquet`, by the suffix; `-` is JSON Lines. Raises `ConfigError`."""
-    if kind:
-        return kind
-    if path == "-":
-        return "jsonl"
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ConfigError(
-            "cannot tell what the file holds", where=path, wanted="a name that ends in " + ", ".join(sorted(SUFFIXES))
-        )
-    return SUFFIXES[suffix]
+    return kind or ("jsonl" if path == "-" else text.kind_of(path))
 
 
 def read_rows(path: str, spec: StreamSpec | None = None, *, kind: str | None = None) -> Iterator[Row]:
@@ -110,9 +91,9 @@ def _jsonl(stream: Iterable[bytes]) -> Iterator[Row]:
 
 
 def _csv(path: str, stream: IO[bytes], delimiter: str, spec: StreamSpec | None) -> Iterator[Row]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     try:
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         names = next(reader, None)
         if not names:
             raise ConfigError("the file is empty", where=path, wanted="a first line that names the columns")
@@ -134,60 +115,15 @@ def _csv(path: str, stream: IO[bytes], delimiter: str, spec: StreamSpec | None) 
     except csv.Error as error:
         raise ConfigError("not a CSV", where=f"{path}:{reader.line_num}", got=str(error)) from None
     finally:
-        text.detach()
+        lines.detach()
 
 
 def _converter(spec: StreamSpec | None, name: str) -> Callable[[str], Any]:
     if spec is None or name not in {f.name for f in spec.fields}:
         return str
-    convert = CONVERTERS[spec.field(name).type]
-    return convert if convert is str else lambda cell: None if cell in NULLS else convert(cell)
-
-
-def _int(cell: str) -> Any:
-    try:
-        return int(cell)
-    except ValueError:
-        return cell
-
-
-def _float(cell: str) -> Any:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
-
-
-NULLS = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL"})
-"""Cells of a CSV that are no value where anything but text is declared."""
-
-BOOLS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-
-
-def _bool(cell: str) -> Any:
-    return BOOLS.get(cell.strip().lower(), cell)
-
-
-def _time(cell: str) -> Any:
-    number = _float(cell)
-    return cell if isinstance(number, str) else (int(cell) if cell.strip().lstrip("+-").isdigit() else number)
-
-
-def _json(cell: str) -> Any:
-    try:
-        return json.loads(cell)
-    except ValueError:
-        return cell
-
-
-CONVERTERS: dict[FieldType, Callable[[str], Any]] = {
-    "int": _int,
-    "float": _float,
-    "bool": _bool,
-    "string": str,
-    "time": _time,
-    "json": _json,
-}
+    kind = spec.field(name).type
+    read = text.reader_of(kind)
+    return lambda cell: read(cell) if text.is_value(cell, kind) else None
 
 
 def _parquet(path: str) -> Iterator[Row]:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from connectors.text import NULLS
 from tidemill.errors import ConfigError, DeclarationError
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
 from tidemill_app.infer import SAMPLE, infer
-from tidemill_app.rows import NULLS, Row, kind_of, read_rows
+from tidemill_app.rows import Row, kind_of, read_rows
 
 _LABELS = ("label", "target", "class", "outcome", "y", "is_fraud", "fraud", "churn")
 

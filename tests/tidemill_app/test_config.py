@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from connectors.kafka_settings import plain_settings
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill_app.config import VARIABLES, Connection, Secret, Settings, connect, load
 from tidemill_app.home import Home
@@ -34,7 +35,8 @@ def test_both_clients_get_the_same_security():
         "sasl.password": "hush-hush",
         "ssl.ca.location": "/ca.pem",
     }
-    assert connection.kafka_python() == {
+    assert plain_settings(connection.confluent()) == {
+        "client_id": "tidemill",
         "bootstrap_servers": ["a:1", "b:2"],
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": "SCRAM-SHA-512",
@@ -57,7 +59,7 @@ def test_the_settings_are_ones_the_clients_know():
     )
     for connection in (plain, sasl):
         Producer(connection.confluent() | {"log_level": 0})
-        assert set(connection.kafka_python()) <= set(KafkaProducer.DEFAULT_CONFIG)
+        assert set(plain_settings(connection.confluent())) <= set(KafkaProducer.DEFAULT_CONFIG)
 
 
 def test_no_secret_is_shown(tmp_path):
