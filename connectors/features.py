@@ -58,45 +58,6 @@ class FeatureStore(Protocol):
         ...
 
 
-class MemoryKnown:
-    """A store in this process. Any thread may read while one applies."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Name, Mapping[str, Any]] = {}
-        self._positions: dict[Partition, int] | None = None
-        self._sequence = 0
-        self._lock = threading.Lock()
-
-    def get(self, table: str, key: str) -> Mapping[str, Any] | None:
-        return self._rows.get((table, key))
-
-    def get_many(self, names: Sequence[Name]) -> list[Mapping[str, Any] | None]:
-        return [self._rows.get(name) for name in names]
-
-    def sequence(self) -> int:
-        return self._sequence
-
-    def positions(self) -> dict[Partition, int] | None:
-        return None if self._positions is None else dict(self._positions)
-
-    def clear(self, positions: Mapping[Partition, int]) -> None:
-        with self._lock:
-            self._rows, self._sequence, self._positions = {}, 0, dict(positions)
-
-    def apply(self, rows: Mapping[Name, Row], before: Mapping[Partition, int], after: Mapping[Partition, int]) -> bool:
-        with self._lock:
-            if self._positions != before:
-                return False
-            for name, row in rows.items():
-                if row.values is None:
-                    self._rows.pop(name, None)
-                else:
-                    self._rows[name] = row.values
-                self._sequence = max(self._sequence, row.sequence)
-            self._positions = dict(after)
-            return True
-
-
 class FeatureFollower:
     """Brings `features.<job>` into a store. One thread at a time.
 

@@ -26,9 +26,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from connectors.kafka_errors import error_of
-from connectors.kafka_settings import topic_configs
+from connectors.kafka_settings import refuse_narrower, topic_configs
 from connectors.kafka_writer import KafkaWriter
-from tidemill.errors import ConfigError, IncompatibleError, NotFoundError, TidemillError, UnavailableError
+from tidemill.errors import ConfigError, NotFoundError, TidemillError, UnavailableError
 from tidemill.log import Partition, Record, TopicSpec, gone
 
 logger = logging.getLogger("tidemill.kafka")
@@ -224,14 +224,7 @@ class KafkaLog:
                 raise error_of(error, topic, "creating the topic") from None
             made = False
         have = self._wait_for(topic)
-        if have < spec.partitions:
-            raise IncompatibleError(
-                "topic exists with fewer partitions",
-                where=topic,
-                wanted=f"{spec.partitions} partitions",
-                got=str(have),
-                fix="More partitions would move keys to other ones: use another topic",
-            )
+        refuse_narrower(topic, spec, have)
         return made
 
     def _wait_for(self, topic: str) -> int:

@@ -9,11 +9,10 @@ import kafka.errors
 from kafka import IsolationLevel, KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
-from connectors.kafka_settings import plain_settings, topic_configs
+from connectors.kafka_settings import plain_settings, refuse_narrower, topic_configs
 from tidemill.errors import (
     ConfigError,
     FencedError,
-    IncompatibleError,
     NotFoundError,
     TidemillError,
     TooLargeError,
@@ -92,14 +91,7 @@ class KafkaAdmin:
             have = self.topics().get(topic, 0)
         except kafka.errors.KafkaError as error:
             raise error_of(error, topic, "creating the topic") from None
-        if have < spec.partitions:
-            raise IncompatibleError(
-                "topic exists with fewer partitions",
-                where=topic,
-                wanted=f"{spec.partitions} partitions",
-                got=str(have),
-                fix="More partitions would move keys to other ones: use another topic",
-            )
+        refuse_narrower(topic, spec, have)
         return False
 
     def delete(self, topic: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tidemill.errors import ConfigError
+from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.log import MAX_RECORD_BYTES, TopicSpec
 
 BATCH_OVERHEAD = 1024 * 1024
@@ -64,3 +64,15 @@ def topic_configs(spec: TopicSpec) -> dict[str, str]:
         "retention.ms": str(spec.retention_ms),
         "cleanup.policy": "compact" if spec.compacted else "delete",
     }
+
+
+def refuse_narrower(topic: str, spec: TopicSpec, have: int) -> None:
+    """Raises `IncompatibleError` where a topic that exists has fewer partitions than `spec` asks for."""
+    if have < spec.partitions:
+        raise IncompatibleError(
+            "topic exists with fewer partitions",
+            where=topic,
+            wanted=f"{spec.partitions} partitions",
+            got=str(have),
+            fix="More partitions would move keys to other ones: use another topic",
+        )

@@ -1,4 +1,4 @@
-"""What every feature store keeps, in memory and in Redis alike, and the follower that feeds it."""
+"""What a feature store keeps, and the follower that feeds it."""
 
 import json
 import threading
@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis
 
-from connectors.features import FeatureFollower, MemoryKnown, Row
+from connectors.features import FeatureFollower, Row
 from connectors.memory import MemoryLog
 from connectors.redis_cache import FeatureCache
 from tidemill.checks.log_subject import until
@@ -14,14 +14,13 @@ from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.events import FeatureUpdated, encode
 from tidemill.log import Partition, TopicSpec
 
+pytestmark = pytest.mark.stack
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.stack)])
-def store(request):
-    if request.param == "memory":
-        yield MemoryKnown()
-        return
-    with redis.Redis.from_url(request.getfixturevalue("redis_url")) as client:
-        yield FeatureCache(client, request.getfixturevalue("fresh")("job"))
+
+@pytest.fixture
+def store(redis_url, fresh):
+    with redis.Redis.from_url(redis_url) as client:
+        yield FeatureCache(client, fresh("job"))
 
 
 @pytest.fixture
