@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.onnx import FILE, KIND, OnnxServable
-from tidemill import events
-from tidemill.cloudevents import headers_of
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.events import ModelPublished
 from tidemill.log import TopicSpec
@@ -14,6 +12,7 @@ from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
 from tidemill.version import Manifest, cpu_class, encode_manifest
 from tidemill_app.published import Published
+from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
 
 MAX_BYTES = 2 << 30
@@ -73,10 +72,5 @@ def _publish(platform: Platform, manifest: Manifest, stored: str) -> ModelPublis
         kind=KIND,
     )
     platform.log.create("models", TopicSpec())
-    writer = platform.log.writer()
-    try:
-        writer.send("models", events.encode(event), key=name.encode(), headers=headers_of(event))
-        writer.flush()
-    finally:
-        writer.close()
+    tell(platform.log, "models", event, name)
     return event

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from tidemill import events
-from tidemill.cloudevents import headers_of
 from tidemill.errors import BadEvent, DeclarationError, NotFoundError
 from tidemill.events import JobChanged
 from tidemill.log import Log, Partition, TopicSpec
 from tidemill.stream import check_name
 from tidemill.time import Clock
 from tidemill_app.home import Home, write_atomically
+from tidemill_app.telling import tell
 
 TOPIC = "jobs"
 
@@ -79,7 +79,7 @@ class JobTable:
         before = self.jobs.get(job)
         fixed: dict[str, Any] = {"id": f"{job}/{now}", "time": now, "source": "/tidemill/jobs", "job": job}
         event = JobChanged(**fixed, **values) if before is None else msgspec.structs.replace(before, **(fixed | values))
-        self._send(event, job)
+        tell(self._log, TOPIC, event, job)
         self._take(event)
         return event
 
@@ -95,16 +95,8 @@ class JobTable:
             reason=reason,
             answers=wish.id,
         )
-        self._send(event, f"{wish.job}/outcome")
+        tell(self._log, TOPIC, event, f"{wish.job}/outcome")
         self._take(event)
-
-    def _send(self, event: JobChanged, key: str) -> None:
-        writer = self._log.writer()
-        try:
-            writer.send(TOPIC, events.encode(event), key=key.encode(), headers=headers_of(event))
-            writer.flush()
-        finally:
-            writer.close()
 
     def close(self) -> None:
         self._reader.close()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from serving.plane import LATEST
-from tidemill import events
-from tidemill.cloudevents import headers_of
 from tidemill.errors import NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
 from tidemill.log import Log
 from tidemill.version import Manifest, content_digest_of, decode_manifest
 from tidemill_app.published import TOPIC, Published
+from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
 
 
@@ -84,12 +83,7 @@ def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
         alias=alias,
         version=number,
     )
-    writer = platform.log.writer()
-    try:
-        writer.send(TOPIC, events.encode(event), key=version.model.encode(), headers=headers_of(event))
-        writer.flush()
-    finally:
-        writer.close()
+    tell(platform.log, TOPIC, event, version.model)
     return event
 
 

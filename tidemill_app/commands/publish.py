@@ -67,9 +67,8 @@ def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -
     import json
     import uuid
 
-    from tidemill import events
-    from tidemill.cloudevents import headers_of
     from tidemill.events import LabelGiven
+    from tidemill_app.telling import tell
     from tidemill_app.wiring import connected
 
     try:
@@ -81,12 +80,7 @@ def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -
         event = LabelGiven(
             id=uuid.uuid4().hex, time=platform.clock.now(), source="/cli", about=event_id, value=given, by=by
         )
-        writer = platform.log.writer()
-        try:
-            writer.send(spec.topic, events.encode(event), key=event_id.encode(), headers=headers_of(event))
-            writer.flush()
-        finally:
-            writer.close()
+        tell(platform.log, spec.topic, event, event_id)
     out.answer({"id": event.id, "about": event_id, "value": given}, f"{event_id} of {stream} is {given!r}")
 
 
