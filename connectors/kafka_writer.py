@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -35,6 +37,7 @@ _TRANSACTION_TIMEOUT_MS = 60_000
 _SURELY_SMALL = 1024 * 1024
 _TIMEOUT = 30.0
 _SEND_TIMEOUT = 60.0
+_OFFSETS_TIMEOUT = 10.0
 
 
 class KafkaWriter:
@@ -62,7 +65,7 @@ class KafkaWriter:
         except KafkaException as error:
             raise error_of(error, self._where, "connecting") from None
         self._produce = self._producer.produce
-        self._broken = False
+        self._broken = self._stuck = False
 
     def _on_error(self, error: KafkaError) -> None:
         logger.info("%s: %s: %s", self._where, error.name(), error.str())
@@ -144,6 +147,8 @@ class KafkaWriter:
             raise UserError("this writer has no transactional id", where=self._where)
         if self._open:
             raise UserError("a transaction is open already", where=self._where, fix="Commit or abort it first")
+        if self._stuck:
+            raise self._lost()
         try:
             self._producer.begin_transaction()
         except KafkaException as error:
@@ -161,8 +166,7 @@ class KafkaWriter:
         if self._failure is not None and not isinstance(self._failure, UnavailableError):
             self._raise_failure()
         if offsets:
-            positions = [TopicPartition(p.topic, p.number, offset) for p, offset in offsets.items()]
-            self._retry(self._producer.send_offsets_to_transaction, "committing offsets", positions, self._group(group))
+            self._commit_offsets([TopicPartition(p.topic, p.number, at) for p, at in offsets.items()], group)
         try:
             self._retry(self._producer.commit_transaction, "committing")
         except TidemillError:
@@ -204,6 +208,31 @@ class KafkaWriter:
                     raise self._error(error, self._where, doing) from None
                 self._serve(self._producer.poll, 0.05, doing=doing)
 
+    def _commit_offsets(self, positions: list[TopicPartition], group: str) -> None:
+        """librdkafka heeds no time limit of this call, and where the group's coordinator went away meanwhile it may
+        never come back (confluentinc/librdkafka, issues 5456 and 5511). So a thread makes it, and is left behind where
+        it hangs, with the producer it hangs in: what becomes of the transaction is then unknown."""
+        outcome: Future[None] = Future()
+        call = self._producer.send_offsets_to_transaction
+
+        def run() -> None:
+            try:
+                self._retry(call, "committing offsets", positions, self._group(group))
+                outcome.set_result(None)
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, name="tidemill-offsets", daemon=True).start()
+        try:
+            outcome.result(_OFFSETS_TIMEOUT)
+        except TimeoutError:
+            self._stuck = True
+            raise self._lost() from None
+
+    def _lost(self) -> UnavailableError:
+        message = f"committing offsets: no answer in {_OFFSETS_TIMEOUT:g} s"
+        return UnavailableError(message, where=self._where, fix="Make a new writer.")
+
     def _group(self, group: str) -> Any:
         """The identity of a group without members: offsets are committed in its name, and its lag can be seen by any
         tool, though the reader assigns its own partitions."""
@@ -216,7 +245,9 @@ class KafkaWriter:
     def abort(self) -> None:
         if not self._open:
             raise self._not_begun()
-        if self._broken:
+        if self._stuck:
+            pass  # the next writer does it
+        elif self._broken:
             # Records that failed left a gap in the producer's sequence, and the next transaction would fail for it.
             self._producer.purge()
             self._connect()
@@ -228,6 +259,8 @@ class KafkaWriter:
     def close(self) -> None:
         """Without a transaction: flushes, raising what went wrong. An open transaction is aborted if that is possible
         at once; otherwise the next writer of this id, or the broker's time limit, does it."""
+        if self._stuck:
+            return
         if self._id:
             self._producer.purge()
             if self._open:

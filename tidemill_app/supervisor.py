@@ -13,11 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tidemill.errors import UnavailableError
+from streams.engines.patience import PASSING
 from tidemill.events import JobChanged
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
@@ -48,6 +49,7 @@ class Child:
         self._started, self._log_began = 0.0, 0
         self._kill_at: float | None = None
         self._failures: deque[float] = deque(maxlen=MAX_FAILURES)
+        self._reached = -1
         self.next_start = 0.0
 
     def start(self, wish: JobChanged, command: Sequence[str]) -> None:
@@ -98,8 +100,10 @@ class Child:
     def failed(self) -> bool:
         """Count a failure and set when to start again; True where it is one too many."""
         now = time.monotonic()
-        if now - self._started > 60.0:
+        reached = self.files.read_status().get("sequence", -1)
+        if now - self._started > 60.0 or reached > self._reached:
             self._failures.clear()
+        self._reached = max(self._reached, reached)
         self._failures.append(now)
         wait = min(FIRST_WAIT * 2 ** (len(self._failures) - 1), LONGEST_WAIT)
         self.next_start = now + wait
@@ -119,6 +123,7 @@ class Supervisor:
         self.table = table
         self.children: dict[str, Child] = {}
         self.stopping = False
+        self._trouble = ""
         own = [sys.executable, "-m", "tidemill_app", "--home", str(home.path), "run-job"]
         self._command: Command = command or (lambda job: [*own, job])
 
@@ -130,11 +135,22 @@ class Supervisor:
                 try:
                     self.table.refresh(wait=0.2)
                     self.tend()
-                except UnavailableError as error:
-                    print(f"waiting for the log: {error}", file=sys.stderr, flush=True)
+                    self._trouble = ""
+                except Exception as error:
+                    # A supervisor that ended would leave every job without one.
+                    self._say(error)
                     time.sleep(0.5)
         finally:
             self.stop_all()
+
+    def _say(self, error: Exception) -> None:
+        """What keeps the supervisor from its work, once; a broker that has just come up may know no topic yet."""
+        text = f"{type(error).__name__}: {error}"
+        if text != self._trouble:
+            self._trouble = text
+            if not isinstance(error, PASSING):
+                traceback.print_exc()
+            print(f"waiting: {text}", file=sys.stderr, flush=True)
 
     def tend(self) -> None:
         """Bring the processes nearer to what is wanted; waits for none of them."""

@@ -1,12 +1,14 @@
 """What the suite of logs cannot ask of every writer."""
 
+import threading
+
 import pytest
 
 from connectors import kafka_writer
 from connectors.kafka import KafkaLog
 from tidemill.checks.log_subject import read_all, until
 from tidemill.errors import FencedError, UnavailableError
-from tidemill.log import TopicSpec
+from tidemill.log import Partition, TopicSpec
 
 pytestmark = pytest.mark.stack
 
@@ -54,6 +56,39 @@ def test_a_fenced_writer_stays_fenced_and_can_be_closed(log, fresh):
     new.commit()
     new.close()
     until(lambda: [r.value for r in read_all(log, topic)] == [b"new"], "only the new writer's record stands")
+
+
+def test_a_call_that_never_comes_back_leaves_the_outcome_to_the_next_writer(log, fresh, monkeypatch):
+    """As librdkafka's does where the broker was killed while offsets were being committed."""
+    monkeypatch.setattr(kafka_writer, "_OFFSETS_TIMEOUT", 0.2)
+    topic, id, released = fresh("stuck"), fresh("tx"), threading.Event()
+    log.create(topic, TopicSpec())
+    old = log.writer(id)
+
+    class Stuck:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def send_offsets_to_transaction(self, *args):
+            released.wait()
+
+    real, old._producer = old._producer, Stuck()
+    old.begin()
+    old.send(topic, b"old")
+    with pytest.raises(UnavailableError, match=r"no answer in 0\.2 s"):
+        old.commit({Partition(topic, 0): 0}, fresh("group"))
+    old.abort()
+    with pytest.raises(UnavailableError, match="new writer"):
+        old.begin()
+    old.close()
+    monkeypatch.setattr(kafka_writer, "_OFFSETS_TIMEOUT", 10.0)
+    new = log.writer(id)
+    new.begin()
+    new.send(topic, b"new")
+    new.commit({Partition(topic, 0): 0}, fresh("group"))
+    new.close()
+    until(lambda: [r.value for r in read_all(log, topic)] == [b"new"], "only the new writer's record stands")
+    released.set()
 
 
 def test_closing_a_plain_writer_flushes(log, fresh):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from connectors.memory import MemoryLog
+from tidemill.errors import NotFoundError
 from tidemill.time import SystemClock
 from tidemill_app import supervisor
 from tidemill_app.home import Home
@@ -154,6 +155,41 @@ def test_a_crash_loop_ends_with_the_reason_and_a_new_wish_begins_anew(world):
     world.want("a")
     world.until(lambda: world.starts("a") == 2 * supervisor.MAX_FAILURES)
     world.until(lambda: world.state("a") == "failed")
+
+
+def test_failures_of_a_job_that_gets_further_are_no_crash_loop(world):
+    """As a job that is killed again and again from outside: each process has committed before it ended."""
+    world.want("a", FAILS)
+    limit = 2 * supervisor.MAX_FAILURES
+
+    def further():
+        child = world.supervisor.children.get("a")
+        started = world.starts("a")
+        if 0 < started < limit and child.process is not None and child.process.poll() is not None:
+            child.files.write_status({"job": "a", "sequence": started})
+        return started == limit
+
+    world.until(further)
+    assert world.state("a") == "running"
+    world.until(lambda: world.state("a") == "failed")
+    assert world.starts("a") < limit + supervisor.MAX_FAILURES
+
+
+def test_the_supervisor_outlives_whatever_the_log_says(world, monkeypatch):
+    said = iter([NotFoundError("no such topic or partition", where="jobs/0"), KeyError("a fault of ours")])
+    tend = world.supervisor.tend
+
+    def troubled():
+        for error in said:
+            raise error
+        tend()
+        world.supervisor.stopping = world.starts("a") == 1
+
+    monkeypatch.setattr(world.supervisor, "tend", troubled)
+    monkeypatch.setattr(supervisor.signal, "signal", lambda *_: None)  # this process keeps its own
+    world.want("a", RUNS)
+    world.supervisor.run()
+    assert world.supervisor.stopping
 
 
 def test_what_is_refused_is_not_started_again(world):
