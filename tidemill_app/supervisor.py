@@ -153,25 +153,35 @@ class Supervisor:
             print(f"waiting: {text}", file=sys.stderr, flush=True)
 
     def tend(self) -> None:
-        """Bring the processes nearer to what is wanted; waits for none of them."""
+        """Bring the processes nearer to what is wanted; waits for none of them. Where one job cannot be tended, the
+        others are, and what was wrong with it is raised in the end."""
+        trouble: Exception | None = None
         for job, wish in list(self.table.jobs.items()):
-            child = self.children.get(job)
-            if child is None:
-                child = self.children[job] = Child(self.home, job)
-            if child.wish != wish.id:
-                child.wish = wish.id
-                child.forgive()
-            code = child.ended()
-            wanted = wish.wanted == "running"
-            if code is not None and wanted and child.runs(wish):
-                wanted = self._goes_on(child, wish, code)
-            if child.process is None:
-                if wanted and time.monotonic() >= child.next_start:
-                    child.start(wish, self._command(job))
-                elif wish.wanted == "stopped":
-                    child.rest(wish)
-            elif not wanted or not child.runs(wish):
-                child.stop()
+            try:
+                self._tend(job, wish)
+            except Exception as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _tend(self, job: str, wish: JobChanged) -> None:
+        child = self.children.get(job)
+        if child is None:
+            child = self.children[job] = Child(self.home, job)
+        if child.wish != wish.id:
+            child.wish = wish.id
+            child.forgive()
+        code = child.ended()
+        wanted = wish.wanted == "running"
+        if code is not None and wanted and child.runs(wish):
+            wanted = self._goes_on(child, wish, code)
+        if child.process is None:
+            if wanted and time.monotonic() >= child.next_start:
+                child.start(wish, self._command(job))
+            elif wish.wanted == "stopped":
+                child.rest(wish)
+        elif not wanted or not child.runs(wish):
+            child.stop()
 
     def _goes_on(self, child: Child, wish: JobChanged, code: int) -> bool:
         """Whether a job whose process has ended by itself is started again."""

@@ -209,3 +209,13 @@ def test_the_failure_of_old_code_does_not_fail_the_new(world):
     assert world.supervisor.table.get("a").wanted == "failed"
     assert world.state("a") == "running"
     world.until(lambda: world.starts("a") == 2)
+
+
+def test_a_job_that_cannot_be_started_keeps_no_other_from_it(world):
+    world.want("a", RUNS)
+    (world.home.path / "jobs").mkdir()
+    (world.home.path / "jobs" / "a").write_text("a file where a folder belongs")
+    world.want("b", RUNS)
+    with pytest.raises(FileExistsError):
+        world.until(lambda: False)
+    assert world.process("b") is not None
