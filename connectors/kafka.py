@@ -177,9 +177,13 @@ def watermarks(consumer: Consumer, partition: Partition) -> tuple[int, int]:
 
 
 class KafkaLog:
-    """A Kafka cluster; see `tidemill.log.Log`. Safe to share between threads; its readers and writers are not."""
+    """A Kafka cluster; see `tidemill.log.Log`. Safe to share between threads; its readers and writers are not.
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    `replication` is how many copies a topic made here has; −1 leaves it to the brokers (`default.replication.factor`).
+    """
+
+    def __init__(self, settings: Mapping[str, Any], *, replication: int = -1) -> None:
+        self._replication = replication
         if not settings.get("bootstrap.servers"):
             raise ConfigError("no Kafka to connect to", wanted="bootstrap.servers", got=f"only {sorted(settings)}")
         self._settings = {"client.id": "tidemill", **settings}
@@ -215,7 +219,7 @@ class KafkaLog:
         return {name: len(t.partitions) for name, t in found.items() if not name.startswith("__")}
 
     def create(self, topic: str, spec: TopicSpec) -> bool:
-        new = NewTopic(topic, spec.partitions, spec.replication, config=topic_configs(spec))
+        new = NewTopic(topic, spec.partitions, self._replication, config=topic_configs(spec))
         made = True
         try:
             self._admin.create_topics([new], operation_timeout=_ADMIN_TIMEOUT)[topic].result(_ADMIN_TIMEOUT)

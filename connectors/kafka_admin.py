@@ -61,9 +61,11 @@ class Lag(NamedTuple):
 
 
 class KafkaAdmin:
-    """See the module. `settings` are librdkafka's names, as everywhere in Tidemill. One thread at a time."""
+    """See the module. `settings` are librdkafka's names, as everywhere in Tidemill; `replication` is how many copies a
+    topic made here has, −1 leaves it to the brokers. One thread at a time."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], *, replication: int = -1) -> None:
+        self._replication = replication
         self._client = self._call("Kafka", "connecting", lambda: KafkaAdminClient(**plain_settings(settings)))
 
     def _call(self, where: str, doing: str, act: Callable[[], T]) -> T:
@@ -81,7 +83,7 @@ class KafkaAdmin:
         """Make a topic; False where it exists. Raises `IncompatibleError` where it has fewer partitions than asked."""
         wanted = {
             "num_partitions": spec.partitions,
-            "replication_factor": spec.replication,
+            "replication_factor": self._replication,
             "configs": topic_configs(spec),
         }
         try:

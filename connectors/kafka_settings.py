@@ -7,6 +7,7 @@ from typing import Any
 
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.log import MAX_RECORD_BYTES, TopicSpec
+from tidemill.time import DAY
 
 BATCH_OVERHEAD = 1024 * 1024
 """What a batch may add to its one largest record: a broker's limit counts whole batches."""
@@ -58,12 +59,20 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def topic_configs(spec: TopicSpec) -> dict[str, str]:
     """A topic's settings: append time is record time, so that replayed history is not deleted by its own age."""
-    return {
+    configs = {
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(min(spec.max_bytes, MAX_RECORD_BYTES) + BATCH_OVERHEAD),
         "retention.ms": str(spec.retention_ms),
+        "retention.bytes": str(spec.retention_bytes),
         "cleanup.policy": "compact" if spec.compacted else "delete",
     }
+    if spec.retention_bytes > 0:
+        # Only whole segments are removed, never the newest.
+        configs["segment.bytes"] = str(max(1 << 20, min(1 << 30, spec.retention_bytes // 8)))
+    if spec.uncompacted_ms:
+        configs["min.compaction.lag.ms"] = str(spec.uncompacted_ms)
+        configs["segment.ms"] = str(min(spec.uncompacted_ms, DAY // 1000))
+    return configs
 
 
 def refuse_narrower(topic: str, spec: TopicSpec, have: int) -> None:

@@ -53,11 +53,11 @@ class PredictionLog:
     joined with its label later.
     """
 
-    def __init__(self, endpoint: str, log: Log, spool: Spool, *, replication: int = 1) -> None:
+    def __init__(self, endpoint: str, log: Log, spool: Spool) -> None:
         self.topic = f"predictions.{endpoint}"
         self._log = log
         self._spool = spool
-        self._spec = TopicSpec(replication=replication)
+        self._spec = TopicSpec()
         self._stop = threading.Event()
         self._sender_stop = threading.Event()
         self._writer: Writer | None = None

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from streams.drift import DriftMonitor
 from streams.join import Latest, Waiting
 from streams.learners.logistic import ScaledLogistic
-from streams.learning import DRIFT, METRICS, PREDICTIONS, BlockFeatures, Counts, Features, Plan, State, content_of
+from streams.learning import (
+    DRIFT,
+    MEASURED,
+    METRICS,
+    PREDICTIONS,
+    BlockFeatures,
+    Counts,
+    Features,
+    Plan,
+    State,
+    content_of,
+)
 from streams.scoreboard import Scoreboard
 from streams.stats import Running
 from streams.table import Tables
@@ -129,8 +140,8 @@ class OnlineClassifier:
             reads=tuple(Input(s, history=self.history.get(s)) for s in self.reads),
             writes=(
                 Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
-                Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model"),
-                Output(DRIFT, f"metrics.{self.name}", "drift.detected.v1", key="model"),
+                Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model", made=MEASURED),
+                Output(DRIFT, f"metrics.{self.name}", "drift.detected.v1", key="model", made=MEASURED),
             ),
             step=step,
             init=init,

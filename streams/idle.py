@@ -2,8 +2,9 @@
 
 A partition that says nothing holds the watermark back for all. After `idle_after` seconds without a record, caught up
 with its end, it is given the largest clock of the job's partitions. When all are quiet and events still wait, all are
-given the largest clock + lateness + 1, which releases what waits. The engine *writes* these times into the partitions
-and reads them like anyone, so a replay finds them where they stood.
+given the largest clock + lateness + 1, which releases what waits. The engine records each move, with the offset before
+which it stands, in the job's progress (`streams.journal`), so a replay finds them where they stood; into the partitions
+themselves, which other jobs read and which may be somebody else's, it writes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class Idle:
         self._lateness = lateness
         self._start = now
         self._seen: dict[Partition, float] = {}
-        self._written: dict[Partition, int] = {}
 
     def heard(self, partition: Partition, now: float) -> None:
         """Records came from `partition`."""
@@ -35,10 +35,10 @@ class Idle:
     def due(
         self, now: float, clocks: Mapping[Partition, PartitionClock], caught_up: Iterable[Partition], waiting: bool
     ) -> dict[Partition, int]:
-        """Which partitions to move, and the time to write.
+        """Which partitions to move, and to what time.
 
-        `clocks` are of all partitions that hold the watermark, `caught_up` those that were read to their end and can
-        be written to, `waiting` whether events wait to be released.
+        `clocks` are of all partitions that hold the watermark, `caught_up` those that were read to their end,
+        `waiting` whether events wait to be released.
         """
         quiet = [p for p in caught_up if self.quiet(p, now)]
         largest = max((clock.largest for clock in clocks.values()), default=MIN_TIME)
@@ -48,8 +48,4 @@ class Idle:
             if not waiting:
                 return {}
             largest += self._lateness + 1
-        return {p: largest for p in quiet if clocks[p].largest < largest and self._written.get(p, MIN_TIME) < largest}
-
-    def wrote(self, partition: Partition, time: int) -> None:
-        """The time was written; it is not written again."""
-        self._written[partition] = time
+        return {p: largest for p in quiet if clocks[p].largest < largest}

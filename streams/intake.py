@@ -49,6 +49,10 @@ class Intake:
             rows += self._feed(partition, records[at:] if at else records, rejected)
         return rows, rejected
 
+    def move(self, partition: Partition, time: int) -> None:
+        """The clock of a quiet partition is moved to `time`, as if an event at that time stood here."""
+        self._pipeline.clocks[partition].advance(time, False)
+
     def _feed(self, partition: Partition, records: Sequence[Record], rejected: list[Rejected]) -> int:
         stream = self._sources[partition].stream
         items = self._erasures.absent(partition, self._decoders[stream].decode(records))

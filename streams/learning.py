@@ -19,6 +19,7 @@ from tidemill.block import Block, Place
 from tidemill.endpoint import Known
 from tidemill.job import ModelContent
 from tidemill.learner import Learner
+from tidemill.log import TopicSpec
 from tidemill.time import MIN_TIME
 
 Float = NDArray[np.float64]
@@ -26,6 +27,9 @@ Features = Callable[[Mapping[str, Any], Known], Sequence[float]]
 BlockFeatures = Callable[[Block], Float]
 
 PREDICTIONS, METRICS, DRIFT = "predictions", "metrics", "drift"
+
+MEASURED = TopicSpec(retention_bytes=1 << 30)
+"""Of measurements about the newest million is kept: people look at them, and nothing is rebuilt from them."""
 
 
 class Early(msgspec.Struct, array_like=True):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tidemill import events
 from tidemill.errors import UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.log import Log, Partition, TopicSpec
-from tidemill.version import Span
+from tidemill.time import DAY
 
 Segment = tuple[str, int, int, int]
 """Topic, partition, first offset, next offset."""
 
-TOPIC = TopicSpec(partitions=1, retention_ms=-1)
+TOPIC = TopicSpec(partitions=1, compacted=True, uncompacted_ms=7 * DAY // 1000)
+"""The newest record of a job is kept for ever, every record for a week: whoever follows reads each commit of that week,
+and an engine needs those since its newest snapshot."""
 POLL = 0.1
 """Seconds one poll waits where a target offset is known: what lies before it may be markers and aborted records only,
 and then no poll returns anything."""
@@ -52,24 +54,26 @@ def last(log: Log, job: str) -> ProgressMade | None:
     partition = topic_of(job)
     if partition.topic not in log.topics():
         return None
+    return next(reversed(_newest(log, partition, lambda made: True)), None)
+
+
+def since(log: Log, job: str, sequence: int) -> list[ProgressMade]:
+    """The commits after `sequence` that the topic still holds, in order."""
+    found = _newest(log, topic_of(job), lambda made: made.sequence <= sequence)
+    return [made for made in found if made.sequence > sequence]
+
+
+def _newest(log: Log, partition: Partition, enough: Callable[[ProgressMade], bool]) -> list[ProgressMade]:
+    """The newest records, back to one that is enough, or to the topic's beginning."""
     begin, end = log.begin(partition), log.end(partition)
     back = 16
     while end > begin:
         start = max(begin, end - back)
-        found = None
-        for event in between(log, partition, start, end):
-            found = event
-        if found is not None or start == begin:
+        found = list(between(log, partition, start, end))
+        if start == begin or (found and enough(found[0])):
             return found
         back *= 16
-    return None
-
-
-def first(log: Log, job: str) -> ProgressMade | None:
-    """The record of the job's birth: sequence 0, its offsets where the job began to read."""
-    partition = topic_of(job)
-    begin, end = log.begin(partition), log.end(partition)
-    return next(iter(between(log, partition, begin, end)), None)
+    return []
 
 
 def merged(segments: Iterable[Segment]) -> list[Segment]:
@@ -81,12 +85,3 @@ def merged(segments: Iterable[Segment]) -> list[Segment]:
         elif stop > start:
             out.append((topic, partition, start, stop))
     return out
-
-
-def extend(segments: list[Segment], run: Iterable[Segment]) -> None:
-    """Add a run to segments that are merged already, in place."""
-    segments[-1:] = merged([*segments[-1:], *run])
-
-
-def spans(segments: Iterable[Segment]) -> list[Span]:
-    return [Span(*segment) for segment in segments]

@@ -12,6 +12,7 @@ from typing import Any
 
 from streams.erasures import Erasures
 from streams.intake import Intake, balance
+from streams.journal import Entry, Moves, chain
 from streams.pipeline import Pipeline, Source
 from streams.provenance import records_hash
 from streams.sources import HISTORY, Segments, Sources
@@ -52,10 +53,13 @@ def reproduce(
     arrow_decode: ArrowDecoder | None = None,
     history: Callable[[str, StreamSpec], Log] | None = None,
     archive: Archive | None = None,
+    objects: Callable[[str], bytes] | None = None,
 ) -> Reproduced:
     """Cut the version again: of `model`, or the first of the lineage's number.
 
-    `history` gives the log over an input's history files. Raises `GoneError` naming the range that neither `log` nor
+    `history` gives the log over an input's history files, `objects` the bytes of a digest.
+
+    Raises `GoneError` naming the range that neither `log` nor
     `archive` holds, `IntegrityError` where the history's files changed or the replay cuts no such version,
     `SubmissionError` where `job` is not of the lineage's order.
     """
@@ -75,7 +79,7 @@ def reproduce(
     replay = _segments if arrival else _spans
     cuts = [
         cut
-        for cut in replay(pipeline, intake, sources, whole, histories, lineage)
+        for cut in replay(pipeline, intake, sources, whole, histories, _journal(lineage, objects), lineage)
         if cut.number == lineage.number and model in ("", cut.model)
     ]
     if not cuts:
@@ -87,6 +91,17 @@ def reproduce(
         )
     count, digest = records_hash(intake.hashes.items())
     return Reproduced(cuts[0], count, digest, erasures.met)
+
+
+def _journal(lineage: Lineage, objects: Callable[[str], bytes] | None) -> list[Entry]:
+    """The segments read, or the clocks moved, from the beginning."""
+    if lineage.journal and objects is None:
+        raise SubmissionError(
+            "most of the order is kept by digest, and nothing here has it", where=f"job {lineage.job}", got="no objects"
+        )
+    before = chain(lineage.journal, objects) if objects is not None else ()
+    moved = [(m.topic, m.partition, m.offset, m.time) for m in lineage.moved]
+    return [*before, *((s.topic, s.partition, s.first, s.next) for s in lineage.segments), *moved]
 
 
 def _histories(
@@ -126,8 +141,10 @@ def _spans(
     all_sources: Sequence[Source],
     log: Log,
     histories: Mapping[str, Log],
+    journal: Sequence[Entry],
     lineage: Lineage,
 ) -> list[VersionCut]:
+    moves = Moves(journal)
     first = {Partition(s.topic, s.partition): s.first for s in lineage.read}
     until = {Partition(s.topic, s.partition): s.next for s in lineage.read}
     sources = Sources(all_sources, log, histories, first, until=until)
@@ -138,7 +155,8 @@ def _spans(
             runs = sources.poll(_BATCH, 1.0)
             silent = 0 if runs else silent + 1
             for partition, records in runs:
-                rows += intake.take(partition, records)[0]
+                rows += moves.feed(intake, partition, records)[0]
+            moves.reach(intake, sources.positions())
             for stream in sources.ended():
                 pipeline.finish_history(stream)
             if rows >= _BATCH or not runs or sources.paused:
@@ -158,10 +176,11 @@ def _segments(
     all_sources: Sequence[Source],
     log: Log,
     histories: Mapping[str, Log],
+    journal: Sequence[Entry],
     lineage: Lineage,
 ) -> list[VersionCut]:
     history = {s.partition: s.history for s in all_sources}
-    reader = Segments(log, histories, [(s.topic, s.partition, s.first, s.next) for s in lineage.segments])
+    reader = Segments(log, histories, journal)
     cuts: list[VersionCut] = []
     try:
         for partition, records in reader.runs():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streams.classifier import DAY, Positive, job_of, label_rule
 from streams.drift import DriftMonitor
 from streams.join import Waiting
-from streams.learning import DRIFT, METRICS, Counts, Plan, State
+from streams.learning import DRIFT, MEASURED, METRICS, Counts, Plan, State
 from streams.scoreboard import Scoreboard
 from streams.table import Tables
 from streams.walk import Walk
@@ -94,8 +94,8 @@ class ServedMetrics:
             name=name,
             reads=(Input(plan.stream), Input(f"labels.{self.stream}")),
             writes=(
-                Output(METRICS, f"metrics.{name}", "metrics.measured.v1", key="model"),
-                Output(DRIFT, f"metrics.{name}", "drift.detected.v1", key="model"),
+                Output(METRICS, f"metrics.{name}", "metrics.measured.v1", key="model", made=MEASURED),
+                Output(DRIFT, f"metrics.{name}", "drift.detected.v1", key="model", made=MEASURED),
             ),
             step=step,
             init=init,

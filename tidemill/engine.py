@@ -35,15 +35,29 @@ class Publisher(Protocol):
         ...
 
 
+class Objects(Protocol):
+    """Bytes kept by digest; the artefact store is one."""
+
+    def put(self, content: bytes) -> str:
+        """Keep them; the SHA-256 digest to get them by."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """Raises `NotFoundError`, or `DigestError` where what is kept is something else."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the roof hands an engine. `history` gives the log over an input's history files."""
+    """What the roof hands an engine. `history` gives the log over an input's history files; `objects` keep what grows
+    without end of the record of a run's order (without them it stays in memory)."""
 
     log: Log
     store: StateStore
     clock: Clock
     streams: Mapping[str, StreamSpec]
     publisher: Publisher | None = None
+    objects: Objects | None = None
     arrow_decode: ArrowDecoder | None = None
     arrow_encode: ArrowEncoder | None = None
     history: Callable[[str, StreamSpec], Log] | None = None

@@ -169,7 +169,11 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
 
     `offsets` are the next ones to read, `[topic, partition, offset]`. The cut in the order is `watermark` and `last`,
     the last event stepped (time, source, id). `segments` are the runs read since the commit before, in reading order:
-    `[topic, partition, first, next]`. `emitted` counts rows per output since the beginning, `after` is the highest
+    `[topic, partition, first, next]`; `moved` the clocks of quiet partitions that the engine moved: `[topic, partition,
+    offset, time]`, before the record at that offset. `starts` are the offsets where the job began. `journal` is the
+    digest of the newest chunk of what can be repeated only as it was (under `arrival` the segments, else the moves);
+    where it is another than in the record before, it covers this commit too. `journaled` is the newest commit that
+    added to it. `emitted` counts rows per output since the beginning, `after` is the highest
     version number there was then.
     """
 
@@ -185,6 +189,10 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     deltas: dict[str, int] = {}
     versions: dict[str, int] = {}
     after: int = 0
+    starts: list[tuple[str, int, int]] = []
+    moved: list[tuple[str, int, int, int]] = []
+    journal: str = ""
+    journaled: int = -1
 
 
 PlatformEvent = (

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from tidemill.block import Place, Times
 from tidemill.endpoint import Endpoint
 from tidemill.errors import BadEvent, SubmissionError
+from tidemill.log import TopicSpec
 from tidemill.order import Arrival, Batch, EventTime, Order
 from tidemill.stream import check_name
 
@@ -52,7 +53,7 @@ class Output:
     """A topic a job writes, and how: one JSON record per row, or one Arrow block per commit and group.
 
     `tag` is the platform event type of its rows (`prediction.made.v1`), or empty for a declared stream's data.
-    `key` names the column that becomes the record key.
+    `key` names the column that becomes the record key. `made` is how the topic is made where there is none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Output:
     tag: str = ""
     key: str | None = None
     format: Literal["json", "arrow"] = "json"
+    made: TopicSpec = field(default_factory=TopicSpec)
 
 
 @dataclass

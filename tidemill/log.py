@@ -74,13 +74,15 @@ def gone(partition: Partition, position: int, begin: int, end: int) -> GoneError
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How a topic is made. `retention_ms` -1 keeps everything; `compacted` keeps the newest record of each key."""
+    """How a topic is made. `retention_ms` and `retention_bytes` (of each partition) -1 keep everything; `compacted`
+    keeps the newest record of each key, and every record at least `uncompacted_ms`."""
 
     partitions: int = 1
     retention_ms: int = -1
+    retention_bytes: int = -1
     compacted: bool = False
+    uncompacted_ms: int = 0
     max_bytes: int = MAX_RECORD_BYTES
-    replication: int = 1
 
 
 class Reader(Protocol):

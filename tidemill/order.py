@@ -26,7 +26,7 @@ class EventTime(msgspec.Struct, frozen=True, kw_only=True):
     Events more than `lateness` microseconds behind their partition's clock are dead-lettered as late; those more than
     `max_ahead` ahead of it as early. Before a partition has a clock, the append time stands for it; a
     `time.advanced.v1` is early only where it is ahead of both. `idle_after` (seconds of wall clock; None for never) is
-    when the engine writes `time.advanced.v1` into a partition that holds the others up.
+    when the engine moves the clock of a quiet partition that holds the others up, and records that it did.
     """
 
     lateness: int = 0

@@ -96,8 +96,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         """The CloudEvents source of events that carry none: `/streams/<name>`."""
         return f"/streams/{self.name}"
 
-    def topic_spec(self, replication: int = 1) -> TopicSpec:
-        return TopicSpec(partitions=self.partitions, retention_ms=self.retention_ms, replication=replication)
+    def topic_spec(self) -> TopicSpec:
+        return TopicSpec(partitions=self.partitions, retention_ms=self.retention_ms)
 
 
 def label_stream(name: str, *, partitions: int = 1) -> StreamSpec:

@@ -27,12 +27,22 @@ class Span(msgspec.Struct, frozen=True, order=True):
     next: int
 
 
+class Moved(msgspec.Struct, frozen=True, order=True):
+    """The clock of a quiet partition was moved to `time`, before the record at `offset`."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: int
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Exactly what a version learned from, and in which order.
 
-    `read` covers every record read, per partition. Under order `event_time` that and the cut (`watermark`, `last`)
-    fix the order; under `arrival`, `segments` list the runs in reading order. `records` counts them and
-    `records_hash` is the SHA-256 over their keys and values by partition in offset order, so that one altered byte
+    `read` covers every record read, per partition. Under order `event_time` that, the cut (`watermark`, `last`) and
+    the clocks that the engine moved (`moved`) fix the order; under `arrival`, `segments` list the runs in reading
+    order. Of both, what came before is in chunks, the newest of which has the digest `journal`. `records` counts them
+    and `records_hash` is the SHA-256 over their keys and values by partition in offset order, so that one altered byte
     shows. `after` is the highest version number there was when the job began. `history` are the files a job began on,
     by digest. `unrepeatable` says since when, and why, the version cannot be rebuilt (empty: it can).
     """
@@ -47,6 +57,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     after: int = 0
     segments: list[Span] = []
+    moved: list[Moved] = []
+    journal: str = ""
     archived: dict[str, str] = {}
     records: int = 0
     records_hash: str = ""

@@ -61,7 +61,7 @@ class Catalogue:
                 return spec
         raise NotFoundError(f"stream {name!r} has no version {version}", wanted=f"1 to {len(versions[name])}")
 
-    def declare(self, spec: StreamSpec, *, replication: int = 1, update: bool = False) -> StreamSpec:
+    def declare(self, spec: StreamSpec, *, update: bool = False) -> StreamSpec:
         """Declare `spec`, make its topic, and return it with its version.
 
         Declaring again what is declared already changes nothing. Another shape under a known name is a new version:
@@ -69,14 +69,14 @@ class Catalogue:
         wrote. Raises `DeclarationError` where the name is taken and `update` is not set, or the topic belongs to
         another stream; `NotFoundError` where there is nothing to update.
         """
-        self._log.create(TOPIC, TopicSpec(compacted=True, replication=replication))
+        self._log.create(TOPIC, TopicSpec(compacted=True))
         writer = self._log.writer(_WRITER)
         try:
             versions = self.versions()
             earlier = versions.get(spec.name, ())
             made = self._next(spec, earlier, update)
             _check_topic(made, versions)
-            self._log.create(made.topic, made.topic_spec(replication))
+            self._log.create(made.topic, made.topic_spec())
             if earlier and made.version == earlier[-1].version:
                 return made
             event = StreamDeclared(id=uuid.uuid4().hex, time=self._clock.now(), source="/streams", spec=made)
@@ -102,9 +102,9 @@ class Catalogue:
                 raise UnavailableError("the declaration does not show in the log", where=f"stream {made.name}")
             time.sleep(0.02)
 
-    def declare_labels(self, name: str, *, replication: int = 1) -> StreamSpec:
+    def declare_labels(self, name: str) -> StreamSpec:
         """Declare `labels.<name>`, where labels about the events of stream `name` are given."""
-        return self.declare(label_stream(name, partitions=self.get(name).partitions), replication=replication)
+        return self.declare(label_stream(name, partitions=self.get(name).partitions))
 
     def _next(self, spec: StreamSpec, earlier: tuple[StreamSpec, ...], update: bool) -> StreamSpec:
         if not earlier:

@@ -70,6 +70,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         name="TIDEMILL_REDIS", field="redis", about="a Redis that is already there, redis://HOST:PORT/DB", secret=True
     ),
+    Variable(
+        name="TIDEMILL_REPLICATION", field="replication", about="copies of each topic made (default: the brokers' own)"
+    ),
     Variable(name="TIDEMILL_KAFKA_PORT", field="kafka_port", about="port of the embedded Kafka"),
     Variable(name="TIDEMILL_REDIS_PORT", field="redis_port", about="port of the embedded Redis"),
     Variable(name="TIDEMILL_KAFKA_HEAP_MB", field="kafka_heap_mb", about="heap of the embedded Kafka in MiB"),
@@ -121,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     maven: str = ""
     bootstrap: str = ""
     redis: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    replication: int = 0
     kafka_port: int = 0
     redis_port: int = 0
     kafka_heap_mb: int = 512
@@ -255,6 +259,11 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         if url.startswith("rediss://") and self.settings.redis_ssl_cafile:
             defaults["ssl_ca_certs"] = self.settings.redis_ssl_cafile
         return redis.Redis.from_url(url, **(defaults | options))
+
+    @property
+    def replication(self) -> int:
+        """Copies of each topic made; −1 leaves it to the brokers."""
+        return self.settings.replication or -1
 
     @property
     def artefacts(self) -> str:

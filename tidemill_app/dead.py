@@ -140,7 +140,6 @@ def replay(
     chosen: Callable[[Letter], bool] = lambda letter: True,
     again: bool = False,
     chunk: int = 500,
-    replication: int = 1,
 ) -> Replayed:
     """Append the chosen letters' records to their origin once more; each letter at most once, ever.
 
@@ -148,7 +147,7 @@ def replay(
     replayer fences the first.
     """
     ledger_topic = _ledger_topic(job)
-    log.create(ledger_topic, TopicSpec(compacted=True, replication=replication))
+    log.create(ledger_topic, TopicSpec(compacted=True))
     ids = {spec.topic: spec.id for spec in streams.values()}
     topics = log.topics()
     out = Replayed()

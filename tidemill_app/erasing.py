@@ -78,7 +78,6 @@ def erase(
     clock: Clock,
     segments: Segments | None = None,
     store: ArtefactStore | None = None,
-    replication: int = 1,
 ) -> Erased:
     """Record the erasure of these places, rewrite the archive without them, and name the versions that had read them.
 
@@ -92,7 +91,7 @@ def erase(
             or place.offset >= log.end(partition)
         ):
             raise NotFoundError("no such record", got=_name(place))
-    log.create(TOPIC, TopicSpec(replication=replication))
+    log.create(TOPIC, TopicSpec())
     known = erased_before(log)
     out = Erased(places=[p for p in places if p not in known])
     out.before = len(places) - len(out.places)

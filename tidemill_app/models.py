@@ -117,6 +117,7 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
         arrow_decode=arrow.decode,
         history=file_log,
         archive=None if copy else platform.archive,
+        objects=platform.artefacts.get,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)
     return {

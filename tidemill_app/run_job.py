@@ -64,6 +64,7 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         clock=platform.clock,
         streams=platform.specs_of(job),
         publisher=ArtefactPublisher(platform.artefacts, platform.log, platform.clock, pin=platform.pin),
+        objects=platform.artefacts,
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
         history=file_log,

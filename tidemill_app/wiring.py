@@ -48,7 +48,7 @@ class Platform:
         connection = config.connect(home)
         # There may be none yet where others run the brokers; keys, spools and snapshots go there.
         connection.home.create()
-        log = KafkaLog(connection.confluent())
+        log = KafkaLog(connection.confluent(), replication=connection.replication)
         return Platform(connection.home, connection, log, open_store(connection), SystemClock())
 
     def jobs(self) -> JobTable:
@@ -109,7 +109,7 @@ class Platform:
         """An admin of the brokers, closed at the end."""
         from connectors.kafka_admin import KafkaAdmin
 
-        admin = KafkaAdmin(self.connection.confluent())
+        admin = KafkaAdmin(self.connection.confluent(), replication=self.connection.replication)
         try:
             yield admin
         finally:

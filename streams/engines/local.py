@@ -12,6 +12,7 @@ from typing import Any
 
 from streams import progress
 from streams.engines.patience import PASSING, Patience, wait
+from streams.engines.publication import MODELS
 from streams.engines.session import Session
 from streams.engines.status import Status
 from streams.sources import sources_of
@@ -101,9 +102,9 @@ def _make_topics(job: Job[Any], parts: Parts) -> None:
         log.create(spec.topic, spec.topic_spec())
     log.create(progress.topic_of(job.name).topic, progress.TOPIC)
     log.create(f"dead.{job.name}", TopicSpec(max_bytes=MAX_RECORD_BYTES + _OVERHEAD))
-    log.create("models", TopicSpec())
+    log.create("models", MODELS)
     for output in job.writes:
-        log.create(output.topic, TopicSpec())
+        log.create(output.topic, output.made)
 
 
 def check_settings(job: Job[Any], parts: Parts) -> None:

@@ -16,8 +16,8 @@ from streams import progress
 from streams.engines.snapshot import Snapshot, check_fits
 from streams.erasures import Erasures
 from streams.intake import Intake, balance
+from streams.journal import Entry, Journal, Moves, chain, decode, entries_of
 from streams.pipeline import Pipeline, Source
-from streams.progress import Segment
 from streams.sources import Segments, Sources
 from tidemill import state as states
 from tidemill.engine import Parts
@@ -39,7 +39,8 @@ class Recovered(msgspec.Struct):
     sequence: int
     positions: Positions
     starts: Positions
-    segments: list[Segment]
+    journal: Journal
+    journaled: int
     deltas: dict[str, int]
     versions: dict[str, int]
 
@@ -60,12 +61,13 @@ class Recovery:
     ) -> None:
         self.job, self.parts, self.histories, self.sources = job, parts, histories, sources
         self._max_buffered, self._max_batch, self._stop = max_buffered, max_batch, stop
+        self._arrival = isinstance(job.order, Arrival)
 
     def _fresh(self, starts: Positions, after: int) -> Recovered:
         pipeline = Pipeline(self.job, self.parts.streams, self.sources, after)
         erasures = Erasures()
         intake = Intake(self.job, self.parts.streams, self.sources, pipeline, erasures, self.parts.arrow_decode)
-        return Recovered(pipeline, intake, erasures, 0, dict(starts), dict(starts), [], {}, {})
+        return Recovered(pipeline, intake, erasures, 0, dict(starts), dict(starts), Journal(), -1, {}, {})
 
     def born(self) -> Recovered:
         """A job that never committed: from the first offsets kept, with every erasure known now, its versions numbered
@@ -92,16 +94,11 @@ class Recovery:
         self._check_partitions(target)
         found = self.parts.store.load(self.job.name, committed.sequence)
         saved = None if found is None else states.decode(found[1], Snapshot)
-        out = self._unsaved(committed.after) if saved is None else self._saved(saved, committed.after)
-        since = progress.topic_of(self.job.name)
-        first = self.parts.log.begin(since) if saved is None else saved.progress_at
-        if isinstance(self.job.order, Arrival):
-            whole = self._replay_segments(out, self._segments(first, out.sequence, committed.sequence))
-        else:
-            whole = self._replay(out, target)
-        if not whole:
+        out = self._unsaved(committed) if saved is None else self._saved(saved, committed.after)
+        entries = self._entries(out, committed)
+        if not (self._replay_segments(out, entries) if self._arrival else self._replay(out, target, entries)):
             return None
-        out.positions = target
+        out.positions, out.journaled = target, committed.journaled
         out.sequence = committed.sequence
         out.deltas, out.versions = dict(committed.deltas), dict(committed.versions)
         self._check(out, committed, rebuilt=found is None)
@@ -134,20 +131,47 @@ class Recovery:
         out.erasures.read(self.parts.log, snapshot.erasures_at)
         out.positions = _positions(snapshot.positions)
         out.sequence = snapshot.sequence
-        out.segments = snapshot.segments
+        out.journal = snapshot.journal
         return out
 
-    def _unsaved(self, after: int) -> Recovered:
-        birth = progress.first(self.parts.log, self.job.name)
-        if birth is None or birth.sequence != 0:
-            raise IntegrityError(
-                "the job has no snapshot, and its progress no longer says where it began", where=f"job {self.job.name}"
-            )
-        out = self._fresh(_positions(birth.offsets), after)
+    def _unsaved(self, committed: ProgressMade) -> Recovered:
+        out = self._fresh(_positions(committed.starts), committed.after)
+        out.sequence = -1
         out.erasures.read(self.parts.log)
         return out
 
-    def _replay(self, out: Recovered, target: Positions) -> bool:
+    def _entries(self, out: Recovered, committed: ProgressMade) -> list[Entry]:
+        """What the journal says of the way from where `out` stands to `committed`; `out.journal` then stands there too.
+
+        Raises `IntegrityError` where neither the progress topic nor a chunk has it any more.
+        """
+        entries: list[Entry] = []
+        after = out.sequence
+        if after < 0 and committed.journal:
+            if self.parts.objects is None:
+                raise IntegrityError("nothing here holds the record of its order", where=f"job {self.job.name}")
+            newest = decode(self.parts.objects.get(committed.journal))
+            entries += chain(committed.journal, self.parts.objects.get)
+            after, out.journal.kept = newest.sequence, committed.journal
+        if committed.journaled <= after:
+            return entries
+        made = progress.since(self.parts.log, self.job.name, after)
+        if not made or made[0].sequence > after + 1:
+            raise IntegrityError(
+                "progress since the newest snapshot is gone, and with it the order of what was read",
+                where=f"job {self.job.name}",
+                wanted=f"commits from {after + 1} on",
+                got=f"from {made[0].sequence} on" if made else "none",
+                fix="Submit it with --reset to learn again from the log.",
+            )
+        for one in made:
+            entries += entries_of(one, self._arrival)
+            out.journal.follow(one, segments=self._arrival)
+        return entries
+
+    def _replay(self, out: Recovered, target: Positions, moved: Sequence[Entry]) -> bool:
+        moves = Moves(moved)
+        moves.reach(out.intake, out.positions)
         sources = Sources(self.sources, self.parts.log, self.histories, out.positions, until=target)
         silent = rows = 0
         try:
@@ -157,7 +181,8 @@ class Recovery:
                 runs = sources.poll(self._max_batch, 1.0)
                 silent = 0 if runs else silent + 1
                 for partition, records in runs:
-                    rows += out.intake.take(partition, records)[0]
+                    rows += moves.feed(out.intake, partition, records)[0]
+                moves.reach(out.intake, sources.positions())
                 for stream in sources.ended():
                     out.pipeline.finish_history(stream)
                 if rows >= self._max_batch or not runs or sources.paused:
@@ -173,12 +198,7 @@ class Recovery:
         out.pipeline.step()
         return True
 
-    def _segments(self, first: int, after: int, upto: int) -> list[Segment]:
-        partition = progress.topic_of(self.job.name)
-        made = progress.between(self.parts.log, partition, first, self.parts.log.end(partition))
-        return [segment for event in made if after < event.sequence <= upto for segment in event.segments]
-
-    def _replay_segments(self, out: Recovered, segments: list[Segment]) -> bool:
+    def _replay_segments(self, out: Recovered, segments: Sequence[Entry]) -> bool:
         reader = Segments(self.parts.log, self.histories, segments)
         try:
             for partition, records in reader.runs():
@@ -193,7 +213,6 @@ class Recovery:
         finally:
             reader.close()
         out.pipeline.step()
-        out.segments = progress.merged([*out.segments, *segments])
         return True
 
     def _check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool) -> None:

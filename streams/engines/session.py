@@ -12,16 +12,17 @@ from streams.dead_letters import DeadLetters, RecentRecords, fetch_anywhere
 from streams.emit import Emitter
 from streams.engines import collecting
 from streams.engines.keeper import Keeper
+from streams.engines.publication import Publication
 from streams.engines.recovery import Recovered, Recovery
 from streams.engines.snapshot import Snapshot, fingerprint
 from streams.engines.status import Status
 from streams.erasures import Erasures
 from streams.idle import Idle
 from streams.intake import Intake, balance, segment
+from streams.journal import Entry
 from streams.live import LiveState, key_of
 from streams.pipeline import Pipeline, Rejected, Source, Stepped
 from streams.progress import Segment
-from streams.provenance import records_hash
 from streams.sources import Sources
 from tidemill import events
 from tidemill import state as states
@@ -29,11 +30,10 @@ from tidemill.block import Place
 from tidemill.cloudevents import headers_of
 from tidemill.engine import Parts
 from tidemill.errors import BadEvent, TidemillError, UnavailableError
-from tidemill.events import DeltaPublished, Event, ModelPublished, ProgressMade, TimeAdvanced
-from tidemill.job import Job, VersionCut
-from tidemill.log import Log, Partition, TopicSpec, Writer
+from tidemill.events import Event, ProgressMade
+from tidemill.job import Job
+from tidemill.log import Log, Partition, Writer
 from tidemill.order import Arrival, EventTime
-from tidemill.version import Lineage, Span
 
 _QUIET = 0.1
 """Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
@@ -62,7 +62,6 @@ class Session:
         self._histories, self._all = histories, sources
         self._max_buffered, self._max_batch, self._snapshot_every = max_buffered, max_batch, snapshot_every
         self._writer: Writer | None = None
-        self._side: Writer | None = None
         self._keeper = Keeper(parts.store, job.name)
         self._sources: Sources | None = None
         self._emitter = Emitter(job, parts.arrow_encode)
@@ -70,7 +69,8 @@ class Session:
         self._recent = RecentRecords()
         self._rejected: list[Rejected] = []
         self._run: list[Segment] = []
-        self._topics: set[str] = set()
+        self._moved: list[Entry] = []
+        self._arrival = isinstance(job.order, Arrival)
         self._open = False
         order = job.order
         self._idle: Idle | None = None
@@ -92,10 +92,10 @@ class Session:
             self.close()
 
     def close(self) -> None:
-        for part in (self._sources, self._writer, self._side, self._keeper):
+        for part in (self._sources, self._writer, self._keeper):
             if part is not None:
                 part.close()
-        self._sources = self._writer = self._side = None
+        self._sources = self._writer = None
 
     def _begin(self) -> bool:
         self.status.state = "recovering"
@@ -129,16 +129,17 @@ class Session:
         self._sequence = found.sequence
         self._starts, self._committed = found.starts, found.positions
         self._recorded = dict(found.positions)
-        self._segments = found.segments
+        self._journal, self._journaled = found.journal, found.journaled
         self._live = LiveState(self.job, self.parts.bundle)
         self._live.sequences, self._live.versions = found.deltas, found.versions
         self._live.follow(self._pipeline.states)
+        self._published = Publication(self.job, self.parts, self._histories, self._live, self._starts)
         self._sources = Sources(
             self._all,
             self.parts.log,
             self._histories,
             found.positions,
-            all_histories_first=isinstance(self.job.order, Arrival),
+            all_histories_first=self._arrival,
         )
 
     def _loop(self) -> None:
@@ -150,7 +151,7 @@ class Session:
                 # Commits keep their pace: what one takes is not added to the time between them.
                 due = max(due + self.job.commit_every, time.monotonic())
                 self._gather(due)
-            if self._sources.positions() != self._committed:
+            if self._moved or self._sources.positions() != self._committed:
                 self._commit()
                 collecting.young()
             if stopping:
@@ -159,11 +160,11 @@ class Session:
                 # The last word of this process: up to where it is kept.
                 self.status.tell(self._pipeline, self._sources, self._intake.read, force=True)
                 return
-            self._advance_idle()
             self._note_kept()
             if time.monotonic() - self._snapshot_at >= self._snapshot_every and not self._keeper.busy:
                 self._snapshot()
                 collecting.all_made()
+            self._advance_idle()  # not before the snapshot, which is of what is committed
             self.status.tell(self._pipeline, self._sources, self._intake.read)
 
     def _gather(self, until: float) -> None:
@@ -196,10 +197,22 @@ class Session:
                 time.sleep(max(0.0, min(_LULL, until - time.monotonic())))
 
     def _commit(self) -> None:
-        stepped = self._pipeline.step()
+        assert self._sources is not None
+        stepped, sequence = self._pipeline.step(), self._sequence + 1
+        self._note_order(sequence)
         cuts = [cut for _, cut in stepped.versions]
-        live = self._live_events(cuts)
+        positions = self._sources.positions()
+        live = self._published.events(self._pipeline, self._intake, positions, self._journal, cuts, sequence)
         self._transact(live, stepped, self._letters_of(stepped))
+
+    def _note_order(self, sequence: int) -> None:
+        """Into the journal with what can be repeated only as it was."""
+        now, entries = self.parts.clock.now(), self._run if self._arrival else self._moved
+        if entries:
+            self._journal.add(entries, now, segments=self._arrival)
+            self._journaled = sequence
+        if self.parts.objects is not None:
+            self._journal.seal(sequence, now, self.parts.objects.put)
 
     def _transact(self, live: Sequence[Event], stepped: Stepped, letters: Sequence[Any]) -> None:
         """One transaction: rows, live state, dead letters, the progress record, and the offsets."""
@@ -215,23 +228,23 @@ class Session:
         for topic, value, key, headers in letters:
             writer.send(topic, value, key=key, headers=headers)
         for event in live:
-            writer.send(self._topic_of(event), events.encode(event), key=key_of(event), headers=headers_of(event))
+            writer.send(
+                self._published.topic_of(event), events.encode(event), key=key_of(event), headers=headers_of(event)
+            )
         made = self._progress(positions)
         where = progress.topic_of(self.job.name)
         writer.send(where.topic, events.encode(made), key=self.job.name.encode(), headers=headers_of(made), partition=0)
         offsets = {s.partition: positions[s.partition] for s in self._all if not s.history}
         writer.commit(offsets, f"tidemill.{self.job.name}")
         self._open = False
-        self._sequence, self._committed, self._run = made.sequence, positions, []
+        self._sequence, self._committed, self._run, self._moved = made.sequence, positions, [], []
         self.status.committed(self.parts.clock.now(), made, self._live)
         if not self._pipeline.buffered:
             self._recent.clear()  # whatever may yet be a dead letter will be read anew
 
     def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
         pipeline, run = self._pipeline, progress.merged(self._run)
-        if isinstance(self.job.order, Arrival):
-            progress.extend(self._segments, run)
-        else:
+        if not self._arrival:
             run = [segment(p, self._committed[p], at) for p, at in sorted(positions.items()) if at > self._committed[p]]
         return ProgressMade(
             id=f"{self.job.name}/{self._sequence + 1}",
@@ -239,7 +252,8 @@ class Session:
             source=f"/jobs/{self.job.name}",
             job=self.job.name,
             sequence=self._sequence + 1,
-            offsets=[(p.topic, p.number, at) for p, at in sorted(positions.items())],
+            offsets=_flat(positions),
+            starts=_flat(self._starts),
             watermark=pipeline.watermark,
             last=pipeline.last,
             segments=run,
@@ -249,73 +263,10 @@ class Session:
             deltas=dict(self._live.sequences),
             versions=dict(self._live.versions),
             after=pipeline.after,
+            moved=self._moved,
+            journal=self._journal.kept,
+            journaled=self._journaled,
         )
-
-    def _live_events(self, cuts: Sequence[VersionCut]) -> list[Event]:
-        states_, counts, now = self._pipeline.states, self._pipeline.counts, self.parts.clock.now()
-        out: list[Event] = []
-        lineage: Lineage | None = None
-        for made in self._live.deltas(states_, cuts, now, counts.labels, self._pipeline.labelled):
-            if isinstance(made, DeltaPublished):
-                out.append(made)
-                continue
-            lineage = lineage or self._lineage()
-            out += self._published(made, lineage, now)
-        out += self._live.features(states_, now, self._sequence + 1)
-        return out
-
-    def _published(self, cut: VersionCut, read: Lineage, now: int) -> list[Event]:
-        if self.parts.publisher is None:
-            return []
-        of_cut = {"number": cut.number, "last": cut.last}
-        lineage = Lineage(**{name: getattr(read, name) for name in read.__struct_fields__} | of_cut)
-        delta = self._live.sequences.get(cut.model, 0)
-        own: dict[str, Any] = {
-            "id": f"{cut.model}@{cut.number}",
-            "time": now,
-            "source": f"/jobs/{self.job.name}",
-            "model": cut.model,
-            "version": str(cut.number),
-            "job": self.job.name,
-            "delta": delta,
-            "bundle": self.parts.bundle,
-        }
-        return [ModelPublished(**own | dict(self.parts.publisher.publish(cut, lineage, delta)))]
-
-    def _lineage(self) -> Lineage:
-        """What was read so far; a cut adds where in the order it lies."""
-        assert self._sources is not None
-        positions = self._sources.positions()
-        count, digest = records_hash(self._intake.hashes.items())
-        arrival = isinstance(self.job.order, Arrival)
-        segments = progress.merged([*self._segments, *self._run]) if arrival else []
-        histories = {i.history: self._histories[i.stream] for i in self.job.reads if i.history}
-        return Lineage(
-            job=self.job.name,
-            bundle=self.parts.bundle,
-            file=self.parts.file,
-            order="arrival" if arrival else "event_time",
-            read=[Span(p.topic, p.number, self._starts[p], at) for p, at in sorted(positions.items())],
-            watermark=self._pipeline.watermark,
-            last=self._pipeline.last or (0, "", ""),
-            number=0,
-            after=self._pipeline.after,
-            segments=progress.spans(segments),
-            records=count,
-            records_hash=digest,
-            history={path: str(getattr(log, "digest", "")) for path, log in histories.items()},
-            streams={i.stream: self.parts.streams[i.stream].version for i in self.job.reads},
-        )
-
-    def _topic_of(self, event: Event) -> str:
-        if isinstance(event, ModelPublished):
-            return "models"
-        delta = isinstance(event, DeltaPublished)
-        topic = f"deltas.{event.model}" if isinstance(event, DeltaPublished) else f"features.{self.job.name}"
-        if topic not in self._topics:
-            self.parts.log.create(topic, TopicSpec(compacted=not delta))
-            self._topics.add(topic)
-        return topic
 
     def _letters_of(self, stepped: Stepped) -> list[Any]:
         asked: list[tuple[Place, BadEvent]] = [(row.place, row.error) for row in stepped.dead]
@@ -346,15 +297,9 @@ class Session:
         due = idle.due(now, clocks, caught_up, pipeline.buffered > 0)
         if not due:
             return
-        if self._side is None:
-            self._side = self.parts.log.writer()
         for p, moment in due.items():
-            event = TimeAdvanced(
-                id=f"{self.job.name}/{p.topic}/{p.number}/{moment}", time=moment, source=f"/jobs/{self.job.name}"
-            )
-            self._side.send(p.topic, events.encode(event), headers=headers_of(event), partition=p.number)
-            idle.wrote(p, moment)
-        self._side.flush()
+            self._intake.move(p, moment)
+            self._moved.append((p.topic, p.number, at[p], moment))
 
     def _snapshot(self) -> None:
         """Keep the job as the last commit left it, while it goes on."""
@@ -364,15 +309,13 @@ class Session:
         self._note_kept(wait=True)
         log = self.parts.log
         erased = Erasures.end(log)
-        flat = sorted(self._committed.items())
         snapshot = Snapshot(
             fingerprint(self.job),
             self._sequence,
-            [(p.topic, p.number, at) for p, at in flat],
-            [(p.topic, p.number, at) for p, at in sorted(self._starts.items())],
+            _flat(self._committed),
+            _flat(self._starts),
             [(p.topic, p.number, running) for p, running in sorted(self._intake.hashes.items())],
-            self._segments,
-            log.end(progress.topic_of(self.job.name)),
+            self._journal,
             erased,
             self._pipeline.snapshot(),
             self._live.sequences,
@@ -395,3 +338,7 @@ class Session:
         self._saved = sequence
         self.status.checkpointed(self.parts.clock.now(), sequence)
         return True
+
+
+def _flat(positions: Mapping[Partition, int]) -> list[tuple[str, int, int]]:
+    return [(p.topic, p.number, at) for p, at in sorted(positions.items())]

@@ -6,8 +6,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from streams.journal import Journal
 from streams.pipeline import Saved
-from streams.progress import Segment
 from streams.provenance import RunningHash
 from tidemill.errors import IncompatibleError
 from tidemill.job import Job
@@ -15,19 +15,14 @@ from tidemill.order import Arrival
 
 
 class Snapshot(msgspec.Struct):
-    """A job exactly as commit `sequence` left it.
-
-    `progress_at` is the offset in the progress topic after that commit, `erasures_at` up to where erasures were
-    heeded from then on.
-    """
+    """A job exactly as commit `sequence` left it. `erasures_at` is up to where erasures were heeded from then on."""
 
     fingerprint: dict[str, str]
     sequence: int
     positions: list[tuple[str, int, int]]
     starts: list[tuple[str, int, int]]
     hashes: list[tuple[str, int, RunningHash]]
-    segments: list[Segment]
-    progress_at: int
+    journal: Journal
     erasures_at: int
     pipeline: Saved
     deltas: dict[str, int]

@@ -7,7 +7,7 @@ import pytest
 from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin, Lag
 from tidemill.checks.log_subject import until
-from tidemill.errors import ConfigError, IncompatibleError, NotFoundError
+from tidemill.errors import ConfigError, IncompatibleError, NotFoundError, UnavailableError
 from tidemill.log import Partition, TopicSpec
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,16 @@ def write(log, topic, count):
     for i in range(count):
         writer.send(topic, b"%d" % i, partition=0)
     writer.close()
+
+
+def test_topics_have_the_brokers_replication_unless_told_otherwise(admin, log, kafka, fresh):
+    for at in (admin, log):
+        assert at.create(fresh("default"), TopicSpec(retention_bytes=1 << 30, uncompacted_ms=1000))
+    settings = {"bootstrap.servers": kafka}
+    for made in (KafkaLog(settings, replication=2), KafkaAdmin(settings, replication=2)):
+        with pytest.raises(UnavailableError, match=r"(?i)replication.?factor"):
+            made.create(fresh("twice"), TopicSpec())
+        made.close()
 
 
 def test_topics_are_made_described_and_deleted(admin, log, fresh):

@@ -41,5 +41,14 @@ def test_topics_keep_append_time_and_leave_room_for_a_batch():
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(1000 + 1024 * 1024),
         "retention.ms": "5",
+        "retention.bytes": "-1",
         "cleanup.policy": "compact",
     }
+
+
+def test_bounded_topics_roll_segments_small_enough_to_be_bounded():
+    configs = topic_configs(TopicSpec(retention_bytes=1 << 30))
+    assert (configs["retention.bytes"], configs["segment.bytes"]) == (str(1 << 30), str(1 << 27))
+    week = 7 * 24 * 3600 * 1000
+    configs = topic_configs(TopicSpec(compacted=True, uncompacted_ms=week))
+    assert (configs["min.compaction.lag.ms"], configs["segment.ms"]) == (str(week), str(week // 7))

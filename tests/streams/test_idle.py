@@ -19,7 +19,7 @@ def test_a_quiet_partition_gets_the_largest_clock(idle):
     clocks = {A: PartitionClock(largest=500), B: PartitionClock(largest=100)}
     idle.heard(A, 9.0)
     assert idle.due(10.0, clocks, [A, B], True) == {B: 500}
-    idle.wrote(B, 500)
+    clocks[B].advance(500, False)
     assert idle.due(10.5, clocks, [A, B], True) == {}
 
 
@@ -34,7 +34,6 @@ def test_when_all_are_quiet_what_waits_is_released_once(idle):
     due = idle.due(10.0, clocks, [A, B], True)
     assert due == {A: 511, B: 511}
     for p, time in due.items():
-        idle.wrote(p, time)
         clocks[p].advance(time, False)
     assert min(c.floor(10) for c in clocks.values()) > 500
     assert idle.due(20.0, clocks, [A, B], False) == {}

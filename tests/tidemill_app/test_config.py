@@ -101,7 +101,10 @@ def test_where_nothing_runs_the_fix_is_said(tmp_path):
 
 
 def test_the_environment_names_another_cluster(tmp_path):
-    connection = connect(tmp_path / "home", {"TIDEMILL_BOOTSTRAP": "k:9092", "TIDEMILL_REDIS": "redis://r:6379/0"})
+    there = {"TIDEMILL_BOOTSTRAP": "k:9092", "TIDEMILL_REDIS": "redis://r:6379/0"}
+    connection = connect(tmp_path / "home", there)
+    assert connection.replication == -1
+    assert connect(tmp_path / "home", there | {"TIDEMILL_REPLICATION": "3"}).replication == 3
     assert (connection.bootstrap, connection.redis.reveal()) == ("k:9092", "redis://r:6379/0")
     with pytest.raises(UnavailableError, match="redis of this home does not run"):
         connect(tmp_path / "home", {"TIDEMILL_BOOTSTRAP": "k:9092"})

@@ -105,13 +105,14 @@ def numbers(scenario: Scenario, outcome: Outcome) -> dict[str, int]:
 
 
 def check_outcome(scenario: Scenario, log: Log, outcome: Outcome | None = None) -> None:
-    """What is committed is what the reference interpreter gives on the log as it stands: each row once, the rows of
-    each key in order, each dead event once with its bytes untouched. `outcome` may be given where it is known."""
+    """What is committed is what the reference interpreter gives on the log as it stands, with the clocks that the
+    engine recorded as moved: each row once, the rows of each key in order, each dead event once with its bytes
+    untouched. `outcome` may be given where it is known."""
     job = scenario.job
     if isinstance(job.order, Arrival):
         outcome = interpret_arrival(job, scenario.streams, log, recorded(log, job.name))
     elif outcome is None:
-        outcome = interpret(job, scenario.streams, log)
+        outcome = interpret_records(job, scenario.streams, _with_moves(scenario, log))
     for output in job.writes:
         got = [r for p in log.partitions(output.topic) for r in read_all(log, p)]
         want = [_written(row) for row in outcome.of(output.name)]
@@ -167,10 +168,29 @@ def _same_dead(scenario: Scenario, log: Log, outcome: Outcome) -> None:
     )
 
 
+def _with_moves(scenario: Scenario, log: Log) -> list[tuple[str, Partition, list[Record]]]:
+    """What each partition holds, with the moves of its clock, as if they stood in it as records."""
+    moves: dict[Partition, list[tuple[int, int]]] = {}
+    for made in _progress(log, scenario.job.name):
+        for topic, number, offset, moment in made.moved:
+            moves.setdefault(Partition(topic, number), []).append((offset, moment))
+    out = []
+    for stream, spec in scenario.streams.items():
+        for p in log.partitions(spec.topic):
+            records = [(r.offset, 1, r) for r in read_all(log, p)]
+            moved = [(offset, 0, _moved(p, moment)) for offset, moment in moves.get(p, [])]
+            out.append((stream, p, [r for _, _, r in sorted([*records, *moved], key=lambda item: item[:2])]))
+    return out
+
+
 def recorded(log: Log, job: str) -> list[tuple[str, int, int, int]]:
     """The segments that a job recorded, in reading order."""
+    return [segment for made in _progress(log, job) for segment in made.segments]
+
+
+def _progress(log: Log, job: str) -> list[ProgressMade]:
     made = [events.decode(r.value or b"") for r in read_all(log, Partition(f"progress.{job}", 0))]
-    return [segment for event in made if isinstance(event, ProgressMade) for segment in event.segments]
+    return [event for event in made if isinstance(event, ProgressMade)]
 
 
 def check_scenario(rig: Rig, scenario: Scenario) -> None:

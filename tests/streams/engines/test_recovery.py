@@ -1,23 +1,29 @@
 """Where a job goes on after a crash between any two of its writes, or when it begins anew; versions included."""
 
+import json
+import time
+
 import pytest
 
 from connectors.artefacts import ArtefactStore
 from connectors.memory import MemoryLog
 from connectors.segments import Segments, encode_records
 from connectors.signing import make_key
+from streams import journal, progress
 from streams.engines.local import LocalEngine
 from streams.reproduce import reproduce
 from streams.state_store import FolderStore
-from tests.streams.engines.helpers import SPEC, make_job, publish, records, row, run
+from tests.streams.engines.helpers import SPEC, make_job, publish, records, row, rows_of, run
 from tidemill import events
 from tidemill import state as states
-from tidemill.checks.faults import Crash, FaultyLog
+from tidemill.checks.faults import Crash, FaultyLog, crash_at
 from tidemill.checks.reference import read_all
+from tidemill.errors import IntegrityError, SubmissionError
 from tidemill.events import ModelPublished
 from tidemill.log import Partition
 from tidemill.order import Arrival, EventTime
 from tidemill.time import SystemClock
+from tidemill.version import decode_manifest
 from tidemill_app.publisher import ArtefactPublisher, load_content
 from tidemill_app.retention import Retention
 
@@ -44,7 +50,8 @@ class Shelf:
         for event in self.published():
             manifest, files = self.store.load(event.model, event.version, event.version_digest)
             lineage = manifest.lineage
-            again = reproduce(job, lineage, event.model, log=self.log, streams={"trips": SPEC})
+            streams, get = {"trips": SPEC}, self.store.get
+            again = reproduce(job, lineage, event.model, log=self.log, streams=streams, objects=get)
             assert str(again.cut.number) == event.version
             assert states.encode(again.cut.content) == states.encode(load_content(files))
             assert again.records_hash == lineage.records_hash
@@ -104,3 +111,107 @@ def test_a_kill_between_storing_a_version_and_its_commit(tmp_path, order, which)
         kept = [shelf.store.manifest("sum", which, d) for d in shelf.store.manifests("sum", which)]
         assert len({m.split(b'"content_digest": "')[1][:64] for m in kept}) == 2, "the runs met in the same order"
     shelf.check(job)
+
+
+def one_sided(first, count):
+    """Rows of partition 0 only."""
+    return [(row(i), 0) for i in range(first, first + count)]
+
+
+def send(log, rows):
+    log.create(SPEC.topic, SPEC.topic_spec())
+    writer = log.writer()
+    for one, partition in rows:
+        writer.send(SPEC.topic, json.dumps(one).encode(), partition=partition)
+
+
+def until_emitted(log, count):
+    deadline = time.monotonic() + 20
+    return lambda: emitted(log) >= count or time.monotonic() > deadline
+
+
+def emitted(log):
+    return len(records(log, "data.sums")) if "data.sums" in log.topics() else 0
+
+
+IDLE = EventTime(lateness=20, idle_after=0.05)
+
+
+def test_a_quiet_partition_is_moved_and_nothing_is_written_into_it(tmp_path):
+    """The job of a stream whose second partition says nothing goes on, its topic is left as it was, and the versions
+    that were cut on the way are rebuilt, with and without snapshots."""
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    shelf, job = Shelf(log, tmp_path), make_job(order=IDLE)
+    send(log, one_sided(0, 120))
+    run(job, log, store, publisher=shelf.publisher, objects=shelf.store, done=until_emitted(log, 120))
+    # Now the other one speaks, from before where its clock was moved to: late, then and ever after.
+    send(log, [(row(10), 1), (row(200), 1), *one_sided(130, 60)])
+    run(job, log, store, publisher=shelf.publisher, objects=shelf.store, done=until_emitted(log, 181))
+    assert (log.end(Partition(SPEC.topic, 0)), log.end(Partition(SPEC.topic, 1))) == (180, 2)
+    assert emitted(log) == 181
+    assert [dict(r.headers)["dead_error"] for r in records(log, "dead.sums")] == [b"LateError"]
+    assert [e.version for e in shelf.published()] == ["1", "2", "3"]
+    shelf.check(job)
+    before = rows_of(log, "data.sums")
+    for lost in (False, True):
+        if lost:
+            store.clear("sums")
+        run(job, log, store, publisher=shelf.publisher, done=iter([False] * 3 + [True]).__next__)
+        assert rows_of(log, "data.sums") == before
+
+
+@pytest.mark.parametrize("point", ["before commit", "after commit"])
+def test_a_kill_around_the_commit_of_a_move(tmp_path, point):
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    shelf, job = Shelf(log, tmp_path), make_job(order=IDLE)
+    send(log, one_sided(0, 120))
+
+    # The first commit is the birth, the second what was read; nothing is complete before the third, which has the move.
+    with pytest.raises(Crash):
+        engine = LocalEngine(snapshot_every=0)
+        run(job, FaultyLog(log, crash_at(point, 3)), store, engine=engine, done=lambda: False)
+    assert (emitted(log) > 0) is (point == "after commit")
+    run(job, log, store, publisher=shelf.publisher, done=until_emitted(log, 120))
+    ids = [r["id"] for r in rows_of(log, "data.sums")]
+    assert len(ids) == len(set(ids)) == 120
+
+
+@pytest.mark.parametrize("order", ["arrival", "idle"])
+def test_the_order_of_a_long_run_is_kept_in_chunks(tmp_path, monkeypatch, order):
+    """Manifests stay small, and neither lost snapshots nor compacted progress lose the order."""
+    monkeypatch.setattr(journal, "MOST", 5)
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    shelf = Shelf(log, tmp_path)
+    job = make_job(order=Arrival() if order == "arrival" else IDLE)
+    engine = LocalEngine(max_batch=4, snapshot_every=0)
+    parts = {"publisher": shelf.publisher, "objects": shelf.store, "engine": engine}
+    if order == "arrival":
+        publish(log, [row(i) for i in range(260)])
+        run(job, log, store, **parts)
+    else:
+        for k in range(10):  # each run of events further ahead than the moves have led
+            send(log, [(row(40 * k), k % 2), *one_sided(40 * k + 1, 25)])
+            run(job, log, store, done=until_emitted(log, 26 * (k + 1)), **parts)
+    versions = shelf.published()
+    assert len(versions) == 5
+    for event in versions:
+        lineage = decode_manifest(shelf.store.manifest("sum", event.version, event.version_digest)).lineage
+        assert len(lineage.segments) + len(lineage.moved) < 5 + 4
+    assert lineage.journal
+    shelf.check(job)
+    with pytest.raises(SubmissionError, match="kept by digest"):
+        reproduce(job, lineage, "sum", log=log, streams={"trips": SPEC})
+    # What compaction leaves: all since the newest chunk. And the snapshots are lost.
+    at = progress.topic_of("sums")
+    last = progress.last(log, "sums")
+    sealed = journal.decode(shelf.store.get(last.journal)).sequence
+    log.delete_before(at, log.end(at) - 2 * max(1, last.sequence - sealed))
+    store.clear("sums")
+    before = rows_of(log, "data.sums")
+    run(job, log, store, done=iter([False] * 3 + [True]).__next__, **parts)
+    assert rows_of(log, "data.sums") == before
+    store.clear("sums")
+    log.delete_before(at, log.end(at) - 2)
+    if progress.last(log, "sums").journaled > sealed:
+        with pytest.raises(IntegrityError, match="progress since the newest snapshot is gone"):
+            run(job, log, store, done=iter([False] * 3 + [True]).__next__, **parts)
