@@ -148,8 +148,10 @@ class Session:
         while True:
             stopping = self.stop()
             if not stopping:
-                # Commits keep their pace: what one takes is not added to the time between them.
-                due = max(due + self.job.commit_every, time.monotonic())
+                # Commits keep their pace: what one takes is not added to the time between them. The pace begins anew where
+                # nothing came until it was due.
+                now = time.monotonic()
+                due = max(min(due, now) + self.job.commit_every, now)
                 self._gather(due)
             if self._moved or self._sources.positions() != self._committed:
                 self._commit()

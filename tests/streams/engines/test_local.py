@@ -1,6 +1,7 @@
 """The local engine over a log in memory."""
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -127,3 +128,23 @@ def test_settings_that_cannot_work_are_refused_at_submission(tmp_path, changes, 
         run(make_job(**changes), log, FolderStore(tmp_path))
     assert caught.value.field == field
     assert log.topics() == {}
+
+
+def test_a_job_that_was_idle_commits_as_soon_as_any_other(tmp_path):
+    """What it did not use of its pace while nothing came is not waited for once something comes."""
+    log, store, times = MemoryLog(), FolderStore(tmp_path), []
+    log.create(SPEC.topic, SPEC.topic_spec())
+    begun = time.monotonic()
+
+    def done():
+        now = time.monotonic()
+        if not times and now - begun > 1.5:
+            publish(log)
+            times.append(now)
+        if times and sum(log.committed("tidemill.sums").values()) == 200:
+            times.append(now)
+        return len(times) > 1
+
+    run(make_job(commit_every=0.5), log, store, done=done)
+    # A quarter of the 6 s by which the pace had run ahead of the clock.
+    assert times[1] - times[0] < 1.5
