@@ -74,11 +74,14 @@ class Gatekeeper:
         """Status and reason, or None."""
         if rule == "open":
             return None
+        headers = list(headers)
         found = {name: value for name, value in headers if name in _READ}
         if self._digests:
             return (
                 None if self._known(found) else (401, "an API key is needed: Authorization: Bearer KEY, or X-API-Key")
             )
+        if sum(name == b"host" for name, _ in headers) > 1:
+            return 400, "more than one Host header"
         host = found.get(b"host", b"").decode("latin-1")
         origin = found.get(b"origin")
         if not is_loopback(_hostname("//" + host)):

@@ -254,7 +254,10 @@ class Follower:
             loaded = self._loaded(event)
             if loaded is not None:
                 self._plane.load(loaded)
-        self._plane.alias(model, alias, version)
+        if version == LATEST or self._plane.has(model, version):
+            self._plane.alias(model, alias, version)
+        else:
+            _log.warning("alias %s of %s stays where it is: there is no version %s", alias, model, version)
 
     def _note_currency(self, reader: Reader) -> None:
         """Ask for the ends of all partitions now and then; once they are passed, everything up to that time is in."""

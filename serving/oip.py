@@ -137,7 +137,10 @@ def _tensor(given: _Input, tail: memoryview) -> tuple[NDArray[Any], memoryview]:
             got=f"{data.size} values",
             field=name,
         )
-    return data.reshape(given.shape), tail
+    try:
+        return data.reshape(given.shape), tail
+    except ValueError as error:  # no values, and sides whose product is beyond numpy
+        raise RequestError("no such shape", got=f"{given.shape}: {error}"[:120], field=name) from None
 
 
 def _from_json(given: _Input) -> NDArray[Any]:

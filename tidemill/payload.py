@@ -58,15 +58,17 @@ class _Tag(msgspec.Struct):
 _tag = msgspec.json.Decoder(_Tag)
 
 
-def explain(value: bytes, error: Exception) -> BadEvent:
+def explain(data: bytes, error: Exception) -> BadEvent:
     """Which `BadEvent` a payload is that msgspec refused with `error`."""
     try:
-        text = value.decode()
+        text = data.decode()
     except UnicodeDecodeError as wrong:
         return MalformedError("not UTF-8", got=str(wrong))
     try:
-        if not _finite(json.loads(text)):
-            return NotFiniteError("NaN or an infinite number", wanted="finite numbers")
+        value = json.loads(text)
+        if not _finite(value):
+            names = [n for n, v in value.items() if not _finite(v)] if isinstance(value, dict) else []
+            return NotFiniteError("NaN or an infinite number", wanted="finite numbers", field=names[0] if names else "")
     except (ValueError, RecursionError):
         return MalformedError("not JSON", got=str(error))
     if isinstance(error, msgspec.ValidationError):

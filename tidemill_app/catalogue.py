@@ -8,6 +8,7 @@ id, so of two people who declare at the same moment one is told to try again.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ import msgspec
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import DeclarationError, NotFoundError, UnavailableError
+from tidemill.errors import BadEvent, DeclarationError, NotFoundError, UnavailableError
 from tidemill.events import StreamDeclared
 from tidemill.log import Log, Record, TopicSpec
 from tidemill.stream import StreamSpec, check_compatible, label_stream
 from tidemill.time import Clock, SystemClock
 from tidemill_app.reading import read_all
+
+_log = logging.getLogger("tidemill.catalogue")
 
 TOPIC = "streams"
 _WRITER = "tidemill.catalogue"
@@ -151,7 +154,12 @@ def describe(field: object) -> str:
 def _spec_of(record: Record) -> StreamSpec | None:
     if record.value is None:
         return None
-    event = events.decode(record.value)
+    try:
+        event = events.decode(record.value)
+    except BadEvent as error:
+        # Anybody's stray record must not take every command with it.
+        _log.warning("%s/%d at %d is passed over: %s", record.topic, record.partition, record.offset, error)
+        return None
     return event.spec if isinstance(event, StreamDeclared) else None
 
 

@@ -40,6 +40,11 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
         if newest is not None and there[newest].content_digest == content:
             version = newest
     check_name(version, "version")
+    if newest is not None and there[newest].job:
+        job = there[newest].job
+        raise IncompatibleError(
+            "a job publishes the versions of this model", where=name, got=f"job {job}", fix="Deploy under another name."
+        )
     if version in there:
         if there[version].content_digest != content:
             fix = "Deploy under a new version."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from serving.plane import LATEST
-from tidemill.errors import NotFoundError, UserError
+from tidemill.errors import IntegrityError, NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
 from tidemill.log import Log
+from tidemill.stream import check_name
 from tidemill.version import Manifest, content_digest_of, decode_manifest
 from tidemill_app.published import TOPIC, Published
 from tidemill_app.telling import tell
@@ -15,21 +16,27 @@ from tidemill_app.wiring import Platform
 
 
 def versions(platform: Platform, name: str | None) -> list[dict[str, Any]]:
-    """A row for each version of model `name`, or of all."""
+    """A row for each version of model `name`, or of all; `refused` says why one cannot be taken."""
     there = Published(platform.log).refresh()
     found, rows = list(there.versions.values()), []
     for event in found:
         if name is not None and event.model != name:
             continue
-        manifest = _manifest(platform, event)
+        created, metrics, params, refused = event.time, {}, {}, ""
+        try:
+            manifest = _manifest(platform, event)
+            created, metrics, params = manifest.created, manifest.metrics, manifest.params
+        except (IntegrityError, NotFoundError) as error:
+            refused = str(error)
         rows.append(
             {
                 "model": event.model,
                 "version": event.version,
                 "aliases": [a for (m, a), v in there.aliases.items() if m == event.model and v == event.version],
-                "created": manifest.created,
-                "metrics": manifest.metrics,
-                "params": manifest.params,
+                "created": created,
+                "metrics": metrics,
+                "params": params,
+                "refused": refused,
                 "content_digest": event.content_digest,
                 "version_digest": event.version_digest,
                 "kind": event.kind,
@@ -72,6 +79,9 @@ def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
     and its deltas again. Raises `UserError` for the alias `latest`, which cannot stand for anything else."""
     if alias == LATEST:
         raise UserError("`latest` always is the newest version", got=f"alias {alias}", fix="Choose another alias.")
+    check_name(alias, "alias")
+    if not text.partition("@")[2]:
+        raise UserError("no version is named", wanted="NAME@VERSION, or NAME@latest", got=text)
     version = find(platform, text)
     number = LATEST if text.partition("@")[2] == LATEST else version.version
     now = platform.clock.now()

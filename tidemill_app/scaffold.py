@@ -32,7 +32,7 @@ def job():
         features=[
 {features}
         ],
-        version_every=10_000,
+        version_every=1_000,
     )
 '''
 

@@ -148,8 +148,8 @@ class Session:
         while True:
             stopping = self.stop()
             if not stopping:
-                # Commits keep their pace: what one takes is not added to the time between them. The pace begins anew where
-                # nothing came until it was due.
+                # Commits keep their pace: what one takes is not added to the time between them. Where nothing came for
+                # a while the pace begins anew.
                 now = time.monotonic()
                 due = max(min(due, now) + self.job.commit_every, now)
                 self._gather(due)

@@ -8,7 +8,7 @@ from tests.serving.test_onnx import onnx_model
 from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import NotFoundError, UserError
+from tidemill.errors import NotFoundError, TidemillError, UserError
 from tidemill.events import ModelPublished, RecordErased
 from tidemill.log import TopicSpec
 from tidemill.stream import Field, StreamSpec
@@ -60,6 +60,14 @@ def test_a_rollback_can_be_taken_back(platform):
     assert find(platform, "m@champion").version == "11"
     with pytest.raises(UserError):
         set_alias(platform, "m@3", "latest")
+
+
+def test_an_alias_is_a_name_and_names_a_version(platform):
+    with pytest.raises(UserError, match="no version is named"):
+        set_alias(platform, "m", "champion")
+    with pytest.raises(TidemillError):
+        set_alias(platform, "m@1", "../x")
+    assert Published(platform.log).refresh().aliases == {}
 
 
 @pytest.fixture(scope="module")

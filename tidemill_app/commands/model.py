@@ -37,7 +37,7 @@ def list_(out: Output, name: str | None) -> None:
                     to_rfc3339(r["created"]),
                     f"{r['metrics'].get('roc_auc', float('nan')):.4f}",
                     f"{r['metrics'].get('count', 0):.0f}",
-                    r["content_digest"][:16],
+                    f"refused: {r['refused']}" if r["refused"] else r["content_digest"][:16],
                 ]
                 for r in rows
             ],
