@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.archived import Archive, ArchivedLog
 from streams.erasures import Erasures
 from streams.intake import Intake, balance
 from streams.journal import Entry, Moves, chain
@@ -17,15 +18,12 @@ from streams.pipeline import Pipeline, Source
 from streams.provenance import records_hash
 from streams.sources import HISTORY, Segments, Sources
 from tidemill.decode import ArrowDecoder
-from tidemill.errors import GoneError, IntegrityError, SubmissionError, UnavailableError
+from tidemill.errors import IntegrityError, SubmissionError, UnavailableError
 from tidemill.job import Job, VersionCut
-from tidemill.log import Log, Partition, Reader, Record, TopicSpec, Writer
+from tidemill.log import Log, Partition
 from tidemill.order import Arrival
 from tidemill.stream import StreamSpec
 from tidemill.version import Lineage, Span
-
-Archive = Callable[[Span], Sequence[Record]]
-"""The records of a range that the log no longer holds, in offset order. Raises `GoneError` where it lacks any."""
 
 _BATCH = 50_000
 _BUFFERED = 1_000_000
@@ -59,9 +57,8 @@ def reproduce(
 
     `history` gives the log over an input's history files, `objects` the bytes of a digest.
 
-    Raises `GoneError` naming the range that neither `log` nor
-    `archive` holds, `IntegrityError` where the history's files changed or the replay cuts no such version,
-    `SubmissionError` where `job` is not of the lineage's order.
+    Raises `GoneError` naming the range that neither `log` nor `archive` holds, `IntegrityError` where the history's
+    files changed or the replay cuts no such version, `SubmissionError` where `job` is not of the lineage's order.
     """
     arrival = isinstance(job.order, Arrival)
     if arrival != (lineage.order == "arrival"):
@@ -70,7 +67,7 @@ def reproduce(
         )
     spans = {Partition(s.topic, s.partition): s for s in lineage.read}
     sources = _sources(job, streams, spans)
-    whole = _Overlay(log, [s for s in lineage.read if not s.topic.startswith(HISTORY)], archive)
+    whole = ArchivedLog(log, [s for s in lineage.read if not s.topic.startswith(HISTORY)], archive)
     erasures = Erasures()
     erasures.read(log)
     pipeline = Pipeline(job, streams, sources, lineage.after)
@@ -193,91 +190,3 @@ def _segments(
     finally:
         reader.close()
     return cuts + [cut for _, cut in pipeline.step().versions]
-
-
-class _Overlay:
-    """A log with what an archive holds of the ranges it has lost. Raises `GoneError` where neither holds a range."""
-
-    def __init__(self, log: Log, spans: Sequence[Span], archive: Archive | None) -> None:
-        self._log = log
-        self._archived: dict[Partition, list[Record]] = {}
-        for span in spans:
-            p = Partition(span.topic, span.partition)
-            there = p.topic in log.topics()
-            begin, end = (log.begin(p), log.end(p)) if there else (span.next, span.next)
-            lost = Span(p.topic, p.number, span.first, min(begin, span.next))
-            if span.first < begin and span.first < span.next:
-                if archive is None:
-                    raise _gone(lost)
-                self._archived[p] = list(archive(lost))
-            if end < span.next:
-                raise _gone(Span(p.topic, p.number, max(end, span.first), span.next))
-
-    def reader(self, positions: Mapping[Partition, int]) -> Reader:
-        return _OverlayReader(self._log, self._archived, positions)
-
-    def topics(self) -> dict[str, int]:
-        return self._log.topics()
-
-    def partitions(self, topic: str) -> list[Partition]:
-        return self._log.partitions(topic)
-
-    def begin(self, partition: Partition) -> int:
-        return self._log.begin(partition)
-
-    def end(self, partition: Partition) -> int:
-        return self._log.end(partition)
-
-    def create(self, topic: str, spec: TopicSpec) -> bool:
-        raise NotImplementedError("a rebuild writes nothing")
-
-    def writer(self, transactional_id: str = "") -> Writer:
-        raise NotImplementedError("a rebuild writes nothing")
-
-    def close(self) -> None: ...
-
-
-class _OverlayReader:
-    def __init__(
-        self, log: Log, archived: Mapping[Partition, list[Record]], positions: Mapping[Partition, int]
-    ) -> None:
-        self._at = dict(positions)
-        self._waiting: dict[Partition, list[Record]] = {}
-        start = dict(positions)
-        for p, records in archived.items():
-            if p in start and records and start[p] < log.begin(p):
-                self._waiting[p] = [r for r in records if r.offset >= start[p]]
-                start[p] = log.begin(p)
-        self._reader = log.reader(start)
-
-    def poll(self, max_records: int, timeout: float) -> list[Record]:
-        for p, records in list(self._waiting.items()):
-            out, rest = records[:max_records], records[max_records:]
-            if rest:
-                self._waiting[p] = rest
-                self._at[p] = rest[0].offset
-            else:
-                del self._waiting[p]
-                self._at[p] = self._reader.positions()[p]
-            if out:
-                return out
-        records = self._reader.poll(max_records, timeout)
-        for p, at in self._reader.positions().items():
-            if p not in self._waiting:
-                self._at[p] = at
-        return records
-
-    def positions(self) -> dict[Partition, int]:
-        return dict(self._at)
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-def _gone(span: Span) -> GoneError:
-    return GoneError(
-        "records that the version learned from are gone, and no archive holds them",
-        where=f"{span.topic}/{span.partition}",
-        wanted=f"offsets {span.first} to {span.next - 1}",
-        fix="The version stands as it is; it cannot be rebuilt.",
-    )

@@ -11,8 +11,11 @@ from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin
 from connectors.kafka_plain import PlainKafka
 from connectors.memory import MemoryLog
+from streams.archived import ArchivedLog
 from tidemill.checks.logs import CHECKS, Subject, unmet
+from tidemill.log import Partition, TopicSpec
 from tidemill.stream import Field, StreamSpec
+from tidemill.version import Span
 
 
 def memory(request) -> Subject:
@@ -70,8 +73,29 @@ def data_set(request) -> Subject:
     return Subject("data set", open=stream.log, can=frozenset())
 
 
+def archived(request) -> Subject:
+    """A log that has lost most of one partition and a whole topic, with an archive of both."""
+    log, kept = MemoryLog(), {}
+    for topic, partitions in (("some", 2), ("lost", 1)):
+        log.create(topic, TopicSpec(partitions=partitions))
+        writer = log.writer()
+        for i in range(20):
+            writer.send(topic, b"%d" % i, partition=i % partitions)
+    spans = [Span("some", 0, 2, 10), Span("some", 1, 0, 10), Span("lost", 0, 0, 20)]
+    for span in spans:
+        kept[span.topic, span.partition] = log.reader({Partition(span.topic, span.partition): 0}).poll(100, 0.0)
+    log.delete_before(Partition("some", 0), 7)
+    log.delete("lost")
+
+    def archive(span: Span):
+        return [r for r in kept[span.topic, span.partition] if span.first <= r.offset < span.next]
+
+    return Subject("archived", open=lambda: ArchivedLog(log, spans, archive), can=frozenset())
+
+
 LOGS = [
     memory,
+    archived,
     csv_file,
     json_lines,
     data_set,
