@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tidemill import events
-from tidemill.block import Block
+from tidemill.block import Block, Place
 from tidemill.decode import Bad, Item
 from tidemill.errors import BadEvent, UnavailableError
 from tidemill.events import RecordErased
@@ -63,6 +63,12 @@ class Erasures:
             return
         if isinstance(event, RecordErased):
             self._rows.setdefault(Partition(event.topic, event.partition), set()).add((event.offset, event.row))
+
+    def __contains__(self, place: object) -> bool:
+        """Whether what stands at a `Place` was erased."""
+        if not isinstance(place, Place):
+            return False
+        return (place.offset, place.row) in self._rows.get(Partition(place.topic, place.partition), ())
 
     def absent(self, partition: Partition, items: Sequence[Item]) -> Sequence[Item]:
         """The items without what was erased."""

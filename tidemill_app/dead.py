@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from streams.erasures import Erasures
+from tidemill.block import Place
 from tidemill.cloudevents import ARROW
 from tidemill.errors import NotFoundError
 from tidemill.log import Log, Record, TopicSpec, Writer
@@ -76,7 +78,8 @@ class Totals(msgspec.Struct):
 
 
 def letters(log: Log, job: str) -> Iterator[Letter]:
-    """Every dead letter of a job, in order. Raises `NotFoundError` where the job has no dead-letter topic."""
+    """Every dead letter of a job, in order, but those whose event was erased. Raises `NotFoundError` where the job has
+    no dead-letter topic."""
     topic = f"dead.{job}"
     if topic not in log.topics():
         known = sorted(t.removeprefix("dead.") for t in log.topics() if t.startswith("dead."))
@@ -85,7 +88,10 @@ def letters(log: Log, job: str) -> Iterator[Letter]:
             wanted=f"one of {', '.join(known)}" if known else "",
             fix="" if known else "A job's topic is made when it first starts.",
         )
-    return (_letter(record) for record in read_all(log, topic))
+    erased = Erasures()
+    erased.read(log)
+    made = (_letter(record) for record in read_all(log, topic))
+    return (one for one in made if Place(one.topic, one.partition, one.offset, one.row) not in erased)
 
 
 def totals(log: Log, job: str) -> list[Totals]:

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from connectors import arrow
+from streams import erasures
 from streams.dead_letters import DeadLetters
+from tidemill import events
 from tidemill.block import Block, Place
 from tidemill.cloudevents import ARROW, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.errors import NotFoundError, WrongTypeError
+from tidemill.events import RecordErased
 from tidemill.log import TopicSpec
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import dead
@@ -220,3 +223,17 @@ def test_a_row_of_a_history_file_goes_to_its_stream(log, name):
     done = dead.replay(log, name, {name: spec})
     assert (done.replayed, done.gone, done.topics) == (1, 1, {spec.topic: 1})
     assert json.loads(next(iter(read_all(log, spec.topic))).value) == {"id": "h"}
+
+
+def test_a_letter_of_an_erased_event_is_neither_shown_nor_replayed(log, name, spec):
+    assert kill(log, name, spec) == 3
+    gone = next(letter for letter in dead.letters(log, name) if letter.error == "WrongTypeError")
+    log.create(erasures.TOPIC, TopicSpec())
+    event = RecordErased(id=name, time=NOW, topic=gone.topic, partition=gone.partition, offset=gone.offset, reason="r")
+    writer = log.writer()
+    writer.send(erasures.TOPIC, events.encode(event))
+    writer.flush()
+    writer.close()
+    assert {letter.error for letter in dead.letters(log, name)} == {"MalformedError", "TombstoneError"}
+    with pytest.raises(NotFoundError):
+        dead.find(log, name, gone.number)
