@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tidemill.errors import BadEvent, GoneError, TidemillError, UnavailableError
+from tidemill.errors import BadEvent, GoneError, NotFoundError, TidemillError, UnavailableError
 from tidemill.events import FeatureUpdated, decode
 from tidemill.log import Log, Partition, Reader, Record
 
@@ -143,6 +143,8 @@ class FeatureFollower:
             try:
                 self.step()
                 self._first_failure = True
+            except NotFoundError:
+                stop.wait(backoff)  # a job without tables makes no such topic, and one that has just begun not yet
             except Exception as error:
                 # A follower that ended would leave the store to grow stale without a word.
                 level = logging.WARNING if self._first_failure else logging.DEBUG

@@ -32,7 +32,7 @@ def job():
         features=[
 {features}
         ],
-        version_every=1_000,
+        version_every={every},
     )
 '''
 
@@ -94,7 +94,7 @@ def scaffold(
     files = (folder / "stream.json", folder / "job.py")
     folder.mkdir(parents=True, exist_ok=True)
     files[0].write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
-    files[1].write_text(_job(name, label, value, features))
+    files[1].write_text(_job(name, label, value, features, len(rows)))
     return Scaffold(
         str(folder), tuple(map(str, files)), spec, label, value, features, notes, _next(spec, files, sample)
     )
@@ -180,8 +180,8 @@ def _left_out(spec: StreamSpec, features: tuple[str, ...]) -> tuple[str, ...]:
     return (f"not learned from, as they are no numbers or sometimes missing: {', '.join(rest)}",) if rest else ()
 
 
-def _job(name: str, label: str, positive: Any, features: tuple[str, ...]) -> str:
-    """The job file, at most 30 lines however many features."""
+def _job(name: str, label: str, positive: Any, features: tuple[str, ...], rows: int) -> str:
+    """The job file, at most 30 lines however many features; the sample itself gives some versions to serve."""
     per_line = -(-len(features) // 12)
     lines = [features[i : i + per_line] for i in range(0, len(features), per_line)]
     listed = "\n".join("            " + " ".join(f"{_literal(f)}," for f in line) for line in lines)
@@ -193,6 +193,7 @@ def _job(name: str, label: str, positive: Any, features: tuple[str, ...]) -> str
         label=_literal(label),
         positive=_literal(positive),
         features=listed,
+        every=min(1_000, max(10, rows // 5)),
     )
 
 
