@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from streams.learners.delta import delta_since, is_empty
-from tidemill.events import DeltaPublished, Event, FeatureUpdated
+from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelPublished
 from tidemill.job import Job, ModelContent, VersionCut
 
 
@@ -98,4 +98,4 @@ def key_of(event: Event) -> bytes | None:
     """The record key of a live event."""
     if isinstance(event, FeatureUpdated):
         return f"{event.table}/{event.key}".encode()
-    return event.model.encode() if isinstance(event, DeltaPublished) else None
+    return event.model.encode() if isinstance(event, (DeltaPublished, ModelPublished)) else None

@@ -64,8 +64,8 @@ def check_fits(job: Job[Any], saved: dict[str, str]) -> None:
 def describe(kind: Any) -> str:
     """The structure of a state's type as text: names, fields and their types, all the way down."""
     parts: dict[str, str] = {}
-    _describe(kind, parts)
-    return "; ".join(parts.values())
+    whole = _describe(kind, parts)
+    return "; ".join([whole, *parts.values()])
 
 
 def _describe(kind: Any, parts: dict[str, str]) -> str:
@@ -80,7 +80,4 @@ def _describe(kind: Any, parts: dict[str, str]) -> str:
     arguments = [_describe(a, parts) for a in getattr(kind, "__args__", ()) or ()]
     origin = getattr(kind, "__origin__", kind)
     text = getattr(origin, "__qualname__", str(origin))
-    full = f"{text}[{', '.join(arguments)}]" if arguments else text
-    if not parts and name is not None:
-        parts[name] = full
-    return full
+    return f"{text}[{', '.join(arguments)}]" if arguments else text
