@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
+from tests.scenarios.outside import Outside
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.events import LabelGiven, TimeAdvanced
 from tidemill.time import DAY, SECOND
 
-ROOT = Path(__file__).parents[2]
 PARTITIONS = 3
 START = 1_700_000_000 * SECOND
 DUPLICATE = "duplicate"
@@ -153,18 +150,8 @@ def spoiled(clean: list[Message], bad: int, huge: int, seed: int) -> list[Messag
     return [m for i, one in enumerate(clean) for m in (one, *(make(one) for make in after.get(i, ())))]
 
 
-class World:
-    """The stack, as its command line and as an ordinary Kafka client see it."""
-
-    def __init__(self, stack: Any) -> None:
-        self.home = str(stack.home.path)
-        self.bootstrap = stack.bootstrap
-
-    def tidemill(self, *words: object) -> Any:
-        command = [sys.executable, "-m", "tidemill_app", *map(str, words), "--home", self.home, "--json"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=120)
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        return json.loads(done.stdout) if done.stdout else None
+class World(Outside):
+    """A stack, and what is sent to it."""
 
     def send(self, stream: str, messages: list[Message]) -> dict[tuple[str, int, int], Message]:
         """Produce the messages, and a promise into each partition at the end; the messages by place."""
@@ -205,26 +192,6 @@ class World:
         assert len(places) == len(messages)
         return places
 
-    def read(self, topic: str) -> Iterator[Any]:
-        """Every committed record of a topic, from its beginning, by a plain consumer."""
-        settings = {"bootstrap.servers": self.bootstrap, "group.id": "proof", "isolation.level": "read_committed"}
-        consumer = Consumer(settings | {"enable.auto.commit": False, "fetch.message.max.bytes": 32 << 20})
-        try:
-            left = {}
-            for number in consumer.list_topics(topic).topics[topic].partitions:
-                at = TopicPartition(topic, number, 0)
-                left[number] = consumer.get_watermark_offsets(at)[1]
-            consumer.assign([TopicPartition(topic, number, 0) for number in left])
-            deadline = time.monotonic() + 120
-            while any(max(at.offset, 0) < left[at.partition] for at in consumer.position(consumer.assignment())):
-                assert time.monotonic() < deadline, topic
-                record = consumer.poll(0.2)
-                if record is not None:
-                    assert record.error() is None, record.error()
-                    yield record
-        finally:
-            consumer.close()
-
 
 def prove(stack: Any, fresh: Callable[[str], str], tmp_path: Path, count: int, bad: int, huge: int) -> None:
     world, clean, dirty = World(stack), fresh("clean"), fresh("dirty")
@@ -248,7 +215,7 @@ def prove(stack: Any, fresh: Callable[[str], str], tmp_path: Path, count: int, b
         world.tidemill("submit", f"{folder / 'job.py'}:{name}", "--wait", 0)
     status = {}
     for stream in (clean, dirty):
-        status[stream] = settled(world, f"{stream}-up")
+        status[stream] = world.settled(f"{stream}-up")
         world.tidemill("job", "stop", f"{stream}-up", "--wait", 0)
     check_letters(world, dirty, sent, status[dirty])
     assert list(world.read(f"dead.{clean}-up")) == []
@@ -258,18 +225,6 @@ def prove(stack: Any, fresh: Callable[[str], str], tmp_path: Path, count: int, b
     assert {int(m["version"]) for m in newest} == {labels // every}
     assert labels // every >= 8
     assert newest[0]["files"] == newest[1]["files"]
-
-
-def settled(world: World, job: str) -> dict[str, Any]:
-    """The job's status once it has read everything and committed it."""
-    deadline = time.monotonic() + 240
-    while True:
-        status = world.tidemill("job", "show", job)
-        assert status["state"] != "failed", status["reason"]
-        if status.get("lag") and not status["total_lag"] and not status["buffered"] and status.get("stepped"):
-            return dict(status)
-        assert time.monotonic() < deadline, status
-        time.sleep(0.2)
 
 
 def check_letters(world: World, dirty: str, sent: dict[tuple[str, int, int], Message], status: dict[str, Any]) -> None:
@@ -305,7 +260,7 @@ def check_answers(world: World, clean: str, dirty: str, data: list[Message]) -> 
     """Every good event was predicted once, with and without the bad ones among them alike."""
     scores = []
     for stream in (clean, dirty):
-        made = [json.loads(r.value()) for r in world.read(f"predictions.{stream}-up")]
+        made = world.values(f"predictions.{stream}-up")
         scores.append([(p["about"], p["score"]) for p in made])
     assert sorted(about for about, _ in scores[0]) == sorted(_id_of(m) for m in data)
     assert scores[0] == scores[1]
