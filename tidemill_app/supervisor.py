@@ -22,7 +22,7 @@ from streams.engines.patience import PASSING
 from tidemill.events import JobChanged
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
-from tidemill_app.stack.process import reason
+from tidemill_app.stack.process import reason, rotate
 
 EXIT_REFUSED = 2
 """How a job's process ends when starting it again cannot help: a user's mistake, or state that does not fit."""
@@ -55,6 +55,7 @@ class Child:
     def start(self, wish: JobChanged, command: Sequence[str]) -> None:
         self._running, self._started = wish, time.monotonic()
         self.files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        rotate(self.files.log)
         with open(self.files.log, "ab") as log:
             self._log_began = log.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

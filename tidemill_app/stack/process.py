@@ -26,6 +26,12 @@ LOG_LIMIT = 32 * 2**20
 """Bytes a log may have when its process starts; a larger one is moved to `NAME.log.1` first."""
 
 
+def rotate(log: Path) -> None:
+    """Move a log that has grown beyond `LOG_LIMIT` out of the way; for a process that is about to start."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        os.replace(log, log.with_name(log.name + ".1"))
+
+
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """How to start one process and how to see that it answers.
 
@@ -112,8 +118,7 @@ def start(service: Service, run: Path, logs: Path) -> PidFile:
         return alive
     end_orphans(run, service.name)
     log = logs / f"{service.name}.log"
-    if log.exists() and log.stat().st_size > LOG_LIMIT:
-        os.replace(log, log.with_name(log.name + ".1"))
+    rotate(log)
     try:
         pid = os.posix_spawn(
             service.argv[0],
