@@ -59,7 +59,6 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Span] = []
     moved: list[Moved] = []
     journal: str = ""
-    archived: dict[str, str] = {}
     records: int = 0
     records_hash: str = ""
     history: dict[str, str] = {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from connectors.segments import Segments
+from streams.sources import HISTORY
 from tidemill.log import Log, Partition, Record
 from tidemill.time import Clock, SystemClock, to_rfc3339
 from tidemill.version import Lineage, Span
@@ -40,20 +41,18 @@ class Retention:
         self._clock = clock or SystemClock()
 
     def pin(self, lineage: Lineage) -> Lineage:
-        """Archive what `lineage` read from topics that forget; the lineage with the segments' digests in `archived`
-        (keyed `topic/partition/first-next`), and with `unrepeatable` where something was gone already."""
-        archived: dict[str, str] = {}
+        """Archive what `lineage` read from topics that forget; the lineage, with `unrepeatable` where something was
+        gone already. Histories are files, which the lineage names by digest."""
         missing: list[str] = []
         for span in lineage.read:
-            if not self._finite(span.topic):
+            if span.topic.startswith(HISTORY) or not self._finite(span.topic):
                 continue
             for gap in self._uncovered(span):
                 missing += self._archive(gap)
-            archived |= self._names(span)
         why = lineage.unrepeatable
         if missing and not why:
             why = f"found gone at {to_rfc3339(self._clock.now())}: {'; '.join(missing)}"
-        return msgspec.structs.replace(lineage, archived=lineage.archived | archived, unrepeatable=why)
+        return msgspec.structs.replace(lineage, unrepeatable=why)
 
     def records(self, span: Span) -> Iterator[Record]:
         """The records of a span in offset order: from the log as far as it reaches back, before that from the archive.
@@ -108,10 +107,3 @@ class Retention:
     def _put(self, span: Span, first: int, next: int, records: list[Record]) -> int:
         self._segments.archive(msgspec.structs.replace(span, first=first, next=next), records)
         return next
-
-    def _names(self, span: Span) -> dict[str, str]:
-        return {
-            f"{span.topic}/{span.partition}/{s.first}-{s.next}": s.digest
-            for s in self._segments.segments(span.topic, span.partition)
-            if s.first < span.next and s.next > span.first
-        }
