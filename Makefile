@@ -50,10 +50,13 @@ $(VENV)/dev.done: requirements/dev.lock $(VENV)/core.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
 	touch $@
 
-# Needs uv on PATH; not part of any other target.
+# Needs uv on PATH; not part of any other target. One version of everything, whichever extras are installed together.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --overrides requirements/overrides.txt pyproject.toml
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml -o requirements/core.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev -c requirements/core.lock pyproject.toml -o requirements/dev.lock
+	$(COMPILE) --extra dev --extra faust --extra flink -o requirements/dev.lock
+	$(COMPILE) -c requirements/dev.lock -o requirements/core.lock
+	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
+	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas
