@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from streams.intake import Intake
 from streams.journal import Journal
 from streams.live import LiveState
 from streams.pipeline import Pipeline
-from streams.provenance import records_hash
+from streams.provenance import RunningHash, records_hash
 from tidemill.engine import Parts
 from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelPublished
 from tidemill.job import Job, VersionCut
@@ -47,7 +46,7 @@ class Publication:
     def events(
         self,
         pipeline: Pipeline[Any],
-        intake: Intake,
+        hashes: Mapping[Partition, RunningHash],
         positions: Mapping[Partition, int],
         journal: Journal,
         cuts: Sequence[VersionCut],
@@ -61,7 +60,7 @@ class Publication:
             if isinstance(made, DeltaPublished):
                 out.append(made)
                 continue
-            lineage = lineage or self._lineage(pipeline, intake, positions, journal)
+            lineage = lineage or self._lineage(pipeline, hashes, positions, journal)
             out += self._published(made, lineage, now)
         out += self.live.features(pipeline.states, now, sequence)
         return out
@@ -84,10 +83,14 @@ class Publication:
         return [ModelPublished(**own | dict(self.parts.publisher.publish(cut, lineage, delta)))]
 
     def _lineage(
-        self, pipeline: Pipeline[Any], intake: Intake, positions: Mapping[Partition, int], journal: Journal
+        self,
+        pipeline: Pipeline[Any],
+        hashes: Mapping[Partition, RunningHash],
+        positions: Mapping[Partition, int],
+        journal: Journal,
     ) -> Lineage:
         """What was read so far; a cut adds where in the order it lies."""
-        count, digest = records_hash(intake.hashes.items())
+        count, digest = records_hash(hashes.items())
         arrival = isinstance(self.job.order, Arrival)
         histories = {i.history: self._histories[i.stream] for i in self.job.reads if i.history}
         return Lineage(

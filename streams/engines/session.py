@@ -8,29 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streams import progress
-from streams.dead_letters import DeadLetters, RecentRecords, fetch_anywhere
-from streams.emit import Emitter
+from streams.emit import Sent
 from streams.engines import collecting
 from streams.engines.keeper import Keeper
-from streams.engines.publication import Publication
 from streams.engines.recovery import Recovered, Recovery
 from streams.engines.snapshot import Snapshot, fingerprint
 from streams.engines.status import Status
+from streams.engines.turn import Turn, sent
 from streams.erasures import Erasures
 from streams.idle import Idle
 from streams.intake import Intake, balance, segment
 from streams.journal import Entry
-from streams.live import LiveState, key_of
-from streams.pipeline import Pipeline, Rejected, Source, Stepped
+from streams.live import LiveState
+from streams.pipeline import Pipeline, Source
 from streams.progress import Segment
 from streams.sources import Sources
-from tidemill import events
 from tidemill import state as states
-from tidemill.block import Place
-from tidemill.cloudevents import headers_of
 from tidemill.engine import Parts
-from tidemill.errors import BadEvent, TidemillError, UnavailableError
-from tidemill.events import Event, ProgressMade
+from tidemill.errors import TidemillError, UnavailableError
+from tidemill.events import ProgressMade
 from tidemill.job import Job
 from tidemill.log import Log, Partition, Writer
 from tidemill.order import Arrival, EventTime
@@ -64,10 +60,6 @@ class Session:
         self._writer: Writer | None = None
         self._keeper = Keeper(parts.store, job.name)
         self._sources: Sources | None = None
-        self._emitter = Emitter(job, parts.arrow_encode)
-        self._letters = DeadLetters(job.name, parts.arrow_decode, parts.arrow_encode)
-        self._recent = RecentRecords()
-        self._rejected: list[Rejected] = []
         self._run: list[Segment] = []
         self._moved: list[Entry] = []
         self._arrival = isinstance(job.order, Arrival)
@@ -116,7 +108,7 @@ class Session:
             return False
         self._take_up(found)
         if committed is None:
-            self._transact([], Stepped(), [])
+            self._transact([])
         self._snapshot_at = time.monotonic()
         self._saved = -1
         self.status.state = "running"
@@ -133,7 +125,7 @@ class Session:
         self._live = LiveState(self.job, self.parts.bundle)
         self._live.sequences, self._live.versions = found.deltas, found.versions
         self._live.follow(self._pipeline.states)
-        self._published = Publication(self.job, self.parts, self._histories, self._live, self._starts)
+        self._turn = Turn(self.job, self.parts, self._histories, self._starts, self._live)
         self._sources = Sources(
             self._all,
             self.parts.log,
@@ -182,8 +174,7 @@ class Session:
             for partition, records in runs:
                 got, rejected = self._intake.take(partition, records)
                 rows += max(got, 1)
-                self._recent.add(records)
-                self._rejected += rejected
+                self._turn.letters.read(records, rejected)
                 after = sources.positions()[partition]
                 self._run.append(segment(partition, self._recorded[partition], after))
                 self._recorded[partition] = after
@@ -202,10 +193,9 @@ class Session:
         assert self._sources is not None
         stepped, sequence = self._pipeline.step(), self._sequence + 1
         self._note_order(sequence)
-        cuts = [cut for _, cut in stepped.versions]
         positions = self._sources.positions()
-        live = self._published.events(self._pipeline, self._intake, positions, self._journal, cuts, sequence)
-        self._transact(live, stepped, self._letters_of(stepped))
+        records = self._turn.records(stepped, self._pipeline, self._intake.hashes, positions, self._journal, sequence)
+        self._transact(records)
 
     def _note_order(self, sequence: int) -> None:
         """Into the journal with what can be repeated only as it was."""
@@ -216,33 +206,24 @@ class Session:
         if self.parts.objects is not None:
             self._journal.seal(sequence, now, self.parts.objects.put)
 
-    def _transact(self, live: Sequence[Event], stepped: Stepped, letters: Sequence[Any]) -> None:
-        """One transaction: rows, live state, dead letters, the progress record, and the offsets."""
+    def _transact(self, records: Sequence[Sent]) -> None:
+        """One transaction: what the step sends, the progress record, and the offsets."""
         assert self._writer is not None and self._sources is not None
         writer, positions = self._writer, self._sources.positions()
         writer.begin()
         self._open = True
-        for group, rows in stepped.rows:
-            for topic, value, key, headers in self._emitter.rows(group, rows):
-                writer.send(topic, value, key=key, headers=headers)
-        for topic, value, key, headers in self._emitter.blocks():
+        for topic, value, key, headers in records:
             writer.send(topic, value, key=key, headers=headers)
-        for topic, value, key, headers in letters:
-            writer.send(topic, value, key=key, headers=headers)
-        for event in live:
-            writer.send(
-                self._published.topic_of(event), events.encode(event), key=key_of(event), headers=headers_of(event)
-            )
         made = self._progress(positions)
-        where = progress.topic_of(self.job.name)
-        writer.send(where.topic, events.encode(made), key=self.job.name.encode(), headers=headers_of(made), partition=0)
+        topic, value, key, headers = sent(progress.topic_of(self.job.name).topic, made, self.job.name.encode())
+        writer.send(topic, value, key=key, headers=headers, partition=0)
         offsets = {s.partition: positions[s.partition] for s in self._all if not s.history}
         writer.commit(offsets, f"tidemill.{self.job.name}")
         self._open = False
         self._sequence, self._committed, self._run, self._moved = made.sequence, positions, [], []
         self.status.committed(self.parts.clock.now(), made, self._live)
         if not self._pipeline.buffered:
-            self._recent.clear()  # whatever may yet be a dead letter will be read anew
+            self._turn.letters.forget()
 
     def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
         pipeline, run = self._pipeline, progress.merged(self._run)
@@ -269,19 +250,6 @@ class Session:
             journal=self._journal.kept,
             journaled=self._journaled,
         )
-
-    def _letters_of(self, stepped: Stepped) -> list[Any]:
-        asked: list[tuple[Place, BadEvent]] = [(row.place, row.error) for row in stepped.dead]
-        records = {r.place: r.record for r in self._rejected}
-        known = {place: records.get(place) or self._recent.find(place) for place, _ in asked}
-        known |= {r.place: r.record or self._recent.find(r.place) for r in self._rejected}
-        missing = [place for place, record in known.items() if record is None]
-        if missing:
-            known |= fetch_anywhere(self.parts.log, self._histories, missing)
-        now = self.parts.clock.now()
-        both = [*((r.place, r.error) for r in self._rejected), *asked]
-        self._rejected = []
-        return [self._letters.letter(place, error, known[place], now) for place, error in both]
 
     def _advance_idle(self) -> None:
         idle, sources, pipeline = self._idle, self._sources, self._pipeline
