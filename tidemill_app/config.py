@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -103,7 +104,10 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(name="TIDEMILL_REDIS_SSL_CAFILE", field="redis_ssl_cafile", about="PEM file of the authorities to trust"),
     Variable(name="TIDEMILL_ARTEFACTS", field="artefacts", about="URL or folder of the artefact store"),
-    Variable(name="TIDEMILL_FLINK", field="flink", about="HOST:PORT of a Flink JobManager's REST address"),
+    Variable(
+        name="TIDEMILL_FLINK", field="flink", about="REST address of a Flink that is already there, http://HOST:PORT"
+    ),
+    Variable(name="TIDEMILL_FLINK_PORT", field="flink_port", about="port of the embedded Flink's REST address"),
     Variable(name="TIDEMILL_SERVE_HOST", field="serve_host", about="address `tidemill serve` listens on"),
     Variable(name="TIDEMILL_SERVE_PORT", field="serve_port", about="port `tidemill serve` listens on"),
     Variable(name="TIDEMILL_API_KEY", field="api_key", about="key that callers of the endpoint must send", secret=True),
@@ -139,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_ssl_cafile: str = ""
     artefacts: str = ""
     flink: str = ""
+    flink_port: int = 0
     serve_host: str = "127.0.0.1"
     serve_port: int = 8080
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
@@ -173,7 +178,21 @@ def load(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
         values["home"] = os.fspath(home)
     settings = Settings(**values)
     _check_security(settings)
-    return settings
+    return msgspec.structs.replace(settings, flink=_rest_url(settings.flink))
+
+
+def _rest_url(address: str) -> str:
+    """The URL of a Flink's REST address; HOST:PORT alone means http."""
+    if not address:
+        return ""
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.username
+    except ValueError:  # the port is no port
+        usable = False
+    if not usable or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError("not usable", where="TIDEMILL_FLINK", wanted="http://HOST:PORT", got=repr(address))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _text(variable: Variable, environ: Mapping[str, str]) -> str:
@@ -228,6 +247,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """HOST:PORT,..."""
     redis: Secret
     """A URL; it may hold a password."""
+    flink: str = ""
+    """The URL of the Flink JobManager's REST address; empty where there is no Flink."""
 
     def confluent(self) -> dict[str, Any]:
         """The settings every confluent-kafka client starts from: where, and as whom. Nothing about delivery."""
@@ -302,4 +323,5 @@ def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, st
     if record is not None:
         bootstrap = bootstrap or record.bootstrap
         redis = redis or Secret(record.redis)
-    return Connection(home=folder, settings=settings, bootstrap=bootstrap, redis=redis)
+    flink = settings.flink or (record.flink if record is not None and record.taskmanagers else "")
+    return Connection(home=folder, settings=settings, bootstrap=bootstrap, redis=redis, flink=flink)

@@ -8,6 +8,7 @@
     ├── run/               one pid file for each process, and the lock `up` and `down` take
     ├── logs/              one file for each process
     ├── kafka/  redis/     the parts' own data and configuration
+    ├── flink/             the Flink cluster's: configuration, jars, checkpoints, savepoints, what it recovers from
     ├── artefacts/         model versions, unless an artefact store's URL is given
     └── keys/              the signing key, readable by the owner only
 """
@@ -34,6 +35,10 @@ class StackRecord(msgspec.Struct, kw_only=True, omit_defaults=False):
     version: int = 1
     bootstrap: str = ""
     redis: str = ""
+    flink: str = ""
+    """The URL of the JobManager's REST address."""
+    taskmanagers: int = 0
+    """How many TaskManagers this home's Flink cluster has; 0: no cluster."""
     cluster_id: str = ""
     ports: dict[str, int] = {}
     pinned: list[str] = []

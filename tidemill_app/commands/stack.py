@@ -21,21 +21,44 @@ if TYPE_CHECKING:
 @command()
 @click.option("--kafka-port", type=click.IntRange(1, 65535), help="Kafka's port (default: one found free, then kept).")
 @click.option("--redis-port", type=click.IntRange(1, 65535), help="Redis's port (default: one found free, then kept).")
-def up(out: Output, kafka_port: int | None, redis_port: int | None) -> None:
-    """Start Kafka and Redis on this machine and wait until both answer.
+@click.option("--flink/--no-flink", default=None, help="A Flink cluster too, from now on; or no more.")
+@click.option("--taskmanagers", type=click.IntRange(1, 8), help="Flink's TaskManagers (default: 1).")
+@click.option("--flink-port", type=click.IntRange(1, 65535), help="Port of Flink's page and REST address.")
+def up(
+    out: Output,
+    kafka_port: int | None,
+    redis_port: int | None,
+    flink: bool | None,
+    taskmanagers: int | None,
+    flink_port: int | None,
+) -> None:
+    """Start Kafka and Redis on this machine and wait until both answer; with --flink a Flink cluster too.
 
-    Running it again changes nothing that runs. A part that TIDEMILL_BOOTSTRAP or TIDEMILL_REDIS names is not started.
+    Running it again changes nothing that runs, and starts what died. A part that TIDEMILL_BOOTSTRAP, TIDEMILL_REDIS or
+    TIDEMILL_FLINK names is not started.
     """
     import msgspec
 
     from tidemill_app.stack import lifecycle
 
     settings = config.load(out.home)
-    chosen = {"kafka_port": kafka_port, "redis_port": redis_port}
+    if flink is False and taskmanagers:
+        raise click.UsageError("--taskmanagers belongs to --flink")
+    chosen = {"kafka_port": kafka_port, "redis_port": redis_port, "flink_port": flink_port}
     settings = msgspec.structs.replace(settings, **{name: port for name, port in chosen.items() if port})
     with out.progress("looking at the home") as tell:
-        found = lifecycle.up(settings, tell)
+        found = lifecycle.up(settings, tell, taskmanagers=_taskmanagers(Home(settings.home), flink, taskmanagers))
     out.answer(found, lambda: _show(found) + "\n" + _how_to_reach(found))
+
+
+def _taskmanagers(home: Home, flink: bool | None, asked: int | None) -> int | None:
+    """How many TaskManagers the home is to have; None: as many as it has."""
+    if flink is False:
+        return 0
+    if asked or not flink:
+        return asked
+    record = home.read()
+    return record.taskmanagers or 1 if record else 1
 
 
 @command()
@@ -160,5 +183,7 @@ def _how_to_reach(found: StackStatus) -> str:
         lines.append(f'  confluent-kafka   Consumer({{"bootstrap.servers": "{bootstrap}", "group.id": "GROUP"}})')
     if url := address.get("redis"):
         lines.append(f'  redis             Redis.from_url("{url}")')
+    if page := address.get("flink-jobmanager"):
+        lines.append(f"  Flink             {page} (its page in a browser, and the REST address that jobs go to)")
     lines.append("End with `tidemill down`.")
     return "\n".join(lines)

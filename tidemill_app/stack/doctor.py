@@ -142,11 +142,14 @@ def _disk(home: Home) -> Finding:
 
 
 def _ports(home: Home, settings: Settings) -> Iterator[Finding]:
+    from tidemill_app.stack.lifecycle import all_parts, chosen_ports
+
     record = home.read() or StackRecord()
     numbers = dict(record.ports)
-    numbers |= {n: p for n, p in (("kafka", settings.kafka_port), ("redis", settings.redis_port)) if p}
+    numbers |= {n: p for n, p in chosen_ports(settings).items() if p}
+    owner = {port: part.name for part in all_parts(record, settings) for port in part.ports}
     for name, number in numbers.items():
-        part = name.split("-")[0]
+        part = owner.get(name, name)
         if part in record.external:
             continue
         if process.running(home.run, part) is not None:
@@ -158,7 +161,7 @@ def _ports(home: Home, settings: Settings) -> Iterator[Finding]:
                 name=f"port {number}",
                 ok=free or movable,
                 found=f"free, for {name}" if free else f"taken by another program; wanted for {name}",
-                fix=f"End that program, or choose another: tidemill up --{part}-port N.",
+                fix=f"End that program, or choose another: tidemill up --{name}-port N.",
             )
 
 

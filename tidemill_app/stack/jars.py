@@ -1,8 +1,8 @@
-"""Kafka's jars: exact versions, each checked against a digest kept here, fetched without Maven.
+"""The jars of Kafka and of Flink's connector: exact versions, each checked against a digest kept here, without Maven.
 
-`kafka.jars` names every jar the broker needs and its SHA-256. A jar is fetched once, checked, and kept in a folder all
-homes share; it is checked again each time a broker starts. `python -m tidemill_app.stack.jars` resolves the
-dependencies anew and prints the file (when Kafka's version is changed here).
+`kafka.jars` names every jar the broker needs and its SHA-256, `flink.jars` what Flink needs beyond its own package. A
+jar is fetched once, checked, and kept in a folder all homes share; it is checked again each time a part starts.
+`python -m tidemill_app.stack.jars kafka|flink` resolves the file anew and prints it (when a version is changed here).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from tidemill.errors import DigestError, TidemillError, UnavailableError
 KAFKA = "org.apache.kafka:kafka_2.13:4.1.2"
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl"
 """Joins Kafka's logging calls to log4j; at the version of log4j that Kafka brings. Without it the broker is silent."""
+
+CONNECTOR = "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2"
+"""Flink's Kafka connector with all it needs in one jar; its version names the Flink it is for after the dash."""
 
 TRIES = 4
 
@@ -44,9 +48,9 @@ class Jar(msgspec.Struct, frozen=True):
         return f"{self.group}:{self.artifact}:{self.version}"
 
 
-def pinned(file: Path | None = None) -> tuple[Jar, ...]:
-    """The jars of `kafka.jars`, one `SHA256 GROUP:ARTIFACT:VERSION` on a line."""
-    lines = (file or Path(__file__).with_name("kafka.jars")).read_text().splitlines()
+def pinned(name: str = "kafka") -> tuple[Jar, ...]:
+    """The jars of `kafka.jars` or `flink.jars`, one `SHA256 GROUP:ARTIFACT:VERSION` on a line."""
+    lines = Path(__file__).with_name(f"{name}.jars").read_text().splitlines()
     jars = []
     for line in lines:
         if line and not line.startswith("#"):
@@ -74,9 +78,13 @@ def check(jars: tuple[Jar, ...], folder: Path) -> dict[str, str]:
 
 
 def fetch(
-    cache: Path, repository: str = "", progress: Callable[[int, int], None] = lambda done, total: None
+    cache: Path,
+    repository: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    jars: tuple[Jar, ...] | None = None,
 ) -> list[Path]:
-    """All jars, in `cache/jars`, each with the right digest; what is missing or damaged there is fetched.
+    """All `jars` (Kafka's unless others are named), in `cache/jars`, each with the right digest; what is missing or
+    damaged there is fetched.
 
     `progress` is called with how many are done and of how many.
 
@@ -84,7 +92,7 @@ def fetch(
         DigestError: a fetched jar is not the one that was pinned. It is not kept.
         UnavailableError: the repository does not answer.
     """
-    jars = pinned()
+    jars = pinned() if jars is None else jars
     folder = cache / "jars"
     faults = check(jars, folder)
     wanted = [jar for jar in jars if jar.file_name in faults]
@@ -135,26 +143,34 @@ def _fetch_one(context: Any, jar: Jar, folder: Path) -> None:
     )
 
 
-def resolve_pins() -> str:
-    """Kafka's dependencies resolved anew, as the text of `kafka.jars`."""
+def _kafka_artifacts(context: Any) -> list[Any]:
     from jgo.parse import Coordinate
 
+    inputs, others = context.resolver.resolve([context.create_dependency(Coordinate.parse(KAFKA))])
+    artifacts = [d.artifact for d in [*inputs, *others] if d.scope in (None, "compile", "runtime")]
+    # Resolved together with Kafka, its own dependency management would replace Kafka's client with an older one.
+    log4j = next(a.version for a in artifacts if a.artifactId == "log4j-core")
+    return [*artifacts, context.project(*LOGGING.split(":")).at_version(log4j).artifact()]
+
+
+def resolve_pins(name: str = "kafka") -> str:
+    """What Kafka needs, or Flink beyond its package, resolved anew, as the text of `kafka.jars` or `flink.jars`."""
     work = Path(tempfile.mkdtemp(prefix="tidemill-pins-"))
     try:
         context = _context(work, "")
-        inputs, others = context.resolver.resolve([context.create_dependency(Coordinate.parse(KAFKA))])
-        artifacts = [d.artifact for d in [*inputs, *others] if d.scope in (None, "compile", "runtime")]
-        # Resolved together with Kafka, its own dependency management would replace Kafka's client with an older one.
-        log4j = next(a.version for a in artifacts if a.artifactId == "log4j-core")
-        artifacts.append(context.project(*LOGGING.split(":")).at_version(log4j).artifact())
+        if name == "kafka":
+            root, artifacts = KAFKA, _kafka_artifacts(context)
+        else:
+            group, artifact, version = CONNECTOR.split(":")
+            root, artifacts = CONNECTOR, [context.project(group, artifact).at_version(version).artifact()]
         with ThreadPoolExecutor(4) as pool:
             paths = list(pool.map(lambda a: a.resolve(), artifacts))
         pins = [f"{digest(p)} {a.groupId}:{a.artifactId}:{a.version}" for a, p in zip(artifacts, paths, strict=True)]
-        head = f"# {KAFKA} and all it needs. Made by: python -m tidemill_app.stack.jars\n"
+        head = f"# {root} and all it needs. Made by: python -m tidemill_app.stack.jars {name}\n"
         return head + "\n".join(sorted(pins, key=lambda line: line.split()[1])) + "\n"
     finally:
         shutil.rmtree(work)
 
 
 if __name__ == "__main__":
-    print(resolve_pins(), end="")
+    print(resolve_pins(*sys.argv[1:2]), end="")

@@ -16,18 +16,21 @@ import msgspec
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill_app.config import Settings
 from tidemill_app.home import Home, StackRecord
-from tidemill_app.stack import ports, process
+from tidemill_app.stack import flink, flink_files, ports, process
 from tidemill_app.stack.kafka import KafkaPart
 from tidemill_app.stack.parts import Context, Part
 from tidemill_app.stack.redis import RedisPart
 from tidemill_app.stack.supervisor import SupervisorPart
 
 BROKERS: tuple[Part, ...] = (KafkaPart(), RedisPart())
-PARTS: tuple[Part, ...] = (*BROKERS, SupervisorPart())
-"""In the order they are started; they are ended in the opposite one."""
 
 SETTLE_SECONDS = 60.0
 """How long a process that runs already may stay silent."""
+
+
+def all_parts(record: StackRecord, settings: Settings) -> tuple[Part, ...]:
+    """The parts of a home in the order they are started; they are ended in the opposite one."""
+    return (*BROKERS, *flink.parts(record, settings), SupervisorPart())
 
 
 class PartStatus(msgspec.Struct, kw_only=True):
@@ -57,12 +60,17 @@ class StackStatus(msgspec.Struct, kw_only=True):
 
 
 def up(
-    settings: Settings, tell: Callable[[str], None] = lambda message: None, parts: tuple[Part, ...] = PARTS
+    settings: Settings,
+    tell: Callable[[str], None] = lambda message: None,
+    parts: tuple[Part, ...] | None = None,
+    taskmanagers: int | None = None,
 ) -> StackStatus:
-    """Start what does not run yet of `parts`, and wait until every one answers.
+    """Start what does not run yet of `parts` (all of this home), and wait until every one answers.
+
+    `taskmanagers` says how many a Flink cluster in this home has from now on, 0 that there is none; None leaves it.
 
     Raises:
-        ConfigError: the home cannot be used, or a port that was asked for is taken.
+        ConfigError: the home cannot be used, a port that was asked for is taken, or Flink is not installed.
         UnavailableError: a part does not start, or one that someone else runs does not answer.
     """
     home = Home(settings.home)
@@ -70,11 +78,15 @@ def up(
     with home.locked():
         record = home.read() or StackRecord()
         context = Context(home=home, settings=settings, record=record, tell=tell)
-        record.external = [part.name for part in PARTS if part.external(settings)]
+        record.taskmanagers = record.taskmanagers if taskmanagers is None else taskmanagers
+        everything = all_parts(record, settings)
+        record.external = [part.name for part in everything if part.external(settings)]
+        _check_flink(everything, record)
+        _end_unwanted(everything, context)
         waiting: list[process.Service] = []
         began: list[str] = []
         try:
-            for part in parts:
+            for part in everything if parts is None else parts:
                 if part.needs:
                     _wait(waiting, context)
                 if part.name in record.external:
@@ -95,6 +107,20 @@ def up(
             raise
         home.write(record)
     return status(settings)
+
+
+def _check_flink(parts: tuple[Part, ...], record: StackRecord) -> None:
+    """Say that Flink is missing before anything is started."""
+    if any(part.name == "flink-jobmanager" and part.name not in record.external for part in parts):
+        flink_files.package()
+
+
+def _end_unwanted(parts: tuple[Part, ...], context: Context) -> None:
+    """End what runs of a Flink cluster that this home had more of."""
+    for name in reversed(_names(context.home, parts)):
+        if name.startswith("flink-") and name not in {part.name for part in parts}:
+            context.tell(f"ending {name}")
+            process.stop(context.home.run, name)
 
 
 def _wait(waiting: list[process.Service], context: Context) -> None:
@@ -133,12 +159,16 @@ def _must_answer(part: Part, context: Context) -> None:
         )
 
 
-_VARIABLE = {"kafka": "BOOTSTRAP", "redis": "REDIS"}
+_VARIABLE = {"kafka": "BOOTSTRAP", "redis": "REDIS", "flink-jobmanager": "FLINK"}
+
+
+def chosen_ports(settings: Settings) -> dict[str, int]:
+    """The ports that the settings ask for, by name; 0: not said."""
+    return {"kafka": settings.kafka_port, "redis": settings.redis_port, "flink": settings.flink_port}
 
 
 def _assign_ports(part: Part, context: Context) -> None:
-    record, chosen = context.record, context.settings
-    asked = {"kafka": chosen.kafka_port, "redis": chosen.redis_port}
+    record, asked = context.record, chosen_ports(context.settings)
     for name in part.ports:
         if asked.get(name):
             record.ports[name] = asked[name]
@@ -172,7 +202,7 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
         raise ConfigError("not a Tidemill home, so nothing is done", where=str(home.path), fix="Check --home.")
     with home.locked():
         ended = []
-        for name in reversed(_names(home)):
+        for name in reversed(_names(home, all_parts(home.read() or StackRecord(), settings))):
             tell(f"ending {name}")
             if process.stop(home.run, name):
                 ended.append(name)
@@ -182,9 +212,9 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
     return ended
 
 
-def _names(home: Home) -> list[str]:
+def _names(home: Home, parts: tuple[Part, ...]) -> list[str]:
     """Every process of this home: the parts in their order, then whatever else left a pid file."""
-    known = [part.name for part in PARTS]
+    known = [part.name for part in parts]
     return known + sorted({file.stem for file in home.run.glob("*.pid")} - set(known))
 
 
@@ -193,10 +223,10 @@ def status(settings: Settings) -> StackStatus:
     home = Home(settings.home)
     record = home.read() or StackRecord()
     context = Context(home=home, settings=settings, record=record)
-    known = {part.name: part for part in PARTS}
+    known = {part.name: part for part in all_parts(record, settings)}
     return StackStatus(
         home=str(home.path),
-        parts=[_part_status(name, known.get(name), context) for name in _names(home)],
+        parts=[_part_status(name, known.get(name), context) for name in _names(home, tuple(known.values()))],
         ports=dict(record.ports),
         disk_bytes=disk_used(home),
     )

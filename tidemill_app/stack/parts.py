@@ -1,6 +1,6 @@
 """What a stack is made of: each part says how it is started, how one sees that it answers, and where it is.
 
-To add a supervised process, write a class with these methods in a file of its own and list it in `lifecycle.PARTS`.
+To add a supervised process, write a class with these methods in a file of its own and list it in `lifecycle.all_parts`.
 """
 
 from __future__ import annotations
