@@ -29,7 +29,7 @@ class Groups:
             block = batch.blocks.get(stream)
             if block is not None:
                 mine = np.flatnonzero(batch.kind == number)
-                group[mine] = self._of(block, keys[stream])[batch.row[mine]]
+                group[mine] = self.of(block, keys[stream])[batch.row[mine]]
         order = np.argsort(group, kind="stable")
         numbers, starts = np.unique(group[order], return_index=True)
         ends = [*starts[1:].tolist(), len(order)]
@@ -38,7 +38,7 @@ class Groups:
             for g, a, b in zip(numbers.tolist(), starts.tolist(), ends, strict=True)
         ]
 
-    def _of(self, block: Block, key: str | None) -> NDArray[np.int64]:
+    def of(self, block: Block, key: str | None) -> NDArray[np.int64]:
         values: list[Any] = block.columns[key].tolist() if key else [""] * len(block)
         known = self._known
         if len(known) > 1 << 20:

@@ -31,7 +31,7 @@ from tidemill.job import DeadRow, Effects, Job, Rows, VersionCut
 from tidemill.log import Partition, Record
 from tidemill.order import Batch, EventTime, PartitionClock, watermark
 from tidemill.stream import StreamSpec
-from tidemill.time import MIN_TIME, to_rfc3339
+from tidemill.time import MAX_TIME, MIN_TIME, to_rfc3339
 
 S = TypeVar("S")
 
@@ -218,6 +218,26 @@ class Pipeline(Generic[S]):
             self._queued += len(block)
         else:
             self._buffer.add(partition, block)
+
+    def drain(self) -> tuple[list[Block], list[tuple[int, int]]]:
+        """Take out what was admitted and not stepped, and its labels' append times: another pipeline steps it, which
+        is handed it by `receive`."""
+        blocks, labels = self._buffer.release(MAX_TIME), list(self._labels_pending)
+        self._labels_pending.clear()
+        return blocks, labels
+
+    def receive(
+        self,
+        partition: Partition,
+        clock: PartitionClock,
+        blocks: Sequence[Block],
+        labels: Sequence[tuple[int, int]],
+    ) -> None:
+        """Take what another pipeline has admitted of `partition`, whose clock stands at `clock` after it."""
+        self.clocks[partition] = clock
+        for block in blocks:
+            self._buffer.add(partition, self._declared(block))
+        self._labels_pending.extend(labels)
 
     def begun(self, partition: Partition) -> bool:
         """Whether the partition has a clock."""

@@ -174,7 +174,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     digest of the newest chunk of what can be repeated only as it was (under `arrival` the segments, else the moves);
     where it is another than in the record before, it covers this commit too. `journaled` is the newest commit that
     added to it. `emitted` counts rows per output since the beginning, `after` is the highest
-    version number there was then.
+    version number there was then. Where an engine works a job's groups in several shards, each tells of its own.
     """
 
     job: str
@@ -193,6 +193,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     moved: list[tuple[str, int, int, int]] = []
     journal: str = ""
     journaled: int = -1
+    shard: int = 0
 
 
 PlatformEvent = (

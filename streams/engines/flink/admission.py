@@ -1,0 +1,151 @@
+"""The first operator, keyed by partition: which events come in, and where the partition's clock stands.
+
+Late is a function of the partition alone (`tidemill.order`), so this scales with partitions. What comes in leaves at
+once, by shard, together with the clock; Flink's own watermarks play no part (decision 0010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueStateDescriptor
+
+from streams.engines.flink.setting import Admitted, load, shard_of
+from streams.engines.turn import Letters
+from streams.erasures import Erasures
+from streams.groups import Groups
+from streams.intake import Intake
+from streams.pipeline import Pipeline, Saved, Stepped
+from streams.provenance import RunningHash
+from tidemill import state as states
+from tidemill.block import Block
+from tidemill.errors import GoneError, IntegrityError
+from tidemill.log import Record
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+RECORD = Types.ROW([Types.LONG(), Types.LONG(), BYTES, BYTES, Types.MAP(Types.STRING(), BYTES)])
+"""Offset, append time in milliseconds, key, value, headers."""
+RUN = Types.OBJECT_ARRAY(RECORD)
+
+
+class Standing(msgspec.Struct):
+    """Where the reading of one partition stands; the operator's keyed state."""
+
+    position: int
+    running: RunningHash
+    pipeline: Saved
+
+
+class Gate:
+    """The admission of one partition, outside Flink: records in, messages by shard out."""
+
+    def __init__(self, encoded: bytes, number: int, saved: bytes | None = None) -> None:
+        setting, job, parts = load(encoded)
+        self.number = number
+        source = setting.sources[number]
+        self.partition = source.partition
+        self.position = setting.positions[source.partition]
+        self._shards, self._shard_of = setting.shards, np.array(shard_of(job.groups, setting.shards), dtype=np.int64)
+        self._groups = Groups(job.groups)
+        self._keys = {i.stream: i.key or parts.streams[i.stream].key for i in job.reads}
+        erasures = Erasures()
+        erasures.read(parts.log)
+        self._pipeline: Pipeline[Any] = Pipeline(job, parts.streams, [source])
+        self._intake = Intake(job, parts.streams, [source], self._pipeline, erasures, parts.arrow_decode)
+        self._letters = Letters(job, parts, {})
+        if saved is not None:
+            standing = states.decode(saved, Standing)
+            self._pipeline.restore(standing.pipeline)
+            self._intake.hashes[self.partition] = standing.running
+            self.position = standing.position
+
+    def save(self) -> bytes:
+        running = self._intake.hashes[self.partition]
+        return states.encode(Standing(self.position, running, self._pipeline.snapshot()))
+
+    def take(self, records: Sequence[Record]) -> list[bytes]:
+        """The next records of the partition as one message for each shard, in the order of shards.
+
+        Raises `IntegrityError` where records come twice or out of order, `GoneError` where the log has lost some.
+        """
+        self._check(records)
+        _, rejected = self._intake.take(self.partition, records)
+        self._letters.read(records, rejected)
+        letters = [(t, v, k, [*h]) for t, v, k, h in self._letters.of(Stepped())]
+        self._letters.forget()
+        self.position = records[-1].offset + 1
+        blocks, labels = self._pipeline.drain()
+        running = self._intake.hashes[self.partition]
+        # Of the hash only its end is told: what is pending in it would be most of a message.
+        ended = RunningHash(running.digest(), running.count)
+        return [
+            Admitted(
+                source=self.number,
+                position=self.position,
+                clock=self._pipeline.clocks[self.partition],
+                running=ended,
+                counts=self._pipeline.counts,
+                blocks=part,
+                labels=labels,
+                letters=letters if shard == 0 else [],
+            ).encode()
+            for shard, part in enumerate(self._deal(blocks))
+        ]
+
+    def _check(self, records: Sequence[Record]) -> None:
+        where = f"{self.partition.topic}/{self.partition.number}"
+        offsets = np.array([r.offset for r in records], dtype=np.int64)
+        if offsets[0] < self.position or (np.diff(offsets) <= 0).any():
+            raise IntegrityError(
+                "records come twice or out of order", where=where, wanted=f"offsets from {self.position} on, rising",
+                got=str(offsets[:10].tolist()),
+            )
+
+    def _deal(self, blocks: Sequence[Block]) -> list[list[Block]]:
+        if self._shards == 1:
+            return [list(blocks)]
+        dealt: list[list[Block]] = [[] for _ in range(self._shards)]
+        for block in blocks:
+            shard = self._shard_of[self._groups.of(block, self._keys[block.stream])]
+            for number in np.unique(shard).tolist():
+                dealt[number].append(block.take(np.flatnonzero(shard == number)))
+        return dealt
+
+
+class Admission(KeyedProcessFunction):  # type: ignore[misc]
+    """Runs of records in, `Row(key of the shard, message)` out. `keys` are the Flink keys of the partitions, `shards`
+    those of the shards."""
+
+    def __init__(self, encoded: bytes, keys: Sequence[int], shards: Sequence[int]) -> None:
+        self._encoded, self._keys, self._shards = encoded, list(keys), list(shards)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._state = runtime_context.get_state(ValueStateDescriptor("standing", BYTES))
+        self._numbers = {key: number for number, key in enumerate(self._keys)}
+        self._gates: dict[int, Gate] = {}
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        number = self._numbers[key_of(ctx)]
+        gate = self._gates.get(number)
+        if gate is None:
+            gate = self._gates[number] = Gate(self._encoded, number, self._state.value())
+        topic, partition = gate.partition
+        records = [
+            Record(topic, partition, offset, key, value, tuple((headers or {}).items()), appended * 1000)
+            for offset, appended, key, value, headers in value
+        ]
+        messages = gate.take(records)
+        self._state.update(gate.save())
+        for key, message in zip(self._shards, messages, strict=True):
+            yield Row(key, message)
+
+
+def key_of(ctx: KeyedProcessFunction.Context) -> int:
+    """The Flink key that an element came under."""
+    key = ctx.get_current_key()
+    return int(key if isinstance(key, int) else key[0])

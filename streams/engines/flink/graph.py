@@ -1,0 +1,250 @@
+"""The job graph: Kafka, admission by partition, stepping by shard, Kafka.
+
+Records come from Flink's Table connector for Kafka (`raw` format; it is the one that gives headers, partition and
+offset) and are gathered to runs before they reach Python: a run crosses from Java as one element, which is what makes
+the difference between ten thousand events a second and many times that. What is sent leaves the same way, an array at a
+time, into the connector's exactly-once sink.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from pyflink.common import Configuration, Types
+from pyflink.common.typeinfo import TypeInformation
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream.data_stream import KeyedStream
+from pyflink.java_gateway import get_gateway
+from pyflink.table import Schema, StreamTableEnvironment
+
+from streams import progress
+from streams.engines.flink.admission import BYTES, RUN, Admission
+from streams.engines.flink.setting import Setting
+from streams.engines.flink.stepping import SENDING, Stepping
+from tidemill.job import Job
+from tidemill.log import Partition
+
+PARTITION_KEYS = 128
+"""Flink's key groups for the admission: the most machines that can share the partitions."""
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job runs on a cluster. `kafka` are settings of Kafka's Java client, `gather_ms` is for how long records are
+    gathered to a run, `checkpoint_ms` how often results become visible, `transaction_timeout_ms` for how long the
+    brokers keep a transaction that no one ends, `restart_ms` what a restart may take, `mode` how Python runs."""
+
+    kafka: dict[str, str]
+    parallelism: int = 1
+    gather_ms: int = 100
+    checkpoint_ms: int = 1000
+    transaction_timeout_ms: int = 600_000
+    restart_ms: int = 120_000
+    mode: str = "process"
+    jars: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    python: str = ""
+    checkpoints: str = ""
+    more: dict[str, str] = {}
+
+
+def configuration(flow: Flow, rest: str, restore: str = "") -> Configuration:
+    """Flink's settings for one run, on the cluster whose REST address is `rest` (`HOST:PORT`)."""
+    host, _, port = rest.rpartition(":")
+    settings = {
+        "execution.target": "remote",
+        "rest.address": host,
+        "rest.port": port,
+        "execution.attached": "false",
+        "pipeline.jars": ";".join(f"file://{jar}" for jar in flow.jars),
+        "parallelism.default": str(flow.parallelism),
+        "execution.checkpointing.interval": f"{flow.checkpoint_ms} ms",
+        "execution.checkpointing.min-pause": f"{max(1, flow.checkpoint_ms // 4)} ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.timeout": "60 s",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "200 ms",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
+        "python.execution-mode": flow.mode,
+        "python.fn-execution.bundle.time": str(max(10, flow.gather_ms // 2)),
+        "python.metric.enabled": "false",
+        "python.operator-chaining.enabled": "true",
+        "pipeline.object-reuse": "true",
+    }
+    if flow.python:
+        settings |= {"python.executable": flow.python, "python.client.executable": flow.python}
+    if flow.files:
+        settings["python.files"] = ",".join(flow.files)
+    if flow.archives:
+        settings["python.archives"] = ",".join(flow.archives)
+    if flow.checkpoints:
+        settings["execution.checkpointing.dir"] = flow.checkpoints
+    if restore:
+        settings["execution.state-recovery.path"] = restore
+    out = Configuration()
+    for name, value in (settings | flow.more).items():
+        if value:
+            out.set_string(name, value)
+    return out
+
+
+def environment(settings: Configuration) -> StreamExecutionEnvironment:
+    """An environment whose jobs go where `settings` say. PyFlink's own getter would start a cluster in this process."""
+    kind = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    return StreamExecutionEnvironment(kind(settings._j_configuration))
+
+
+def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow: Flow, prefix: str) -> None:
+    """Put the job into `env`; `prefix` begins the names of its sink's transactions."""
+    tables = StreamTableEnvironment.create(env)
+    sources = [source.partition for source in setting.sources]
+    keys = spread(len(sources), PARTITION_KEYS)
+    shards = spread(setting.shards, setting.shards)
+    encoded = setting.encode()
+    tables.execute_sql(source_table(sources, flow, f"tidemill.{job.name}"))
+    tables.create_temporary_view("records", tables.sql_query(keys_query(sources, keys)))
+    runs = tables.to_append_stream(tables.sql_query(runs_query(flow)), Types.ROW([Types.INT(), RUN]))
+    admitted = (
+        keyed(runs, RUN)
+        .process(Admission(encoded, keys, shards), output_type=Types.ROW([Types.INT(), BYTES]))
+        .name("admission")
+        .uid("admission")
+        .set_max_parallelism(PARTITION_KEYS)
+        .set_parallelism(min(flow.parallelism, len(sources)))
+    )
+    sending = (
+        keyed(admitted, BYTES)
+        .process(Stepping(encoded, shards), output_type=SENDING)
+        .name("stepping")
+        .uid("stepping")
+        .set_max_parallelism(setting.shards)
+        .set_parallelism(min(flow.parallelism, setting.shards))
+    )
+    record = "ROW<`topic` STRING, `k` BYTES, `v` BYTES, `headers` MAP<STRING, BYTES>>"
+    schema = Schema.new_builder().column("f0", f"ARRAY<{record}>").build()
+    tables.create_temporary_view("sending", tables.from_data_stream(sending, schema))
+    tables.execute_sql(sink_table(topics(job), flow, prefix))
+    statements = tables.create_statement_set()
+    statements.add_insert_sql(
+        "INSERT INTO sink SELECT r.topic, r.k, r.v, r.headers FROM sending "
+        "CROSS JOIN UNNEST(sending.f0) AS r (topic, k, v, headers)"
+    )
+    statements.attach_as_datastream()
+
+
+def keyed(stream: DataStream, value: TypeInformation) -> KeyedStream:
+    """The stream of `Row(key, value)` keyed by its key. `DataStream.key_by` would take every element through Python
+    once more to find the key."""
+    selector = get_gateway().jvm.KeyByKeySelector()
+    key = Types.ROW([Types.INT()]).get_java_type_info()
+    return KeyedStream(stream._j_data_stream.keyBy(selector, key), value, stream)
+
+
+def spread(count: int, groups: int) -> list[int]:
+    """`count` keys whose Flink key groups, of `groups`, lie evenly apart: any parallelism shares them evenly."""
+    gateway = get_gateway()
+    assign = gateway.jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    row = gateway.jvm.org.apache.flink.types.Row
+    wanted = {i * groups // count if count <= groups else i % groups for i in range(count)}
+    found: dict[int, list[int]] = {group: [] for group in wanted}
+    each = -(-count // len(wanted))
+    key = 0
+    while any(len(keys) < each for keys in found.values()):
+        one = row(1)
+        one.setField(0, key)
+        group = assign(one, groups)
+        if group in found and len(found[group]) < each:
+            found[group].append(key)
+        key += 1
+    return [key for round_ in range(each) for group in sorted(found) for key in found[group][round_ : round_ + 1]][
+        :count
+    ]
+
+
+def topics(job: Job[Any]) -> str:
+    """A regular expression of the topics that the job may write to."""
+    fixed = [o.topic for o in job.writes] + [f"dead.{job.name}", f"features.{job.name}", "models"]
+    names = [re.escape(name) for name in [*fixed, progress.topic_of(job.name).topic]]
+    return "|".join([*sorted(set(names)), r"deltas\..+"])
+
+
+def source_table(sources: Sequence[Partition], flow: Flow, group: str) -> str:
+    """DDL of the table over every topic that the job reads."""
+    settings = flow.kafka | {"group.id": group, "isolation.level": "read_committed", "auto.offset.reset": "none"}
+    options = {
+        "connector": "kafka",
+        "topic": ";".join(sorted({p.topic for p in sources})),
+        "scan.startup.mode": "earliest-offset",
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+    } | _kafka(settings)
+    return (
+        "CREATE TABLE source (`topic` STRING METADATA VIRTUAL, `partition` INT METADATA VIRTUAL, "
+        "`offset` BIGINT METADATA VIRTUAL, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, "
+        "`headers` MAP<STRING, BYTES> METADATA VIRTUAL, `k` BYTES, `v` BYTES, `came` AS PROCTIME()) " + _with(options)
+    )
+
+
+def keys_query(sources: Sequence[Partition], keys: Sequence[int]) -> str:
+    """The table's records, each under the Flink key of its partition."""
+    cases = " ".join(
+        f"WHEN `topic` = {_quoted(p.topic)} AND `partition` = {p.number} THEN {key}"
+        for p, key in zip(sources, keys, strict=True)
+    )
+    ms = "CAST(EXTRACT(EPOCH FROM `at`) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM `at`) AS BIGINT)"
+    return (
+        f"SELECT CAST(CASE {cases} END AS INT) AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
+    )
+
+
+def runs_query(flow: Flow) -> str:
+    """The records of each partition in runs."""
+    return (
+        "SELECT `key`, ARRAY_AGG(ROW(`offset`, `ms`, `k`, `v`, `headers`)) FROM TABLE(TUMBLE(TABLE records, "
+        f"DESCRIPTOR(`came`), INTERVAL '{flow.gather_ms / 1000:.3f}' SECOND)) GROUP BY `key`, window_start, window_end"
+    )
+
+
+def sink_table(pattern: str, flow: Flow, prefix: str) -> str:
+    """DDL of the table into every topic that the job may write to, exactly once."""
+    settings = flow.kafka | {
+        "transaction.timeout.ms": str(flow.transaction_timeout_ms),
+        "compression.type": "lz4",
+        "linger.ms": "5",
+        "max.request.size": str(18 * 1024 * 1024),
+    }
+    options = {
+        "connector": "kafka",
+        "topic-pattern": pattern,
+        "key.format": "raw",
+        "key.fields": "k",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transactional-id-prefix": prefix,
+    } | _kafka(settings)
+    return (
+        "CREATE TABLE sink (`topic` STRING METADATA, `k` BYTES, `v` BYTES, "
+        "`headers` MAP<STRING, BYTES> METADATA) " + _with(options)
+    )
+
+
+def _kafka(settings: Mapping[str, str]) -> dict[str, str]:
+    return {f"properties.{name}": value for name, value in settings.items()}
+
+
+def _with(options: Mapping[str, str]) -> str:
+    return "WITH (" + ", ".join(f"{_quoted(k)} = {_quoted(v)}" for k, v in options.items()) + ")"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

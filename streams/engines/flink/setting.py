@@ -1,0 +1,95 @@
+"""What a job's operators are told, and what they tell each other: plain data, since it crosses machines."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from streams.engines.recovery import Positions
+from streams.pipeline import Counts, Source
+from streams.provenance import RunningHash
+from tidemill import state as states
+from tidemill.block import Block
+from tidemill.engine import Parts
+from tidemill.errors import SubmissionError
+from tidemill.job import Job
+from tidemill.log import Partition
+from tidemill.order import PartitionClock
+
+MAX_SHARDS = 32
+"""Parts that the groups of a job are dealt to: one is worked by one operator at a time."""
+
+Loaded = tuple[Job[Any], Parts]
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one job. `worker` names a function (`module:function`) that takes `options` and gives the job and its
+    parts on the machine that works it; `starts` are the offsets where the job began, `[topic, partition, offset]`."""
+
+    job: str
+    worker: str
+    options: dict[str, Any]
+    starts: list[tuple[str, int, int]]
+    streams: list[str]
+    shards: int
+    after: int = 0
+    snapshot_every: float = 10.0
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @property
+    def sources(self) -> list[Source]:
+        """The partitions read, in the order in which they are numbered."""
+        rows = zip(self.starts, self.streams, strict=True)
+        return [Source(Partition(topic, number), stream) for (topic, number, _), stream in rows]
+
+    @property
+    def positions(self) -> Positions:
+        return {Partition(topic, number): at for topic, number, at in self.starts}
+
+
+@cache
+def load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
+    """The setting, and the job and parts that its worker makes; once in a process."""
+    setting = msgspec.json.decode(encoded, type=Setting)
+    job, parts = worker_of(setting.worker)(setting.options)
+    job.warm()
+    return setting, job, parts
+
+
+def worker_of(name: str) -> Any:
+    """The function behind `module:function`. Raises `SubmissionError` where there is none."""
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SubmissionError("no such worker", where="flink", wanted="module:function", got=f"{name}: {error}") from None
+
+
+class Admitted(msgspec.Struct, kw_only=True):
+    """What a run of one partition's records brings to one shard: events, and how the partition stands after it.
+
+    `letters` are dead letters to send, which go to the first shard only; `moved` the moves of its clock by the engine.
+    """
+
+    source: int
+    position: int
+    clock: PartitionClock
+    running: RunningHash
+    counts: Counts
+    blocks: list[Block] = []
+    labels: list[tuple[int, int]] = []
+    letters: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
+    moved: list[tuple[str, int, int, int]] = []
+
+    def encode(self) -> bytes:
+        return states.encode(self)
+
+
+def shard_of(groups: int, shards: int) -> list[int]:
+    """The shard of each group: runs of neighbours, of sizes that differ by one at most."""
+    return [group * shards // groups for group in range(groups)]
