@@ -171,7 +171,9 @@ def library(home: Home, settings: Settings, tell: Callable[[str], None] = lambda
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(target)
     (runtime,) = source.glob("opt/flink-python*.jar")
-    write_atomically(folder / LOOPBACK_JAR, flink_loopback.jar(runtime))
+    ours, made = folder / LOOPBACK_JAR, flink_loopback.jar(runtime)
+    if not ours.is_file() or ours.read_bytes() != made:
+        write_atomically(ours, made)
     return folder
 
 
