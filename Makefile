@@ -5,6 +5,7 @@
 #   make test-slow   chaos, soak and full-data proofs
 #   make check       lint, types, import rules, house rules
 #   make bench       benchmarks against named peers (BENCH=name for one)
+#   make flink       adds Flink, for `tidemill up --flink`; make faust adds Faust
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow check bench setup setup-dev lock schemas clean
+.PHONY: demo test test-slow check bench setup setup-dev flink faust lock schemas clean
 
 demo: setup
 	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
@@ -36,6 +37,7 @@ bench: setup-dev
 
 setup: $(VENV)/core.done
 setup-dev: $(VENV)/dev.done
+flink faust: %: $(VENV)/%.done
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else f"Tidemill needs Python 3.11 or 3.12; {sys.executable} is {v[0]}.{v[1]}. Run: make PYTHON=python3.12 ...")'
@@ -48,6 +50,10 @@ $(VENV)/core.done: requirements/core.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev.done: requirements/dev.lock $(VENV)/core.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	touch $@
+
+$(VENV)/flink.done $(VENV)/faust.done: $(VENV)/%.done: requirements/%.lock $(VENV)/core.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/$*.lock
 	touch $@
 
 # Needs uv on PATH; not part of any other target. One version of everything, whichever extras are installed together.

@@ -86,6 +86,19 @@ def supervised(stack):
 
 
 @pytest.fixture(scope="session")
+def flink(stack):
+    """The same stack with a real Flink cluster beside the brokers, one TaskManager: `flink.flink` is the URL of its
+    REST address, `flink.home` the home. Kill nothing of it: others use it too."""
+    from tidemill_app import config
+    from tidemill_app.home import StackRecord
+    from tidemill_app.stack import flink, lifecycle
+
+    cluster = flink.parts(StackRecord(taskmanagers=1), stack.settings)
+    lifecycle.up(stack.settings, parts=(*lifecycle.BROKERS, *cluster), taskmanagers=1)
+    return config.connect(stack.home.path)
+
+
+@pytest.fixture(scope="session")
 def kafka(stack) -> str:
     """The bootstrap address of a real broker."""
     return str(stack.bootstrap)

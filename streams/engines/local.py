@@ -64,7 +64,7 @@ class LocalEngine:
         patience = Patience(self.unknown_for)
         while not stop():
             try:
-                _make_topics(job, parts)
+                make_topics(job, parts)
                 sources = sources_of(job, parts.streams, parts.log, histories)
                 session = Session(
                     job,
@@ -95,7 +95,8 @@ def _histories(job: Job[Any], parts: Parts) -> Mapping[str, Log]:
     }
 
 
-def _make_topics(job: Job[Any], parts: Parts) -> None:
+def make_topics(job: Job[Any], parts: Parts) -> None:
+    """Make what the job reads and writes, where it is not there."""
     log = parts.log
     for read in job.reads:
         spec = parts.streams[read.stream]

@@ -34,9 +34,11 @@ def examine(settings: Settings) -> list[Finding]:
     home = Home(settings.home)
     findings = [_python(), _versions()]
     if not settings.bootstrap:
-        findings += [_java(), _jars(settings)]
+        findings += [_java(), _jars(settings, "kafka")]
     if not settings.redis:
         findings.append(_redis())
+    if not settings.flink:
+        findings += _flink(home, settings)
     findings += [_home(home), _disk(home)]
     findings += _ports(home, settings)
     findings += _parts(settings)
@@ -61,7 +63,7 @@ def _versions() -> Finding:
         name="packages",
         ok=not missing,
         found=f"missing: {', '.join(missing)}" if missing else ", ".join(found),
-        fix="Install the project again (`make install`).",
+        fix="Install the project again (`make setup`).",
     )
 
 
@@ -80,14 +82,14 @@ def _java() -> Finding:
     return Finding(name="Java", ok=done.returncode == 0, found=first[0] if first else "no answer", fix=fix)
 
 
-def _jars(settings: Settings) -> Finding:
-    pinned = jars.pinned()
-    folder = settings.cache_folder / "jars"
+def _jars(settings: Settings, owner: str) -> Finding:
+    pinned, root = jars.pinned(owner), {"kafka": jars.KAFKA, "flink": jars.CONNECTOR}[owner]
+    folder, name = settings.cache_folder / "jars", f"{owner.capitalize()}'s jars"
     faults = jars.check(pinned, folder)
     wrong = [name for name, fault in faults.items() if fault != "missing"]
     if wrong:
         return Finding(
-            name="Kafka's jars",
+            name=name,
             ok=False,
             found=f"not what was pinned: {', '.join(wrong)}",
             fix=f"Run `tidemill up`, which fetches them again, or remove {folder}.",
@@ -95,8 +97,23 @@ def _jars(settings: Settings) -> Finding:
     if faults:
         found = f"{len(faults)} of {len(pinned)} not fetched yet; the next `tidemill up` fetches them"
     else:
-        found = f"all {len(pinned)} have their pinned digest ({jars.KAFKA})"
-    return Finding(name="Kafka's jars", ok=True, found=found)
+        found = f"all {len(pinned)} have their pinned digest ({root})"
+    return Finding(name=name, ok=True, found=found)
+
+
+def _flink(home: Home, settings: Settings) -> Iterator[Finding]:
+    """Flink is no part of the core: that it is missing is a fault only in a home that has a cluster."""
+    from tidemill_app.stack import flink_files
+
+    record = home.read() or StackRecord()
+    try:
+        flink_files.package()
+    except TidemillError:
+        found = f"apache-flink {flink_files.VERSION} is not installed; `tidemill up --flink` needs it"
+        yield Finding(name="Flink", ok=not record.taskmanagers, found=found, fix="Run `make flink`.")
+        return
+    yield Finding(name="Flink", ok=True, found=f"apache-flink {flink_files.VERSION}")
+    yield _jars(settings, "flink")
 
 
 def _redis() -> Finding:

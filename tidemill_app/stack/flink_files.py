@@ -19,7 +19,7 @@ from typing import Any
 from tidemill.errors import ConfigError
 from tidemill_app.config import Settings
 from tidemill_app.home import Home, StackRecord, write_atomically
-from tidemill_app.stack import jars
+from tidemill_app.stack import flink_loopback, jars
 from tidemill_app.stack.kafka import java
 from tidemill_app.stack.parts import clean_environment
 
@@ -42,6 +42,8 @@ CLUSTER: dict[str, Any] = {
     "rest.bind-address": "127.0.0.1",
     # No uploading of jars that then run inside the JobManager; a job itself comes by REST, as to any session cluster.
     "web.submit.enable": False,
+    # `flink run` sends Flink's Python jar along with each job; what is changed in it must not come back that way.
+    "classloader.parent-first-patterns.additional": "org.apache.beam.",
     "high-availability.type": "zookeeper",
     "high-availability.cluster-id": "/tidemill",
     # A JobManager killed with -9 is led by its successor when the dead one's session has run out.
@@ -81,6 +83,9 @@ CLUSTER: dict[str, Any] = {
     "jobmanager.memory.off-heap.size": "128 mb",
     "jobmanager.memory.jvm-metaspace.size": "256 mb",
 }
+
+LOOPBACK_JAR = "beam-on-loopback.jar"
+"""See `flink_loopback`; its name sorts before those of Flink's jars."""
 
 SERVER_LOGGING = """\
 status = error
@@ -160,17 +165,21 @@ def library(home: Home, settings: Settings, tell: Callable[[str], None] = lambda
     }
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if wanted.get(path.name) != path.readlink():
+        if path.is_symlink() and wanted.get(path.name) != path.readlink():
             path.unlink()
     for name, target in wanted.items():
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(target)
+    (runtime,) = source.glob("opt/flink-python*.jar")
+    ours, made = folder / LOOPBACK_JAR, flink_loopback.jar(runtime)
+    if not ours.is_file() or ours.read_bytes() != made:
+        write_atomically(ours, made)
     return folder
 
 
 def class_path(lib: Path) -> str:
-    """Every jar of the library, Flink's largest last, as its own scripts order them."""
-    return ":".join(sorted((str(jar) for jar in lib.glob("*.jar")), key=lambda jar: ("flink-dist" in jar, jar)))
+    """Every jar of the library: the changed class before the one it stands for, Flink's largest last."""
+    return ":".join(str(jar) for jar in sorted(lib.glob("*.jar"), key=lambda jar: ("-dist-" in jar.name, jar.name)))
 
 
 def write_cluster(home: Home, record: StackRecord) -> Path:

@@ -24,7 +24,7 @@ from streams.pipeline import Pipeline, Saved, Stepped
 from streams.provenance import RunningHash
 from tidemill import state as states
 from tidemill.block import Block
-from tidemill.errors import GoneError, IntegrityError
+from tidemill.errors import IntegrityError
 from tidemill.log import Record
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
@@ -102,7 +102,9 @@ class Gate:
         offsets = np.array([r.offset for r in records], dtype=np.int64)
         if offsets[0] < self.position or (np.diff(offsets) <= 0).any():
             raise IntegrityError(
-                "records come twice or out of order", where=where, wanted=f"offsets from {self.position} on, rising",
+                "records come twice or out of order",
+                where=where,
+                wanted=f"offsets from {self.position} on, rising",
                 got=str(offsets[:10].tolist()),
             )
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-import msgspec
 from pyflink.common import Configuration, Types
 from pyflink.common.typeinfo import TypeInformation
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
@@ -22,6 +22,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 
 from streams import progress
 from streams.engines.flink.admission import BYTES, RUN, Admission
+from streams.engines.flink.flow import Flow
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import SENDING, Stepping
 from tidemill.job import Job
@@ -31,33 +32,17 @@ PARTITION_KEYS = 128
 """Flink's key groups for the admission: the most machines that can share the partitions."""
 
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job runs on a cluster. `kafka` are settings of Kafka's Java client, `gather_ms` is for how long records are
-    gathered to a run, `checkpoint_ms` how often results become visible, `transaction_timeout_ms` for how long the
-    brokers keep a transaction that no one ends, `restart_ms` what a restart may take, `mode` how Python runs."""
-
-    kafka: dict[str, str]
-    parallelism: int = 1
-    gather_ms: int = 100
-    checkpoint_ms: int = 1000
-    transaction_timeout_ms: int = 600_000
-    restart_ms: int = 120_000
-    mode: str = "process"
-    jars: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    archives: tuple[str, ...] = ()
-    python: str = ""
-    checkpoints: str = ""
-    more: dict[str, str] = {}
-
-
-def configuration(flow: Flow, rest: str, restore: str = "") -> Configuration:
-    """Flink's settings for one run, on the cluster whose REST address is `rest` (`HOST:PORT`)."""
-    host, _, port = rest.rpartition(":")
+def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configuration:
+    """Flink's settings for one run, on the cluster at the URL `rest`; the job's own id is `id` (32 hex digits)."""
+    address = urlsplit(rest)
     settings = {
         "execution.target": "remote",
-        "rest.address": host,
-        "rest.port": port,
+        "rest.address": address.hostname or "",
+        "rest.port": str(address.port or (443 if address.scheme == "https" else 80)),
+        "rest.path": address.path.strip("/"),
+        "security.ssl.rest.enabled": "true" if address.scheme == "https" else "",
+        # Known beforehand, so that what was submitted is found again by whoever died on the way.
+        "$internal.pipeline.job-id": id,
         "execution.attached": "false",
         "pipeline.jars": ";".join(f"file://{jar}" for jar in flow.jars),
         "parallelism.default": str(flow.parallelism),
@@ -201,9 +186,7 @@ def keys_query(sources: Sequence[Partition], keys: Sequence[int]) -> str:
         for p, key in zip(sources, keys, strict=True)
     )
     ms = "CAST(EXTRACT(EPOCH FROM `at`) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM `at`) AS BIGINT)"
-    return (
-        f"SELECT CAST(CASE {cases} END AS INT) AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
-    )
+    return f"SELECT CAST(CASE {cases} END AS INT) AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
 
 
 def runs_query(flow: Flow) -> str:

@@ -67,7 +67,9 @@ def worker_of(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise SubmissionError("no such worker", where="flink", wanted="module:function", got=f"{name}: {error}") from None
+        raise SubmissionError(
+            "no such worker", where="flink", wanted="module:function", got=f"{name}: {error}"
+        ) from None
 
 
 class Admitted(msgspec.Struct, kw_only=True):

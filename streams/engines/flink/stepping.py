@@ -23,7 +23,7 @@ from streams.engines.snapshot import Snapshot, check_fits, fingerprint
 from streams.engines.turn import Turn, sent
 from streams.journal import Journal
 from streams.live import LiveState
-from streams.pipeline import Counts, Pipeline, Stepped
+from streams.pipeline import Counts, Pipeline
 from streams.provenance import RunningHash
 from tidemill import state as states
 from tidemill.errors import IntegrityError

@@ -30,9 +30,9 @@ def test_up_shows_where_all_is_and_how_to_reach_it(stack):
     assert stack.redis.reveal() in done.stdout
     assert done.stderr == ""
     found = msgspec.json.decode(tidemill(stack.home.path, "status", "--json").stdout)
-    assert {part["name"]: part["state"] for part in found["parts"]} == dict.fromkeys(
-        ("kafka", "redis", "supervisor"), "running"
-    )
+    states = {part["name"]: part["state"] for part in found["parts"]}
+    assert set(states) >= {"kafka", "redis", "supervisor"}  # and Flink's, where another test wanted it
+    assert set(states.values()) == {"running"}
     assert found["disk_bytes"]["kafka"] > 0
 
 

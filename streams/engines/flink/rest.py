@@ -1,0 +1,129 @@
+"""A Flink cluster by its REST address: the few questions and commands that an engine has for it."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import fsspec
+import httpx
+
+from tidemill.errors import NotFoundError, TidemillError, UnavailableError
+
+ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+_CHECKPOINT = re.compile(r"^(?P<folder>.+)/chk-(?P<number>\d+)$")
+
+
+class Cluster:
+    """The cluster at `url`. What does not answer is an `UnavailableError`, a job it does not know a `NotFoundError`."""
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self.url = url.rstrip("/")
+        # Neither proxies nor credentials of the environment: what is asked here is meant for this address only.
+        self._client = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job the cluster knows, the newest first: `jid`, `name`, `state`."""
+        jobs: list[dict[str, Any]] = self._ask("GET", "/jobs/overview")["jobs"]
+        return sorted(jobs, key=lambda job: -job["start-time"])
+
+    def state(self, job: str) -> str:
+        return str(self._ask("GET", f"/jobs/{job}/status")["status"])
+
+    def job(self, job: str) -> dict[str, Any]:
+        """The job with its vertices and their figures."""
+        found: dict[str, Any] = self._ask("GET", f"/jobs/{job}")
+        return found
+
+    def checkpoint(self, job: str) -> dict[str, Any] | None:
+        """The newest completed checkpoint: `id`, `external_path`, `end_to_end_duration`, `latest_ack_timestamp`…"""
+        newest: dict[str, Any] | None = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"]["completed"]
+        return newest
+
+    def why(self, job: str) -> str:
+        """What ended or restarted the job last, in one line; of a Python worker the exception itself."""
+        entries = self._ask("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        return reason(entries[0]["stacktrace"]) if entries else ""
+
+    def stop(self, job: str, folder: str | None, seconds: float) -> str:
+        """Stop the job with a savepoint, and say where that is."""
+        wanted = {"drain": False} | ({"targetDirectory": folder} if folder else {})
+        return self._saved(job, self._ask("POST", f"/jobs/{job}/stop", wanted)["request-id"], seconds)
+
+    def savepoint(self, job: str, folder: str | None, seconds: float) -> str:
+        """Take a savepoint while the job goes on, and say where it is."""
+        wanted = {"cancel-job": False} | ({"target-directory": folder} if folder else {})
+        return self._saved(job, self._ask("POST", f"/jobs/{job}/savepoints", wanted)["request-id"], seconds)
+
+    def cancel(self, job: str) -> None:
+        """End the job as it is; its newest checkpoint stays."""
+        self._ask("PATCH", f"/jobs/{job}?mode=cancel")
+
+    def _saved(self, job: str, trigger: str, seconds: float) -> str:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self._ask("GET", f"/jobs/{job}/savepoints/{trigger}")
+            if found["status"]["id"] == "COMPLETED":
+                operation = found["operation"]
+                if "location" in operation:
+                    return str(operation["location"])
+                cause = operation.get("failure-cause", {}).get("stack-trace", "")
+                raise UnavailableError("no savepoint was taken", where=f"Flink job {job}", got=reason(cause))
+            time.sleep(0.1)
+        raise UnavailableError(f"no savepoint after {seconds:.0f} s", where=f"Flink job {job} at {self.url}")
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise UnavailableError(
+                "Flink does not answer",
+                where=self.url,
+                got=f"{type(error).__name__}: {error}",
+                fix="Is the cluster up? `tidemill up --flink` starts one here; TIDEMILL_FLINK names another.",
+            ) from None
+        if answer.status_code == 404:
+            raise NotFoundError("not known to the cluster", where=self.url, got=path)
+        if answer.status_code >= 500 or answer.status_code in (408, 429):
+            raise UnavailableError("Flink cannot answer now", where=self.url, got=_said(answer))
+        if answer.status_code >= 400:
+            raise TidemillError("Flink refuses", where=f"{self.url}{path}", got=_said(answer))
+        return answer.json() if answer.content else {}
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        errors = answer.json().get("errors", [])
+    except ValueError:
+        return answer.text[:300]
+    return f"{answer.status_code} {reason(str(errors[0])) if errors else ''}"
+
+
+def reason(trace: str) -> str:
+    """The line of a Java stack trace that says most: the error of Python where there is one, else the last cause."""
+    found = re.findall(r"^Traceback.*?\n(?:[ \t]+.*\n)+(\S.*)$", trace, re.MULTILINE)
+    python = [line for line in found if not line.startswith("Traceback")]
+    if python:
+        return str(python[-1])[:500]
+    causes = [line for line in trace.splitlines() if line.startswith("Caused by:")]
+    return (causes[-1] if causes else trace.strip().split("\n", 1)[0])[:500]
+
+
+def newest_checkpoint(known: str) -> str:
+    """The newest complete checkpoint beside the one at `known` (`…/chk-N`), which may be older or gone.
+
+    What a restart goes on from must be the newest: outputs of every complete checkpoint are committed.
+    """
+    match = _CHECKPOINT.match(known)
+    if match is None:
+        return known
+    files, folder = fsspec.core.url_to_fs(match["folder"])
+    best = -1
+    for path in files.glob(f"{folder}/chk-*/_metadata"):
+        number = path.rsplit("/", 2)[-2].removeprefix("chk-")
+        best = max(best, int(number) if number.isdigit() else -1)
+    return known if best < 0 else f"{match['folder']}/chk-{best}"
