@@ -9,7 +9,7 @@ from streams.erasures import Erasures
 from streams.pipeline import LABELS, Pipeline, Rejected, Source
 from streams.progress import Segment
 from streams.provenance import RunningHash
-from streams.sources import Sources
+from streams.sources import Reading
 from tidemill.block import Block
 from tidemill.decode import ArrowDecoder, Decoder
 from tidemill.job import Job
@@ -62,7 +62,7 @@ class Intake:
         return sum([len(i) if isinstance(i, Block) else 1 for i in items])
 
 
-def balance(sources: Sources, pipeline: Pipeline[Any], most: int) -> None:
+def balance(sources: Reading, pipeline: Pipeline[Any], most: int) -> None:
     """Bound the reorder buffer: above `most` events only the partitions that hold the watermark are read on, until
     half of it is gone."""
     slowest = pipeline.held_by()

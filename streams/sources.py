@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from streams.pipeline import Source
 from streams.progress import POLL
@@ -42,6 +42,21 @@ def sources_of(
 
 def _real(log: Log) -> list[Partition]:
     return [p for topic in sorted(log.topics()) for p in log.partitions(topic)]
+
+
+class Reading(Protocol):
+    """Partitions that are being read: how far, and which of them are held back for now."""
+
+    @property
+    def paused(self) -> frozenset[Partition]: ...
+
+    def positions(self) -> dict[Partition, int]: ...
+
+    def end(self, partition: Partition) -> int: ...
+
+    def finished(self, partition: Partition) -> bool: ...
+
+    def pause(self, partitions: Iterable[Partition]) -> None: ...
 
 
 class _Open:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams import progress
-from streams.engines.patience import PASSING, Patience, wait
+from streams.engines.patience import Patience, patiently
 from streams.engines.publication import MODELS
 from streams.engines.session import Session
 from streams.engines.status import Status
 from streams.sources import sources_of
 from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
-from tidemill.errors import FencedError, SubmissionError, TidemillError
+from tidemill.errors import SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
@@ -61,31 +61,23 @@ class LocalEngine:
         histories = _histories(job, parts)
         status = Status(job, parts.log, parts.report)
         job.warm()
-        patience = Patience(self.unknown_for)
-        while not stop():
-            try:
-                make_topics(job, parts)
-                sources = sources_of(job, parts.streams, parts.log, histories)
-                session = Session(
-                    job,
-                    parts,
-                    stop,
-                    status,
-                    histories,
-                    sources,
-                    max_buffered=self.max_buffered,
-                    max_batch=self.max_batch,
-                    snapshot_every=self.snapshot_every,
-                )
-                session.run()
-                return
-            except FencedError:
-                raise
-            except PASSING as error:
-                pause = patience.pause(error)
-                status.failed(error)
-                status.waiting(pause)
-                wait(pause, stop)
+
+        def attempt() -> None:
+            make_topics(job, parts)
+            sources = sources_of(job, parts.streams, parts.log, histories)
+            Session(
+                job,
+                parts,
+                stop,
+                status,
+                histories,
+                sources,
+                max_buffered=self.max_buffered,
+                max_batch=self.max_batch,
+                snapshot_every=self.snapshot_every,
+            ).run()
+
+        patiently(attempt, Patience(self.unknown_for), status, stop)
 
 
 def _histories(job: Job[Any], parts: Parts) -> Mapping[str, Log]:
@@ -96,7 +88,7 @@ def _histories(job: Job[Any], parts: Parts) -> Mapping[str, Log]:
 
 
 def make_topics(job: Job[Any], parts: Parts) -> None:
-    """Make what the job reads and writes, where it is not there."""
+    """Make the topics of a job that are not there."""
     log = parts.log
     for read in job.reads:
         spec = parts.streams[read.stream]

@@ -6,7 +6,8 @@ import random
 import time
 from collections.abc import Callable
 
-from tidemill.errors import NotFoundError, TidemillError, UnavailableError
+from streams.engines.status import Status
+from tidemill.errors import FencedError, NotFoundError, TidemillError, UnavailableError
 
 PASSING = (UnavailableError, NotFoundError)
 """What may pass by itself. A broker that has just come up, or has just made a topic, may say for a moment that it does
@@ -46,3 +47,19 @@ def wait(seconds: float, stop: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while not stop() and (left := until - time.monotonic()) > 0:
         time.sleep(min(left, 0.05))
+
+
+def patiently(attempt: Callable[[], None], patience: Patience, status: Status, stop: Callable[[], bool]) -> None:
+    """Make the attempt, again and again while what it fails of may pass by itself, until `stop()`; the status says so.
+
+    Raises `FencedError` at once: another process is in this one's place."""
+    while not stop():
+        try:
+            return attempt()
+        except FencedError:
+            raise
+        except PASSING as error:
+            pause = patience.pause(error)
+            status.failed(error)
+            status.waiting(pause)
+            wait(pause, stop)

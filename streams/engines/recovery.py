@@ -90,7 +90,7 @@ class Recovery:
         Raises `IncompatibleError` where the job, its state or its partitions changed, `IntegrityError` where the
         silent replay does not arrive at the committed cut and counts, `GoneError` where records it needs are gone.
         """
-        target = _positions(committed.offsets)
+        target = positions_of(committed.offsets)
         self._check_partitions(target)
         found = self.parts.store.load(self.job.name, committed.sequence)
         saved = None if found is None else states.decode(found[1], Snapshot)
@@ -101,7 +101,7 @@ class Recovery:
         out.positions, out.journaled = target, committed.journaled
         out.sequence = committed.sequence
         out.deltas, out.versions = dict(committed.deltas), dict(committed.versions)
-        self._check(out, committed, rebuilt=found is None)
+        self.check(out, committed, rebuilt=found is None)
         return out
 
     def _check_partitions(self, target: Positions) -> None:
@@ -125,17 +125,17 @@ class Recovery:
 
     def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
         check_fits(self.job, snapshot.fingerprint)
-        out = self._fresh(_positions(snapshot.starts), after)
+        out = self._fresh(positions_of(snapshot.starts), after)
         out.pipeline.restore(snapshot.pipeline)
         out.intake.hashes |= {Partition(t, n): running for t, n, running in snapshot.hashes}
         out.erasures.read(self.parts.log, snapshot.erasures_at)
-        out.positions = _positions(snapshot.positions)
+        out.positions = positions_of(snapshot.positions)
         out.sequence = snapshot.sequence
         out.journal = snapshot.journal
         return out
 
     def _unsaved(self, committed: ProgressMade) -> Recovered:
-        out = self._fresh(_positions(committed.starts), committed.after)
+        out = self._fresh(positions_of(committed.starts), committed.after)
         out.sequence = -1
         out.erasures.read(self.parts.log)
         return out
@@ -215,7 +215,8 @@ class Recovery:
         out.pipeline.step()
         return True
 
-    def _check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool) -> None:
+    def check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool = False) -> None:
+        """Raises `IntegrityError` where the replay did not arrive at the cut and counts of `committed`."""
         if rebuilt and out.erasures.met:
             return  # the first run may have seen what was erased since
         counts = out.pipeline.counts
@@ -242,5 +243,6 @@ class Recovery:
             )
 
 
-def _positions(offsets: Sequence[tuple[str, int, int]]) -> Positions:
+def positions_of(offsets: Sequence[tuple[str, int, int]]) -> Positions:
+    """Positions from plain data."""
     return {Partition(topic, number): at for topic, number, at in offsets}

@@ -11,25 +11,19 @@ from streams import progress
 from streams.emit import Sent
 from streams.engines import collecting
 from streams.engines.keeper import Keeper
-from streams.engines.recovery import Recovered, Recovery
-from streams.engines.snapshot import Snapshot, fingerprint
+from streams.engines.recovery import Positions, Recovered, Recovery
+from streams.engines.standing import Standing
 from streams.engines.status import Status
-from streams.engines.turn import Turn, sent
 from streams.erasures import Erasures
-from streams.idle import Idle
-from streams.intake import Intake, balance, segment
-from streams.journal import Entry
-from streams.live import LiveState
-from streams.pipeline import Pipeline, Source
-from streams.progress import Segment
+from streams.intake import balance
+from streams.pipeline import Source
 from streams.sources import Sources
-from tidemill import state as states
 from tidemill.engine import Parts
 from tidemill.errors import TidemillError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import Job
-from tidemill.log import Log, Partition, Writer
-from tidemill.order import Arrival, EventTime
+from tidemill.log import Log, Writer
+from tidemill.order import Arrival
 
 _QUIET = 0.1
 """Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
@@ -60,14 +54,8 @@ class Session:
         self._writer: Writer | None = None
         self._keeper = Keeper(parts.store, job.name)
         self._sources: Sources | None = None
-        self._run: list[Segment] = []
-        self._moved: list[Entry] = []
         self._arrival = isinstance(job.order, Arrival)
         self._open = False
-        order = job.order
-        self._idle: Idle | None = None
-        if isinstance(order, EventTime) and order.idle_after is not None:
-            self._idle = Idle(order.idle_after, order.lateness, time.monotonic())
 
     def run(self) -> None:
         """Recover, then read, step and commit until `stop`; then commit, snapshot and return."""
@@ -108,24 +96,15 @@ class Session:
             return False
         self._take_up(found)
         if committed is None:
-            self._transact([])
+            standing = self._standing
+            self._transact([], standing.progress(standing.committed), standing.committed)
         self._snapshot_at = time.monotonic()
         self._saved = -1
         self.status.state = "running"
         return True
 
     def _take_up(self, found: Recovered) -> None:
-        self._pipeline: Pipeline[Any] = found.pipeline
-        self._intake: Intake = found.intake
-        self._erasures = found.erasures
-        self._sequence = found.sequence
-        self._starts, self._committed = found.starts, found.positions
-        self._recorded = dict(found.positions)
-        self._journal, self._journaled = found.journal, found.journaled
-        self._live = LiveState(self.job, self.parts.bundle)
-        self._live.sequences, self._live.versions = found.deltas, found.versions
-        self._live.follow(self._pipeline.states)
-        self._turn = Turn(self.job, self.parts, self._histories, self._starts, self._live)
+        self._standing = Standing(self.job, self.parts, self._histories, found)
         self._sources = Sources(
             self._all,
             self.parts.log,
@@ -136,6 +115,7 @@ class Session:
 
     def _loop(self) -> None:
         assert self._sources is not None
+        standing = self._standing
         due = time.monotonic()
         while True:
             stopping = self.stop()
@@ -145,25 +125,25 @@ class Session:
                 now = time.monotonic()
                 due = max(min(due, now) + self.job.commit_every, now)
                 self._gather(due)
-            if self._moved or self._sources.positions() != self._committed:
+            if standing.due(self._sources.positions()):
                 self._commit()
                 collecting.young()
             if stopping:
                 self._snapshot()
                 self._note_kept(wait=True)
                 # The last word of this process: up to where it is kept.
-                self.status.tell(self._pipeline, self._sources, self._intake.read, force=True)
+                self.status.tell(standing.pipeline, self._sources, standing.intake.read, force=True)
                 return
             self._note_kept()
             if time.monotonic() - self._snapshot_at >= self._snapshot_every and not self._keeper.busy:
                 self._snapshot()
                 collecting.all_made()
             self._advance_idle()  # not before the snapshot, which is of what is committed
-            self.status.tell(self._pipeline, self._sources, self._intake.read)
+            self.status.tell(standing.pipeline, self._sources, standing.intake.read)
 
     def _gather(self, until: float) -> None:
         """Read and feed until the commit falls due or a batch is full."""
-        sources = self._sources
+        sources, standing = self._sources, self._standing
         assert sources is not None
         rows = 0
         while rows < self._max_batch:
@@ -172,17 +152,10 @@ class Session:
                 return
             runs = sources.poll(self._max_batch - rows, min(left, _QUIET) if rows else _QUIET)
             for partition, records in runs:
-                got, rejected = self._intake.take(partition, records)
-                rows += max(got, 1)
-                self._turn.letters.read(records, rejected)
-                after = sources.positions()[partition]
-                self._run.append(segment(partition, self._recorded[partition], after))
-                self._recorded[partition] = after
-                if self._idle is not None:
-                    self._idle.heard(partition, time.monotonic())
+                rows += standing.take(partition, records, sources.positions()[partition])
             for stream in sources.ended():
-                self._pipeline.finish_history(stream)
-            balance(sources, self._pipeline, self._max_buffered)
+                standing.pipeline.finish_history(stream)
+            balance(sources, standing.pipeline, self._max_buffered)
             if sources.paused or (not runs and (not rows or self.stop())):
                 return
             if runs and sum([len(records) for _, records in runs]) < _FEW:
@@ -191,110 +164,42 @@ class Session:
 
     def _commit(self) -> None:
         assert self._sources is not None
-        stepped, sequence = self._pipeline.step(), self._sequence + 1
-        self._note_order(sequence)
         positions = self._sources.positions()
-        records = self._turn.records(stepped, self._pipeline, self._intake.hashes, positions, self._journal, sequence)
-        self._transact(records)
+        records, made = self._standing.step(positions)
+        self._transact(records, made, positions)
 
-    def _note_order(self, sequence: int) -> None:
-        """Into the journal with what can be repeated only as it was."""
-        now, entries = self.parts.clock.now(), self._run if self._arrival else self._moved
-        if entries:
-            self._journal.add(entries, now, segments=self._arrival)
-            self._journaled = sequence
-        if self.parts.objects is not None:
-            self._journal.seal(sequence, now, self.parts.objects.put)
-
-    def _transact(self, records: Sequence[Sent]) -> None:
+    def _transact(self, records: Sequence[Sent], made: ProgressMade, positions: Positions) -> None:
         """One transaction: what the step sends, the progress record, and the offsets."""
-        assert self._writer is not None and self._sources is not None
-        writer, positions = self._writer, self._sources.positions()
+        assert self._writer is not None
+        writer, standing = self._writer, self._standing
         writer.begin()
         self._open = True
         for topic, value, key, headers in records:
             writer.send(topic, value, key=key, headers=headers)
-        made = self._progress(positions)
-        topic, value, key, headers = sent(progress.topic_of(self.job.name).topic, made, self.job.name.encode())
+        topic, value, key, headers = standing.record(made)
         writer.send(topic, value, key=key, headers=headers, partition=0)
         offsets = {s.partition: positions[s.partition] for s in self._all if not s.history}
         writer.commit(offsets, f"tidemill.{self.job.name}")
         self._open = False
-        self._sequence, self._committed, self._run, self._moved = made.sequence, positions, [], []
-        self.status.committed(self.parts.clock.now(), made, self._live)
-        if not self._pipeline.buffered:
-            self._turn.letters.forget()
-
-    def _progress(self, positions: Mapping[Partition, int]) -> ProgressMade:
-        pipeline, run = self._pipeline, progress.merged(self._run)
-        if not self._arrival:
-            run = [segment(p, self._committed[p], at) for p, at in sorted(positions.items()) if at > self._committed[p]]
-        return ProgressMade(
-            id=f"{self.job.name}/{self._sequence + 1}",
-            time=self.parts.clock.now(),
-            source=f"/jobs/{self.job.name}",
-            job=self.job.name,
-            sequence=self._sequence + 1,
-            offsets=_flat(positions),
-            starts=_flat(self._starts),
-            watermark=pipeline.watermark,
-            last=pipeline.last,
-            segments=run,
-            emitted=dict(pipeline.counts.emitted),
-            dead=pipeline.counts.dead,
-            steps=pipeline.counts.steps,
-            deltas=dict(self._live.sequences),
-            versions=dict(self._live.versions),
-            after=pipeline.after,
-            moved=self._moved,
-            journal=self._journal.kept,
-            journaled=self._journaled,
-        )
+        standing.done(made, positions)
+        self.status.committed(self.parts.clock.now(), made, standing.live)
 
     def _advance_idle(self) -> None:
-        idle, sources, pipeline = self._idle, self._sources, self._pipeline
-        if idle is None or sources is None:
-            return
-        now = time.monotonic()
-        reading, at = sources.reading(), sources.positions()
-        clocks = {p: clock for p, clock in pipeline.clocks.items() if pipeline.active(p)}
-        quiet = [p for p in clocks if p in reading and not pipeline.sources[p].history and idle.quiet(p, now)]
-        if not quiet:
-            return
-        if not idle.due(now, clocks, quiet, pipeline.buffered > 0):
-            return
-        caught_up = [p for p in quiet if self.parts.log.end(p) <= at[p]]
-        due = idle.due(now, clocks, caught_up, pipeline.buffered > 0)
-        if not due:
-            return
-        for p, moment in due.items():
-            self._intake.move(p, moment)
-            self._moved.append((p.topic, p.number, at[p], moment))
+        if self._sources is not None:
+            self._standing.advance_idle(self._sources.reading(), self._sources.positions(), self.parts.log.end)
 
     def _snapshot(self) -> None:
         """Keep the job as the last commit left it, while it goes on."""
         self._snapshot_at = time.monotonic()
-        if self._saved == self._sequence:
+        if self._saved == self._standing.sequence:
             return
         self._note_kept(wait=True)
-        log = self.parts.log
+        log, standing = self.parts.log, self._standing
         erased = Erasures.end(log)
-        snapshot = Snapshot(
-            fingerprint(self.job),
-            self._sequence,
-            _flat(self._committed),
-            _flat(self._starts),
-            [(p.topic, p.number, running) for p, running in sorted(self._intake.hashes.items())],
-            self._journal,
-            erased,
-            self._pipeline.snapshot(),
-            self._live.sequences,
-            self._live.versions,
-        )
-        self._keeper.save(self._sequence, states.encode(snapshot))
+        self._keeper.save(standing.sequence, standing.snapshot(erased))
         # What is newly erased may be taken as absent only behind a snapshot that says so, and that is there for good.
-        if erased > self._erasures.position and self._note_kept(wait=True):
-            self._erasures.read(log, erased)
+        if erased > standing.erasures.position and self._note_kept(wait=True):
+            standing.erasures.read(log, erased)
 
     def _note_kept(self, *, wait: bool = False) -> bool:
         """Take note of a snapshot kept since. A full disk is reported, not fatal: the log has everything."""
@@ -308,7 +213,3 @@ class Session:
         self._saved = sequence
         self.status.checkpointed(self.parts.clock.now(), sequence)
         return True
-
-
-def _flat(positions: Mapping[Partition, int]) -> list[tuple[str, int, int]]:
-    return [(p.topic, p.number, at) for p, at in sorted(positions.items())]

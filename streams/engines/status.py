@@ -11,7 +11,7 @@ import psutil
 
 from streams.live import LiveState
 from streams.pipeline import Pipeline
-from streams.sources import Sources
+from streams.sources import Reading
 from tidemill.errors import UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import Job
@@ -54,7 +54,7 @@ class Status:
         self._facts |= {"last_checkpoint": now, "checkpoint_sequence": sequence}
         self._error = ""
 
-    def tell(self, pipeline: Pipeline[Any], sources: Sources, read: int, *, force: bool = False) -> None:
+    def tell(self, pipeline: Pipeline[Any], sources: Reading, read: int, *, force: bool = False) -> None:
         """Report, where a second has passed since the last report."""
         now = time.monotonic()
         if now - self._told < _EVERY and not force:
@@ -83,7 +83,7 @@ class Status:
             }
         )
 
-    def _lag(self, sources: Sources) -> dict[str, int | None]:
+    def _lag(self, sources: Reading) -> dict[str, int | None]:
         """Records not yet read, by partition; None where the log cannot say."""
         lag: dict[str, int | None] = {}
         for p, at in sorted(sources.positions().items()):

@@ -177,18 +177,20 @@ def _poison(row: dict[str, Any]) -> list[bytes | None]:
     ]
 
 
-def scenarios(arrival: bool = False) -> list[Scenario]:
-    """Every scenario, under order `event_time` or `arrival`."""
+def scenarios(arrival: bool = False, prefix: str = "") -> list[Scenario]:
+    """Every scenario, under order `event_time` or `arrival`. With a `prefix` to every name, for a log that others use
+    too."""
     out = []
 
     def add(name: str, specs: Sequence[StreamSpec], groups: int, lateness: int, sendings: Sequence[Sending]) -> None:
         order: Order = EventTime(lateness=lateness, idle_after=0.15) if "idle" in name else EventTime(lateness=lateness)
         if arrival:
             order, name = Arrival(dedupe=50), f"{name}-arrival"
+        name = prefix + name
         job = witness(name, [s.name for s in specs], groups, order)
         out.append(Scenario(name, job, {s.name: s for s in specs}, sendings, "idle" in name))
 
-    one, three, other = stream("ones", 1), stream("threes", 3), stream("others", 2)
+    one, three, other = stream(f"{prefix}ones", 1), stream(f"{prefix}threes", 3), stream(f"{prefix}others", 2)
     add("one-partition", [one], 1, 0, adversarial([one], 400, 1, 1))
     add("lateness", [one], 2, 40, adversarial([one], 400, 60, 2))
     add("partitions-and-groups", [three], 5, 30, adversarial([three], 500, 40, 3))
@@ -200,11 +202,11 @@ def scenarios(arrival: bool = False) -> list[Scenario]:
     return out
 
 
-def large(n: int = 8_000) -> Scenario:
+def large(n: int = 8_000, prefix: str = "") -> Scenario:
     """One stream, clean enough for big blocks."""
-    spec = stream("many", 2)
-    job = witness("large", ["many"], 3, EventTime(lateness=50))
-    return Scenario("large", job, {"many": spec}, adversarial([spec], n, 40, 7))
+    spec = stream(f"{prefix}many", 2)
+    job = witness(f"{prefix}large", [spec.name], 3, EventTime(lateness=50))
+    return Scenario(job.name, job, {spec.name: spec}, adversarial([spec], n, 40, 7))
 
 
 def publish(log: Log, scenario: Scenario, first: int = 0, stop: int | None = None) -> None:
