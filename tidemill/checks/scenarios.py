@@ -177,6 +177,27 @@ def _poison(row: dict[str, Any]) -> list[bytes | None]:
     ]
 
 
+def repeated(spec: StreamSpec, n: int, lateness: int, seed: int) -> list[Sending]:
+    """`n` events, of which a third come again: in any partition, in half of the cases under another key (another
+    event where that key is of another group), and sometimes at another time."""
+    rng = random.Random(seed)
+    out: list[Sending] = []
+    rows: list[dict[str, Any]] = []
+    now = 1_000_000
+    for i in range(n):
+        now += rng.choice((0, 0, 1, 2))
+        row = {"id": f"r{i}", "at": now, "key": f"k{rng.randrange(9)}", "value": float(i), "note": None}
+        if rows and rng.random() < 0.4:
+            row = dict(rng.choice(rows[-30:]))
+            if rng.random() < 0.5:
+                row["key"] = f"k{rng.randrange(9)}"
+            if rng.random() < 0.2:
+                row["at"] = now
+        rows.append(row)
+        out.append((spec.topic, rng.randrange(spec.partitions), msgspec.json.encode(row), ()))
+    return [*out, *(advanced(spec.topic, p, now + 2 * lateness + 1, promise=True) for p in range(spec.partitions))]
+
+
 def scenarios(arrival: bool = False) -> list[Scenario]:
     """Every scenario, under order `event_time` or `arrival`."""
     out = []
@@ -194,7 +215,10 @@ def scenarios(arrival: bool = False) -> list[Scenario]:
     add("partitions-and-groups", [three], 5, 30, adversarial([three], 500, 40, 3))
     add("two-streams", [three, other], 4, 25, adversarial([three, other], 600, 30, 4))
     add("clean", [three], 3, 10, adversarial([three], 300, 8, 5, bad=False))
+    add("repeated-at-once", [one], 4, 0, repeated(one, 400, 0, 9))
     if not arrival:
+        # Of arrival, what repeats what in another partition depends on the order of reading.
+        add("repeated", [three], 4, 20, repeated(three, 400, 20, 8))
         half = [s for s in adversarial([three], 300, 8, 6, closed=False) if s[1] != 2]
         add("idle-partition", [three], 3, 10, half)
     return out
