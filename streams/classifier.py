@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streams.drift import DriftMonitor
 from streams.join import Latest, Waiting
+from streams.learners.keyed import KeyedLogistic, key_code
 from streams.learners.logistic import ScaledLogistic
 from streams.learning import (
     DRIFT,
@@ -74,6 +75,11 @@ class OnlineClassifier:
     `streams.drift` finds it. A model version every `version_every` labels, and at multiples of `version_seconds` of
     event time if anything was learned.
 
+    **Keyed models.** With `per`, a field of the event, every value of it has a model of its own (`KeyedLogistic`, or a
+    `learner` that goes by key); an event where it is null is dead-lettered. They are published and served as one. With
+    `groups` above 1 they are learned in so many groups, which an engine may spread over machines: then the label must
+    be a field of the event, there are no `tables`, and no versions, deltas or endpoint, for no place holds all models.
+
     `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
     names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
     `streams.metrics.Prequential`. `endpoint` names the scoring endpoint (default: the stream).
@@ -88,7 +94,9 @@ class OnlineClassifier:
     features_block: BlockFeatures | None = None
     label: str | None = None
     positive: Positive = True
-    learner: Callable[[Sequence[str]], Learner] = ScaledLogistic
+    learner: Callable[[Sequence[str]], Learner] | None = None
+    per: str | None = None
+    groups: int = 1
     tables: Sequence[Running | Latest] = ()
     order: Order = field(default_factory=EventTime)
     history: Mapping[str, str] = field(default_factory=dict)
@@ -111,13 +119,14 @@ class OnlineClassifier:
     def job(self) -> Job[Any]:
         """The job. Raises `SubmissionError` where the settings do not fit together."""
         _check(self)
-        plan, kind = self.plan(), type(self.learner(self.names))
+        plan, make = self.plan(), self.make_learner
+        kind, alone = type(make(self.names)), self.groups == 1
         state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
         settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
         def init() -> Any:
             return state_type(
-                learner=self.learner(plan.feature_names),
+                learner=make(plan.feature_names),
                 tables=Tables({t.name: t.table() for t in self.tables}),
                 waiting=Waiting.of(len(plan.feature_names)),
                 board=Scoreboard.of(settings),
@@ -126,18 +135,19 @@ class OnlineClassifier:
             )
 
         def step(state: Any, batch: Batch) -> Effects[Any]:
-            return Walk(plan, state).over(batch)
+            effects = Walk(plan, state).over(batch)
+            return effects if alone else named_by_group(effects, batch)
 
         def warm() -> None:
             # On a learner and a scoreboard of their own: compiled code is shared, state is not.
             width = len(plan.feature_names)
-            self.learner(plan.feature_names).learn_block(np.zeros((1, width)), np.zeros(1))
+            make(plan.feature_names).learn_block(np.zeros((1, width)), np.zeros(1))
             Scoreboard.of(settings).add(np.zeros(1), np.full(1, 0.5), np.zeros(1), [""])
 
         topic = f"predictions.{self.name}"
         return Job(
             name=self.name,
-            reads=tuple(Input(s, history=self.history.get(s)) for s in self.reads),
+            reads=tuple(Input(s, key=None if alone else self.per, history=self.history.get(s)) for s in self.reads),
             writes=(
                 Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
                 Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model", made=MEASURED),
@@ -147,21 +157,29 @@ class OnlineClassifier:
             init=init,
             versions_after=lambda state, number: setattr(state, "after", number),
             state=state_type,
+            groups=self.groups,
             order=self.order,
-            needs=frozenset({"versions", "deltas"}),
+            needs=frozenset({"versions", "deltas"} if alone else ()),
             live=Live(
-                models=lambda state: {plan.model: content_of(state.learner)},
+                models=lambda state: {plan.model: content_of(state.learner)} if alone else {},
                 tables=lambda state: state.tables.by_name,
             ),
-            endpoint=self.serves(),
+            endpoint=self.serves() if alone else None,
             commit_every=self.commit_every,
             warm=warm,
+            exact_merge=kind.exact_merge,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The features' names, in the model's order."""
-        return tuple(self.feature_names if callable(self.features) else self.features)
+        names = tuple(self.feature_names if callable(self.features) else self.features)
+        return names if self.per is None else (f"{self.per}#", *names)
+
+    @property
+    def make_learner(self) -> Callable[[Sequence[str]], Learner]:
+        """What makes the learner of the features' names."""
+        return self.learner or (ScaledLogistic if self.per is None else KeyedLogistic)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -172,8 +190,10 @@ class OnlineClassifier:
     def functions(self) -> tuple[Features, BlockFeatures | None]:
         """The features of one event, and of a block where there is such a form."""
         if callable(self.features):
-            return self.features, self.features_block
-        return of_fields(self.names), of_columns(self.names)
+            features, block = self.features, self.features_block
+        else:
+            features, block = of_fields(tuple(self.features)), of_columns(tuple(self.features))
+        return (features, block) if self.per is None else with_key(self.per, features, block)
 
     def serves(self) -> Endpoint:
         """How serving answers for the model."""
@@ -207,8 +227,8 @@ class OnlineClassifier:
             relearn=self.relearn,
             max_waiting=self.max_waiting,
             wait_for_event=isinstance(self.order, Arrival),
-            version_labels=self.version_every,
-            version_time=None if self.version_seconds is None else round(self.version_seconds * SECOND),
+            version_labels=self.version_every if self.groups == 1 else None,
+            version_time=None if self.version_seconds is None or self.groups > 1 else round(self.version_seconds * SECOND),
             metrics_labels=self.metrics_every,
             log_features=self.log_features,
         )
@@ -269,6 +289,34 @@ def of_columns(fields: tuple[str, ...]) -> BlockFeatures:
     return features
 
 
+def with_key(
+    per: str, features: Features, block: BlockFeatures | None
+) -> tuple[Features, BlockFeatures | None]:
+    """The same features with the number of the key before them."""
+
+    def of_event(event: Mapping[str, Any], known: Known) -> Sequence[float]:
+        return [key_code(event[per]), *features(event, known)]
+
+    def of_block(events: Block) -> Float:
+        assert block is not None
+        codes = [key_code(key) for key in events.columns[per].tolist()]
+        return np.column_stack([np.array(codes, dtype=np.float64), block(events)])
+
+    return of_event, None if block is None else of_block
+
+
+def named_by_group(effects: Effects[Any], batch: Batch) -> Effects[Any]:
+    """The effects of one of several groups: what it measured is named by its first event, for counts may be equal."""
+    state = effects.state
+    if not state.began and len(batch):
+        first = batch.blocks[batch.streams[batch.kind[0]]]
+        state.began = f"{first.sources[0]}/{first.ids[0]}"
+    for rows in effects.emit:
+        if rows.output != PREDICTIONS:
+            rows.ids = [f"{id}/{state.began}" for id in rows.ids]
+    return effects
+
+
 def _floats(values: NDArray[Any]) -> Float:
     return np.array([v if isinstance(v, (int, float)) else np.nan for v in values.tolist()], dtype=np.float64)
 
@@ -295,7 +343,11 @@ def _check(recipe: OnlineClassifier) -> None:
             recipe.name,
             "Name the job, or endpoint=, otherwise",
         )
-    learner = recipe.learner(names)
+    learner = recipe.make_learner(names)
+    if recipe.per is not None and not getattr(learner, "by_key", False):
+        refuse("the learner knows no keys", type(learner).__name__, "Use KeyedLogistic, or leave `per` out")
+    if recipe.groups > 1 and (recipe.per is None or recipe.label is None or recipe.tables):
+        refuse("several groups want models per key, labels in the event and no tables", f"groups={recipe.groups}")
     if why := getattr(learner, "cannot_save", None):
         refuse("the learner's state cannot be saved", str(why), "Use an estimator of River's own classes")
     if (kind := getattr(learner, "kind", "classifier")) != "classifier":

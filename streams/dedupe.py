@@ -1,12 +1,15 @@
-"""Dropping duplicates: the same (source, id) of one stream again, within a window.
+"""Dropping duplicates: the same (source, id) of one stream and group again, within a window.
 
 The position of an event is its event time under order `event_time` and its number in reading order under `arrival`.
-An event is a duplicate where one of the same source and id was kept at a position not more than `window` before:
+An event is a duplicate where one of the same group, source and id was kept at a position not more than `window`
+before:
 
-    duplicate(e)  ⇔  kept[source(e), id(e)] ≥ position(e) − window
+    duplicate(e)  ⇔  kept[group(e), source(e), id(e)] ≥ position(e) − window
 
 Events are judged one after another in the job's order, so the answer is the same for every split into batches. Streams
-are judged apart: a label may carry the id of the event it is about.
+are judged apart: a label may carry the id of the event it is about. Groups too, as all of a job's state: an id that
+comes again under a key of another group is another event, for where groups are spread over machines none of them sees
+the others' ids.
 """
 
 from __future__ import annotations
@@ -19,19 +22,20 @@ from numpy.typing import NDArray
 
 from tidemill.block import Block
 
-Name = tuple[str, str]
-"""Source and id."""
+Name = tuple[str, str, int]
+"""Source, id and group."""
 
 
 class Seen(msgspec.Struct):
     """What is remembered of one stream, as plain data, in the order it was kept: ids and positions, and of each the
-    number of its source among `sources`."""
+    number of its source among `sources` and its group."""
 
     stream: str
     sources: list[str]
     source: np.ndarray
     ids: list[str]
     positions: np.ndarray
+    groups: np.ndarray
 
 
 class _Memory:
@@ -85,13 +89,17 @@ class Dedupe:
         self.ties_only = ties_only
         self._memory: dict[str, _Memory] = {}
 
-    def admit(self, block: Block, positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Which rows of `block`, at non-decreasing `positions`, are kept; None where all are."""
+    def admit(
+        self, block: Block, positions: NDArray[np.int64], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_] | None:
+        """Which rows of `block`, at non-decreasing `positions`, are kept; None where all are. Without `groups`, the
+        group of each row, all are of group 0."""
         if not len(block):
             return None
         if self.ties_only:
-            return _ties(block)
-        names = list(zip(block.sources.tolist(), block.ids.tolist(), strict=True))
+            return _ties(block, groups)
+        of = [0] * len(block) if groups is None else groups.tolist()
+        names = list(zip(block.sources.tolist(), block.ids.tolist(), of, strict=True))
         return self._memory.setdefault(block.stream, _Memory()).admit(names, positions.tolist(), self.window)
 
     def __len__(self) -> int:
@@ -101,11 +109,11 @@ class Dedupe:
         """Everything remembered, as plain data."""
         out = []
         for stream, memory in sorted(self._memory.items()):
-            sources, ids = zip(*memory.kept, strict=True) if memory.kept else ((), ())
+            sources, ids, groups = zip(*memory.kept, strict=True) if memory.kept else ((), (), ())
             numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
             of = np.array([numbers[source] for source in sources], dtype=np.int32)
             positions = np.array(list(memory.kept.values()), dtype=np.int64)
-            out.append(Seen(stream, list(numbers), of, list(ids), positions))
+            out.append(Seen(stream, list(numbers), of, list(ids), positions, np.array(groups, dtype=np.int32)))
         return out
 
     def restore(self, seen: list[Seen]) -> None:
@@ -113,7 +121,8 @@ class Dedupe:
         self._memory = {}
         for part in seen:
             memory = self._memory[part.stream] = _Memory()
-            names = [(part.sources[i], id) for i, id in zip(part.source.tolist(), part.ids, strict=True)]
+            sources = [part.sources[i] for i in part.source.tolist()]
+            names = list(zip(sources, part.ids, part.groups.tolist(), strict=True))
             positions: list[int] = part.positions.tolist()
             memory.kept = dict(zip(names, positions, strict=True))
             for a in range(0, len(names), 1024):
@@ -121,14 +130,23 @@ class Dedupe:
                 memory.runs.append((max(run), names[a : a + 1024]))
 
 
-def _ties(block: Block) -> NDArray[np.bool_] | None:
-    """Rows stand in order of (time, source, id): a duplicate follows the one it repeats."""
+def _ties(block: Block, groups: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+    """Rows stand in order of (time, source, id): a duplicate follows the one it repeats, at once or behind those of
+    other groups."""
     same = np.flatnonzero(block.time[1:] == block.time[:-1])
     if not len(same):
         return None
     again = (block.ids[same + 1] == block.ids[same]) & (block.sources[same + 1] == block.sources[same])
-    if not again.any():
-        return None
+    repeats = same[again.astype(np.bool_)] + 1
     keep = np.ones(len(block), dtype=np.bool_)
-    keep[same[again.astype(np.bool_)] + 1] = False
-    return keep
+    if groups is None:
+        keep[repeats] = False
+    else:
+        of, last, seen = groups.tolist(), -1, set[int]()
+        for row in repeats.tolist():
+            if row != last + 1:
+                seen = {of[row - 1]}
+            keep[row] = of[row] not in seen
+            seen.add(of[row])
+            last = row
+    return None if keep.all() else keep

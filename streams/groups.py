@@ -20,23 +20,17 @@ class Groups:
         self.groups = groups
         self._known: dict[str, int] = {}
 
-    def split(self, batch: Batch, keys: Mapping[str, str | None]) -> list[tuple[int, Batch]]:
-        """The batch of each group with events, by group; each carries the wake."""
+    def of(self, batch: Batch, keys: Mapping[str, str | None]) -> NDArray[np.int64] | None:
+        """The group of each event; None where there is one group only."""
         if self.groups == 1:
-            return [(0, batch)]
+            return None
         group = np.empty(len(batch), dtype=np.int64)
         for number, stream in enumerate(batch.streams):
             block = batch.blocks.get(stream)
             if block is not None:
                 mine = np.flatnonzero(batch.kind == number)
                 group[mine] = self.of(block, keys[stream])[batch.row[mine]]
-        order = np.argsort(group, kind="stable")
-        numbers, starts = np.unique(group[order], return_index=True)
-        ends = [*starts[1:].tolist(), len(order)]
-        return [
-            (int(g), batch.take(order[a:b], batch.wake))
-            for g, a, b in zip(numbers.tolist(), starts.tolist(), ends, strict=True)
-        ]
+        return group
 
     def of(self, block: Block, key: str | None) -> NDArray[np.int64]:
         values: list[Any] = block.columns[key].tolist() if key else [""] * len(block)
@@ -50,3 +44,16 @@ class Groups:
                 group = known[value] = xxh64(value.encode()) % self.groups
             out.append(group)
         return np.array(out, dtype=np.int64)
+
+
+def split(batch: Batch, group: NDArray[np.int64] | None) -> list[tuple[int, Batch]]:
+    """The batch of each group with events, by group; each carries the wake. `group` is that of each event."""
+    if group is None:
+        return [(0, batch)]
+    order = np.argsort(group, kind="stable")
+    numbers, starts = np.unique(group[order], return_index=True)
+    ends = [*starts[1:].tolist(), len(order)]
+    return [
+        (int(g), batch.take(order[a:b], batch.wake))
+        for g, a, b in zip(numbers.tolist(), starts.tolist(), ends, strict=True)
+    ]

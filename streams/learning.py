@@ -56,7 +56,8 @@ class Counts(msgspec.Struct):
 
 class State(msgspec.Struct):
     """The state of an online learning job. A recipe's own type narrows `learner` to its class, so that it can be read
-    back. `version` is the newest cut, 0 before the first; `after` the highest number before the job began."""
+    back. `version` is the newest cut, 0 before the first; `after` the highest number before the job began; `began`
+    names the first event, where there are several groups."""
 
     learner: Any
     tables: Tables
@@ -73,6 +74,7 @@ class State(msgspec.Struct):
     cut_due: int | None = None
     uncut: int = 0
     unmeasured: int = 0
+    began: str = ""
 
     def __post_init__(self) -> None:
         # Canonical bytes sort by name; deadlines need the order of coming.

@@ -2,7 +2,7 @@
 
 Every engine and every rebuild turns records into effects by this one path::
 
-    items ─ clocks: late? early? ─ reorder buffer ─ released < watermark, sorted ─ duplicates out ─ groups ─ step
+    items ─ clocks: late? early? ─ reorder buffer ─ released < watermark, sorted ─ groups ─ duplicates out ─ step
 
 What was stepped after feeding the records before given positions is a function of those records alone (under `arrival`
 also of the order in which they were fed), however they were cut into feeds and steps. That is what lets a crashed job
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from streams.buffer import ReorderBuffer
 from streams.dedupe import Dedupe, Seen
-from streams.groups import Groups
+from streams.groups import Groups, split
 from tidemill import state as states
 from tidemill.block import Block, Place
 from tidemill.decode import Advance, Bad, Item
@@ -283,7 +283,7 @@ class Pipeline(Generic[S]):
             if mark > self.watermark:
                 self.watermark = mark
                 batch = Batch.sort(self._buffer.release(mark), mark - 1)
-                self._run(self._drop(batch), out)
+                self._run(batch, out)
         while self._labels_pending and (self._lateness is None or self._labels_pending[0][0] < self.watermark):
             self.labelled = max(self.labelled, self._labels_pending.popleft()[1])
         return out
@@ -292,31 +292,32 @@ class Pipeline(Generic[S]):
         run: list[Block] = []
         for item in self._queue:
             if isinstance(item, Advance):
-                self._run(self._drop(Batch.of(run, item.time)), out)
+                self._run(Batch.of(run, item.time), out)
                 self.watermark = max(self.watermark, item.time)
                 run = []
             else:
                 run.append(item)
         if run:
-            self._run(self._drop(Batch.of(run)), out)
+            self._run(Batch.of(run), out)
         self._queue, self._queued = [], 0
 
-    def _drop(self, batch: Batch) -> Batch:
-        """The batch without duplicates."""
+    def _drop(self, batch: Batch, group: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """Where in the batch the events stand that are no duplicates; None for all. `group` is that of each event."""
         keep: NDArray[np.bool_] | None = None
         for number, stream in enumerate(batch.streams):
             block = batch.blocks.get(stream)
             if block is None:
                 continue
-            mask = self._dedupe.admit(block, self._positions(block))
+            # The rows of a block stand in the batch's order.
+            mine = None if group is None else group[batch.kind == number]
+            mask = self._dedupe.admit(block, self._positions(block), mine)
             if mask is not None:
                 keep = np.ones(len(batch), dtype=np.bool_) if keep is None else keep
-                mine = np.flatnonzero(batch.kind == number)
-                keep[mine] = mask[batch.row[mine]]
+                keep[batch.kind == number] = mask
         if keep is None:
-            return batch
+            return None
         self.counts.duplicates += int((~keep).sum())
-        return batch.take(np.flatnonzero(keep), batch.wake)
+        return np.flatnonzero(keep)
 
     def _positions(self, block: Block) -> NDArray[np.int64]:
         if self._lateness is not None:
@@ -326,6 +327,11 @@ class Pipeline(Generic[S]):
         return np.arange(at, at + len(block), dtype=np.int64)
 
     def _run(self, batch: Batch, out: Stepped) -> None:
+        group_of = self._groups.of(batch, self._keys)
+        kept = self._drop(batch, group_of)
+        if kept is not None:
+            batch = batch.take(kept, batch.wake)
+            group_of = None if group_of is None else group_of[kept]
         if len(batch):
             stream = batch.streams[int(batch.kind[-1])]
             block, row = batch.blocks[stream], int(batch.row[-1])
@@ -335,7 +341,7 @@ class Pipeline(Generic[S]):
             self.counts.labels += sum(len(b) for s, b in batch.blocks.items() if s.startswith(LABELS))
         touched: set[int] = set()
         if len(batch):
-            for group, part in self._groups.split(batch, self._keys):
+            for group, part in split(batch, group_of):
                 self._step_group(group, part, out)
                 touched.add(group)
         if batch.wake is not None:

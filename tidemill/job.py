@@ -159,6 +159,7 @@ class Job(Generic[S]):
     (`needs_of`). `commit_every` is seconds of wall clock between commits at most. `max_event_bytes` refuses larger
     single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
     `warm` compiles or loads what the step needs; an engine calls it before it says that the job runs.
+    `exact_merge` says, of a job that learns one model, whether its learner's merge is exact; None where it learns none.
     `versions_after(state, number)` tells a new state that versions up to `number` are there, from an earlier life of
     the job: the first to cut is `number` + 1.
     """
@@ -178,6 +179,7 @@ class Job(Generic[S]):
     max_event_bytes: int = 1024 * 1024
     endpoint: Endpoint | None = None
     warm: Callable[[], object] = lambda: None
+    exact_merge: bool | None = None
     versions_after: Callable[[S, int], object] = lambda state, number: None
 
     def __post_init__(self) -> None:
@@ -193,6 +195,11 @@ class Job(Generic[S]):
         ):
             if len(set(names)) != len(names):
                 raise SubmissionError(f"a {what} twice", where=where, got=", ".join(names))
+
+
+def stays_single(job: Job[Any]) -> bool:
+    """Whether `job` runs at parallelism 1 on every engine because parts of its one model could not be merged exactly."""
+    return job.groups == 1 and job.exact_merge is False
 
 
 NEEDS: dict[str, str] = {

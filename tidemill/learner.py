@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Learner(Protocol):
 
     features: tuple[str, ...]
     exact_merge: bool
-    """Whether two learners fed disjoint parts of a stream can be merged into the one fed the whole."""
+    """Whether learners fed disjoint parts of a stream merge into the one fed the whole (then it is `Mergeable`)."""
 
     takes_weights: bool
     """Whether rows may weigh other than 1; a learner that says no refuses such weights with `ConfigError`."""
@@ -72,4 +72,19 @@ class Learner(Protocol):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`. Raises `IncompatibleError` where its shape does not fit."""
+        ...
+
+
+@runtime_checkable
+class Mergeable(Learner, Protocol):
+    """A learner that takes over what another of its parameters has learned.
+
+    Where `exact_merge` is true the law is equality to the last bit: however a stream is dealt out to any number of
+    learners, and in whatever order these are merged, `state()` has the bytes of the one learner that saw it all. So
+    such a learner's result depends on no order of events. Where it is false, merging approximates.
+    """
+
+    def merge(self, other: Self) -> None:
+        """Take over what `other` has learned, which is left as it was. Raises `IncompatibleError` where its
+        parameters are others."""
         ...

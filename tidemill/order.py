@@ -37,8 +37,8 @@ class EventTime(msgspec.Struct, frozen=True, kw_only=True):
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """Step in the order read, without waiting; the engine records that order so that a replay repeats it.
 
-    The last `dedupe` ids of (source, id) are remembered to drop duplicates. Nothing is late. Wakes come only where a
-    `time.advanced.v1` record stands.
+    (source, id) is remembered over `dedupe` events of a stream, to drop each group's duplicates. Nothing is late. Wakes
+    come only where a `time.advanced.v1` record stands.
     """
 
     dedupe: int = 100_000

@@ -54,8 +54,8 @@ def _log_gradient(label: float, t: float, weight_pos: float, weight_neg: float) 
 
 # No fastmath anywhere here: it lets the compiler reorder sums, and then a block no longer equals its rows.
 @njit(cache=True)
-def _run(ops: Ops, X: Float, y: Float, w: Float, state: Float, bias: Float, count: Float, par: Float) -> Float:
-    """Predict and learn row by row; changes `state` (4 × d), `bias` (1,) and `count` (1,); returns predictions."""
+def run_rows(ops: Ops, X: Float, y: Float, w: Float, state: Float, bias: Float, count: Float, par: Float) -> Float:
+    """Predict and learn row by row, as `ScaledLogistic` says; changes `state` (4 × d), `bias` (1,) and `count` (1,); returns predictions."""
     mean, var, std, weight = state[_MEAN], state[_VAR], state[_STD], state[_WEIGHT]
     n, d = X.shape
     out = np.empty(n)
@@ -169,6 +169,11 @@ class ScaledLogistic:
         yield cls(["a"], lr=0.5, l2=0.001, intercept_lr=0.1, intercept_init=-1.0, clip_gradient=0.3), "binary"
         yield cls([f"x{j}" for j in range(19)], lr=0.05, weight_pos=4.0, weight_neg=0.5), "binary"
 
+    @property
+    def numbers(self) -> Float:
+        """The parameters as `run_rows` takes them."""
+        return self._par
+
     def predict_one(self, x: Float) -> float:
         return float(self.predict_block(as_row(x, self.features))[0])
 
@@ -192,7 +197,7 @@ class ScaledLogistic:
             rows = as_rows(X, self.features)
             ops = as_ops(ops, len(rows))
             labels, weights = as_labels(y, len(rows), ops), as_weights(w, len(rows), ops)
-        return _run(ops, rows, labels, weights, self._state, self._bias, self._count, self._par)
+        return run_rows(ops, rows, labels, weights, self._state, self._bias, self._count, self._par)
 
     def explain_one(self, x: Float) -> dict[str, float]:
         """Contributions $\\theta_j z_j$ per feature, and the intercept as `"bias"`; they sum to the score's logit."""

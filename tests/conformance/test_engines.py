@@ -1,5 +1,6 @@
 """Every engine that ships gives what the reference interpreter gives, crash or no crash."""
 
+import importlib
 import itertools
 
 import pytest
@@ -8,7 +9,7 @@ from connectors.memory import MemoryLog
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tidemill.checks.engines import Rig, check_crashes, check_order_does_not_matter, check_scenario
-from tidemill.checks.scenarios import large, scenarios
+from tidemill.checks.scenarios import huge, large, scenarios
 
 BOTH = [*scenarios(), *scenarios(arrival=True)]
 ENGINES = {
@@ -38,6 +39,18 @@ def test_scenario(rig, scenario):
 @pytest.mark.parametrize("rig", ["large-batches"], indirect=True)
 def test_large_blocks(rig):
     check_scenario(rig, large())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rig", ["large-batches"], indirect=True)
+def test_a_hundred_thousand_events_at_once(rig):
+    check_scenario(rig, huge())
+
+
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda s: s.name)
+def test_a_worker_can_make_the_job_by_its_name(scenario):
+    module, _, function = scenario.made_by.partition(":")
+    assert getattr(importlib.import_module(module), function)().name == scenario.job.name
 
 
 @pytest.mark.parametrize("rig", ["tiny-batches"], indirect=True)

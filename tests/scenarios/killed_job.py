@@ -5,7 +5,9 @@ import sys
 from connectors.kafka import KafkaLog
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
-from tidemill.checks.scenarios import Scenario, adversarial, stream, witness
+from tidemill.checks.inputs import adversarial, stream
+from tidemill.checks.scenarios import Scenario
+from tidemill.checks.witness import witness
 from tidemill.engine import Parts
 from tidemill.order import Arrival, EventTime
 from tidemill.time import SystemClock

@@ -27,39 +27,48 @@ def block(rows, stream="s"):
     )
 
 
-def naive(rows, window):
+def naive(rows, window, groups=None):
     kept, out = {}, []
-    for t, source, id in rows:
-        new = (source, id) not in kept or kept[source, id] < t - window
+    for (t, source, id), group in zip(rows, groups or [0] * len(rows), strict=True):
+        name = (source, id, group)
+        new = name not in kept or kept[name] < t - window
         if new:
-            kept[source, id] = t
+            kept[name] = t
         out.append(new)
     return out
+
+
+def groups_of(rows, seed):
+    return np.random.default_rng(seed).integers(0, 3, size=len(rows))
 
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40).map(sorted)
 
 
-@given(ROWS, st.integers(0, 12), st.lists(st.integers(0, 40), max_size=5), st.booleans())
-def test_any_split_drops_the_same(rows, window, cuts, saved):
+@given(
+    ROWS, st.integers(0, 12), st.lists(st.integers(0, 40), max_size=5), st.booleans(), st.none() | st.integers(0, 99)
+)
+def test_any_split_drops_the_same(rows, window, cuts, saved, seed):
     dedupe, got = Dedupe(window), []
+    groups = None if seed is None else groups_of(rows, seed)
     edges = [0, *sorted(min(c, len(rows)) for c in cuts), len(rows)]
     for a, b in itertools.pairwise(edges):
         part = block(rows[a:b])
-        mask = dedupe.admit(part, part.time)
+        mask = dedupe.admit(part, part.time, None if groups is None else groups[a:b])
         got += [True] * (b - a) if mask is None else mask.tolist()
         if saved:
             data = states.encode(dedupe.snapshot())
             dedupe = Dedupe(window)
             dedupe.restore(states.decode(data, list[Seen]))
-    assert got == naive(rows, window)
+    assert got == naive(rows, window, None if groups is None else groups.tolist())
 
 
-@given(ROWS)
-def test_without_lateness_only_ties_can_repeat(rows):
-    mask = Dedupe(0, ties_only=True).admit(block(rows), block(rows).time) if rows else None
+@given(ROWS, st.none() | st.integers(0, 99))
+def test_without_lateness_only_ties_can_repeat(rows, seed):
+    groups = None if seed is None else groups_of(rows, seed)
+    mask = Dedupe(0, ties_only=True).admit(block(rows), block(rows).time, groups) if rows else None
     got = [True] * len(rows) if mask is None else mask.tolist()
-    assert got == naive(rows, 0)
+    assert got == naive(rows, 0, None if groups is None else groups.tolist())
 
 
 def test_streams_are_judged_apart():

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from streams.pipeline import Pipeline, Saved, Source
 from tests.streams.engines.helpers import SPEC
 from tidemill import state as states
+from tidemill.checks.inputs import adversarial, stream
 from tidemill.checks.reference import interpret_records
-from tidemill.checks.scenarios import adversarial, stream, witness
+from tidemill.checks.witness import witness
 from tidemill.decode import Decoder
 from tidemill.log import Partition, Record
 from tidemill.order import EventTime

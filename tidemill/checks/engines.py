@@ -20,8 +20,9 @@ import msgspec
 
 from tidemill import events
 from tidemill.checks.faults import Crash, FaultyLog, Hook, break_at, crash_at
+from tidemill.checks.inputs import advanced
 from tidemill.checks.reference import Outcome, interpret, interpret_arrival, interpret_records, read_all
-from tidemill.checks.scenarios import Scenario, advanced, publish
+from tidemill.checks.scenarios import Scenario, publish
 from tidemill.engine import Engine, Parts
 from tidemill.events import ProgressMade
 from tidemill.log import Log, Partition, Record

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Learner
+from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Learner, Mergeable
 
 Make = Callable[[], Learner]
 Check = Callable[[Make, Float, Float], None]
@@ -247,6 +247,36 @@ def check_explanation_adds_up(make: Make, X: Float, y: Float) -> None:
             assert abs(1 / (1 + np.exp(-total)) - score) <= 1e-9, f"contributions sum to {total}, the score is {score}"
 
 
+def check_merge(make: Make, X: Float, y: Float) -> None:
+    """A learner that says its merge is exact: dealt out in any way and merged in any order, the parts are the whole."""
+    if not make().exact_merge:
+        return
+    assert isinstance(make(), Mergeable), f"{type(make()).__qualname__} says its merge is exact and has no merge"
+    whole = make()
+    whole.learn_block(X, y)
+    rng = np.random.default_rng(6)
+    n = len(X)
+    for parts in (1, 2, 3, 7):
+        # As keys deal them out; in runs, in any order; and with a part that saw nothing.
+        for dealt in (rng.integers(0, parts, size=n), rng.permutation(parts)[np.arange(n) * parts // n] + 1):
+            learners = [make() for _ in range(parts + 1)]
+            for part, learner in enumerate(learners):
+                mine = rng.permutation(np.flatnonzero(dealt == part))
+                learner.learn_block(X[mine], y[mine])
+            merged, *others = [learners[i] for i in rng.permutation(parts + 1).tolist()]
+            for other in others:
+                assert isinstance(merged, Mergeable)
+                before = other.state()
+                merged.merge(other)
+                difference = first_difference(other.state(), before)
+                assert difference is None, f"merge changes the learner that it takes over: {difference}"
+            _same(merged, whole, f"{parts} parts merged are not the whole")
+            merged.learn_block(X[:9], y[:9])
+            again = make()
+            again.learn_block(np.concatenate([X, X[:9]]), np.concatenate([y, y[:9]]))
+            _same(merged, again, "what was merged learns something else")
+
+
 def _assert_plain(value: Any, path: str) -> None:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return
@@ -269,6 +299,7 @@ CHECKS: tuple[Check, ...] = (
     check_rebuild,
     check_predict_is_pure,
     check_explanation_adds_up,
+    check_merge,
 )
 """All laws, each an ordinary function that raises `AssertionError` saying what differs and where."""
 

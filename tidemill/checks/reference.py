@@ -1,7 +1,7 @@
 """The reference interpreter of jobs: slow, and obviously right. Engines are compared with it.
 
-It reads everything, judges each event by itself, sorts, drops duplicates, and steps one event at a time, each group by
-itself. It knows no batches, buffers, commits or crashes.
+It reads everything, judges each event by itself, sorts, drops each group's duplicates, and steps one event at a time,
+each group by itself. It knows no batches, buffers, commits or crashes.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def interpret_arrival(
     contents = {p: (stream, records) for stream, p, records in _contents(job, streams, log)}
     decoders = {i.stream: Decoder(streams[i.stream], arrow, job.max_event_bytes) for i in job.reads}
     largest: dict[Partition, int] = {}
-    kept: dict[tuple[str, str, str], int] = {}
+    kept: dict[tuple[int, str, str, str], int] = {}
     count: dict[str, int] = {}
     run = _Run(job, streams, out)
     for topic, number, first, stop in segments:
@@ -113,7 +113,7 @@ def interpret_arrival(
                         continue
                     largest[p] = max(largest.get(p, MIN_TIME), time)
                     at = count[stream] = count.get(stream, -1) + 1
-                    name = (stream, one.sources[0], one.ids[0])
+                    name = (run.group(one), stream, one.sources[0], one.ids[0])
                     if name in kept and kept[name] >= at - order.dedupe:
                         out.duplicates += 1
                     else:
@@ -164,7 +164,12 @@ def interpret_records(
         floors.append(max(promised, MIN_TIME if largest == MIN_TIME else largest - order.lateness))
     out.watermark = min(floors, default=MAX_TIME)
     complete = sorted((e for e in events if e[0][0] < out.watermark), key=lambda e: e[0])
-    _step(job, streams, _unique(complete, order.lateness, out), out)
+    run = _Run(job, streams, out)
+    for one in _unique(run, complete, order.lateness):
+        run.event(one)
+    if out.watermark > MIN_TIME:
+        run.wake(out.watermark - 1)
+    run.end()
     return out
 
 
@@ -182,26 +187,17 @@ def _bury(out: Outcome, place: Any, error: str) -> None:
     out.dead.append((place.topic, place.partition, place.offset, place.row, error))
 
 
-def _unique(events: Sequence[tuple[Key, Block]], window: int, out: Outcome) -> list[Block]:
-    kept: dict[tuple[str, str, str], int] = {}
+def _unique(run: _Run, events: Sequence[tuple[Key, Block]], window: int) -> list[Block]:
+    kept: dict[tuple[int, str, str, str], int] = {}
     unique = []
     for key, one in events:
-        name = (one.stream, key[1], key[2])
+        name = (run.group(one), one.stream, key[1], key[2])
         if name in kept and kept[name] >= key[0] - window:
-            out.duplicates += 1
+            run.out.duplicates += 1
         else:
             kept[name] = key[0]
             unique.append(one)
     return unique
-
-
-def _step(job: Job[Any], streams: Mapping[str, StreamSpec], events: Sequence[Block], out: Outcome) -> None:
-    run = _Run(job, streams, out)
-    for one in events:
-        run.event(one)
-    if out.watermark > MIN_TIME:
-        run.wake(out.watermark - 1)
-    run.end()
 
 
 class _Run:
@@ -212,9 +208,12 @@ class _Run:
         self.keys = {i.stream: i.key or streams[i.stream].key for i in job.reads}
         self.current: dict[int, Any] = {}
 
-    def event(self, one: Block) -> None:
+    def group(self, one: Block) -> int:
         name = self.keys[one.stream]
-        group = 0 if self.job.groups == 1 else group_of(str(one.columns[str(name)].item(0)), self.job.groups)
+        return 0 if self.job.groups == 1 else group_of(str(one.columns[str(name)].item(0)), self.job.groups)
+
+    def event(self, one: Block) -> None:
+        group = self.group(one)
         state = self.current[group] if group in self.current else self.job.init()
         self._take(group, self.job.step(state, Batch.of([one])))
         self.out.stepped += 1

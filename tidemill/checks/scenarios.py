@@ -2,211 +2,182 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from tidemill import events
-from tidemill.cloudevents import headers_of
-from tidemill.errors import WrongTypeError
-from tidemill.events import TimeAdvanced
-from tidemill.job import Deadlines, Input, InputEvent, Job, Out, Output, per_event
-from tidemill.log import Headers, Log
-from tidemill.order import Arrival, EventTime, Order
-from tidemill.stream import Field, StreamSpec
-from tidemill.time import DAY
-
-
-class Witness(msgspec.Struct):
-    """A state that remembers everything: a count, and a hash over all it saw, in order."""
-
-    n: int = 0
-    chain: str = ""
-    due: Deadlines = msgspec.field(default_factory=Deadlines)
-    keys: dict[str, int] = {}
-
-
-def _saw(state: Witness, *what: Any) -> None:
-    state.n += 1
-    state.chain = hashlib.sha256(f"{state.chain}{what}".encode()).hexdigest()[:16]
-
-
-def _on_event(state: Witness, event: InputEvent, out: Out) -> None:
-    key = event.data["key"]
-    if event.data["note"] == "refuse":
-        out.refuse(event, WrongTypeError("asked to be refused", field="note"))
-        return
-    _saw(state, event.stream, event.id, event.source, event.time, key, event.data["value"])
-    state.keys[key] = state.keys.get(key, 0) + 1
-    # Deadlines are set to whole tens, so that many fall on one time, and on times of events.
-    state.due.set((event.time // 10 + 2) * 10, key)
-    out.emit("seen", f"{event.stream}/{event.id}/{event.time}", event.time, key=key, n=state.n, chain=state.chain)
-
-
-def _on_deadline(state: Witness, time: int, key: str, out: Out) -> None:
-    _saw(state, "due", time, key)
-    if state.keys.get(key, 0) <= 1:
-        state.keys.pop(key, None)
-    else:
-        state.keys[key] -= 1
-    out.emit("due", f"due/{state.n}/{state.chain}", time, key=key, n=state.n, chain=state.chain)
-
-
-def stream(name: str, partitions: int) -> StreamSpec:
-    """A declared stream of the suite's own."""
-    return StreamSpec(
-        name=name,
-        fields=(
-            Field("id", "string"),
-            Field("at", "time"),
-            Field("key", "string"),
-            Field("value", "float"),
-            Field("note", "string", nullable=True),
-        ),
-        id="id",
-        time="at",
-        key="key",
-        time_unit="us",
-        partitions=partitions,
-    )
-
-
-def witness(name: str, streams: Sequence[str], groups: int, order: Order) -> Job[Witness]:
-    """A job that shows in every row all that it saw before, by group."""
-    return Job(
-        name=name,
-        reads=tuple(Input(s) for s in streams),
-        step=per_event(_on_event, on_deadline=_on_deadline, deadlines=lambda state: state.due),
-        init=Witness,
-        state=Witness,
-        writes=(Output("seen", f"data.{name}-seen", key="key"), Output("due", f"data.{name}-due", key="key")),
-        groups=groups,
-        order=order,
-        commit_every=0.01,
-        max_event_bytes=10_000,
-    )
-
-
-_FAR = 129 * 365 * DAY
-
-Sending = tuple[str, int, bytes | None, Headers]
-"""Topic, partition, value, headers."""
+from tidemill.checks.inputs import ODD_KEYS, Sending, adversarial, bursts, one_by_one, repeated, stream
+from tidemill.checks.witness import forgetful, timekeeper, witness
+from tidemill.job import Job
+from tidemill.log import Log
+from tidemill.order import Arrival, EventTime
+from tidemill.stream import StreamSpec
 
 
 @dataclass(frozen=True)
 class Scenario:
     """A job, its streams, and what lies in the log, in the order written. With `idle`, a partition stays silent and
-    the engine has to move it."""
+    the engine has to move it.
+
+    `made_by` names the function that makes the job (`module:function`), for engines whose workers make it again; empty
+    where there is none.
+    """
 
     name: str
     job: Job[Any]
     streams: Mapping[str, StreamSpec]
     sendings: Sequence[Sending] = field(repr=False, default=())
     idle: bool = False
+    made_by: str = ""
 
 
-def advanced(topic: str, partition: int, time: int, promise: bool) -> Sending:
-    """A `time.advanced.v1` record."""
-    event = TimeAdvanced(id=f"{topic}/{partition}/{time}", time=time, source="/checks", promise=promise)
-    return topic, partition, events.encode(event), headers_of(event)
+ONE, THREE, OTHER = stream("ones", 1), stream("threes", 3), stream("others", 2)
+ODD = stream("odd", 3, null_keys=True)
 
 
-def adversarial(
-    specs: Sequence[StreamSpec], n: int, lateness: int, seed: int, *, closed: bool = True, bad: bool = True
-) -> list[Sending]:
-    """`n` events: ties, disorder within and beyond `lateness`, duplicates, keys that come and vanish, early ones, first
-    ones and clocks from a far future, and every kind of unusable record; then, with `closed`, a promise in every
-    partition."""
-    rng = random.Random(seed)
-    out: list[Sending] = _from_the_future(specs[0]) if bad else []
-    now = 1_000_000
-    sent: list[Sending] = []
-    for i in range(n):
-        spec = rng.choice(specs)
-        partition = rng.randrange(spec.partitions)
-        now += rng.choice((0, 0, 1, 3, 7))
-        row = {
-            "id": f"{spec.name}-{i}",
-            "at": now - rng.randrange(0, max(1, int(lateness * (1.3 if rng.random() < 0.1 else 1.0)))),
-            "key": f"k{rng.randrange(6)}" if rng.random() < 0.7 else f"once{i // 5}",
-            "value": round(rng.random(), 3),
-            "note": "refuse" if bad and rng.random() < 0.02 else None,
-        }
-        sending: Sending = (spec.topic, partition, msgspec.json.encode(row), ())
-        draw = rng.random() if i > 20 else 1.0
-        if draw < 0.05 and sent:
-            sending = rng.choice(sent[-20:])
-        elif bad and draw < 0.07:
-            row["at"] = now + 365 * DAY
-            sending = (spec.topic, partition, msgspec.json.encode(row), ())
-        elif bad and draw < 0.12:
-            sending = (spec.topic, partition, rng.choice(_poison(row)), ())
-        elif draw < 0.14:
-            sending = advanced(spec.topic, partition, now, promise=False)
-        out.append(sending)
-        sent.append(sending)
-    if closed:
-        end = now + 1000
-        out += [advanced(spec.topic, p, end, promise=True) for spec in specs for p in range(spec.partitions)]
-    return out
+# Each scenario's job is a function of a module, so that a worker can make it by name.
 
 
-def _from_the_future(spec: StreamSpec) -> list[Sending]:
-    """What would make all that follows late: the first event of a partition, and its clock, set to the year 2099."""
-    row = {"id": "far", "at": _FAR, "key": "far", "value": 0.0, "note": None}
-    first: list[Sending] = [(spec.topic, 0, msgspec.json.encode(row | {"id": f"far-{i}"}), ()) for i in range(2)]
-    return [*first, advanced(spec.topic, 0, _FAR, promise=False), advanced(spec.topic, 0, _FAR, promise=True)]
+def one_partition() -> Job[Any]:
+    return witness("one-partition", ["ones"], 1, EventTime())
 
 
-def _poison(row: dict[str, Any]) -> list[bytes | None]:
-    return [
-        None,
-        b"",
-        b"{",
-        b'{"id": "\xff"}',
-        b"[1, 2]",
-        msgspec.json.encode(row | {"value": "far"}),
-        msgspec.json.encode(row | {"note": "x" * 20_000}),
-        msgspec.json.encode({k: v for k, v in row.items() if k != "key"}),
-        msgspec.json.encode(row)[:-1] + b', "value": NaN}',
-        b"[" * 5_000,
-    ]
+def lateness() -> Job[Any]:
+    return witness("lateness", ["ones"], 2, EventTime(lateness=40))
+
+
+def partitions_and_groups() -> Job[Any]:
+    return witness("partitions-and-groups", ["threes"], 5, EventTime(lateness=30))
+
+
+def two_streams() -> Job[Any]:
+    return witness("two-streams", ["threes", "others"], 4, EventTime(lateness=25))
+
+
+def clean() -> Job[Any]:
+    return witness("clean", ["threes"], 3, EventTime(lateness=10))
+
+
+def repeated_at_once() -> Job[Any]:
+    return witness("repeated-at-once", ["ones"], 4, EventTime())
+
+
+def repeated_across() -> Job[Any]:
+    return witness("repeated-across", ["threes"], 4, EventTime(lateness=20))
+
+
+def late_and_early() -> Job[Any]:
+    return witness("late-and-early", ["threes"], 3, EventTime(lateness=20))
+
+
+def equal_timers() -> Job[Any]:
+    return timekeeper("equal-timers", ["threes"], 5, EventTime(lateness=5))
+
+
+def vanishing_keys() -> Job[Any]:
+    return forgetful("vanishing-keys", ["threes"], 8, EventTime(lateness=5))
+
+
+def single_events() -> Job[Any]:
+    return witness("single-events", ["ones"], 3, EventTime())
+
+
+def many_groups() -> Job[Any]:
+    return witness("many-groups", ["threes"], 64, EventTime(lateness=30))
+
+
+def odd_keys() -> Job[Any]:
+    return witness("odd-keys", ["odd"], 7, EventTime(lateness=30))
+
+
+def idle_partition() -> Job[Any]:
+    return witness("idle-partition", ["threes"], 3, EventTime(lateness=10, idle_after=0.15))
+
+
+def large_blocks() -> Job[Any]:
+    return witness("large", ["many"], 3, EventTime(lateness=50))
+
+
+def huge_block() -> Job[Any]:
+    return witness("huge", ["many"], 3, EventTime(lateness=1 << 40))
+
+
+def _scenario(
+    make: Callable[[], Job[Any]], specs: Sequence[StreamSpec], sendings: Sequence[Sending], idle: bool = False
+) -> Scenario:
+    job = make()
+    return Scenario(job.name, job, {s.name: s for s in specs}, sendings, idle, f"{__name__}:{make.__name__}")
 
 
 def scenarios(arrival: bool = False, prefix: str = "") -> list[Scenario]:
-    """Every scenario, under order `event_time` or `arrival`. With a `prefix` to every name, for a log that others use
-    too."""
-    out = []
+    """Every scenario, under order `event_time`, or those that have a meaning under `arrival`; with `prefix`, renamed."""
+    found = _scenarios(arrival)
+    return [renamed(scenario, prefix) for scenario in found] if prefix else found
 
-    def add(name: str, specs: Sequence[StreamSpec], groups: int, lateness: int, sendings: Sequence[Sending]) -> None:
-        order: Order = EventTime(lateness=lateness, idle_after=0.15) if "idle" in name else EventTime(lateness=lateness)
-        if arrival:
-            order, name = Arrival(dedupe=50), f"{name}-arrival"
-        name = prefix + name
-        job = witness(name, [s.name for s in specs], groups, order)
-        out.append(Scenario(name, job, {s.name: s for s in specs}, sendings, "idle" in name))
 
-    one, three, other = stream(f"{prefix}ones", 1), stream(f"{prefix}threes", 3), stream(f"{prefix}others", 2)
-    add("one-partition", [one], 1, 0, adversarial([one], 400, 1, 1))
-    add("lateness", [one], 2, 40, adversarial([one], 400, 60, 2))
-    add("partitions-and-groups", [three], 5, 30, adversarial([three], 500, 40, 3))
-    add("two-streams", [three, other], 4, 25, adversarial([three, other], 600, 30, 4))
-    add("clean", [three], 3, 10, adversarial([three], 300, 8, 5, bad=False))
-    if not arrival:
-        half = [s for s in adversarial([three], 300, 8, 6, closed=False) if s[1] != 2]
-        add("idle-partition", [three], 3, 10, half)
-    return out
+def _scenarios(arrival: bool) -> list[Scenario]:
+    out = [
+        _scenario(one_partition, [ONE], adversarial([ONE], 400, 1, 1)),
+        _scenario(lateness, [ONE], adversarial([ONE], 400, 60, 2)),
+        _scenario(partitions_and_groups, [THREE], adversarial([THREE], 500, 40, 3)),
+        _scenario(two_streams, [THREE, OTHER], adversarial([THREE, OTHER], 600, 30, 4)),
+        _scenario(clean, [THREE], adversarial([THREE], 300, 8, 5, bad=False)),
+        _scenario(repeated_at_once, [ONE], repeated(ONE, 400, 0, 9)),
+        _scenario(many_groups, [THREE], adversarial([THREE], 500, 40, 11, keys=[f"k{i}" for i in range(300)])),
+        _scenario(odd_keys, [ODD], adversarial([ODD], 400, 40, 12, keys=ODD_KEYS)),
+        _scenario(single_events, [ONE], one_by_one(ONE, 60, 13)),
+    ]
+    if arrival:
+        order = Arrival(dedupe=50)
+        names = [f"{s.name}-arrival" for s in out]
+        jobs = [replace(s.job, name=name, order=order) for s, name in zip(out, names, strict=True)]
+        return [replace(s, name=n, job=j, made_by="") for s, n, j in zip(out, names, jobs, strict=True)]
+    half = [s for s in adversarial([THREE], 300, 8, 6, closed=False) if s[1] != 2]
+    return [
+        *out,
+        # What follows depends, under `arrival`, on the order in which partitions are read.
+        _scenario(repeated_across, [THREE], repeated(THREE, 400, 20, 8)),
+        _scenario(late_and_early, [THREE], adversarial([THREE], 400, 200, 10)),
+        _scenario(equal_timers, [THREE], bursts(THREE, 300, 50, [f"k{i}" for i in range(9)], 14)),
+        _scenario(vanishing_keys, [THREE], bursts(THREE, 300, 1000, [f"k{i}" for i in range(20)], 15)),
+        _scenario(idle_partition, [THREE], half, idle=True),
+    ]
 
 
 def large(n: int = 8_000, prefix: str = "") -> Scenario:
     """One stream, clean enough for big blocks."""
-    spec = stream(f"{prefix}many", 2)
-    job = witness(f"{prefix}large", [spec.name], 3, EventTime(lateness=50))
-    return Scenario(job.name, job, {spec.name: spec}, adversarial([spec], n, 40, 7))
+    spec = stream("many", 2)
+    return renamed(_scenario(large_blocks, [spec], adversarial([spec], n, 40, 7)), prefix)
+
+
+def huge(n: int = 100_000) -> Scenario:
+    """`n` events that all become complete at once: one block for each group."""
+    spec = stream("many", 2)
+    return _scenario(huge_block, [spec], adversarial([spec], n, 40, 16, bad=False))
+
+
+def renamed_job(job: Job[Any], prefix: str) -> Job[Any]:
+    """The job with `prefix` to its name and to those of all that it reads and writes, for a log that others use too."""
+    return replace(
+        job,
+        name=prefix + job.name,
+        reads=tuple(replace(i, stream=prefix + i.stream) for i in job.reads),
+        writes=tuple(replace(o, topic=f"data.{prefix}{o.topic.removeprefix('data.')}") for o in job.writes),
+    )
+
+
+def renamed(scenario: Scenario, prefix: str) -> Scenario:
+    """The scenario with `prefix` to every name. `made_by` still names the job as it was."""
+    topics = {spec.topic: msgspec.structs.replace(spec, name=prefix + name) for name, spec in scenario.streams.items()}
+    return replace(
+        scenario,
+        name=prefix + scenario.name,
+        job=renamed_job(scenario.job, prefix),
+        streams={spec.name: spec for spec in topics.values()},
+        sendings=[(topics[topic].topic, *rest) for topic, *rest in scenario.sendings],
+    )
 
 
 def publish(log: Log, scenario: Scenario, first: int = 0, stop: int | None = None) -> None:

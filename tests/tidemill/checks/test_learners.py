@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from streams.learners.logistic import ScaledLogistic
+from streams.learners.statistics import Statistics
 from tidemill.checks import learners as suite
 from tidemill.errors import TidemillError
 
@@ -69,6 +70,34 @@ class PredictsWhereItOnlyLearns(ScaledLogistic):
         return np.nan_to_num(super().run_block(ops, X, y, w))
 
 
+class SaysItMerges(ScaledLogistic):
+    exact_merge = True
+
+
+class MergesRoundedMeans(ScaledLogistic):
+    """The textbook formula for means: right, but for the last bits."""
+
+    exact_merge = True
+
+    def learn_block(self, X, y, w=None):
+        out = super().learn_block(X, y, w)
+        self._state[1:] = 0.0
+        self._bias[:] = 0.0
+        return out
+
+    def merge(self, other):
+        n, m = self._count[0], other._count[0]
+        if n + m:
+            self._state[0] += (other._state[0] - self._state[0]) * m / (n + m)
+        self._count += m
+
+
+class ChangesWhatItMerges(Statistics):
+    def merge(self, other):
+        super().merge(other)
+        other._moments = self._moments
+
+
 BROKEN = {
     ForgetsTheLastRow: {"one_by_one", "operations", "split_invariance"},
     AveragesTheBlock: {"one_by_one"},
@@ -80,6 +109,9 @@ BROKEN = {
     IsRandom: {"determinism"},
     ExplainsSomethingElse: {"explanation_adds_up"},
     PredictsWhereItOnlyLearns: {"operations"},
+    SaysItMerges: {"merge"},
+    MergesRoundedMeans: {"merge"},
+    ChangesWhatItMerges: {"merge"},
 }
 
 
@@ -93,12 +125,18 @@ def _rows():
 def test_a_broken_learner_is_seen(cls, name):
     X, y = _rows()
     with pytest.raises((AssertionError, TidemillError)):
-        getattr(suite, f"check_{name}")(lambda: cls(["a", "b", "c"], lr=0.1, l2=0.01), X, y)
+        settings = {"lr": 0.1, "l2": 0.01} if issubclass(cls, ScaledLogistic) else {}
+        getattr(suite, f"check_{name}")(lambda: cls(["a", "b", "c"], **settings), X, y)
 
 
 def test_a_sound_learner_passes():
     X, y = _rows()
     suite.check_learner(lambda: ScaledLogistic(["a", "b", "c"], lr=0.1, l2=0.01), X, y)
+
+
+def test_a_learner_whose_merge_is_exact_passes():
+    X, y = _rows()
+    suite.check_learner(lambda: Statistics(["a", "b", "c"]), X, y)
 
 
 def test_every_check_has_been_seen_to_fail():
