@@ -275,7 +275,7 @@ def test_without_a_key_pages_of_other_sites_get_nothing(client):
     assert client.post("/score/late", json=EVENT, headers={"origin": "https://evil.example"}).status_code == 403
     assert client.post("/score/late", json=EVENT, headers={"host": "evil.example"}).status_code == 403
     assert client.post("/score/late", json=EVENT, headers={"origin": "http://localhost:3000"}).status_code == 200
-    assert Gatekeeper([]).refusal("key", [(b"host", b"[::1]:80")]) is None
+    assert Gatekeeper([]).refusal([(b"host", b"[::1]:80")]) is None
 
 
 def test_metrics_and_pages(client):
