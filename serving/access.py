@@ -80,6 +80,14 @@ def check_listening(host: str, keys: list[str], tls: bool) -> None:
         )
 
 
+def check_tls(host: str, tls: bool) -> None:
+    """Raises `ConfigError` where the address is open to others without TLS."""
+    if not is_loopback(host) and not tls:
+        raise ConfigError(
+            f"listening on {host} needs TLS", fix="Give --tls-cert and --tls-key, or listen on 127.0.0.1."
+        )
+
+
 def check_certificate(cert: str, key: str) -> None:
     """Raises `ConfigError` for a certificate without its key, a key without its certificate, or a missing file."""
     if bool(cert) != bool(key):
