@@ -62,6 +62,9 @@ class Door(Router):
         )
         super().__init__(routes, Gatekeeper(keys or []), limit=limit, metrics=metrics)
 
+    def close(self) -> None:
+        self.batcher.close()
+
     # The handlers, in the order of the table.
 
     async def _score(self, request: Request) -> Response:

@@ -130,6 +130,9 @@ class Router:
                 )
         self._matchers = [(compile_path(route.path)[0], route) for route in self.routes]
 
+    def close(self) -> None:
+        """After the last answer: end what the handlers have begun."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)

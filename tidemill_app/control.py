@@ -132,7 +132,6 @@ class ControlDoor(Router):
         super().__init__(routes, TokenGate(Tokens(home)), limit=64)
 
     def close(self) -> None:
-        """After the last answer."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # The handlers, in the order of the table.

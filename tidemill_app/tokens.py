@@ -35,7 +35,7 @@ SCOPES = {
 PREFIX = "tmc_"
 """How a token begins, so that scanners for leaked secrets find it."""
 
-FAILURES, WINDOW = 20, 60.0
+FAILURES, WINDOW = 60, 60.0
 """So many wrong tokens within so many seconds from one address; further ones are answered 429 and not logged."""
 
 MAX_PEERS = 1024

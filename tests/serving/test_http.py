@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.access import Gatekeeper
-from serving.http import Door
 from serving.online import ServedLearner
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, features, loaded, serving, until
 from tidemill.events import FeatureUpdated
@@ -261,14 +260,6 @@ def test_every_route_needs_a_key_unless_its_rule_says_open():
             ):
                 assert client.request(route.method, path, headers=headers).status_code not in (401, 403, 404, 405)
         assert opened == {"/v2/health/live", "/v2/health/ready"}
-
-
-def test_every_handler_of_the_door_stands_in_the_table():
-    service = Service()
-    handlers = {
-        n for n in vars(Door) if n.startswith("_") and "request" in getattr(getattr(Door, n), "__annotations__", {})
-    }
-    assert handlers - {"_resolve"} == {r.handler.__name__ for r in service.door.routes}
 
 
 def test_without_a_key_pages_of_other_sites_get_nothing(client):

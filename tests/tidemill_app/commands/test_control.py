@@ -30,7 +30,9 @@ def readme_job(folder: Path, name: str) -> Path:
 def power(tidemill, name, tmp_path):
     """The README's job file, its stream declared."""
     (tmp_path / "power.csv").write_text("time,demand,wind,price_up\n2024-01-01T00:00:00Z,5.0,1.0,1\n")
-    told = tidemill("stream", "create", name, "--infer", tmp_path / "power.csv", "--time", "time", "--label", "price_up")
+    told = tidemill(
+        "stream", "create", name, "--infer", tmp_path / "power.csv", "--time", "time", "--label", "price_up"
+    )
     assert told.code == 0, told.err
     yield readme_job(tmp_path, name)
     tidemill("job", "stop", name + "-up", "--wait", "0")
@@ -51,7 +53,13 @@ class Away:
 
     def run(self, *words):
         return subprocess.run(
-            self.command(*words), cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120, check=False
+            self.command(*words),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     def json(self, *words):
