@@ -136,6 +136,8 @@ def main(folder: Path) -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     (folder / "answer").write_bytes(msgspec.msgpack.encode(_check(folder)))
+    # Threads that the job file has begun are not waited for.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,9 @@ class ControlDoor(Router):
         self._checking += 1
         try:
             wish, files = await self._in_thread(lambda: self._submitted(asked))
+        except TidemillError as error:
+            _log.info("refused: token %s, submit, %s", request.caller, type(error).__name__)
+            raise
         finally:
             self._checking -= 1
         _log.info("accepted: token %s, submit, job %s, bundle %s", request.caller, wish.job, wish.bundle)
@@ -199,15 +202,15 @@ class ControlDoor(Router):
         ask = _asked(request, kind)
         if isinstance(ask, Response):
             return ask
-        verb, outcome = kind.__name__.lower(), "done"
+        word, outcome = "accepted", "done"
         try:
             return _answer(await self._with_jobs(lambda jobs: do(jobs, name, ask)))
         except TidemillError as error:
-            # Also where it was accepted and the job is slow to follow.
-            outcome = type(error).__name__
+            # A job that is slow to follow, or fails, was told to nevertheless.
+            word, outcome = "refused" if isinstance(error, UserError) else "accepted", type(error).__name__
             raise
         finally:
-            _log.info("accepted: token %s, %s, job %s, %s", request.caller, verb, name, outcome)
+            _log.info("%s: token %s, %s, job %s, %s", word, request.caller, kind.__name__.lower(), name, outcome)
 
     async def _with_jobs(self, do: Callable[[PlatformJobs], _T]) -> _T:
         def work() -> _T:
