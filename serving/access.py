@@ -8,15 +8,32 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from tidemill.errors import ConfigError
 
-Rule = Literal["open", "key"]
-"""`open`: anybody who reaches the port. `key`: who shows an API key, where keys are set."""
+OPEN = "open"
+"""The rule of a route that answers anybody who reaches the port."""
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Refusal(NamedTuple):
+    """Why a request is not let in, and the HTTP status that says so."""
+
+    status: int
+    reason: str
+
+
+class Gate(Protocol):
+    """Says who may pass. `rules` are the rules it knows, besides `open`, which it is not asked about."""
+
+    rules: frozenset[str]
+
+    def admit(self, rule: str, headers: Headers, peer: str) -> str | Refusal:
+        """The caller's name (empty where callers have none), or why the request from the address `peer` is refused."""
+        ...
 
 
 def is_loopback(host: str) -> bool:
@@ -63,31 +80,52 @@ def check_listening(host: str, keys: list[str], tls: bool) -> None:
         )
 
 
+def check_tls(host: str, tls: bool) -> None:
+    """Raises `ConfigError` where the address is open to others without TLS."""
+    if not is_loopback(host) and not tls:
+        raise ConfigError(
+            f"listening on {host} needs TLS", fix="Give --tls-cert and --tls-key, or listen on 127.0.0.1."
+        )
+
+
+def check_certificate(cert: str, key: str) -> None:
+    """Raises `ConfigError` for a certificate without its key, a key without its certificate, or a missing file."""
+    if bool(cert) != bool(key):
+        raise ConfigError("TLS needs certificate and key", fix="Give --tls-cert and --tls-key.")
+    for path in filter(None, (cert, key)):
+        if not Path(path).is_file():
+            raise ConfigError("no such file", where=path)
+
+
 class Gatekeeper:
-    """Says whether a request may pass. Without keys (loopback only) requests that a web page of another site makes
-    through the user's browser are refused: their `Host` or `Origin` names that site."""
+    """The gate of API keys: rule `key` lets in who shows one, where keys are set. Without keys (loopback only) requests
+    that a web page of another site makes through the user's browser are refused: their `Host` or `Origin` names that
+    site."""
+
+    rules = frozenset({"key"})
 
     def __init__(self, keys: list[str]) -> None:
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
-    def refusal(self, rule: Rule, headers: Headers) -> tuple[int, str] | None:
-        """Status and reason, or None."""
-        if rule == "open":
-            return None
+    def admit(self, rule: str, headers: Headers, peer: str) -> str | Refusal:
+        return self.refusal(headers) or ""
+
+    def refusal(self, headers: Headers) -> Refusal | None:
+        """Why the request is refused, or None."""
         headers = list(headers)
         found = {name: value for name, value in headers if name in _READ}
         if self._digests:
-            return (
-                None if self._known(found) else (401, "an API key is needed: Authorization: Bearer KEY, or X-API-Key")
-            )
+            if self._known(found):
+                return None
+            return Refusal(401, "an API key is needed: Authorization: Bearer KEY, or X-API-Key")
         if sum(name == b"host" for name, _ in headers) > 1:
-            return 400, "more than one Host header"
+            return Refusal(400, "more than one Host header")
         host = found.get(b"host", b"").decode("latin-1")
         origin = found.get(b"origin")
         if not is_loopback(_hostname("//" + host)):
-            return 403, "without an API key only requests to a loopback name are answered"
+            return Refusal(403, "without an API key only requests to a loopback name are answered")
         if origin is not None and not is_loopback(_hostname(origin.decode("latin-1"))):
-            return 403, "requests from pages of other sites are not answered"
+            return Refusal(403, "requests from pages of other sites are not answered")
         return None
 
     def _known(self, found: dict[bytes, bytes]) -> bool:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from serving.access import OPEN
 from serving.scoring import Answer, Scorer
 from tidemill import __version__
 
 if TYPE_CHECKING:
-    from serving.http import Route
+    from serving.routing import Route
 
 PAGE_HEADERS = [
     (b"content-type", b"text/html; charset=utf-8"),
@@ -32,22 +33,46 @@ _ERRORS = {
     "503": "Not ready; see Retry-After",
 }
 
+_WITHOUT_BODY = ("400", "413", "422")
+_EXPLAIN = ("explain", "boolean", "Give the reasons")
+
 
 def document(routes: Sequence[Route], scorers: Mapping[str, Scorer]) -> dict[str, Any]:
-    """The OpenAPI document of exactly these routes; a scoring route per endpoint, with its fields."""
-    _, components = msgspec.json.schema_components([Answer], ref_template="#/components/schemas/{name}")
+    """The OpenAPI document of the scoring server's routes; a scoring route per endpoint, with its fields."""
+    security = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    found = describe("Tidemill scoring", routes, security, _ERRORS, open_without=True)
+    _, components = msgspec.json.schema_components([Answer], ref_template=_REF)
+    found["components"]["schemas"].update(components)
+    for route in (r for r in routes if r.path == "/score/{endpoint}"):
+        answering = route._replace(gives=Answer, query=(_EXPLAIN,))
+        general = _operation(answering, {"type": "object"}, security, _ERRORS, True)
+        found["paths"][route.path]["post"] = general
+        for name, scorer in scorers.items():
+            path = f"/score/{name}"
+            operation = _operation(answering._replace(path=path), scorer.request_schema(), security, _ERRORS, True)
+            found["paths"].setdefault(path, {})["post"] = operation
+    return found
+
+
+def describe(
+    title: str,
+    routes: Sequence[Route],
+    security: Mapping[str, Any],
+    errors: Mapping[str, str],
+    *,
+    open_without: bool = False,
+) -> dict[str, Any]:
+    """The OpenAPI document of exactly these routes, by the types each takes and gives; `errors` are meanings by status.
+    With `open_without`, credentials may be left out where none are set."""
+    types = {kind for route in routes for kind in (route.takes, route.gives) if kind is not None}
+    _, components = msgspec.json.schema_components(sorted(types, key=str), ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        if route.path == "/score/{endpoint}":
-            for name, scorer in scorers.items():
-                operation = _operation(route, "Answer", scorer.request_schema())
-                operation["parameters"] = [_explain()]
-                paths.setdefault(f"/score/{name}", {})["post"] = operation
-        operation = _operation(route, "Answer" if route.path.startswith("/score/{") else "", {"type": "object"})
-        names = re.findall(r"{(\w+)}", route.path)
-        operation["parameters"] = [
-            {"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names
-        ] + ([_explain()] if "endpoint" in names else [])
+        body = _reference(route.takes) if route.takes is not None else {"type": "object"}
+        operation = _operation(route, body, security, errors, open_without)
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     components["Error"] = {
         "type": "object",
@@ -56,41 +81,58 @@ def document(routes: Sequence[Route], scorers: Mapping[str, Scorer]) -> dict[str
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Tidemill scoring", "version": __version__},
+        "info": {"title": title, "version": __version__},
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
-        },
+        "components": {"schemas": components, "securitySchemes": dict(security)},
     }
 
 
-def _explain() -> dict[str, Any]:
-    return {"name": "explain", "in": "query", "schema": {"type": "boolean"}, "description": "Give the reasons"}
+_REF = "#/components/schemas/{name}"
 
 
-def _operation(route: Route, answer: str, request: Mapping[str, Any]) -> dict[str, Any]:
+def _reference(kind: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return schema
+
+
+def _operation(
+    route: Route,
+    body: Mapping[str, Any],
+    security: Mapping[str, Any],
+    errors: Mapping[str, str],
+    open_without: bool,
+) -> dict[str, Any]:
     ok: dict[str, Any] = {"description": "The answer"}
-    if answer:
-        ok["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    codes = _ERRORS if route.method == "POST" else {c: _ERRORS[c] for c in ("401", "404", "429", "503")}
+    if route.gives is not None:
+        ok["content"] = {"application/json": {"schema": _reference(route.gives)}}
+    error = {"application/json": {"schema": _reference_to("Error")}}
+    codes = errors if route.method == "POST" else {c: d for c, d in errors.items() if c not in _WITHOUT_BODY}
     operation: dict[str, Any] = {
         "summary": route.about,
+        "parameters": [
+            *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in _names(route.path)),
+            *({"name": n, "in": "query", "schema": {"type": t}, "description": d} for n, t, d in route.query),
+        ],
         "responses": {"200": ok, **{c: {"description": d, "content": error} for c, d in codes.items()}},
     }
     if route.method == "POST":
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(request)}}}
-    if route.rule == "key":
-        operation["security"] = [{"bearer": []}, {"key": []}, {}]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(body)}}}
+    if route.rule != OPEN:
+        operation["security"] = [*({name: []} for name in security), *([{}] if open_without else [])]
     return operation
+
+
+def _names(path: str) -> list[str]:
+    return re.findall(r"{(\w+)}", path)
+
+
+def _reference_to(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(name=name)}
 
 
 def page(doc: Mapping[str, Any]) -> str:
     """The document as HTML."""
+    title = html.escape(doc["info"]["title"])
     rows = []
     for path, methods in doc["paths"].items():
         for method, operation in methods.items():
@@ -102,9 +144,9 @@ def page(doc: Mapping[str, Any]) -> str:
                 f"<td>{html.escape(operation['summary'])}{shown}</td></tr>"
             )
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Tidemill scoring</title><style>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>"
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
         "td{padding:.3rem .8rem .3rem 0;vertical-align:top;border-top:1px solid #8884}table{border-collapse:collapse}"
-        "</style><h1>Tidemill scoring</h1><p>The same as OpenAPI: <a href=/openapi.json>/openapi.json</a></p>"
+        f"</style><h1>{title}</h1><p>The same as OpenAPI: <a href=/openapi.json>/openapi.json</a></p>"
         f"<table>{''.join(rows)}</table></html>"
     )

@@ -13,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from serving.http import Door
+from serving.routing import Router
 from tidemill.errors import ConfigError
 
 DRAIN_SECONDS = 1.0
@@ -27,7 +27,7 @@ class DrainingServer(uvicorn.Server):
     """On the first SIGTERM or SIGINT: not ready, each answer closes its connection, and after `drain` seconds no new
     connections, requests in flight finish, the process ends. A second SIGINT ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, door: Router, drain: float) -> None:
         super().__init__(config)
         self._door = door
         self._drain = drain
@@ -67,7 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def make(
-    door: Door, *, cert: str | None = None, key: str | None = None, drain: float = DRAIN_SECONDS
+    door: Router, *, cert: str | None = None, key: str | None = None, drain: float = DRAIN_SECONDS
 ) -> DrainingServer:
     """The server for a door; with `cert` and `key` (PEM files) it speaks TLS."""
     config = uvicorn.Config(

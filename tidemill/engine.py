@@ -67,10 +67,11 @@ class Parts:
 
 
 class Engine(Protocol):
-    """Runs jobs. `provides` names what of `tidemill.job.NEEDS` it can do."""
+    """Runs jobs. `provides` names what of `tidemill.job.NEEDS` it can do, `options` what a submission may set."""
 
     name: str
     provides: frozenset[str]
+    options: frozenset[str]
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()` says so (checked at least every commit), then commit, snapshot and return.

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dead": ("dead:dead", "Events a job could not use: list, show, replay."),
     "submit": ("job:submit", "Submit the streaming job in a Python file."),
     "jobs": ("job:jobs", "List the jobs."),
-    "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint."),
+    "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint, rescale."),
     "engines": ("job:engines", "What each engine provides."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),
     "down": ("stack:down", "End the stack; with --purge remove its home too."),
     "serve": ("serve:serve", "Answer scoring requests over HTTP."),
+    "control": ("control:control", "Let others submit and run jobs over HTTP, by token."),
     "keep-features": ("serve:keep_features", "Keep features in Redis (what serve starts)."),
     "deploy": ("serve:deploy", "Publish an ONNX model to every server."),
 }

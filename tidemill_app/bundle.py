@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -21,6 +21,9 @@ from tidemill_app.job_file import Target
 from tidemill_app.namespace import beside
 
 MAX_BYTES = 8 * 1024 * 1024
+MAX_FILES = 1000
+WHOLE = ".whole"
+"""Marks an unpacked bundle that is complete."""
 
 SIGNED = "tidemill bundle v1"
 """What a bundle's signature is for."""
@@ -61,7 +64,9 @@ def pack(target: Target, include: Sequence[str] = ()) -> Bundle:
                 fix="Publish data to a stream, or let the job begin on files (`Input.history`).",
             )
         files[name.as_posix()] = path.read_bytes()
-    return Bundle(target.path.name + (f":{target.function}" if target.function else ""), files)
+    bundle = Bundle(target.path.name + (f":{target.function}" if target.function else ""), files)
+    check(bundle)
+    return bundle
 
 
 def imported(file: Path) -> set[Path]:
@@ -117,23 +122,34 @@ def decode(data: bytes) -> Bundle:
         bundle = msgspec.msgpack.decode(data, type=Bundle)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SubmissionError("not a bundle of code", got=str(error)) from None
-    _refuse_outside(bundle.files)
-    if bundle.entry.partition(":")[0] not in bundle.files:
-        raise SubmissionError("the bundle lacks its job file", got=repr(bundle.entry))
+    check(bundle)
     return bundle
 
 
-def _refuse_outside(names: Iterable[str]) -> None:
-    for name in names:
+def check(bundle: Bundle) -> None:
+    """Raises `SubmissionError` for a bundle that is too large, or names what could stand elsewhere than in its own
+    folder. A bundle holds files and nothing else: no links, no modes, nothing compressed."""
+    if len(bundle.files) > MAX_FILES or sum(map(len, bundle.files.values())) > MAX_BYTES:
+        raise SubmissionError("too much to submit", wanted=f"at most {MAX_FILES} files, {MAX_BYTES >> 20} MiB together")
+    folders = {parent.as_posix() for name in bundle.files for parent in PurePosixPath(name).parents}
+    for name in bundle.files:
         path = PurePosixPath(name)
-        if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-            raise SubmissionError("a path in the bundle leads outside", got=repr(name))
+        outside = path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts
+        # One name for each file, which every file system takes.
+        odd = path.as_posix() != name or not name.isprintable() or name == WHOLE or name in folders
+        if outside or odd or any(len(part.encode()) > 200 for part in path.parts) or len(name) > 1000:
+            raise SubmissionError("a path in the bundle leads outside, or is none", got=repr(name)[:100])
+    file, _, function = bundle.entry.partition(":")
+    if file not in bundle.files or not file.endswith(".py"):
+        raise SubmissionError("the bundle lacks its job file", got=repr(bundle.entry)[:100])
+    if bundle.entry != file and not function.isidentifier():
+        raise SubmissionError("no function's name", where=file, got=repr(function)[:100])
 
 
 def unpack(bundle: Bundle, into: Path) -> Target:
     """Write a bundle's files into the folder `into`, one for each digest; a whole bundle there is left as it is."""
     file, _, function = bundle.entry.partition(":")
-    whole = into / ".whole"
+    whole = into / WHOLE
     if not whole.exists():
         for name, content in bundle.files.items():
             path = into / name

@@ -111,6 +111,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(name="TIDEMILL_SERVE_HOST", field="serve_host", about="address `tidemill serve` listens on"),
     Variable(name="TIDEMILL_SERVE_PORT", field="serve_port", about="port `tidemill serve` listens on"),
     Variable(name="TIDEMILL_API_KEY", field="api_key", about="key that callers of the endpoint must send", secret=True),
+    Variable(name="TIDEMILL_CONTROL", field="control", about="URL of a control server that submits and runs the jobs"),
+    Variable(
+        name="TIDEMILL_CONTROL_TOKEN", field="control_token", about="token to show the control server", secret=True
+    ),
+    Variable(name="TIDEMILL_CONTROL_CAFILE", field="control_cafile", about="PEM file of the authorities to trust"),
+    Variable(name="TIDEMILL_CONTROL_HOST", field="control_host", about="address `tidemill control` listens on"),
+    Variable(name="TIDEMILL_CONTROL_PORT", field="control_port", about="port `tidemill control` listens on"),
     Variable(name="TIDEMILL_TLS_CERTFILE", field="tls_certfile", about="PEM file of the endpoint's certificate"),
     Variable(name="TIDEMILL_TLS_KEYFILE", field="tls_keyfile", about="PEM file of the endpoint's key"),
     Variable(name="TIDEMILL_TRACEBACK", field="traceback", about="1 shows where an error came from"),
@@ -147,6 +154,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     serve_host: str = "127.0.0.1"
     serve_port: int = 8080
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    control: str = ""
+    control_token: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    control_cafile: str = ""
+    control_host: str = "127.0.0.1"
+    control_port: int = 8090
     tls_certfile: str = ""
     tls_keyfile: str = ""
     traceback: bool = False

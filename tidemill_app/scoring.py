@@ -104,7 +104,7 @@ class ScoringService:
         self.follower.close()
         for kept in self.logs.values():
             kept.close()
-        self.door.batcher.close()
+        self.door.close()
 
     def missing(self) -> str:
         """What is missing before the server is ready; empty where nothing is."""

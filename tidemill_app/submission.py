@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.engine import refuse_unless_fit
-from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError, UserError
+from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.state import StateStore, decode
@@ -18,6 +18,10 @@ from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import engines
 from tidemill_app.wiring import Platform
 
+_NONE: Mapping[str, str] = {}
+
+MAX_OPTION = 200
+
 STILL_SECONDS = 5.0
 """A process that has reported within this time may be alive: they report once a second."""
 
@@ -27,39 +31,94 @@ def submit(
 ) -> tuple[JobChanged, list[str]]:
     """Submit the job of `target` to `engine`; what was recorded, and the files that were packed (see `bundle.pack`).
 
-    Raises `SubmissionError` where the file makes no job or the engine cannot run it, `NotFoundError` for an unknown
+    Raises `SubmissionError` where the file makes no job, and as `check`.
+    """
+    job = load_job(target.path, target.function)
+    bundle = pack(target, include)
+    check(platform, job, bundle.entry, engine, reset=reset)
+    digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
+    return record(platform, job.name, digest, bundle.entry, engine, reset=reset), list(bundle.files)
+
+
+def check(
+    platform: Platform,
+    job: Job[Any],
+    entry: str,
+    engine: str,
+    *,
+    options: Mapping[str, str] = _NONE,
+    reset: bool = False,
+) -> None:
+    """Refuse what cannot run; nothing is changed.
+
+    Raises `SubmissionError` where the engine cannot run the job or takes no such option, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
-    (unless `reset`, which forgets the state so that the job learns again from the log).
+    (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs.
     """
     from streams.engines.local import check_settings
     from streams.state_store import FolderStore
     from tidemill_app.run_job import parts_of
 
-    job = load_job(target.path, target.function)
+    there = engines()
+    check_options(engine, options)
+    refuse_unless_fit(job, there[engine], list(there.values()))
+    wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=entry, options=dict(options))
+    check_settings(job, parts_of(platform, job, wish, lambda status: None))
+    if reset:
+        _check_at_rest(platform, job.name)
+    else:
+        _check_saved(job, FolderStore(platform.home.path / "state"))
+
+
+def check_options(engine: str, options: Mapping[str, str]) -> None:
+    """Raises `NotFoundError` for an unknown engine, `SubmissionError` for an option that it does not take: what is not
+    listed is refused, whatever it would mean to the engine's own settings."""
     there = engines()
     if engine not in there:
         raise NotFoundError(f"no engine {engine!r}", wanted=f"one of {', '.join(sorted(there))}")
-    refuse_unless_fit(job, there[engine], list(there.values()))
-    bundle = pack(target, include)
-    wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=bundle.entry)
-    check_settings(job, parts_of(platform, job, wish, lambda status: None))
-    table = platform.jobs()
-    before = table.jobs.get(job.name)
-    if reset and before is not None and before.wanted == "running":
-        raise IncompatibleError(
-            "the job is running", where=f"job {job.name}", fix=f"First run `tidemill job stop {job.name}`."
-        )
-    if reset and before is not None and before.wanted == "stopped":
-        status = JobFiles(platform.home, job.name).read_status()
-        if status.get("state") != "stopped" and time.time() - status.get("reported", 0.0) < STILL_SECONDS:
-            raise IncompatibleError("the job is still stopping", where=f"job {job.name}", fix="Try again in a moment.")
+    allowed = there[engine].options
+    for name, value in options.items():
+        if name not in allowed:
+            raise SubmissionError(
+                "no such option",
+                where=f"engine {engine}",
+                wanted=f"one of {', '.join(sorted(allowed))}" if allowed else "none: it takes no options",
+                got=repr(name)[:100],
+            )
+        if not value.isprintable() or len(value) > MAX_OPTION:
+            raise SubmissionError(
+                "not an option's value", where=name, wanted=f"at most {MAX_OPTION} printable characters"
+            )
+
+
+def record(
+    platform: Platform,
+    name: str,
+    digest: str,
+    entry: str,
+    engine: str,
+    *,
+    options: Mapping[str, str] = _NONE,
+    reset: bool = False,
+) -> JobChanged:
+    """Have job `name` run by the stored, signed bundle `digest`; what was recorded. With `reset` its state is forgotten
+    first. To be called with what `check` has let pass."""
     if reset:
-        forget(platform, job.name)
-    else:
-        _check_saved(job, FolderStore(platform.home.path / "state"))
-    digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
-    changed = table.change(job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="")
-    return changed, list(bundle.files)
+        _check_at_rest(platform, name)
+        forget(platform, name)
+    return platform.jobs().change(
+        name, wanted="running", bundle=digest, file=entry, engine=engine, options=dict(options), reason=""
+    )
+
+
+def _check_at_rest(platform: Platform, name: str) -> None:
+    before = platform.jobs().jobs.get(name)
+    if before is not None and before.wanted == "running":
+        raise IncompatibleError("the job is running", where=f"job {name}", fix=f"First run `tidemill job stop {name}`.")
+    if before is not None and before.wanted == "stopped":
+        status = JobFiles(platform.home, name).read_status()
+        if status.get("state") != "stopped" and time.time() - status.get("reported", 0.0) < STILL_SECONDS:
+            raise IncompatibleError("the job is still stopping", where=f"job {name}", fix="Try again in a moment.")
 
 
 def _check_saved(job: Job[Any], store: StateStore) -> None:
@@ -98,6 +157,32 @@ def savepoint(platform: Platform, name: str, seconds: float) -> int:
     if "checkpoint_sequence" not in stopped:
         raise UnavailableError("no snapshot was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`.")
     return int(stopped["checkpoint_sequence"])
+
+
+def rescale(platform: Platform, name: str, parallelism: int, seconds: float) -> dict[str, Any]:
+    """Have job `name` go on at another parallelism, which is its engine's option; its status. 0 seconds: do not wait.
+
+    Raises `IncompatibleError`, naming the engines that can, where its engine cannot.
+    """
+    table = platform.jobs()
+    wish = table.get(name)
+    refuse_unless_provided(wish, "rescale")
+    options = wish.options | {"parallelism": str(parallelism)}
+    check_options(wish.engine, options)
+    wish = table.change(name, options=options, reason="")
+    return wait_until(platform, wish, seconds) if seconds else {}
+
+
+def refuse_unless_provided(wish: JobChanged, need: str) -> None:
+    """Raises `IncompatibleError`, naming the engines that do, where the job's engine does not provide `need`."""
+    there = engines()
+    able = sorted(engine.name for engine in there.values() if need in engine.provides)
+    if wish.engine not in able:
+        raise IncompatibleError(
+            f"engine {wish.engine} does not provide {need}",
+            where=f"job {wish.job}",
+            wanted=f"one of the engines {', '.join(able)}" if able else "another engine; none that is installed does",
+        )
 
 
 def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str, Any]:

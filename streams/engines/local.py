@@ -35,6 +35,7 @@ class LocalEngine:
 
     name = "local"
     provides = frozenset(NEEDS)
+    options: frozenset[str] = frozenset()
 
     def __init__(
         self,

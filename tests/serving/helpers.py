@@ -16,6 +16,7 @@ from serving.http import Door
 from serving.known import FeatureTables
 from serving.online import ServedLearner
 from serving.plane import DataPlane, Loaded
+from serving.routing import Router
 from serving.scoring import Scorer
 from serving.server import listen, make
 from streams.learners.logistic import ScaledLogistic
@@ -89,7 +90,7 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 @contextlib.contextmanager
-def serving(door: Door, drain: float = 0.0) -> Iterator[str]:
+def serving(door: Router, drain: float = 0.0) -> Iterator[str]:
     """The door on a real port, in a thread of its own."""
     sock = listen("127.0.0.1", 0)
     server = make(door, drain=drain)
@@ -101,7 +102,7 @@ def serving(door: Door, drain: float = 0.0) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(30)
-        door.batcher.close()
+        door.close()
         sock.close()
 
 

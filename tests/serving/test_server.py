@@ -8,7 +8,7 @@ import threading
 import httpx
 import pytest
 
-from serving.http import Response, Route
+from serving.routing import Response, Route
 from serving.server import listen, make
 from tests.serving.helpers import EVENT, Service, loaded, until
 from tidemill.errors import ConfigError

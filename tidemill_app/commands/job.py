@@ -1,16 +1,27 @@
-"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint`, `engines`: running streaming jobs."""
+"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint|rescale`, `engines`: running streaming jobs.
+
+Where `TIDEMILL_CONTROL` names a control server, it is asked, and nothing else is needed here."""
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import click
 
-from tidemill.time import to_rfc3339
 from tidemill_app.cli import Output, command
+from tidemill_app.jobs import (
+    MAX_LINES,
+    MAX_WAIT,
+    Outcome,
+    Rescale,
+    Savepoint,
+    Start,
+    Stop,
+    client_of,
+    jobs_of,
+    provided,
+)
 from tidemill_app.tables import table
-from tidemill_app.wiring import connected
+
+_WAIT = click.FloatRange(0, MAX_WAIT)
 
 
 @command("submit")
@@ -18,37 +29,31 @@ from tidemill_app.wiring import connected
 @click.option("--engine", default="local", show_default=True, help="Where it runs; see `tidemill engines`.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Files to pack beside the code that is imported.")
 @click.option("--reset", is_flag=True, help="Forget the saved state of a stopped job of that name and learn again.")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
+@click.option(
+    "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait."
+)
 def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset: bool, wait: float) -> None:
     """Submit the streaming job in a Python file.
 
     Packed and signed are the file, what it imports from beside it, and what --include names; the answer lists it.
     """
     from tidemill_app.job_file import Target
-    from tidemill_app.submission import submit as submit_job
-    from tidemill_app.submission import wait_until
 
-    with connected(out) as platform:
-        wish, files = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
-        status = wait_until(platform, wish, wait) if wait else {}
+    target = Target.parse(file)
+    with jobs_of(out) as jobs:
+        done = jobs.submit(target, engine, include=include, reset=reset, wait=wait)
     out.answer(
-        {
-            "job": wish.job,
-            "engine": wish.engine,
-            "bundle": wish.bundle,
-            "files": files,
-            "state": status.get("state", "submitted"),
-        },
-        f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. Packed: {', '.join(files)}.\n"
-        f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
+        done,
+        f"{done.job}: {done.state} on {done.engine}. Packed: {', '.join(done.files)}.\n"
+        f"See `tidemill job show {done.job}` and `tidemill job logs {done.job} -f`.",
     )
 
 
 @command("jobs")
 def jobs(out: Output) -> None:
     """List the jobs."""
-    with connected(out) as platform:
-        rows = [_summary(platform, name) for name in sorted(platform.jobs().jobs)]
+    with jobs_of(out) as there:
+        rows = there.all()
     out.answer(
         rows,
         table(
@@ -81,101 +86,88 @@ def job() -> None:
 @click.argument("name")
 def show(out: Output, name: str) -> None:
     """Everything known of a job: state, lag per partition, rate, checkpoints, counts, last error."""
-    with connected(out) as platform:
-        facts = _summary(platform, name)
+    with jobs_of(out) as jobs:
+        facts = jobs.show(name)
     out.answer(facts, table(["", ""], [[k, v] for k, v in facts.items() if not isinstance(v, (dict, list)) or v]))
 
 
 @command("logs")
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on showing new lines.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True)
-@click.pass_context
-def logs(context: click.Context, out: Output, name: str, follow: bool, lines: int) -> None:
+@click.option("-n", "--lines", type=click.IntRange(0, MAX_LINES), default=50, show_default=True)
+def logs(out: Output, name: str, follow: bool, lines: int) -> None:
     """What a job's process wrote."""
-    from tidemill_app.commands.stack import logs as part_logs
-
-    with connected(out) as platform:
-        platform.jobs().get(name)
-    context.invoke(
-        part_logs, name=f"job-{name}", follow=follow, lines=lines, home_=str(out.home or ""), json_=out.as_json
-    )
+    with jobs_of(out) as jobs:
+        for line in jobs.logs(name, lines, follow):
+            out.line({"part": f"job-{name}", "line": line}, line)
 
 
 @command("stop")
 @click.argument("name")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it has stopped; 0 does not wait.")
+@click.option(
+    "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it has stopped; 0 does not wait."
+)
 def stop(out: Output, name: str, wait: float) -> None:
     """Stop a job: it commits, snapshots and ends. `job start` goes on from there."""
-    _want(out, name, "stopped", "stopped", wait)
+    with jobs_of(out) as jobs:
+        _tell(out, jobs.stop(name, Stop(wait)))
 
 
 @command("start")
 @click.argument("name")
-@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait.")
+@click.option(
+    "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait."
+)
 def start(out: Output, name: str, wait: float) -> None:
     """Start a stopped or failed job where it left off."""
-    _want(out, name, "running", "running", wait)
+    with jobs_of(out) as jobs:
+        _tell(out, jobs.start(name, Start(wait)))
 
 
 @command("savepoint")
 @click.argument("name")
 @click.option(
     "--wait",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, MAX_WAIT, min_open=True),
     default=60.0,
     show_default=True,
     help="Seconds to wait for the snapshot.",
 )
 def savepoint(out: Output, name: str, wait: float) -> None:
     """Have a running job commit and snapshot now (stop and start, so that the file is whole); prints the sequence."""
-    from tidemill_app.submission import savepoint as save
+    with jobs_of(out) as jobs:
+        done = jobs.savepoint(name, Savepoint(wait))
+    out.answer(done, f"{name}: snapshot {done.checkpoint_sequence} taken; running again.")
 
-    with connected(out) as platform:
-        sequence = save(platform, name, wait)
-    out.answer({"job": name, "checkpoint_sequence": sequence}, f"{name}: snapshot {sequence} taken; running again.")
+
+@command("rescale")
+@click.argument("name")
+@click.argument("parallelism", type=click.IntRange(1, 32_768))
+@click.option("--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not.")
+def rescale(out: Output, name: str, parallelism: int, wait: float) -> None:
+    """Have a job go on at another parallelism, where its engine can."""
+    with jobs_of(out) as jobs:
+        _tell(out, jobs.rescale(name, Rescale(parallelism, wait)))
 
 
 @command("engines")
 def engines(out: Output) -> None:
     """What each engine provides."""
     from tidemill.job import NEEDS
-    from tidemill_app.run_job import engines as all_engines
 
-    there = all_engines()
-    rows = [[need, *("yes" if need in e.provides else "no" for e in there.values()), NEEDS[need]] for need in NEEDS]
-    out.answer({n: sorted(e.provides) for n, e in there.items()}, table(["need", *there, "meaning"], rows))
-
-
-def _want(out: Output, name: str, wanted: str, state: str, wait: float) -> None:
-    from tidemill_app.submission import set_wanted
-
-    with connected(out) as platform:
-        set_wanted(platform, name, wanted, wait)
-    state = state if wait else f"to be {state}"
-    out.answer({"job": name, "state": state}, f"{name}: {state}")
+    client = client_of(out)
+    if client is None:
+        there = provided()
+    else:
+        with client:
+            there = client.engines()
+    rows = [[need, *("yes" if need in does else "no" for does in there.values()), NEEDS[need]] for need in NEEDS]
+    out.answer(there, table(["need", *there, "meaning"], rows))
 
 
-def _summary(platform: Any, name: str) -> dict[str, Any]:
-    from tidemill_app.job_table import JobFiles
-
-    wish = platform.jobs().get(name)
-    status = JobFiles(platform.home, name).read_status()
-    # A status file outlives its process: what is not running reports nothing now.
-    state = status.get("state", "starting") if wish.wanted == "running" else wish.wanted
-    facts: dict[str, Any] = {"job": name, "state": state, "engine": wish.engine, "file": wish.file}
-    facts |= {k: v for k, v in status.items() if k not in ("job", "state")}
-    lag = status.get("lag") or {}
-    facts["total_lag"] = sum(v for v in lag.values() if v)
-    for key, name_at in (("last_commit", "committed_at"), ("last_checkpoint", "checkpoint_at")):
-        if status.get(key):
-            facts[name_at] = to_rfc3339(status[key])
-    if wish.wanted == "running" and status.get("reported", 0) and time.time() - status["reported"] > 10:
-        facts["state"] = "not reporting"
-    facts["reason"] = wish.reason
-    facts["bundle"] = wish.bundle
-    return facts
+def _tell(out: Output, done: Outcome) -> None:
+    out.answer(done, f"{done.job}: {done.state}")
 
 
-for _command in (show, logs, stop, start, savepoint):
+for _command in (show, logs, stop, start, savepoint, rescale):
     job.add_command(_command)

@@ -34,9 +34,8 @@ def serve(
 ) -> None:
     """Answer scoring requests over HTTP, following the log: also for jobs submitted or changed later, unless
     --endpoint names some. Off loopback an API key and TLS are required."""
-    from serving.access import check_listening, read_keys
+    from serving.access import check_certificate, check_listening, read_keys
     from serving.server import listen, make, run, tune
-    from tidemill.errors import ConfigError
     from tidemill_app import config
     from tidemill_app.endpoints import of_files
     from tidemill_app.online_features import Keeper
@@ -48,11 +47,7 @@ def serve(
     key = settings.api_key.reveal()
     keys = read_keys(api_key_file) if api_key_file else [key] if key else []
     cert, private = tls_cert or settings.tls_certfile, tls_key or settings.tls_keyfile
-    if bool(cert) != bool(private):
-        raise ConfigError("TLS needs certificate and key", fix="Give --tls-cert and --tls-key.")
-    for path in filter(None, (cert, private)):
-        if not Path(path).is_file():
-            raise ConfigError("no such file", where=path)
+    check_certificate(cert, private)
     check_listening(host, keys, bool(cert))
     with connected(out) as platform:
         endpoints = of_files(files) if files else None

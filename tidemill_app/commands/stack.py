@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,7 +90,7 @@ def down(out: Output, purge: bool) -> None:
 )
 def logs(out: Output, name: str | None, follow: bool, lines: int) -> None:
     """Show the last lines of the parts' logs, or of one part's."""
-    from tidemill_app.stack.process import tail
+    from tidemill_app.log_lines import LogLines
 
     folder = Home(config.load(out.home).home).logs
     files = {path.stem: path for path in sorted(folder.glob("*.log"))}
@@ -101,35 +99,18 @@ def logs(out: Output, name: str | None, follow: bool, lines: int) -> None:
     if name is not None and name not in files:
         raise NotFoundError(f"no log of {name!r}", wanted=" or ".join(files))
     chosen = {name: files[name]} if name is not None else files
-    # Positions are taken first, so that a line written meanwhile is shown twice rather than never.
-    ends = {part: path.stat().st_size for part, path in chosen.items()}
-    for part, path in chosen.items():
-        for line in tail(path, lines):
-            _log_line(out, part, line, len(chosen) > 1)
-    if follow:
-        for part, line in _follow(chosen, ends):
-            _log_line(out, part, line, len(chosen) > 1)
+    logs = {part: LogLines(path, lines) for part, path in chosen.items()}
+    while True:
+        for part, log in logs.items():
+            for line in log.read():
+                _log_line(out, part, line, len(chosen) > 1)
+        if not follow:
+            return
+        time.sleep(0.2)
 
 
 def _log_line(out: Output, part: str, line: str, several: bool) -> None:
     out.line({"part": part, "line": line}, f"{part}: {line}" if several else line)
-
-
-def _follow(files: dict[str, Path], ends: dict[str, int]) -> Iterator[tuple[str, str]]:
-    while True:
-        for part, path in files.items():
-            size = path.stat().st_size if path.exists() else 0
-            if size < ends[part]:  # the log was moved away and begun anew
-                ends[part] = 0
-            if size > ends[part]:
-                with open(path, "rb") as stream:
-                    stream.seek(ends[part])
-                    data = stream.read()
-                whole = data.rfind(b"\n") + 1
-                ends[part] += whole
-                for line in data[:whole].decode(errors="replace").splitlines():
-                    yield part, line
-        time.sleep(0.2)
 
 
 @command()
