@@ -170,7 +170,7 @@ def renamed_job(job: Job[Any], prefix: str) -> Job[Any]:
 
 def renamed(scenario: Scenario, prefix: str) -> Scenario:
     """The scenario with `prefix` to every name. `made_by` still names the job as it was."""
-    topics = {spec.topic: msgspec.structs.replace(spec, name=prefix + name) for name, spec in scenario.streams.items()}
+    topics = {spec.topic: msgspec.structs.replace(spec, name=prefix + name, topic=f"data.{prefix}{name}") for name, spec in scenario.streams.items()}
     return replace(
         scenario,
         name=prefix + scenario.name,
