@@ -228,7 +228,9 @@ class OnlineClassifier:
             max_waiting=self.max_waiting,
             wait_for_event=isinstance(self.order, Arrival),
             version_labels=self.version_every if self.groups == 1 else None,
-            version_time=None if self.version_seconds is None or self.groups > 1 else round(self.version_seconds * SECOND),
+            version_time=None
+            if self.version_seconds is None or self.groups > 1
+            else round(self.version_seconds * SECOND),
             metrics_labels=self.metrics_every,
             log_features=self.log_features,
         )
@@ -289,9 +291,7 @@ def of_columns(fields: tuple[str, ...]) -> BlockFeatures:
     return features
 
 
-def with_key(
-    per: str, features: Features, block: BlockFeatures | None
-) -> tuple[Features, BlockFeatures | None]:
+def with_key(per: str, features: Features, block: BlockFeatures | None) -> tuple[Features, BlockFeatures | None]:
     """The same features with the number of the key before them."""
 
     def of_event(event: Mapping[str, Any], known: Known) -> Sequence[float]:

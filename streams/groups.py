@@ -29,10 +29,10 @@ class Groups:
             block = batch.blocks.get(stream)
             if block is not None:
                 mine = np.flatnonzero(batch.kind == number)
-                group[mine] = self.of(block, keys[stream])[batch.row[mine]]
+                group[mine] = self.of_block(block, keys[stream])[batch.row[mine]]
         return group
 
-    def of(self, block: Block, key: str | None) -> NDArray[np.int64]:
+    def of_block(self, block: Block, key: str | None) -> NDArray[np.int64]:
         values: list[Any] = block.columns[key].tolist() if key else [""] * len(block)
         known = self._known
         if len(known) > 1 << 20:

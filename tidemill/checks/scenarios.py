@@ -112,7 +112,7 @@ def _scenario(
 
 
 def scenarios(arrival: bool = False, prefix: str = "") -> list[Scenario]:
-    """Every scenario, under order `event_time`, or those that have a meaning under `arrival`; with `prefix`, renamed."""
+    """Every scenario, under order `event_time`, or those that have a meaning under `arrival`; renamed by `prefix`."""
     found = _scenarios(arrival)
     return [renamed(scenario, prefix) for scenario in found] if prefix else found
 
@@ -170,7 +170,10 @@ def renamed_job(job: Job[Any], prefix: str) -> Job[Any]:
 
 def renamed(scenario: Scenario, prefix: str) -> Scenario:
     """The scenario with `prefix` to every name. `made_by` still names the job as it was."""
-    topics = {spec.topic: msgspec.structs.replace(spec, name=prefix + name, topic=f"data.{prefix}{name}") for name, spec in scenario.streams.items()}
+    topics = {
+        spec.topic: msgspec.structs.replace(spec, name=prefix + name, topic=f"data.{prefix}{name}")
+        for name, spec in scenario.streams.items()
+    }
     return replace(
         scenario,
         name=prefix + scenario.name,

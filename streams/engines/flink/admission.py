@@ -33,7 +33,7 @@ RECORD = Types.ROW([Types.LONG(), Types.LONG(), BYTES, BYTES, Types.MAP(Types.ST
 RUN = Types.OBJECT_ARRAY(RECORD)
 
 
-class Standing(msgspec.Struct):
+class GateState(msgspec.Struct):
     """Where the reading of one partition stands; the operator's keyed state."""
 
     position: int
@@ -59,14 +59,14 @@ class Gate:
         self._intake = Intake(job, parts.streams, [source], self._pipeline, erasures, parts.arrow_decode)
         self._letters = Letters(job, parts, {})
         if saved is not None:
-            standing = states.decode(saved, Standing)
+            standing = states.decode(saved, GateState)
             self._pipeline.restore(standing.pipeline)
             self._intake.hashes[self.partition] = standing.running
             self.position = standing.position
 
     def save(self) -> bytes:
         running = self._intake.hashes[self.partition]
-        return states.encode(Standing(self.position, running, self._pipeline.snapshot()))
+        return states.encode(GateState(self.position, running, self._pipeline.snapshot()))
 
     def take(self, records: Sequence[Record]) -> list[bytes]:
         """The next records of the partition as one message for each shard, in the order of shards.
@@ -113,7 +113,7 @@ class Gate:
             return [list(blocks)]
         dealt: list[list[Block]] = [[] for _ in range(self._shards)]
         for block in blocks:
-            shard = self._shard_of[self._groups.of(block, self._keys[block.stream])]
+            shard = self._shard_of[self._groups.of_block(block, self._keys[block.stream])]
             for number in np.unique(shard).tolist():
                 dealt[number].append(block.take(np.flatnonzero(shard == number)))
         return dealt

@@ -1,25 +1,90 @@
-"""How a job runs on a Flink cluster."""
+"""How a job runs on a Flink cluster, and which settings would lose data."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
+from tidemill.errors import SubmissionError
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job runs on a cluster. `kafka` are settings of Kafka's Java client, `gather_ms` is for how long records are
-    gathered to a run, `checkpoint_ms` how often results become visible, `transaction_timeout_ms` for how long the
-    brokers keep a transaction that no one ends, `restart_ms` what a restart may take, `mode` how Python runs."""
+CHECKPOINT_TIMEOUT_MS = 60_000
+RESTART_MS = 120_000
+"""What a restart may take: until then the brokers must keep what a checkpoint has pre-committed."""
 
-    kafka: dict[str, str]
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What whoever submits a job may choose.
+
+    `gather_ms` is for how long records are gathered to a run, `checkpoint_ms` how often results become visible,
+    `transaction_timeout_ms` for how long the brokers keep a transaction that no one ends, `mode` how Python runs beside
+    the JVM. `python`, `files` and `archives` are for clusters that do not have the project installed (Flink's
+    `python.executable`, `python.files`, `python.archives`).
+    """
+
     parallelism: int = 1
     gather_ms: int = 100
     checkpoint_ms: int = 1000
     transaction_timeout_ms: int = 600_000
-    restart_ms: int = 120_000
-    mode: str = "process"
-    jars: tuple[str, ...] = ()
+    delivery_guarantee: str = "exactly-once"
+    transactional_id_prefix: str = ""
+    mode: Literal["process", "thread"] = "process"
+    python: str = ""
     files: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
-    python: str = ""
+    savepoint: str = ""
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, folders."""
+
+    kafka: dict[str, str]
+    choices: Choices = Choices()
+    jars: tuple[str, ...] = ()
     checkpoints: str = ""
-    more: dict[str, str] = {}
+    savepoints: str = ""
+    longest_transaction_ms: int = 900_000
+
+
+def choices_of(job: str, options: dict[str, Any]) -> Choices:
+    """The choices behind a job's options. Raises `SubmissionError`, naming the option, for one that there is not."""
+    try:
+        return msgspec.convert(options, Choices, strict=False)
+    except msgspec.ValidationError as error:
+        names = ", ".join(Choices.__struct_fields__)
+        raise SubmissionError("an option cannot be used", where=f"job {job}", wanted=names, got=str(error)) from None
+
+
+def check(job: str, flow: Flow) -> None:
+    """Raises `SubmissionError`, naming the setting, for what would lose data or can never work."""
+    chosen = flow.choices
+
+    def refuse(field: str, message: str, wanted: str, got: object) -> None:
+        raise SubmissionError(message, where=f"job {job}", field=field, wanted=wanted, got=str(got))
+
+    if chosen.delivery_guarantee != "exactly-once":
+        refuse(
+            "delivery_guarantee",
+            "loses or doubles events when a machine dies",
+            "exactly-once",
+            chosen.delivery_guarantee,
+        )
+    least = chosen.checkpoint_ms + CHECKPOINT_TIMEOUT_MS + RESTART_MS
+    if chosen.transaction_timeout_ms < least:
+        refuse(
+            "transaction_timeout_ms",
+            "shorter than a checkpoint plus a restart: the brokers would throw away what was committed",
+            f"at least {least}",
+            chosen.transaction_timeout_ms,
+        )
+    if chosen.transaction_timeout_ms > flow.longest_transaction_ms:
+        refuse(
+            "transaction_timeout_ms",
+            "longer than the brokers allow (transaction.max.timeout.ms)",
+            f"at most {flow.longest_transaction_ms}",
+            chosen.transaction_timeout_ms,
+        )
+    for field, least, most in (("parallelism", 1, 1024), ("gather_ms", 5, 10_000), ("checkpoint_ms", 50, 3_600_000)):
+        value = getattr(chosen, field)
+        if not least <= value <= most:
+            refuse(field, "out of range", f"{least} to {most}", value)

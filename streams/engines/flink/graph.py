@@ -22,7 +22,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 
 from streams import progress
 from streams.engines.flink.admission import BYTES, RUN, Admission
-from streams.engines.flink.flow import Flow
+from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, Flow
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import SENDING, Stepping
 from tidemill.job import Job
@@ -45,11 +45,11 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "$internal.pipeline.job-id": id,
         "execution.attached": "false",
         "pipeline.jars": ";".join(f"file://{jar}" for jar in flow.jars),
-        "parallelism.default": str(flow.parallelism),
-        "execution.checkpointing.interval": f"{flow.checkpoint_ms} ms",
-        "execution.checkpointing.min-pause": f"{max(1, flow.checkpoint_ms // 4)} ms",
+        "parallelism.default": str(flow.choices.parallelism),
+        "execution.checkpointing.interval": f"{flow.choices.checkpoint_ms} ms",
+        "execution.checkpointing.min-pause": f"{max(1, flow.choices.checkpoint_ms // 4)} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
-        "execution.checkpointing.timeout": "60 s",
+        "execution.checkpointing.timeout": f"{CHECKPOINT_TIMEOUT_MS} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.tolerable-failed-checkpoints": "10",
@@ -57,24 +57,24 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "restart-strategy.exponential-delay.initial-backoff": "200 ms",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
         "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
-        "python.execution-mode": flow.mode,
-        "python.fn-execution.bundle.time": str(max(10, flow.gather_ms // 2)),
+        "python.execution-mode": flow.choices.mode,
+        "python.fn-execution.bundle.time": str(max(10, flow.choices.gather_ms // 2)),
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
         "pipeline.object-reuse": "true",
     }
-    if flow.python:
-        settings |= {"python.executable": flow.python, "python.client.executable": flow.python}
-    if flow.files:
-        settings["python.files"] = ",".join(flow.files)
-    if flow.archives:
-        settings["python.archives"] = ",".join(flow.archives)
+    if flow.choices.python:
+        settings |= {"python.executable": flow.choices.python, "python.client.executable": flow.choices.python}
+    if flow.choices.files:
+        settings["python.files"] = ",".join(flow.choices.files)
+    if flow.choices.archives:
+        settings["python.archives"] = ",".join(flow.choices.archives)
     if flow.checkpoints:
         settings["execution.checkpointing.dir"] = flow.checkpoints
     if restore:
         settings["execution.state-recovery.path"] = restore
     out = Configuration()
-    for name, value in (settings | flow.more).items():
+    for name, value in settings.items():
         if value:
             out.set_string(name, value)
     return out
@@ -102,7 +102,7 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
         .name("admission")
         .uid("admission")
         .set_max_parallelism(PARTITION_KEYS)
-        .set_parallelism(min(flow.parallelism, len(sources)))
+        .set_parallelism(min(flow.choices.parallelism, len(sources)))
     )
     sending = (
         keyed(admitted, BYTES)
@@ -110,7 +110,7 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
         .name("stepping")
         .uid("stepping")
         .set_max_parallelism(setting.shards)
-        .set_parallelism(min(flow.parallelism, setting.shards))
+        .set_parallelism(min(flow.choices.parallelism, setting.shards))
     )
     record = "ROW<`topic` STRING, `k` BYTES, `v` BYTES, `headers` MAP<STRING, BYTES>>"
     schema = Schema.new_builder().column("f0", f"ARRAY<{record}>").build()
@@ -186,21 +186,23 @@ def keys_query(sources: Sequence[Partition], keys: Sequence[int]) -> str:
         for p, key in zip(sources, keys, strict=True)
     )
     ms = "CAST(EXTRACT(EPOCH FROM `at`) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM `at`) AS BIGINT)"
-    return f"SELECT CAST(CASE {cases} END AS INT) AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
+    key = f"CAST(CASE {cases} END AS INT)"
+    return f"SELECT {key} AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
 
 
 def runs_query(flow: Flow) -> str:
     """The records of each partition in runs."""
     return (
         "SELECT `key`, ARRAY_AGG(ROW(`offset`, `ms`, `k`, `v`, `headers`)) FROM TABLE(TUMBLE(TABLE records, "
-        f"DESCRIPTOR(`came`), INTERVAL '{flow.gather_ms / 1000:.3f}' SECOND)) GROUP BY `key`, window_start, window_end"
+        f"DESCRIPTOR(`came`), INTERVAL '{flow.choices.gather_ms / 1000:.3f}' SECOND)) "
+        "GROUP BY `key`, window_start, window_end"
     )
 
 
 def sink_table(pattern: str, flow: Flow, prefix: str) -> str:
     """DDL of the table into every topic that the job may write to, exactly once."""
     settings = flow.kafka | {
-        "transaction.timeout.ms": str(flow.transaction_timeout_ms),
+        "transaction.timeout.ms": str(flow.choices.transaction_timeout_ms),
         "compression.type": "lz4",
         "linger.ms": "5",
         "max.request.size": str(18 * 1024 * 1024),

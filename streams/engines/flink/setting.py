@@ -35,6 +35,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     starts: list[tuple[str, int, int]]
     streams: list[str]
     shards: int
+    mode: str = "process"
     after: int = 0
     snapshot_every: float = 10.0
 

@@ -38,7 +38,7 @@ MOST_KEPT = 8 * 1024 * 1024
 """Bytes of messages after which a snapshot is taken, however recent the last is."""
 
 
-class Standing(msgspec.Struct):
+class ShardState(msgspec.Struct):
     """Where a shard stood after its newest message."""
 
     sequence: int
@@ -132,7 +132,7 @@ class Shard:
     def standing(self) -> bytes:
         counts, pipeline = self._pipeline.counts, self._pipeline
         return states.encode(
-            Standing(
+            ShardState(
                 self.sequence,
                 dict(self._live.sequences),
                 dict(self._live.versions),
@@ -171,7 +171,7 @@ class Shard:
             self._journal, self.sequence = saved.journal, saved.sequence
         for message in messages:
             self.repeat(message)
-        wanted = states.decode(standing, Standing)
+        wanted = states.decode(standing, ShardState)
         self._live.sequences, self._live.versions = dict(wanted.deltas), dict(wanted.versions)
         self._live.follow(self._pipeline.states)
         if self.standing() != standing:
@@ -179,7 +179,7 @@ class Shard:
                 "the silent replay did not arrive where the checkpoint stood",
                 where=f"job {self.job.name}, shard {self.number}",
                 wanted=str(wanted),
-                got=str(states.decode(self.standing(), Standing)),
+                got=str(states.decode(self.standing(), ShardState)),
                 fix="The step is not deterministic; check it with tidemill.checks.jobs.",
             )
 

@@ -60,7 +60,7 @@ def main() -> int:
     sys.stdout = sys.stderr  # PyFlink prints as it likes; the last line of the real output is ours
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     try:
-        found = {"id": _execute(order)}
+        found: dict[str, object] = {"id": _execute(order)}
     except TidemillError as error:
         found = {"error": f"{type(error).__name__}: {error}", "passing": isinstance(error, UnavailableError)}
     except Exception as error:

@@ -40,7 +40,9 @@ def environment(**said):
     return env
 """
 
-BOTH_MODES = REMOTE + """
+BOTH_MODES = (
+    REMOTE
+    + """
 def doubled(mode):
     def step(n):
         import json, os, numpy, psutil
@@ -59,8 +61,11 @@ for mode in ("process", "thread"):
     numbers.map(doubled(mode), output_type=Types.LONG()).print()
     print(env.execute(mode).get_job_id())
 """
+)
 
-ENDLESS = REMOTE + """
+ENDLESS = (
+    REMOTE
+    + """
 from pyflink.table import StreamTableEnvironment
 
 env = environment(execution_checkpointing_interval="200 ms")
@@ -70,6 +75,7 @@ numbers = tables.to_data_stream(tables.from_path("numbers"))
 numbers.map(lambda row: row[0], output_type=Types.LONG()).print()
 print(env.execute_async("endless").get_job_id())
 """
+)
 
 
 def submit(home, url, program, folder):
@@ -196,4 +202,3 @@ def test_jobs_outlive_kill_9_of_each_part_down_and_a_stack_beside_them(own_home,
     assert not home.path.exists()
     assert list(flink_files.package().glob("lib/flink-dist*.jar")), "links go, not what they lead to"
     assert {p.state for p in lifecycle.status(flink.settings).parts if p.name in names[:1]} == {"running"}
-

@@ -1,0 +1,266 @@
+"""The Flink engine: puts a job on a cluster and tends it there.
+
+The process that runs this (a job's, under the supervisor) works no event. It submits, watches, says how the job is, and
+stops it with a savepoint; it may be killed and started again at any moment and finds its job by the id it wrote down
+first. A job that is no longer on the cluster is put there again from its newest checkpoint, which is the only one from
+which nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streams.engines.flink import rest
+from streams.engines.flink.flow import Choices, Flow, check
+from streams.engines.flink.rest import Cluster
+from streams.engines.flink.setting import MAX_SHARDS, Setting
+from streams.engines.flink.submit import Order, submit
+from streams.engines.flink.watch import Watch
+from streams.engines.local import check_settings, make_topics
+from streams.engines.patience import Patience, wait
+from streams.engines.snapshot import check_fits, fingerprint
+from streams.sources import sources_of
+from tidemill.engine import Parts, refuse_unless_fit
+from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, TidemillError, UnavailableError
+from tidemill.job import Job
+from tidemill.state import StateStore
+
+STOP_SECONDS = 25.0
+"""What a savepoint may take before the job is cancelled instead, at its newest checkpoint."""
+
+GONE_SECONDS = 30.0
+"""For how long a cluster that answers may not know a job before it is put there again: a JobManager that has just come
+up reads what it ran before."""
+
+
+Starts = Sequence[tuple[str, int, int]]
+"""Topic, partition, offset."""
+
+
+class OnCluster(msgspec.Struct, kw_only=True):
+    """What is written down of a job on a cluster. `restore` is a savepoint or checkpoint; with `stopped` the one to
+    start from, else at least that one and maybe a newer beside it."""
+
+    engine: str = "flink"
+    fingerprint: dict[str, str]
+    id: str
+    starts: list[tuple[str, int, int]]
+    streams: list[str]
+    after: int
+    restore: str = ""
+    stopped: bool = False
+
+
+class FlinkEngine:
+    """An `Engine` on the cluster at the URL `url`. `worker` and `options` tell the operators how to load the job where
+    they run (`setting.Setting`), `environment` is that of the process that submits."""
+
+    name = "flink"
+    provides = frozenset({"event_time", "timers", "exactly_once", "versions", "deltas", "rescale"})
+    options = frozenset(Choices.__struct_fields__)
+
+    def __init__(
+        self,
+        url: str,
+        flow: Flow,
+        worker: str,
+        options: Mapping[str, Any],
+        environment: Mapping[str, str],
+        *,
+        snapshot_every: float = 10.0,
+    ) -> None:
+        self.url, self.flow = url, flow
+        self._worker, self._options, self._environment = worker, dict(options), dict(environment)
+        self._snapshot_every = snapshot_every
+
+    def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
+        """Run on the cluster until `stop()`, then stop with a savepoint. While brokers or the cluster do not answer it
+        waits and tries again.
+
+        Raises `SubmissionError` for settings that cannot work or lose data, `IncompatibleError` where the saved state
+        does not fit or the name is taken on the cluster, and `TidemillError` with the reason where the job fails there.
+        """
+        refuse_unless_fit(job, self, [self])
+        check_settings(job, parts)
+        check(job.name, self.flow)
+        patience = Patience()
+        watch = Watch(job, parts, self.url, self.flow.choices)
+        while not stop():
+            cluster = Cluster(self.url)
+            try:
+                make_topics(job, parts)
+                if self._tend(job, parts, cluster, watch, stop):
+                    return
+            except (UnavailableError, NotFoundError) as error:
+                pause = patience.pause(error)
+                watch.waiting(error, pause)
+                wait(pause, stop)
+            finally:
+                cluster.close()
+
+    def _tend(self, job: Job[Any], parts: Parts, cluster: Cluster, watch: Watch, stop: Callable[[], bool]) -> bool:
+        """One life of the job on the cluster; True where it was stopped as asked."""
+        known = self._known(job, parts)
+        if known is None or known.stopped or not self._there(job, cluster, known, stop):
+            if stop():
+                return False
+            known = self._submit(job, parts, cluster, known)
+        watch.began(known.id, known.starts)
+        while True:
+            if stop():
+                watch.state = "stopping"
+                self._stop(job, parts, cluster, known)
+                watch.tell(cluster, force=True)
+                return True
+            self._look(job, parts, cluster, known, watch)
+            time.sleep(0.2)
+
+    def _there(self, job: Job[Any], cluster: Cluster, known: OnCluster, stop: Callable[[], bool]) -> bool:
+        """Whether the job is on the cluster and goes on there."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while not stop():
+            try:
+                return cluster.state(known.id) not in rest.ENDED
+            except NotFoundError:
+                # A job that was written down and never submitted is in none of the lists.
+                if not known.restore or time.monotonic() > deadline:
+                    return False
+                time.sleep(0.5)
+        return False
+
+    def _look(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
+        state = watch.tell(cluster)
+        if watch.checkpoint and watch.checkpoint != known.restore:
+            known.restore = watch.checkpoint
+            _keep(parts.store, job.name, known)
+        if state in rest.ENDED:
+            why = cluster.why(known.id)
+            raise TidemillError(
+                f"the job ended on the cluster: {state}",
+                where=f"job {job.name} ({known.id} at {self.url})",
+                got=why or "no reason given",
+                fix=f"See `tidemill job logs {job.name}` and the cluster's page.",
+            )
+
+    def _known(self, job: Job[Any], parts: Parts) -> OnCluster | None:
+        found = parts.store.load(job.name)
+        if found is None:
+            return None
+        known = decode(job.name, found[1])
+        check_fits(job, known.fingerprint)
+        return known
+
+    def _submit(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster | None) -> OnCluster:
+        taken = [
+            j["jid"] for j in cluster.jobs() if j["name"] == f"tidemill.{job.name}" and j["state"] not in rest.ENDED
+        ]
+        if taken:
+            raise IncompatibleError(
+                "a job runs under that name on the cluster, and it is not the one that was started from here",
+                where=f"job {job.name} at {self.url}",
+                got=f"Flink job {taken[0]}",
+                fix="Cancel it there, or submit under another name.",
+            )
+        sources = sorted(sources_of(job, parts.streams, parts.log, {}), key=lambda s: s.partition)
+        starts = [(s.partition.topic, s.partition.number, parts.log.begin(s.partition)) for s in sources]
+        restore = self.flow.choices.savepoint
+        if known is not None:
+            _check_partitions(job, known.starts, starts)
+            starts = known.starts
+            restore = restore or (known.restore if known.stopped else rest.newest_checkpoint(known.restore))
+        after = known.after if known is not None else _newest(job, parts)
+        new = OnCluster(
+            fingerprint=fingerprint(job),
+            id=uuid.uuid4().hex,
+            starts=starts,
+            streams=[s.stream for s in sources],
+            after=after,
+            restore=restore,
+        )
+        _keep(parts.store, job.name, new)
+        submit(self._order(job, new, restore), self._environment)
+        return new
+
+    def _order(self, job: Job[Any], new: OnCluster, restore: str) -> Order:
+        setting = Setting(
+            job=job.name,
+            worker=self._worker,
+            options=self._options,
+            starts=new.starts,
+            streams=new.streams,
+            shards=min(job.groups, MAX_SHARDS),
+            mode=self.flow.choices.mode,
+            after=new.after,
+            snapshot_every=self._snapshot_every,
+        )
+        prefix = self.flow.choices.transactional_id_prefix or f"tidemill.{job.name}.flink"
+        return Order(setting=setting, flow=self.flow, rest=self.url, id=new.id, prefix=prefix, restore=restore)
+
+    def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster) -> None:
+        """With a savepoint; where none comes in time, by cancelling it: then its newest checkpoint counts."""
+        until = time.monotonic() + STOP_SECONDS
+        folder = self.flow.savepoints or None
+        while True:
+            try:
+                known.restore = cluster.stop(known.id, folder, max(1.0, until - time.monotonic()))
+                break
+            except TidemillError:
+                if time.monotonic() + 1.0 < until and cluster.state(known.id) not in rest.ENDED:
+                    time.sleep(0.5)  # it is just restarting, or a checkpoint was declined
+                    continue
+                if cluster.state(known.id) not in rest.ENDED:
+                    cluster.cancel(known.id)
+                _await_end(cluster, known.id)
+                known.restore = rest.newest_checkpoint(known.restore)
+                break
+        _await_end(cluster, known.id)
+        known.stopped = True
+        _keep(parts.store, job.name, known)
+
+
+def decode(job: str, data: bytes) -> OnCluster:
+    """What `_keep` wrote. Raises `IncompatibleError` where another engine wrote it."""
+    try:
+        return msgspec.json.decode(data, type=OnCluster)
+    except msgspec.DecodeError:
+        raise IncompatibleError(
+            "the job ran on another engine, and its state does not move between engines",
+            where=f"job {job}",
+            fix="Submit under a new name, or with --reset to learn again from the log: the answer is the same.",
+        ) from None
+
+
+def _keep(store: StateStore, job: str, known: OnCluster) -> None:
+    before = store.load(job)
+    store.save(job, (before[0] if before else 0) + 1, msgspec.json.encode(known))
+
+
+def _check_partitions(job: Job[Any], before: Starts, now: Starts) -> None:
+    had, have = [(t, n) for t, n, _ in before], [(t, n) for t, n, _ in now]
+    if had != have:
+        raise IncompatibleError(
+            "the partitions that the job reads changed",
+            where=f"job {job.name}",
+            wanted=", ".join(f"{t}/{n}" for t, n in had),
+            got=", ".join(f"{t}/{n}" for t, n in have),
+            fix="Submit under a new name, or with --reset to learn again from the log.",
+        )
+
+
+def _newest(job: Job[Any], parts: Parts) -> int:
+    if parts.publisher is None:
+        return 0
+    return parts.publisher.newest(job.name, job.live.models(job.init()).keys())
+
+
+def _await_end(cluster: Cluster, job: str, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while cluster.state(job) not in rest.ENDED:
+        if time.monotonic() > deadline:
+            raise SubmissionError("the job does not end", where=f"Flink job {job} at {cluster.url}")
+        time.sleep(0.1)

@@ -1,0 +1,69 @@
+"""The Flink engine on a real cluster gives what the reference interpreter gives."""
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from connectors.kafka import KafkaLog
+from streams.engines.flink.engine import FlinkEngine
+from streams.engines.flink.flow import Choices, Flow
+from streams.state_store import FolderStore
+from tidemill.checks.engines import Rig, check_scenario
+from tidemill.checks.scenarios import renamed, scenarios
+from tidemill_app.stack import flink_files
+
+WORKER = Path(__file__).with_name("flink_worker.py")
+SCENARIOS = [s for s in scenarios() if not s.idle]
+FEW = ("partitions-and-groups", "two-streams", "equal-timers")
+
+
+def rig_of(flink, tmp_path, scenario, prefix, **choices):
+    names = itertools.count()
+    connector = flink_files.library(flink.home, flink.settings).glob("flink-sql-connector-kafka-*.jar")
+    jars = tuple(str(jar.resolve()) for jar in connector)
+
+    def engine():
+        return FlinkEngine(
+            flink.flink,
+            Flow(
+                kafka={"bootstrap.servers": flink.bootstrap},
+                jars=jars,
+                choices=Choices(files=(str(WORKER),), checkpoint_ms=200, gather_ms=50, **choices),
+            ),
+            "flink_worker:load",
+            {
+                "made_by": scenario.made_by,
+                "prefix": prefix,
+                "bootstrap": flink.bootstrap,
+                "streams": msgspec.to_builtins(renamed(scenario, prefix).streams),
+            },
+            flink_files.client_environment(flink.home, flink.settings, flink.flink)
+            | {"PYTHONPATH": f"{WORKER.parent}:{flink_files.python_environment()['PYTHONPATH']}"},
+        )
+
+    return Rig(
+        make_engine=engine,
+        make_log=lambda: KafkaLog({"bootstrap.servers": flink.bootstrap}),
+        make_store=lambda: FolderStore(tmp_path / str(next(names))),
+        patience=120,
+    )
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.name in FEW], ids=lambda s: s.name)
+def test_scenario(flink, tmp_path, fresh, scenario):
+    prefix = fresh("flink") + "-"
+    check_scenario(rig_of(flink, tmp_path, scenario, prefix), renamed(scenario, prefix))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["process", "thread"])
+@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_every_scenario(flink, tmp_path, fresh, scenario, parallelism, mode):
+    prefix = fresh("flink") + "-"
+    check_scenario(
+        rig_of(flink, tmp_path, scenario, prefix, parallelism=parallelism, mode=mode), renamed(scenario, prefix)
+    )
