@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from tidemill_app.home import StackRecord, write_atomically
 from tidemill_app.stack import flink_files, process
 from tidemill_app.stack.kafka import java
 from tidemill_app.stack.parts import Context, Part, clean_environment
-from tidemill_app.stack.ports import answers
 from tidemill_app.stack.process import Service
 
 ZOOKEEPER = """\
@@ -90,7 +90,13 @@ class ZooKeeperPart:
         return f"127.0.0.1:{record.ports['flink-zookeeper']}"
 
     def answers(self, context: Context) -> bool:
-        return answers(context.record.ports.get("flink-zookeeper", 0))
+        address = ("127.0.0.1", context.record.ports.get("flink-zookeeper", 0))
+        try:
+            with socket.create_connection(address, 1.0) as connection:
+                connection.sendall(b"srvr")
+                return connection.recv(9) == b"Zookeeper"
+        except OSError:
+            return False
 
 
 class JobManagerPart:
@@ -172,13 +178,10 @@ class TaskManagerPart:
         return f"{flink_files.SLOTS} slots"
 
     def answers(self, context: Context) -> bool:
-        """Whether the JobManager has heard of this very process: it goes on listing a dead one for a while."""
-        found = process.running(context.home.run, self.name)
-        listed = ask(context.record.flink, "/taskmanagers") if found else None
-        return found is not None and any(
-            worker["id"] == self.name and worker["timeSinceLastHeartbeat"] >= found.started * 1000
-            for worker in (listed or {}).get("taskmanagers", ())
-        )
+        """Whether the JobManager gets an answer from it: one that was killed stays listed for a while."""
+        if process.running(context.home.run, self.name) is None:
+            return False
+        return ask(context.record.flink, f"/taskmanagers/{self.name}/logs") is not None
 
 
 def _java(context: Context, name: str, *options: str) -> tuple[str, ...]:
