@@ -26,7 +26,7 @@ from tidemill_app.stack.process import Service
 
 ZOOKEEPER = """\
 # Written by `tidemill up`; changes are lost.
-clientPortAddress=127.0.0.1
+clientPortAddress={host}
 clientPort={port}
 dataDir={data}
 tickTime=1000
@@ -72,7 +72,7 @@ class ZooKeeperPart:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Java reads properties as Latin-1 with backslash escapes.
         data = str(folder / "data").replace("\\", "\\\\").encode("latin-1", "backslashreplace").decode("latin-1")
-        text = ZOOKEEPER.format(port=context.record.ports["flink-zookeeper"], data=data)
+        text = ZOOKEEPER.format(host="127.0.0.1", port=context.record.ports["flink-zookeeper"], data=data)
         write_atomically(folder / "zoo.cfg", text.encode("latin-1"))
         return Service(
             name=self.name,
@@ -186,7 +186,7 @@ class TaskManagerPart:
 
 def _java(context: Context, name: str, *options: str) -> tuple[str, ...]:
     logging = context.home.part("flink") / "cluster" / "log4j-console.properties"
-    lib = flink_files.library(context.home, context.settings, context.tell)
+    lib = flink_files.library(context.home.part("flink") / "lib", context.settings, context.tell)
     return (
         str(java()),
         "-XX:+UseSerialGC",

@@ -146,15 +146,15 @@ def java_options() -> list[str]:
     return str(found["env"]["java"]["opts"]["all"]).split()
 
 
-def library(home: Home, settings: Settings, tell: Callable[[str], None] = lambda message: None) -> Path:
-    """The folder `flink/lib`: links to the package's jars, its Python runtime, and the pinned Kafka connector.
+def library(folder: Path, settings: Settings, tell: Callable[[str], None] = lambda message: None) -> Path:
+    """Fill a folder with links to the package's jars, its Python runtime and the pinned Kafka connector; the folder.
 
     Raises:
         ConfigError: Flink is not installed.
         DigestError: the connector is not the one pinned.
         UnavailableError: the connector cannot be fetched.
     """
-    source, folder = package(), home.part("flink") / "lib"
+    source = package()
 
     def progress(done: int, total: int) -> None:
         tell(f"fetching Flink's Kafka connector: {done} of {total} jars")
@@ -201,7 +201,7 @@ def write_cluster(home: Home, record: StackRecord) -> Path:
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
     }
-    return _write(folder / "cluster", CLUSTER | placed, "log4j-console.properties", SERVER_LOGGING)
+    return write_configuration(folder / "cluster", CLUSTER | placed, "log4j-console.properties", SERVER_LOGGING)
 
 
 def client_environment(
@@ -222,8 +222,8 @@ def client_environment(
         "security.ssl.rest.enabled": url.startswith("https:"),
         "env.java.opts.all": " ".join(java_options()),
     }
-    lib = library(home, settings, tell)
-    conf = _write(home.part("flink") / "client", said, "log4j-cli.properties", CLIENT_LOGGING)
+    lib = library(home.part("flink") / "lib", settings, tell)
+    conf = write_configuration(home.part("flink") / "client", said, "log4j-cli.properties", CLIENT_LOGGING)
     return python_environment() | {
         "JAVA_HOME": str(java().parents[1]),
         "FLINK_CONF_DIR": str(conf),
@@ -244,7 +244,8 @@ def _uri(path: Path) -> str:
     return f"file://{path}"
 
 
-def _write(folder: Path, values: dict[str, Any], logging_name: str, logging: str) -> Path:
+def write_configuration(folder: Path, values: dict[str, Any], logging_name: str, logging: str) -> Path:
+    """Write Flink's configuration and its logging's into a folder; the folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f"{key}: {json.dumps(value)}\n" for key, value in values.items()]
     write_atomically(folder / "config.yaml", "".join(["# Written by Tidemill; changes are lost.\n", *lines]).encode())

@@ -7,7 +7,7 @@ import pytest
 
 from tidemill_app import config
 from tidemill_app.home import Home, StackRecord
-from tidemill_app.stack import doctor
+from tidemill_app.stack import doctor, flink_files
 
 
 @pytest.fixture
@@ -33,7 +33,19 @@ def test_a_sound_machine_is_found_sound(examine, tmp_path):
     assert failed(found) == []
     assert "21." in found["Java"].found and "Redis" in found["Redis"].found
     assert "not fetched yet" in found["Kafka's jars"].found
+    assert "apache-flink" in found["Flink"].found and "not fetched yet" in found["Flink's jars"].found
     assert not (tmp_path / "home").exists(), "looking changes nothing"
+
+
+def test_a_missing_flink_is_a_fault_only_where_there_is_a_cluster(examine, tmp_path, monkeypatch):
+    monkeypatch.setattr(flink_files.importlib.util, "find_spec", lambda name: None)
+    found = examine(TIDEMILL_REDIS="redis://127.0.0.1:1/0", TIDEMILL_BOOTSTRAP="127.0.0.1:1")
+    assert found["Flink"].ok and "not installed" in found["Flink"].found
+    home = Home(tmp_path / "home")
+    home.create()
+    home.write(StackRecord(taskmanagers=1))
+    assert "make flink" in examine()["Flink"].fix
+    assert not examine()["Flink"].ok
 
 
 def test_a_missing_package_is_named(examine, monkeypatch):
