@@ -132,9 +132,7 @@ def test_services_are_built_from_the_dockerfiles_there_are():
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_a_dockerfile_copies_what_is_there_and_runs_as_nobody_special(name):
     text = DOCKERFILES[name]
-    copied = {
-        path for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for path in line.split()
-    }
+    copied = {path for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for path in line.split()}
     assert all((ROOT / path).exists() for path in copied)
     packages = {p.split(".")[0] for p in _packages()}
     assert packages <= set(re.findall(r"^COPY (\w+) \w+$", text, re.MULTILINE))

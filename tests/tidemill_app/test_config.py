@@ -108,3 +108,24 @@ def test_the_environment_names_another_cluster(tmp_path):
     assert (connection.bootstrap, connection.redis.reveal()) == ("k:9092", "redis://r:6379/0")
     with pytest.raises(UnavailableError, match="redis of this home does not run"):
         connect(tmp_path / "home", {"TIDEMILL_BOOTSTRAP": "k:9092"})
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("", ""),
+        ("jobmanager:8081", "http://jobmanager:8081"),
+        ("http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
+        ("https://flink.example:443", "https://flink.example:443"),
+    ],
+)
+def test_a_flink_is_named_by_its_rest_address(given, url):
+    assert load("h", {"TIDEMILL_FLINK": given}).flink == url
+
+
+@pytest.mark.parametrize(
+    "given", ["jobmanager", "jobmanager:port", "ftp://a:1", "http://a:1/path", "http://me:word@a:1", "http://:8081"]
+)
+def test_another_address_of_a_flink_is_refused(given):
+    with pytest.raises(ConfigError, match=r"TIDEMILL_FLINK.*http://HOST:PORT"):
+        load("h", {"TIDEMILL_FLINK": given})

@@ -8,6 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tidemill_app.commands.stack import _taskmanagers
+from tidemill_app.home import Home, StackRecord
+
 
 def tidemill(home, *arguments, **environment):
     # No Java is visible, whatever the machine has.
@@ -119,3 +122,37 @@ def test_down_where_nothing_is_changes_nothing(tmp_path):
     assert refused.returncode == 2
     assert (tmp_path / "mine.txt").exists()
     assert Path(tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("flink", "asked", "had", "gets"),
+    [
+        (None, None, 2, None),
+        (True, None, 0, 1),
+        (True, None, 2, 2),
+        (True, 3, 2, 3),
+        (None, 3, 0, 3),
+        (False, None, 2, 0),
+    ],
+)
+def test_how_many_taskmanagers_a_home_gets(tmp_path, flink, asked, had, gets):
+    home = Home(tmp_path / "home")
+    assert _taskmanagers(home, True, None) == 1
+    home.create()
+    home.write(StackRecord(taskmanagers=had))
+    assert _taskmanagers(home, flink, asked) == gets
+
+
+def test_no_flink_and_taskmanagers_are_a_contradiction(tmp_path):
+    done = tidemill(tmp_path / "home", "up", "--no-flink", "--taskmanagers", "2")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.stack
+def test_up_with_flink_shows_its_page(flink):
+    shown = tidemill(flink.home.path, "up", "--flink").stdout
+    assert f"  Flink             {flink.flink} " in shown
+    assert "flink-taskmanager-1  running" in shown
+    shown = tidemill(flink.home.path, "logs", "flink-jobmanager").stdout
+    assert "INFO" in shown

@@ -177,12 +177,13 @@ def test_jobs_outlive_kill_9_of_each_part_down_and_a_stack_beside_them(own_home,
     until(lambda: ((ask(url, f"/jobs/{job}/checkpoints") or {}).get("latest") or {}).get("completed"))
     names = ("flink-taskmanager-1", "flink-taskmanager-2", "flink-jobmanager", "flink-zookeeper")
     for killed in (*[(name,) for name in names], names):
-        workers = [p for name in killed for p in psutil.Process(first[name].pid).children(recursive=True)]
+        children = [p.pid for name in killed for p in psutil.Process(first[name].pid).children(recursive=True)]
+        workers = {pid: process.identity(pid) for pid in children}
         began = time.time() * 1000
         for name in killed:
             os.kill(first[name].pid, signal.SIGKILL)
-        until(lambda: not any(p.is_running() for p in workers))  # noqa: B023
         again = up(2)
+        assert not [pid for pid, was in workers.items() if was and process.identity(pid) == was], "left behind"
         assert {n for n in names if again[n].pid != first[n].pid} == set(killed)
         assert again["flink-jobmanager"].address == url
         first = again
