@@ -186,7 +186,7 @@ class TaskManagerPart:
 
 def _java(context: Context, name: str, *options: str) -> tuple[str, ...]:
     logging = context.home.part("flink") / "cluster" / "log4j-console.properties"
-    lib = flink_files.library(context.home.part("flink") / "lib", context.settings, context.tell)
+    lib = flink_files.library(context.home, context.settings, context.tell)
     return (
         str(java()),
         "-XX:+UseSerialGC",

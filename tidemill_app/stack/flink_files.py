@@ -146,7 +146,12 @@ def java_options() -> list[str]:
     return str(found["env"]["java"]["opts"]["all"]).split()
 
 
-def library(folder: Path, settings: Settings, tell: Callable[[str], None] = lambda message: None) -> Path:
+def library(home: Home, settings: Settings, tell: Callable[[str], None] = lambda message: None) -> Path:
+    """The jars of a home's cluster and clients, in its folder `flink/lib`: see `fill_library`."""
+    return fill_library(home.part("flink") / "lib", settings, tell)
+
+
+def fill_library(folder: Path, settings: Settings, tell: Callable[[str], None] = lambda message: None) -> Path:
     """Fill a folder with links to the package's jars, its Python runtime and the pinned Kafka connector; the folder.
 
     Raises:
@@ -212,7 +217,7 @@ def client_environment(
     It names jars and a configuration that are written into this home.
 
     Raises:
-        ConfigError, DigestError, UnavailableError: as `library`.
+        ConfigError, DigestError, UnavailableError: as `fill_library`.
     """
     host, port = url.split("://")[1].rsplit(":", 1)
     said = {
@@ -222,7 +227,7 @@ def client_environment(
         "security.ssl.rest.enabled": url.startswith("https:"),
         "env.java.opts.all": " ".join(java_options()),
     }
-    lib = library(home.part("flink") / "lib", settings, tell)
+    lib = library(home, settings, tell)
     conf = write_configuration(home.part("flink") / "client", said, "log4j-cli.properties", CLIENT_LOGGING)
     return python_environment() | {
         "JAVA_HOME": str(java().parents[1]),

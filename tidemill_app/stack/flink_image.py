@@ -41,7 +41,7 @@ def fill(folder: Path) -> None:
     """Write the folder's `conf` and `lib`, and link Flink's scripts and the Java they need.
 
     Raises:
-        ConfigError, DigestError, UnavailableError: as `flink_files.library`.
+        ConfigError, DigestError, UnavailableError: as `flink_files.fill_library`.
     """
     # A container is found by its own address, not by loopback.
     common = {name: value for name, value in flink_files.CLUSTER.items() if name != "taskmanager.host"}
@@ -51,7 +51,7 @@ def fill(folder: Path) -> None:
     )
     keeper = ZOOKEEPER.format(host="0.0.0.0", port=2181, data=f"{DATA}/zookeeper")
     write_atomically(conf / "zoo.cfg", keeper.encode())
-    flink_files.library(folder / "lib", config.load(folder))
+    flink_files.fill_library(folder / "lib", config.load(folder))
     (folder / "bin").symlink_to(flink_files.package() / "bin")
     (folder / "java").symlink_to(java().parents[1])
 

@@ -49,12 +49,12 @@ def test_python_of_that_environment_is_this_one():
 
 
 def test_the_library_is_kept_in_step_with_the_package(tmp_path):
-    lib = flink_files.library(tmp_path / "lib", config.load(tmp_path))
+    lib = flink_files.fill_library(tmp_path / "lib", config.load(tmp_path))
     (lib / "flink-old-1.0.jar").symlink_to(tmp_path / "gone.jar")
     wrong = next(lib.glob("flink-csv*.jar"))
     wrong.unlink()
     wrong.symlink_to(tmp_path / "gone.jar")
-    assert flink_files.library(lib, config.load(tmp_path)) == lib
+    assert flink_files.fill_library(lib, config.load(tmp_path)) == lib
     assert all(jar.exists() for jar in lib.iterdir())
     names = [path.rsplit("/", 1)[1] for path in flink_files.class_path(lib).split(":")]
     assert names[0] == flink_files.LOOPBACK_JAR and names[-1].startswith("flink-dist-")
