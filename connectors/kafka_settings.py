@@ -57,6 +57,63 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+_JAVA = {
+    "bootstrap.servers": "bootstrap.servers",
+    "client.id": "client.id",
+    "security.protocol": "security.protocol",
+    "sasl.mechanism": "sasl.mechanism",
+    "sasl.mechanisms": "sasl.mechanism",
+    "ssl.ca.location": "ssl.truststore.location",
+    "ssl.endpoint.identification.algorithm": "ssl.endpoint.identification.algorithm",
+    "ssl.key.password": "ssl.key.password",
+}
+_LOGIN = {"PLAIN": "plain.PlainLoginModule"}
+_SCRAM = "scram.ScramLoginModule"
+
+
+def java_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The same connection for Kafka's Java client, with PEM files for stores.
+
+    Raises `ConfigError` naming a setting that has no counterpart there (never its value), and for a key that stands in
+    another file than its certificate, which that client cannot read.
+    """
+    out: dict[str, str] = {}
+    known = {*_JAVA, "sasl.username", "sasl.password", "ssl.certificate.location", "ssl.key.location"}
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(
+                "Kafka's Java client has no such connection setting",
+                field=name,
+                got=name,
+                wanted=f"one of {', '.join(sorted(known))}",
+            )
+        if name in _JAVA:
+            out[_JAVA[name]] = "" if value == "none" else str(value)
+    if "ssl.truststore.location" in out:
+        out["ssl.truststore.type"] = "PEM"
+    certificate, key = settings.get("ssl.certificate.location"), settings.get("ssl.key.location")
+    if certificate or key:
+        if certificate != key:
+            raise ConfigError(
+                "the Java client reads key and certificate from one PEM file",
+                field="ssl.key.location",
+                fix="Put both into one file and name it for both.",
+            )
+        out |= {"ssl.keystore.location": str(key), "ssl.keystore.type": "PEM"}
+    if settings.get("sasl.username"):
+        module = _LOGIN.get(out.get("sasl.mechanism", ""), _SCRAM)
+        user, password = (_jaas(str(settings.get(f"sasl.{n}", ""))) for n in ("username", "password"))
+        out["sasl.jaas.config"] = (
+            f"org.apache.flink.kafka.shaded.org.apache.kafka.common.security.{module} required "
+            f"username={user} password={password};"
+        )
+    return out
+
+
+def _jaas(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def topic_configs(spec: TopicSpec) -> dict[str, str]:
     """A topic's settings: append time is record time, so that replayed history is not deleted by its own age."""
     configs = {

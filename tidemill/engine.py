@@ -66,12 +66,28 @@ class Parts:
     report: Callable[[dict[str, Any]], None] = lambda status: None
 
 
-class Engine(Protocol):
-    """Runs jobs. `provides` names what of `tidemill.job.NEEDS` it can do, `options` what a submission may set."""
+class EngineKind(Protocol):
+    """An engine as it is known before it is made: `provides` names what of `tidemill.job.NEEDS` it can do, `options`
+    what a submission may set."""
 
-    name: str
-    provides: frozenset[str]
-    options: frozenset[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provides(self) -> frozenset[str]: ...
+
+    @property
+    def options(self) -> frozenset[str]: ...
+
+    @staticmethod
+    def check_saved(job: Job[Any], saved: bytes) -> None:
+        """Raises `IncompatibleError`, naming what differs, where what the engine kept in its `StateStore` is of a job
+        that `job` cannot go on from."""
+        ...
+
+
+class Engine(EngineKind, Protocol):
+    """Runs jobs."""
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()` says so (checked at least every commit), then commit, snapshot and return.
@@ -81,7 +97,7 @@ class Engine(Protocol):
         ...
 
 
-def refuse_unless_fit(job: Job[Any], engine: Engine, engines: Sequence[Engine]) -> None:
+def refuse_unless_fit(job: Job[Any], engine: EngineKind, engines: Sequence[EngineKind]) -> None:
     """Raises `SubmissionError`, saying what is missing and which engines would do, where `engine` cannot run `job`."""
     needs = needs_of(job)
     if unknown := needs - NEEDS.keys():

@@ -209,6 +209,7 @@ NEEDS: dict[str, str] = {
     "exactly_once": "outputs, offsets and progress commit together",
     "history": "begins on files and goes on in Kafka",
     "versions": "publishes model versions",
+    "rescale": "changes how many machines work a job, and its answer stays",
     "deltas": "publishes changed parameters and features at every commit",
 }
 """What a job can need of an engine, and an engine provide."""

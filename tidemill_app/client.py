@@ -12,7 +12,7 @@ The job file is packed here and loaded there. The token is sent over TLS, or to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -72,9 +72,18 @@ class ControlClient:
             trust_env=parts.scheme == "https",
         )
 
-    def submit(self, target: Target, engine: str, *, include: Sequence[str], reset: bool, wait: float) -> Submitted:
+    def submit(
+        self,
+        target: Target,
+        engine: str,
+        *,
+        include: Sequence[str],
+        options: Mapping[str, str],
+        reset: bool,
+        wait: float,
+    ) -> Submitted:
         """Pack the job file as `bundle.pack` does, and have it run."""
-        asked = {"bundle": pack(target, include), "engine": engine, "reset": reset, "wait": wait}
+        asked = {"bundle": pack(target, include), "engine": engine, "options": options, "reset": reset, "wait": wait}
         return self._post("/api/jobs", asked, wait + CHECKED, Submitted)
 
     def submit_reference(

@@ -283,6 +283,19 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             )
         return settings
 
+    def environment(self) -> dict[str, str]:
+        """The settings as variables of a process of ours; secrets are among them."""
+        return {v.name: text for v in VARIABLES if (text := self._said(v))}
+
+    def shown(self) -> dict[str, str]:
+        """The same without secrets, for what others may read."""
+        return {v.name: text for v in VARIABLES if not v.secret and (text := self._said(v))}
+
+    def _said(self, variable: Variable) -> str:
+        value = getattr(self.settings, variable.field)
+        plain = value.reveal() if isinstance(value, Secret) else value
+        return "" if not plain else str(int(plain)) if isinstance(plain, bool) else str(plain)
+
     def redis_client(self, **options: Any) -> Any:
         """A client of the redis package, with a time limit on every wait."""
         import redis

@@ -26,12 +26,14 @@ from tidemill.errors import (
     RequestError,
     SubmissionError,
     TidemillError,
+    UserError,
 )
 from tidemill.events import JobChanged
 from tidemill.stream import check_name
 from tidemill_app import bundle as bundles
 from tidemill_app.apart import SECONDS, Order, check_apart
 from tidemill_app.bundle import SIGNED, Bundle
+from tidemill_app.engines import check_options
 from tidemill_app.home import Home
 from tidemill_app.jobs import (
     MAX_LINES,
@@ -47,7 +49,7 @@ from tidemill_app.jobs import (
     provided,
 )
 from tidemill_app.log_lines import LogLines
-from tidemill_app.submission import check_options, record
+from tidemill_app.submission import record
 from tidemill_app.tokens import TokenGate, Tokens
 from tidemill_app.wiring import Platform
 
@@ -230,7 +232,7 @@ class ControlDoor(Router):
 
     def _submitted(self, asked: Submission) -> tuple[JobChanged, list[str]]:
         """Check, sign and record; what is refused changes nothing."""
-        check_options(asked.engine, asked.options)
+        check_options(asked.engine, "", asked.options)
         with self._opened() as platform:
             bundle = _code(platform, asked)
             order = Order(

@@ -7,7 +7,7 @@ knows a way around them, so whatever one can do the other can too.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -79,7 +79,16 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class Jobs(Protocol):
     """The jobs there are, and what can be done with one. Errors are those of `submission`."""
 
-    def submit(self, target: Target, engine: str, *, include: Sequence[str], reset: bool, wait: float) -> Submitted: ...
+    def submit(
+        self,
+        target: Target,
+        engine: str,
+        *,
+        include: Sequence[str],
+        options: Mapping[str, str],
+        reset: bool,
+        wait: float,
+    ) -> Submitted: ...
 
     def all(self) -> list[dict[str, Any]]: ...
 
@@ -104,10 +113,19 @@ class PlatformJobs:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    def submit(self, target: Target, engine: str, *, include: Sequence[str], reset: bool, wait: float) -> Submitted:
+    def submit(
+        self,
+        target: Target,
+        engine: str,
+        *,
+        include: Sequence[str],
+        options: Mapping[str, str],
+        reset: bool,
+        wait: float,
+    ) -> Submitted:
         from tidemill_app.submission import submit
 
-        wish, files = submit(self._platform, target, engine, include=include, reset=reset)
+        wish, files = submit(self._platform, target, engine, include=include, options=options, reset=reset)
         return self.submitted(wish, files, wait)
 
     def submitted(self, wish: JobChanged, files: list[str], wait: float) -> Submitted:
@@ -181,7 +199,7 @@ class PlatformJobs:
 
 def provided() -> dict[str, list[str]]:
     """What each engine that is installed here provides."""
-    from tidemill_app.run_job import engines
+    from tidemill_app.engines import engines
 
     return {name: sorted(engine.provides) for name, engine in engines().items()}
 

@@ -18,6 +18,7 @@ from tidemill.log import Log
 from tidemill.stream import StreamSpec
 from tidemill_app import config
 from tidemill_app.bundle import SIGNED, decode, unpack
+from tidemill_app.engines import engine_for
 from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
@@ -27,13 +28,6 @@ from tidemill_app.wiring import Platform
 REFUSED = (UserError, IntegrityError)
 UNKNOWN_FOR = 20.0
 """Seconds for which a job or stream may be unknown at the start: what was submitted is in the log, or soon will be."""
-
-
-def engines() -> dict[str, Engine]:
-    """The engines there are, by name."""
-    from streams.engines.local import LocalEngine
-
-    return {"local": LocalEngine()}
 
 
 def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
@@ -100,12 +94,11 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
         job = submitted_job(platform, wish)
         if job.name != name:
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)
-        if wish.engine not in engines():
-            raise SubmissionError(f"no engine {wish.engine!r} here", wanted=f"one of {sorted(engines())}")
+        engine = engine_for(platform.connection, wish)
         # Every report says what it is of: a process that is being replaced goes on reporting for a while.
         own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
         parts = parts_of(platform, job, wish, lambda status: report(status | own))
-        return Ready(platform, engines()[wish.engine], job, parts)
+        return Ready(platform, engine, job, parts)
     except BaseException:
         platform.close()
         raise

@@ -7,27 +7,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidemill.engine import refuse_unless_fit
-from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError, UserError
+from tidemill.errors import IncompatibleError, UnavailableError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job
-from tidemill.state import StateStore, decode
+from tidemill.state import StateStore
 from tidemill.time import SECOND
 from tidemill_app.bundle import SIGNED, pack
+from tidemill_app.engines import check_options, engines, kind_of
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
-from tidemill_app.run_job import engines
 from tidemill_app.wiring import Platform
 
 _NONE: Mapping[str, str] = {}
-
-MAX_OPTION = 200
 
 STILL_SECONDS = 5.0
 """A process that has reported within this time may be alive: they report once a second."""
 
 
 def submit(
-    platform: Platform, target: Target, engine: str, *, include: Sequence[str] = (), reset: bool = False
+    platform: Platform,
+    target: Target,
+    engine: str,
+    *,
+    include: Sequence[str] = (),
+    options: Mapping[str, str] = _NONE,
+    reset: bool = False,
 ) -> tuple[JobChanged, list[str]]:
     """Submit the job of `target` to `engine`; what was recorded, and the files that were packed (see `bundle.pack`).
 
@@ -35,9 +39,10 @@ def submit(
     """
     job = load_job(target.path, target.function)
     bundle = pack(target, include)
-    check(platform, job, bundle.entry, engine, reset=reset)
+    check(platform, job, bundle.entry, engine, options=options, reset=reset)
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
-    return record(platform, job.name, digest, bundle.entry, engine, reset=reset), list(bundle.files)
+    wish = record(platform, job.name, digest, bundle.entry, engine, options=options, reset=reset)
+    return wish, list(bundle.files)
 
 
 def check(
@@ -60,35 +65,15 @@ def check(
     from tidemill_app.run_job import parts_of
 
     there = engines()
-    check_options(engine, options)
+    check_options(engine, job.name, options)
     refuse_unless_fit(job, there[engine], list(there.values()))
     wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=entry, options=dict(options))
     check_settings(job, parts_of(platform, job, wish, lambda status: None))
     if reset:
         _check_at_rest(platform, job.name)
     else:
-        _check_saved(job, FolderStore(platform.home.path / "state"))
-
-
-def check_options(engine: str, options: Mapping[str, str]) -> None:
-    """Raises `NotFoundError` for an unknown engine, `SubmissionError` for an option that it does not take: what is not
-    listed is refused, whatever it would mean to the engine's own settings."""
-    there = engines()
-    if engine not in there:
-        raise NotFoundError(f"no engine {engine!r}", wanted=f"one of {', '.join(sorted(there))}")
-    allowed = there[engine].options
-    for name, value in options.items():
-        if name not in allowed:
-            raise SubmissionError(
-                "no such option",
-                where=f"engine {engine}",
-                wanted=f"one of {', '.join(sorted(allowed))}" if allowed else "none: it takes no options",
-                got=repr(name)[:100],
-            )
-        if not value.isprintable() or len(value) > MAX_OPTION:
-            raise SubmissionError(
-                "not an option's value", where=name, wanted=f"at most {MAX_OPTION} printable characters"
-            )
+        before = platform.jobs().jobs.get(job.name)
+        _check_saved(job, engine, before, FolderStore(platform.home.path / "state"))
 
 
 def record(
@@ -121,12 +106,17 @@ def _check_at_rest(platform: Platform, name: str) -> None:
             raise IncompatibleError("the job is still stopping", where=f"job {name}", fix="Try again in a moment.")
 
 
-def _check_saved(job: Job[Any], store: StateStore) -> None:
-    from streams.engines.snapshot import Snapshot, check_fits
-
+def _check_saved(job: Job[Any], engine: str, before: JobChanged | None, store: StateStore) -> None:
     saved = store.load(job.name)
-    if saved is not None:
-        check_fits(job, decode(saved[1], Snapshot).fingerprint)
+    if saved is None:
+        return
+    if before is not None and before.engine != engine:
+        raise IncompatibleError(
+            f"the job ran on engine {before.engine}, and its state does not move between engines",
+            where=f"job {job.name}",
+            fix="Submit it with --reset to learn again from the log (the answer is the same), or under a new name.",
+        )
+    kind_of(engine).check_saved(job, saved[1])
 
 
 def forget(platform: Platform, name: str) -> None:
@@ -168,7 +158,7 @@ def rescale(platform: Platform, name: str, parallelism: int, seconds: float) -> 
     wish = table.get(name)
     refuse_unless_provided(wish, "rescale")
     options = wish.options | {"parallelism": str(parallelism)}
-    check_options(wish.engine, options)
+    check_options(wish.engine, name, options)
     wish = table.change(name, options=options, reason="")
     return wait_until(platform, wish, seconds) if seconds else {}
 

@@ -8,12 +8,13 @@ two-phase agreement between disk and log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from streams import progress
 from streams.engines.patience import Patience, patiently
 from streams.engines.publication import MODELS
 from streams.engines.session import Session
+from streams.engines.snapshot import Snapshot, check_fits
 from streams.engines.status import Status
 from streams.sources import sources_of
 from tidemill import state as states
@@ -33,9 +34,9 @@ class LocalEngine:
     one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs; `unknown_for` is
     for how many seconds the log may not know a topic that it was told to make."""
 
-    name = "local"
-    provides = frozenset(NEEDS)
-    options: frozenset[str] = frozenset()
+    name: ClassVar[str] = "local"
+    provides: ClassVar[frozenset[str]] = frozenset(NEEDS) - {"rescale"}
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -49,6 +50,12 @@ class LocalEngine:
         self.max_batch = max_batch
         self.snapshot_every = snapshot_every
         self.unknown_for = unknown_for
+
+    @staticmethod
+    def check_saved(job: Job[Any], saved: bytes) -> None:
+        """Raises `IncompatibleError`, naming what differs, where the snapshot is of a job that `job` cannot go on
+        from."""
+        check_fits(job, states.decode(saved, Snapshot).fingerprint)
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()`. While the log does not answer it waits and tries again.

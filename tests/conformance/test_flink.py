@@ -30,7 +30,8 @@ def rig_of(flink, tmp_path, scenario, prefix, **choices):
             Flow(
                 kafka={"bootstrap.servers": flink.bootstrap},
                 jars=jars,
-                choices=Choices(files=(str(WORKER),), checkpoint_ms=200, gather_ms=50, **choices),
+                files=(str(WORKER),),
+                choices=Choices(checkpoint_ms=200, gather_ms=50, **choices),
             ),
             "flink_worker:load",
             {

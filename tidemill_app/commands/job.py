@@ -28,11 +28,24 @@ _WAIT = click.FloatRange(0, MAX_WAIT)
 @click.argument("file", metavar="FILE[:FUNCTION]")
 @click.option("--engine", default="local", show_default=True, help="Where it runs; see `tidemill engines`.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Files to pack beside the code that is imported.")
+@click.option(
+    "--option", "given", multiple=True, metavar="NAME=VALUE", help="A setting of the engine; see `tidemill engines`."
+)
+@click.option("--parallelism", type=click.IntRange(1, 32_768), help="How many tasks share the work (flink).")
 @click.option("--reset", is_flag=True, help="Forget the saved state of a stopped job of that name and learn again.")
 @click.option(
     "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait."
 )
-def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset: bool, wait: float) -> None:
+def submit(
+    out: Output,
+    file: str,
+    engine: str,
+    include: tuple[str, ...],
+    given: tuple[str, ...],
+    parallelism: int | None,
+    reset: bool,
+    wait: float,
+) -> None:
     """Submit the streaming job in a Python file.
 
     Packed and signed are the file, what it imports from beside it, and what --include names; the answer lists it.
@@ -40,13 +53,24 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
     from tidemill_app.job_file import Target
 
     target = Target.parse(file)
+    options = _options(given) | ({} if parallelism is None else {"parallelism": str(parallelism)})
     with jobs_of(out) as jobs:
-        done = jobs.submit(target, engine, include=include, reset=reset, wait=wait)
+        done = jobs.submit(target, engine, include=include, options=options, reset=reset, wait=wait)
     out.answer(
         done,
         f"{done.job}: {done.state} on {done.engine}. Packed: {', '.join(done.files)}.\n"
         f"See `tidemill job show {done.job}` and `tidemill job logs {done.job} -f`.",
     )
+
+
+def _options(given: tuple[str, ...]) -> dict[str, str]:
+    options = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
+        options[name.strip()] = value.strip()
+    return options
 
 
 @command("jobs")

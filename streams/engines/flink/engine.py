@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -43,8 +43,11 @@ Starts = Sequence[tuple[str, int, int]]
 
 
 class OnCluster(msgspec.Struct, kw_only=True):
-    """What is written down of a job on a cluster. `restore` is a savepoint or checkpoint; with `stopped` the one to
-    start from, else at least that one and maybe a newer beside it."""
+    """What is written down of a job on a cluster.
+
+    `restore` is a savepoint or checkpoint; with `stopped` the one to start from, else at least that one and maybe a
+    newer beside it. `given` is the savepoint that was asked for: it counts once.
+    """
 
     engine: str = "flink"
     fingerprint: dict[str, str]
@@ -54,15 +57,18 @@ class OnCluster(msgspec.Struct, kw_only=True):
     after: int
     restore: str = ""
     stopped: bool = False
+    given: str = ""
 
 
 class FlinkEngine:
     """An `Engine` on the cluster at the URL `url`. `worker` and `options` tell the operators how to load the job where
     they run (`setting.Setting`), `environment` is that of the process that submits."""
 
-    name = "flink"
-    provides = frozenset({"event_time", "timers", "exactly_once", "versions", "deltas", "rescale"})
-    options = frozenset(Choices.__struct_fields__)
+    name: ClassVar[str] = "flink"
+    provides: ClassVar[frozenset[str]] = frozenset(
+        {"event_time", "timers", "exactly_once", "versions", "deltas", "rescale"}
+    )
+    options: ClassVar[frozenset[str]] = frozenset(Choices.__struct_fields__)
 
     def __init__(
         self,
@@ -77,6 +83,11 @@ class FlinkEngine:
         self.url, self.flow = url, flow
         self._worker, self._options, self._environment = worker, dict(options), dict(environment)
         self._snapshot_every = snapshot_every
+
+    @staticmethod
+    def check_saved(job: Job[Any], saved: bytes) -> None:
+        """Raises `IncompatibleError` where what was written down is of a job that `job` cannot go on from."""
+        check_fits(job, decode(job.name, saved).fingerprint)
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run on the cluster until `stop()`, then stop with a savepoint. While brokers or the cluster do not answer it
@@ -172,7 +183,8 @@ class FlinkEngine:
         if known is not None:
             _check_partitions(job, known.starts, starts)
             starts = known.starts
-            restore = restore or (known.restore if known.stopped else rest.newest_checkpoint(known.restore))
+            if not restore or restore == known.given:
+                restore = known.restore if known.stopped else rest.newest_checkpoint(known.restore)
         after = known.after if known is not None else _newest(job, parts)
         new = OnCluster(
             fingerprint=fingerprint(job),
@@ -181,6 +193,7 @@ class FlinkEngine:
             streams=[s.stream for s in sources],
             after=after,
             restore=restore,
+            given=self.flow.choices.savepoint,
         )
         _keep(parts.store, job.name, new)
         submit(self._order(job, new, restore), self._environment)

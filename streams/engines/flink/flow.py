@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -18,8 +19,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `gather_ms` is for how long records are gathered to a run, `checkpoint_ms` how often results become visible,
     `transaction_timeout_ms` for how long the brokers keep a transaction that no one ends, `mode` how Python runs beside
-    the JVM. `python`, `files` and `archives` are for clusters that do not have the project installed (Flink's
-    `python.executable`, `python.files`, `python.archives`).
+    the JVM, `savepoint` what to start from, once.
     """
 
     parallelism: int = 1
@@ -29,27 +29,32 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     delivery_guarantee: str = "exactly-once"
     transactional_id_prefix: str = ""
     mode: Literal["process", "thread"] = "process"
-    python: str = ""
-    files: tuple[str, ...] = ()
-    archives: tuple[str, ...] = ()
     savepoint: str = ""
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, folders."""
+    """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, the folder of savepoints
+    (empty: the cluster's own).
+
+    `python`, `files` and `archives` are for clusters whose machines do not have the project installed (Flink's
+    `python.executable`, `python.files`, `python.archives`).
+    """
 
     kafka: dict[str, str]
     choices: Choices = Choices()
     jars: tuple[str, ...] = ()
-    checkpoints: str = ""
+    python: str = ""
+    files: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     savepoints: str = ""
     longest_transaction_ms: int = 900_000
 
 
-def choices_of(job: str, options: dict[str, Any]) -> Choices:
-    """The choices behind a job's options. Raises `SubmissionError`, naming the option, for one that there is not."""
+def choices_of(job: str, options: Mapping[str, str]) -> Choices:
+    """The choices behind a job's options. Raises `SubmissionError`, naming the option, for one that there is not or that
+    cannot be used."""
     try:
-        return msgspec.convert(options, Choices, strict=False)
+        return msgspec.convert(dict(options), Choices, strict=False)
     except msgspec.ValidationError as error:
         names = ", ".join(Choices.__struct_fields__)
         raise SubmissionError("an option cannot be used", where=f"job {job}", wanted=names, got=str(error)) from None

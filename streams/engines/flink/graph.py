@@ -63,14 +63,12 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "python.operator-chaining.enabled": "true",
         "pipeline.object-reuse": "true",
     }
-    if flow.choices.python:
-        settings |= {"python.executable": flow.choices.python, "python.client.executable": flow.choices.python}
-    if flow.choices.files:
-        settings["python.files"] = ",".join(flow.choices.files)
-    if flow.choices.archives:
-        settings["python.archives"] = ",".join(flow.choices.archives)
-    if flow.checkpoints:
-        settings["execution.checkpointing.dir"] = flow.checkpoints
+    if flow.python:
+        settings |= {"python.executable": flow.python, "python.client.executable": flow.python}
+    if flow.files:
+        settings["python.files"] = ",".join(flow.files)
+    if flow.archives:
+        settings["python.archives"] = ",".join(flow.archives)
     if restore:
         settings["execution.state-recovery.path"] = restore
     out = Configuration()

@@ -1,0 +1,104 @@
+"""The engines: which there are, which are installed here, and one made ready to run a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from tidemill.engine import Engine, EngineKind
+from tidemill.errors import NotFoundError, SubmissionError, UnavailableError
+from tidemill.events import JobChanged
+from tidemill_app.config import Connection
+
+EXTRAS = {"faust": "faust", "flink": "pyflink"}
+"""Engines that need a package which not everybody has, and that package."""
+
+WORKER = "tidemill_app.flink_worker:load"
+
+
+def engines() -> dict[str, EngineKind]:
+    """The engines that there are here, by name."""
+    from streams.engines.flink.engine import FlinkEngine
+    from streams.engines.local import LocalEngine
+
+    every: list[EngineKind] = [LocalEngine, FlinkEngine]
+    return {e.name: e for e in every if e.name not in EXTRAS or find_spec(EXTRAS[e.name]) is not None}
+
+
+def kind_of(name: str) -> EngineKind:
+    """The engine of that name. Raises `NotFoundError`, saying how to get it where it is one that can be had."""
+    there = engines()
+    if name not in there:
+        fix = f"Install what it needs: make {name}, or pip install 'tidemill[{name}]'." if name in EXTRAS else ""
+        raise NotFoundError(f"no engine {name!r} here", wanted=f"one of {', '.join(sorted(there))}", fix=fix)
+    return there[name]
+
+
+def check_options(engine: str, job: str, options: Mapping[str, str]) -> None:
+    """Refuse options that the engine does not take, or that would lose data: by an allow-list, whatever they would mean
+    to the engine's own settings. Raises `NotFoundError` for an unknown engine, else `SubmissionError`."""
+    kind = kind_of(engine)
+    for name, value in options.items():
+        if name not in kind.options:
+            raise SubmissionError(
+                "no such option",
+                where=f"engine {engine}",
+                wanted=f"one of {', '.join(sorted(kind.options))}" if kind.options else "none: it takes no options",
+                got=repr(name)[:100],
+            )
+        if not value.isprintable() or len(value) > MAX_OPTION:
+            raise SubmissionError(
+                "not an option's value", where=name, wanted=f"at most {MAX_OPTION} printable characters"
+            )
+    if engine == "flink":
+        from streams.engines.flink.flow import Flow, check, choices_of
+
+        check(job, Flow(kafka={}, choices=choices_of(job, options)))
+
+
+MAX_OPTION = 1000
+
+
+def engine_for(connection: Connection, wish: JobChanged) -> Engine:
+    """The engine that `wish` names, ready to run its job. Raises as `kind_of` and `check_options`, and
+    `UnavailableError` where there is no cluster to run it on."""
+    check_options(wish.engine, wish.job, wish.options)
+    if wish.engine == "flink":
+        return _flink(connection, wish)
+    from streams.engines.local import LocalEngine
+
+    return LocalEngine()
+
+
+def _flink(connection: Connection, wish: JobChanged) -> Engine:
+    from connectors.kafka_settings import java_settings
+    from streams.engines.flink.engine import FlinkEngine
+    from streams.engines.flink.flow import Flow, choices_of
+    from tidemill_app.stack import flink_files
+
+    if not connection.flink:
+        raise UnavailableError(
+            "there is no Flink cluster",
+            where=f"home {connection.home.path}",
+            fix="Start one here with `tidemill up --flink`, or name one in TIDEMILL_FLINK.",
+        )
+    home, settings = connection.home, connection.settings
+    lib = flink_files.library(home, settings)
+    flow = Flow(
+        kafka=java_settings(connection.confluent()),
+        choices=choices_of(wish.job, wish.options),
+        jars=tuple(str(jar.resolve()) for jar in lib.glob("flink-sql-connector-kafka-*.jar")),
+    )
+    options: dict[str, Any] = {
+        "home": str(home.path.resolve()),
+        "environment": connection.shown(),
+        "job": wish.job,
+        "bundle": wish.bundle,
+        "file": wish.file,
+        "engine": wish.engine,
+        "options": dict(wish.options),
+    }
+    environment = flink_files.client_environment(home, settings, connection.flink)
+    # The client makes the job too, to see its topics and groups: it reads what this process reads.
+    return FlinkEngine(connection.flink, flow, WORKER, options, environment | connection.environment())
