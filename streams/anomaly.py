@@ -17,11 +17,11 @@ def anomaly_detector(
     """The job of an online anomaly detector: each event is scored, and then learned, whether it has a label or not.
 
     `learner` makes the detector from the features' names: one that learns without labels, with scores in [0, 1] that
-    are higher for odder rows, such as River's half-space trees through `RiverLearner` (their state is large: each commit
-    takes tens of milliseconds). `settings` are those of `OnlineClassifier`, which it is but for this: labels, in a field
-    of the event or on `labels.<stream>`, are never learned; they only measure the scores as they were made (of
-    `metrics.measured.v1`, ROC AUC, PR AUC and recall at the alert budget have a meaning, for a score is no
-    probability). A version is cut at multiples of `version_seconds` of event time.
+    are higher for odder rows. River's half-space trees are one, through `RiverLearner`; but their state is large, and
+    each commit saves it. `settings` are those of `OnlineClassifier`, which it is but for this: labels, in a field of
+    the event or on `labels.<stream>`, are never learned; they only measure the scores as they were made. Of
+    `metrics.measured.v1`, ROC AUC, PR AUC and recall at the alert budget have a meaning: a score is no probability.
+    A version is cut at multiples of `version_seconds` of event time.
 
     Raises `SubmissionError` where these do not fit together.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from tidemill.engine import refuse_unless_fit
 from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError, UserError
 from tidemill.events import JobChanged
-from tidemill.job import Job
+from tidemill.job import Job, stays_single
 from tidemill.state import StateStore, decode
 from tidemill.time import SECOND
 from tidemill_app.bundle import SIGNED, pack
@@ -60,6 +60,13 @@ def submit(
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
     changed = table.change(job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="")
     return changed, list(bundle.files)
+
+
+def notes_on(job: Job[Any]) -> list[str]:
+    """What is to be said of a job that was taken on."""
+    if stays_single(job):
+        return ["one global model whose merge is not exact: it runs at parallelism 1, whatever the engine"]
+    return []
 
 
 def _check_saved(job: Job[Any], store: StateStore) -> None:

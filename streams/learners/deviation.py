@@ -48,7 +48,7 @@ class Deviation:
     so a usual row scores about 1/2. A row counts $\\max(1/n, \\text{rate})$: with `rate` 0 all alike, else older ones
     fade. It learns from every row and ignores targets.
 
-    Source: Welford, *Note on a method for calculating corrected sums of squares and products*, Technometrics 4(3), 1962.
+    Source: Welford, *Note on a method for calculating corrected sums of squares and products*, Technometrics 4, 1962.
     """
 
     exact_merge = False

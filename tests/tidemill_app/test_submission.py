@@ -13,7 +13,7 @@ from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import submitted_job
-from tidemill_app.submission import forget, set_wanted, submit, wait_until
+from tidemill_app.submission import forget, notes_on, set_wanted, submit, wait_until
 
 JOB = """
 from tidemill.job import Effects, Input, Job
@@ -52,6 +52,16 @@ def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, targe
     assert (found, found.wanted, found.file, found.engine) == (wish, "running", "job.py", "local")
     assert list(decode(platform.artefacts.get_signed(SIGNED, wish.bundle)).files) == files
     assert submitted_job(platform, found).name == "j"
+
+
+def test_a_model_that_cannot_be_merged_is_said_to_stay_single(platform, target):
+    def notes(changes):
+        wish, _ = submit(platform, target(changes), "local")
+        return notes_on(submitted_job(platform, wish))
+
+    (note,) = notes("exact_merge=False")
+    assert "parallelism 1" in note
+    assert notes("exact_merge=True") == notes("") == []
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,13 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
     Packed and signed are the file, what it imports from beside it, and what --include names; the answer lists it.
     """
     from tidemill_app.job_file import Target
+    from tidemill_app.run_job import submitted_job
+    from tidemill_app.submission import notes_on, wait_until
     from tidemill_app.submission import submit as submit_job
-    from tidemill_app.submission import wait_until
 
     with connected(out) as platform:
         wish, files = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
+        notes = notes_on(submitted_job(platform, wish))
         status = wait_until(platform, wish, wait) if wait else {}
     out.answer(
         {
@@ -38,9 +40,11 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
             "bundle": wish.bundle,
             "files": files,
             "state": status.get("state", "submitted"),
+            "notes": notes,
         },
         f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. Packed: {', '.join(files)}.\n"
-        f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
+        + "".join(f"Note: {note}.\n" for note in notes)
+        + f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
     )
 
 
