@@ -80,6 +80,9 @@ class OnlineClassifier:
     `groups` above 1 they are learned in so many groups, which an engine may spread over machines: then the label must
     be a field of the event, there are no `tables`, and no versions, deltas or endpoint, for no place holds all models.
 
+    Without `supervised`, every event is learned as soon as it is scored, and labels only measure
+    (`streams.anomaly.anomaly_detector`).
+
     `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
     names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
     `streams.metrics.Prequential`. `endpoint` names the scoring endpoint (default: the stream).
@@ -97,6 +100,7 @@ class OnlineClassifier:
     learner: Callable[[Sequence[str]], Learner] | None = None
     per: str | None = None
     groups: int = 1
+    supervised: bool = True
     tables: Sequence[Running | Latest] = ()
     order: Order = field(default_factory=EventTime)
     history: Mapping[str, str] = field(default_factory=dict)
@@ -233,6 +237,7 @@ class OnlineClassifier:
             else round(self.version_seconds * SECOND),
             metrics_labels=self.metrics_every,
             log_features=self.log_features,
+            supervised=self.supervised,
         )
 
 
@@ -350,8 +355,11 @@ def _check(recipe: OnlineClassifier) -> None:
         refuse("several groups want models per key, labels in the event and no tables", f"groups={recipe.groups}")
     if why := getattr(learner, "cannot_save", None):
         refuse("the learner's state cannot be saved", str(why), "Use an estimator of River's own classes")
-    if (kind := getattr(learner, "kind", "classifier")) != "classifier":
-        refuse("the learner gives no probabilities of a class", kind, "Use a classifier")
+    wanted = "classifier" if recipe.supervised else "anomaly"
+    if (kind := getattr(learner, "kind", wanted)) != wanted:
+        refuse("the learner is of another kind", kind, f"Use one that is a {wanted} learner")
+    if not recipe.supervised and recipe.version_every is not None:
+        refuse("versions of what learns without labels are cut by event time", "version_every", "Use version_seconds")
     if recipe.class_weights != (1.0, 1.0) and not getattr(learner, "takes_weights", True):
         refuse("class weights for a learner that takes none", type(learner).__name__)
     bounds = (recipe.timeout, recipe.version_seconds or 1, recipe.version_every or 1)

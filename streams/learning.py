@@ -85,7 +85,7 @@ class State(msgspec.Struct):
 class Plan:
     """What a recipe asks of the step. Times in microseconds; `label_field` and `label_stream` exclude each
     other. `model_version` tells who made a prediction, where that is not the job itself; without `emits`, predictions
-    are not emitted."""
+    are not emitted. Without `supervised`, what is predicted is learned at once, and labels only measure."""
 
     model: str
     stream: str
@@ -109,6 +109,7 @@ class Plan:
     log_features: bool
     model_version: Callable[[Mapping[str, Any]], str] | None = None
     emits: bool = True
+    supervised: bool = True
 
     @property
     def in_bulk(self) -> bool:

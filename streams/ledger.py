@@ -116,7 +116,7 @@ class Ledger:
         X[~kept] = rows[source[~kept]]
         X[kept] = state.waiting.X[-1 - source[kept]]
         y = np.array(self.y)
-        scores = state.learner.run_block(ops, X, y, self._weights_of(y))[ops != LEARN]
+        scores = self._run_block(ops, X, y)
         if self.scored:
             at = np.array(self.scored)
             of = source[at]
@@ -138,13 +138,22 @@ class Ledger:
             return
         learns = ~np.isnan(y)
         ops = np.where(learns, np.uint8(PREDICT_LEARN), np.uint8(PREDICT))
-        scores = self.state.learner.run_block(ops, rows, np.where(learns, y, 0.0), self._weights_of(y))
+        scores = self._run_block(ops, rows, np.where(learns, y, 0.0))
         labels = y[learns]
         if len(labels):
             versions = [str(self.state.version)] * len(labels)
             self._score(labels, scores[learns], np.full(len(labels), np.nan), versions, times[learns])
         self.state.counts.predicted += len(rows)
         self.made.append((ids, times, str(self.state.version), scores, rows))
+
+    def _run_block(self, ops: NDArray[np.uint8], X: Float, y: Float) -> Float:
+        """Predict and learn; the scores of what was predicted."""
+        learner, seen = self.state.learner, ops != LEARN
+        if not self.plan.supervised:
+            scores: Float = learner.learn_block(X[seen], np.zeros(int(seen.sum())))
+            return scores
+        made: Float = learner.run_block(ops, X, y, self._weights_of(y))[seen]
+        return made
 
     def _score(self, y: Float, scores: Float, delays: Float, versions: list[str], times: NDArray[np.int64]) -> None:
         """Labelled predictions: into the metrics, and under the eyes of the drift monitor."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.classifier import Positive, label_rule, of_columns, of_fields
 from streams.learning import content_of
@@ -82,7 +83,8 @@ class MergedClassifier:
         self._check()
         label_of, every = label_rule(self.positive), round(self.every * SECOND)
         kind = type(self.learner(self.features))
-        state_type = msgspec.defstruct("Part", [("learner", kind)], bases=(Part,), module=__name__, kw_only=True)
+        fields, name = [("learner", kind)], "Part"
+        state_type: Any = msgspec.defstruct(name, fields, bases=(Part,), module=__name__, kw_only=True)
 
         def init() -> Part:
             part: Part = state_type(learner=self.learner(self.features))
@@ -117,7 +119,8 @@ class MergedClassifier:
         """The job that merges the parts and publishes the model."""
         self._check()
         kind = type(self.learner(self.features))
-        state_type = msgspec.defstruct("Whole", [("learner", kind)], bases=(Whole,), module=__name__, kw_only=True)
+        fields, name = [("learner", kind)], "Whole"
+        state_type: Any = msgspec.defstruct(name, fields, bases=(Whole,), module=__name__, kw_only=True)
 
         def init() -> Whole:
             whole: Whole = state_type(learner=self.learner(self.features))
@@ -177,7 +180,8 @@ class MergedClassifier:
     def _rows(self, block: Block, label_of: Callable[[Any], float], effects: Effects[Part]) -> Any:
         """Features, labels, and which rows are learned; what cannot be used is refused."""
         X = of_columns(tuple(self.features))(block)
-        y, good = np.zeros(len(block)), np.isfinite(X).all(axis=1)
+        y = np.zeros(len(block))
+        good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(X), axis=1)
         for i, value in enumerate(block.columns[self.label].tolist()):
             if value is None or value != value:
                 good[i] = False

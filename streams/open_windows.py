@@ -138,9 +138,10 @@ class OpenWindows:
         for a in range(0, len(codes), max(1, _CHUNK // self._lanes)):
             part = slice(a, a + max(1, _CHUNK // self._lanes))
             state = (self._start, self._end, self._count, self._acc)
-            of, *arrays = _add(codes[part], np.ascontiguousarray(time[part]), values[part], self._shape, *state)
+            times = np.ascontiguousarray(time[part])
+            of, start, end, count, acc = _add(codes[part], times, values[part], self._shape, *state)
             if len(of):
-                out.append(Closed([self._names[c] for c in of.tolist()], *arrays))
+                out.append(Closed([self._names[c] for c in of.tolist()], start, end, count, acc))
         self._next = self._least()
         return out
 
@@ -163,7 +164,7 @@ class OpenWindows:
         self._free += range(len(self._names) - 1, old - 1, -1)
 
     def close(self, time: int, displaced: Sequence[Closed] = ()) -> Closed:
-        """Every window that has ended by `time`, with the `displaced` ones, by (end, start, key); they are forgotten."""
+        """Every window that has ended by `time` and the `displaced` ones, by (end, start, key). They are forgotten."""
         parts = list(displaced)
         if self._next is not None and self._next <= time:
             code, lane = np.nonzero((self._end != _SHUT) & (self._end <= time))

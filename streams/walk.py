@@ -87,12 +87,14 @@ class Walk:
             self.at = pos
             if block.time[pos] >= self.due:
                 self._serve(int(block.time[pos]))
+            state.clock = max(state.clock, int(block.time[pos]))
+            self._begin_version()
             stop = len(block)
             if self.due != MAX_TIME and (passed := block.time[pos:] >= self.due).any():
                 stop = pos + int(np.argmax(passed))
             left = min(plan.metrics_labels - state.unmeasured, (plan.version_labels or 1 << 60) - state.uncut)
             if plan.version_time is not None and state.cut_due is None:
-                left = 1
+                left = 1  # the next label sets when the version is due
             if done + left <= len(learns):
                 stop = min(stop, int(learns[done + left - 1]) + 1)
             part = np.arange(pos, stop)[good[pos:stop]]
@@ -192,6 +194,7 @@ class Walk:
         elif waiting.waiting >= self.plan.max_waiting and (first := waiting.oldest()) is not None:
             waiting.remove(first)
             state.counts.evicted += 1
+        self._begin_version()
         slot = waiting.add(Entry(id, time, state.clock, version, keys))
         self.due = min(self.due, state.clock + self.plan.timeout)
         self.ledger.predict(id, time, row, slot)
@@ -200,6 +203,7 @@ class Walk:
         """An event whose payload holds its label: predict, then learn at once. False where the label is bad."""
         try:
             y = None if value is None or value != value else self.guard.label(value)
+            self._begin_version()
         except BadEvent as error:
             self._refuse(self._place(), error)
             return False
@@ -313,13 +317,23 @@ class Walk:
         state.counts.learned += count
         state.uncut += count
         state.unmeasured += count
-        if plan.version_time is not None and state.cut_due is None:
-            state.cut_due = (state.clock // plan.version_time + 1) * plan.version_time
-            self.due = min(self.due, state.cut_due)
+        if plan.supervised:
+            self._set_cut()
         if state.unmeasured >= plan.metrics_labels:
             self.ledger.measure(time)
         if plan.version_labels is not None and state.uncut >= plan.version_labels:
             self.ledger.cut(self._event(self.at))
+
+    def _begin_version(self) -> None:
+        """An event is about to be learned without its label."""
+        if not self.plan.supervised:
+            self._set_cut()
+
+    def _set_cut(self) -> None:
+        plan, state = self.plan, self.state
+        if plan.version_time is not None and state.cut_due is None:
+            state.cut_due = (state.clock // plan.version_time + 1) * plan.version_time
+            self.due = min(self.due, state.cut_due)
 
     # Where things stand.
 

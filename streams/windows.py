@@ -71,8 +71,8 @@ class Windows:
     A window is emitted when its end has come in event time, and forgotten: what is kept are the windows that are open.
     `windows` rows go to `topic` (default `data.<name>`), in order of (end, start, key) within a group, one for each
     window that held an event: `key`, `start` and `end` (UTC microseconds, the end excluded), and the `aggregates` by
-    name. A row's id is `<key>/<start>/<end>`, its time the end. Events whose key is null count nowhere (`unkeyed` in the
-    state). `spec()` declares the rows as a stream, for another job to read.
+    name. A row's id is `<key>/<start>/<end>`, its time the end. Events whose key is null count nowhere (but in
+    `unkeyed` of the state). `spec()` declares the rows as a stream, for another job to read.
 
     Keys fall into `groups` groups. Order must be `EventTime`: what ends in event time needs events in that order.
     Raises `SubmissionError` where the settings do not fit together.

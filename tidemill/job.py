@@ -198,7 +198,7 @@ class Job(Generic[S]):
 
 
 def stays_single(job: Job[Any]) -> bool:
-    """Whether `job` runs at parallelism 1 on every engine because parts of its one model could not be merged exactly."""
+    """Whether `job` runs at parallelism 1 on every engine: it learns one model, whose parts could not be merged."""
     return job.groups == 1 and job.exact_merge is False
 
 

@@ -9,7 +9,7 @@ prints, or takes all memory.
 
     FOLDER/order     what to check, msgpack
     FOLDER/code/     the unpacked bundle
-    FOLDER/answer    the job's name, or the error
+    FOLDER/answer    the job's name and notes, or the error
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The job's name; or an error's class and line."""
+    """The job's name, and what to know of it beside; or an error's class and line."""
 
     job: str = ""
+    notes: list[str] = []
     error: str = ""
     line: str = ""
 
 
-def check_apart(order: Order, seconds: float = SECONDS) -> str:
-    """The name of the job that the bundle makes, checked in a process of its own.
+def check_apart(order: Order, seconds: float = SECONDS) -> tuple[str, list[str]]:
+    """The name of the job that the bundle makes and what to know of it beside, checked in a process of its own.
 
     Raises as `submission.check` does, and `SubmissionError` where the process ends without an answer or takes longer
     than `seconds`. Nothing of it is left behind.
@@ -75,7 +76,7 @@ def check_apart(order: Order, seconds: float = SECONDS) -> str:
         if not isinstance(kind, type) or not issubclass(kind, TidemillError):
             kind = SubmissionError
         raise kind(answer.line)
-    return check_name(answer.job, "job")
+    return check_name(answer.job, "job"), answer.notes
 
 
 def _run(folder: Path, seconds: float) -> str:
@@ -122,12 +123,12 @@ def _check(folder: Path) -> Answer:
         job = load_job(target.path, target.function)
         platform = Platform.open(Home(order.home).path)
         try:
-            check(platform, job, order.bundle.entry, order.engine, options=order.options, reset=order.reset)
+            notes = check(platform, job, order.bundle.entry, order.engine, options=order.options, reset=order.reset)
         finally:
             platform.close()
     except TidemillError as error:
         return Answer(error=type(error).__name__, line=str(error)[:4000])
-    return Answer(job=job.name)
+    return Answer(job=job.name, notes=notes)
 
 
 def main(folder: Path) -> None:

@@ -152,14 +152,14 @@ class ControlDoor(Router):
             raise OverloadedError("other job files are being checked", retry_after=2.0)
         self._checking += 1
         try:
-            wish, files = await self._in_thread(lambda: self._submitted(asked))
+            wish, files, notes = await self._in_thread(lambda: self._submitted(asked))
         except TidemillError as error:
             _log.info("refused: token %s, submit, %s", request.caller, type(error).__name__)
             raise
         finally:
             self._checking -= 1
         _log.info("accepted: token %s, submit, job %s, bundle %s", request.caller, wish.job, wish.bundle)
-        return _answer(await self._with_jobs(lambda jobs: jobs.submitted(wish, files, asked.wait)))
+        return _answer(await self._with_jobs(lambda jobs: jobs.submitted(wish, files, notes, asked.wait)))
 
     async def _show(self, request: Request) -> Response:
         name = _name(request)
@@ -230,7 +230,7 @@ class ControlDoor(Router):
         finally:
             self._busy -= 1
 
-    def _submitted(self, asked: Submission) -> tuple[JobChanged, list[str]]:
+    def _submitted(self, asked: Submission) -> tuple[JobChanged, list[str], list[str]]:
         """Check, sign and record; what is refused changes nothing."""
         check_options(asked.engine, "", asked.options)
         with self._opened() as platform:
@@ -242,11 +242,11 @@ class ControlDoor(Router):
                 options=asked.options,
                 reset=asked.reset,
             )
-            name = check_apart(order, self._seconds)
+            name, notes = check_apart(order, self._seconds)
             # What is referred to is signed already, by whom it was.
             digest = asked.reference or platform.artefacts.put_signed(SIGNED, bundle.encode())
             wish = record(platform, name, digest, bundle.entry, asked.engine, options=asked.options, reset=asked.reset)
-            return wish, sorted(bundle.files)
+            return wish, sorted(bundle.files), notes
 
     async def _follow(self, log: LogLines, request: Request) -> AsyncGenerator[bytes, None]:
         """What comes, until the server ends or the token is revoked."""

@@ -59,13 +59,15 @@ class Rescale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """What became of a submission: `bundle` is the digest of the code, `files` what it holds."""
+    """What became of a submission: `bundle` is the digest of the code, `files` what it holds, `notes` what is to be
+    known of the job beside, in sentences."""
 
     job: str
     engine: str
     bundle: str
     files: list[str]
     state: str
+    notes: list[str] = []
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,15 +127,15 @@ class PlatformJobs:
     ) -> Submitted:
         from tidemill_app.submission import submit
 
-        wish, files = submit(self._platform, target, engine, include=include, options=options, reset=reset)
-        return self.submitted(wish, files, wait)
+        wish, files, notes = submit(self._platform, target, engine, include=include, options=options, reset=reset)
+        return self.submitted(wish, files, notes, wait)
 
-    def submitted(self, wish: JobChanged, files: list[str], wait: float) -> Submitted:
+    def submitted(self, wish: JobChanged, files: list[str], notes: list[str], wait: float) -> Submitted:
         """The answer to a submission that was recorded, after the wait for it to run."""
         from tidemill_app.submission import wait_until
 
         status = wait_until(self._platform, wish, wait) if wait else {}
-        return Submitted(wish.job, wish.engine, wish.bundle, files, status.get("state", "submitted"))
+        return Submitted(wish.job, wish.engine, wish.bundle, files, status.get("state", "submitted"), notes)
 
     def all(self) -> list[dict[str, Any]]:
         return [self._summary(wish) for _, wish in sorted(self._platform.jobs().jobs.items())]

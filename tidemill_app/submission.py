@@ -9,7 +9,7 @@ from typing import Any
 from tidemill.engine import refuse_unless_fit
 from tidemill.errors import IncompatibleError, UnavailableError, UserError
 from tidemill.events import JobChanged
-from tidemill.job import Job
+from tidemill.job import Job, stays_single
 from tidemill.state import StateStore
 from tidemill.time import SECOND
 from tidemill_app.bundle import SIGNED, pack
@@ -32,17 +32,18 @@ def submit(
     include: Sequence[str] = (),
     options: Mapping[str, str] = _NONE,
     reset: bool = False,
-) -> tuple[JobChanged, list[str]]:
-    """Submit the job of `target` to `engine`; what was recorded, and the files that were packed (see `bundle.pack`).
+) -> tuple[JobChanged, list[str], list[str]]:
+    """Submit the job of `target` to `engine`; what was recorded, the files that were packed (see `bundle.pack`), and
+    what to know beside.
 
     Raises `SubmissionError` where the file makes no job, and as `check`.
     """
     job = load_job(target.path, target.function)
     bundle = pack(target, include)
-    check(platform, job, bundle.entry, engine, options=options, reset=reset)
+    notes = check(platform, job, bundle.entry, engine, options=options, reset=reset)
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
     wish = record(platform, job.name, digest, bundle.entry, engine, options=options, reset=reset)
-    return wish, list(bundle.files)
+    return wish, list(bundle.files), notes
 
 
 def check(
@@ -53,8 +54,8 @@ def check(
     *,
     options: Mapping[str, str] = _NONE,
     reset: bool = False,
-) -> None:
-    """Refuse what cannot run; nothing is changed.
+) -> list[str]:
+    """Refuse what cannot run; nothing is changed. What whoever submits the job is to know of it beside, in sentences.
 
     Raises `SubmissionError` where the engine cannot run the job or takes no such option, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
@@ -74,6 +75,7 @@ def check(
     else:
         before = platform.jobs().jobs.get(job.name)
         _check_saved(job, engine, before, FolderStore(platform.home.path / "state"))
+    return _notes(job)
 
 
 def record(
@@ -94,6 +96,14 @@ def record(
     return platform.jobs().change(
         name, wanted="running", bundle=digest, file=entry, engine=engine, options=dict(options), reason=""
     )
+
+
+def _notes(job: Job[Any]) -> list[str]:
+    """What is to be said of a job that can be taken on."""
+    notes = []
+    if stays_single(job):
+        notes.append("One global model whose merge is not exact: it runs at parallelism 1, whatever the engine.")
+    return notes
 
 
 def _check_at_rest(platform: Platform, name: str) -> None:

@@ -125,10 +125,10 @@ class GaussianBayes(_Bayes):
 class CountingBayes(_Bayes):
     """Naive Bayes of categories: every value of a feature is a category of its own.
 
-    With $n_{cjv}$ rows of class c whose feature j is v, $V_j$ values of it seen, and $\\alpha$ = `alpha`,
+    With $n_{cj}(v)$ rows of class c whose feature j is v, $V_j$ values of it seen, and $\\alpha$ = `alpha`,
 
-    $$ \\ln \\frac{P(1|x)}{P(0|x)} = \\ln \\frac{n_1 + 1}{n_0 + 1} + \\sum_j
-    \\ln \\frac{n_{1jx_j} + \\alpha}{n_1 + \\alpha (V_j + 1)} - \\ln \\frac{n_{0jx_j} + \\alpha}{n_0 + \\alpha (V_j + 1)} $$
+    $$ \\ln \\frac{P(1|x)}{P(0|x)} = \\ln \\frac{n_1 + 1}{n_0 + 1} + \\sum_j \\ln p_{1j} - \\ln p_{0j}, \\quad
+    p_{cj} = \\frac{n_{cj}(x_j) + \\alpha}{n_c + \\alpha (V_j + 1)} $$
 
     (the one more is for values not seen yet). Counts are whole numbers, so the state is that of the rows as a set.
     Memory goes by the values seen.

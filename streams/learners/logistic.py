@@ -55,7 +55,7 @@ def _log_gradient(label: float, t: float, weight_pos: float, weight_neg: float) 
 # No fastmath anywhere here: it lets the compiler reorder sums, and then a block no longer equals its rows.
 @njit(cache=True)
 def run_rows(ops: Ops, X: Float, y: Float, w: Float, state: Float, bias: Float, count: Float, par: Float) -> Float:
-    """Predict and learn row by row, as `ScaledLogistic` says; changes `state` (4 × d), `bias` (1,) and `count` (1,); returns predictions."""
+    """Predict and learn row by row; changes `state` (4 × d), `bias` (1,) and `count` (1,); returns predictions."""
     mean, var, std, weight = state[_MEAN], state[_VAR], state[_STD], state[_WEIGHT]
     n, d = X.shape
     out = np.empty(n)

@@ -367,3 +367,46 @@ def test_block_features_of_fields_equal_the_function() -> None:
 def test_settings_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SubmissionError):
         replace(OnlineClassifier(**FIELDS), **wrong).job()
+
+
+def test_models_per_key_are_published_as_one():
+    from streams.learners.keyed import KeyedLogistic
+
+    job = online_classifier(name="m", stream="s", features=NAMES, label="label", positive="yes", per="who")
+    given = events(200)
+    given.columns["who"][:3] = None
+    effects = job.step(job.init(), Batch.of([given]))
+    assert isinstance(effects.state.learner, KeyedLogistic) and len(effects.state.learner) == 9
+    assert [type(dead.error) for dead in effects.dead] == [NotFiniteError] * 3
+    assert job.endpoint is not None and job.endpoint.feature_names == ("who#", *NAMES)
+    row = job.endpoint.features({"a": 1.0, "b": 2.0, "who": "u1"}, effects.state.tables)
+    assert effects.state.learner.explain_one(np.array(row))["who#"] == 0.0
+    assert set(job.live.models(effects.state)) == {"m"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"per": None, "groups": 2},
+        {"label": None, "groups": 2},
+        {"groups": 2, "tables": (Running("n"),)},
+        {"learner": ScaledLogistic},
+    ],
+)
+def test_what_keyed_models_cannot_be(changes):
+    settings = {"name": "m", "stream": "s", "features": NAMES, "label": "label", "positive": "yes", "per": "who"}
+    with pytest.raises(SubmissionError, match=r"groups|no keys"):
+        online_classifier(**settings | changes)
+
+
+def test_groups_measure_under_names_of_their_own():
+    settings = {"name": "m", "stream": "s", "features": NAMES, "label": "label", "positive": "yes", "per": "who"}
+    job = online_classifier(**settings, groups=3, metrics_every=20)
+    assert job.needs == frozenset() and job.reads[0].key == "who" and job.endpoint is None
+    ids = []
+    for seed in range(3):
+        given = events(60, seed, start=seed * 100)
+        effects = job.step(job.init(), Batch.of([given]))
+        assert not effects.versions
+        ids += [id for rows in effects.emit if rows.output == "metrics" for id in rows.ids]
+    assert len(ids) == len(set(ids)) > 6

@@ -47,7 +47,7 @@ def nothing_left():
 def test_a_job_that_can_run_is_named_and_nothing_is_recorded(stack, order, name):
     from tidemill_app.wiring import Platform
 
-    assert check_apart(order("import helper\nassert helper.NUMBER == 7\nprint('x' * 100_000)")) == name + "-job"
+    assert check_apart(order("import helper\nassert helper.NUMBER == 7\nprint('x' * 100_000)"))[0] == name + "-job"
     platform = Platform.open(stack.home.path)
     assert name + "-job" not in platform.jobs().jobs
     platform.close()

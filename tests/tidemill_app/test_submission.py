@@ -12,7 +12,6 @@ from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
-from tidemill_app.run_job import submitted_job
 from tidemill_app.submission import forget, set_wanted, submit, wait_until
 
 JOB = """
@@ -54,6 +53,15 @@ def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, targe
     assert submitted_job(platform, found).name == "j"
 
 
+def test_a_model_that_cannot_be_merged_is_said_to_stay_single(platform, target):
+    def notes(changes):
+        return submit(platform, target(changes), "local")[2]
+
+    (note,) = notes("exact_merge=False")
+    assert "parallelism 1" in note
+    assert notes("exact_merge=True") == notes("") == []
+
+
 @pytest.mark.parametrize(
     ("changes", "engine", "error", "message"),
     [
@@ -75,7 +83,7 @@ def test_a_stream_that_is_not_declared_is_named(platform, target):
 
 
 def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target, monkeypatch):
-    wish, _ = submit(platform, target(), "local")
+    wish, _, _ = submit(platform, target(), "local")
     run(platform, wish)
     assert FolderStore(platform.home.path / "state").load("j") is not None
     changed = target("order=EventTime(lateness=5)")
@@ -97,8 +105,8 @@ def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target
 
 
 def test_what_an_older_process_reports_is_not_waited_for(platform, target):
-    old, _ = submit(platform, target(), "local")
-    new, _ = submit(platform, target("commit_every=1.0"), "local")
+    old, _, _ = submit(platform, target(), "local")
+    new, _, _ = submit(platform, target("commit_every=1.0"), "local")
     files = JobFiles(platform.home, "j")
 
     def report(wish, **more):
@@ -113,7 +121,7 @@ def test_what_an_older_process_reports_is_not_waited_for(platform, target):
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):
-    wish, _ = submit(platform, target(), "local")
+    wish, _, _ = submit(platform, target(), "local")
     platform.jobs().failed(wish, "no such column")
     with pytest.raises(UnavailableError, match=r"the job failed; got no such column.*job logs j"):
         wait_until(platform, wish, 10.0)

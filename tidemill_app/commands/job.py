@@ -59,7 +59,8 @@ def submit(
     out.answer(
         done,
         f"{done.job}: {done.state} on {done.engine}. Packed: {', '.join(done.files)}.\n"
-        f"See `tidemill job show {done.job}` and `tidemill job logs {done.job} -f`.",
+        + "".join(f"Note: {note}\n" for note in done.notes)
+        + f"See `tidemill job show {done.job}` and `tidemill job logs {done.job} -f`.",
     )
 
 
