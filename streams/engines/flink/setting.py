@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from streams.engines.recovery import Positions
+from streams.journal import Entry
 from streams.pipeline import Counts, Source
 from streams.provenance import RunningHash
 from tidemill import state as states
@@ -106,7 +107,7 @@ class Admitted(msgspec.Struct, kw_only=True):
     blocks: list[Block] = []
     labels: list[tuple[int, int]] = []
     letters: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
-    moved: list[tuple[str, int, int, int]] = []
+    moved: list[Entry] = []
 
     def encode(self) -> bytes:
         return states.encode(self)
