@@ -174,7 +174,9 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     digest of the newest chunk of what can be repeated only as it was (under `arrival` the segments, else the moves);
     where it is another than in the record before, it covers this commit too. `journaled` is the newest commit that
     added to it. `emitted` counts rows per output since the beginning, `after` is the highest
-    version number there was then. Where an engine works a job's groups in several shards, each tells of its own.
+    version number there was then. Where an engine works a job's groups in several shards, each tells of its own;
+    the first of them also of the `clocks` (the largest time of each partition), and each of how many events it holds
+    (`buffered`).
     """
 
     job: str
@@ -194,6 +196,8 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     journal: str = ""
     journaled: int = -1
     shard: int = 0
+    clocks: list[tuple[str, int, int]] = []
+    buffered: int = 0
 
 
 PlatformEvent = (

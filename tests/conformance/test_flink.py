@@ -15,8 +15,8 @@ from tidemill.checks.scenarios import renamed, scenarios
 from tidemill_app.stack import flink_files
 
 WORKER = Path(__file__).with_name("flink_worker.py")
-SCENARIOS = [s for s in scenarios() if not s.idle]
-FEW = ("partitions-and-groups", "two-streams", "equal-timers")
+SCENARIOS = scenarios()
+FEW = ("partitions-and-groups", "two-streams", "idle-partition")
 
 
 def rig_of(flink, tmp_path, scenario, prefix, **choices):

@@ -6,6 +6,7 @@ once, by shard, together with the clock; Flink's own watermarks play no part (de
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
+from streams.engines.flink import idling
 from streams.engines.flink.setting import Admitted, load, shard_of
 from streams.engines.turn import Letters
 from streams.erasures import Erasures
 from streams.groups import Groups
 from streams.intake import Intake
+from streams.journal import Entry
 from streams.pipeline import Pipeline, Saved, Stepped
 from streams.provenance import RunningHash
 from tidemill import state as states
@@ -69,16 +72,19 @@ class Gate:
         return states.encode(GateState(self.position, running, self._pipeline.snapshot()))
 
     def take(self, records: Sequence[Record]) -> list[bytes]:
-        """The next records of the partition as one message for each shard, in the order of shards.
+        """The next records of the partition as one message for each shard, in the order of shards. One with a negative
+        offset is a move of the partition's clock (`idling`), which counts if nothing came since it was asked for.
 
-        Raises `IntegrityError` where records come twice or out of order, `GoneError` where the log has lost some.
+        Raises `IntegrityError` where records come twice or out of order.
         """
-        self._check(records)
-        _, rejected = self._intake.take(self.partition, records)
-        self._letters.read(records, rejected)
+        moved: list[Entry] = []
+        for move, run in itertools.groupby(records, lambda record: record.offset < 0):
+            if move:
+                moved += self._move([idling.decode(record.value) for record in run])
+            else:
+                self._read(list(run))
         letters = [(t, v, k, [*h]) for t, v, k, h in self._letters.of(Stepped())]
         self._letters.forget()
-        self.position = records[-1].offset + 1
         blocks, labels = self._pipeline.drain()
         running = self._intake.hashes[self.partition]
         # Of the hash only its end is told: what is pending in it would be most of a message.
@@ -93,9 +99,23 @@ class Gate:
                 blocks=part,
                 labels=labels,
                 letters=letters if shard == 0 else [],
+                moved=moved,
             ).encode()
             for shard, part in enumerate(self._deal(blocks))
         ]
+
+    def _read(self, records: Sequence[Record]) -> None:
+        self._check(records)
+        _, rejected = self._intake.take(self.partition, records)
+        self._letters.read(records, rejected)
+        self.position = records[-1].offset + 1
+
+    def _move(self, moves: Sequence[tuple[int, int]]) -> Iterator[Entry]:
+        clock = self._pipeline.clocks[self.partition]
+        for at, moment in moves:
+            if at == self.position and moment > clock.largest:
+                self._intake.move(self.partition, moment)
+                yield (*self.partition, at, moment)
 
     def _check(self, records: Sequence[Record]) -> None:
         where = f"{self.partition.topic}/{self.partition.number}"

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from streams.engines.flink import rest
+from streams.engines.flink import idling, rest
 from streams.engines.flink.flow import Choices, Flow, check
+from streams.engines.flink.idling import Idling
 from streams.engines.flink.rest import Cluster
 from streams.engines.flink.setting import MAX_SHARDS, Setting
 from streams.engines.flink.submit import Order, submit
@@ -28,6 +29,8 @@ from streams.sources import sources_of
 from tidemill.engine import Parts, refuse_unless_fit
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, TidemillError, UnavailableError
 from tidemill.job import Job
+from tidemill.log import Partition
+from tidemill.order import EventTime
 from tidemill.state import StateStore
 
 STOP_SECONDS = 25.0
@@ -122,14 +125,20 @@ class FlinkEngine:
                 return False
             known = self._submit(job, parts, cluster, known)
         watch.began(known.id, known.starts)
-        while True:
-            if stop():
-                watch.state = "stopping"
-                self._stop(job, parts, cluster, known)
-                watch.tell(cluster, force=True)
-                return True
-            self._look(job, parts, cluster, known, watch)
-            time.sleep(0.2)
+        quiet = _idling(job, parts, known)
+        try:
+            while not stop():
+                self._look(job, parts, cluster, known, watch)
+                if quiet is not None:
+                    quiet.look(list(watch.shards.values()))
+                time.sleep(0.2)
+        finally:
+            if quiet is not None:
+                quiet.close()
+        watch.state = "stopping"
+        self._stop(job, parts, cluster, known)
+        watch.tell(cluster, force=True)
+        return True
 
     def _there(self, job: Job[Any], cluster: Cluster, known: OnCluster, stop: Callable[[], bool]) -> bool:
         """Whether the job is on the cluster and goes on there."""
@@ -185,6 +194,7 @@ class FlinkEngine:
             starts = known.starts
             if not restore or restore == known.given:
                 restore = known.restore if known.stopped else rest.newest_checkpoint(known.restore)
+        parts.log.create(idling.topic_of(job.name), idling.topic(len(sources)))
         after = known.after if known is not None else _newest(job, parts)
         new = OnCluster(
             fingerprint=fingerprint(job),
@@ -263,6 +273,14 @@ def _check_partitions(job: Job[Any], before: Starts, now: Starts) -> None:
             got=", ".join(f"{t}/{n}" for t, n in have),
             fix="Submit under a new name, or with --reset to learn again from the log.",
         )
+
+
+def _idling(job: Job[Any], parts: Parts, known: OnCluster) -> Idling | None:
+    order = job.order
+    if not isinstance(order, EventTime) or order.idle_after is None:
+        return None
+    sources = [Partition(topic, number) for topic, number, _ in known.starts]
+    return Idling(job.name, parts.log, sources, order.idle_after, order.lateness)
 
 
 def _newest(job: Job[Any], parts: Parts) -> int:

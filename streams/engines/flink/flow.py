@@ -51,8 +51,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def choices_of(job: str, options: Mapping[str, str]) -> Choices:
-    """The choices behind a job's options. Raises `SubmissionError`, naming the option, for one that there is not or that
-    cannot be used."""
+    """The choices behind a job's options. Raises `SubmissionError`, naming the option, for one that there is not or
+    that cannot be used."""
     try:
         return msgspec.convert(dict(options), Choices, strict=False)
     except msgspec.ValidationError as error:

@@ -21,6 +21,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema, StreamTableEnvironment
 
 from streams import progress
+from streams.engines.flink import idling
 from streams.engines.flink.admission import BYTES, RUN, Admission
 from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, Flow
 from streams.engines.flink.setting import Setting
@@ -91,8 +92,10 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
     keys = spread(len(sources), PARTITION_KEYS)
     shards = spread(setting.shards, setting.shards)
     encoded = setting.encode()
-    tables.execute_sql(source_table(sources, flow, f"tidemill.{job.name}"))
-    tables.create_temporary_view("records", tables.sql_query(keys_query(sources, keys)))
+    moves = idling.topic_of(job.name)
+    read = sorted({p.topic for p in sources} | {moves})
+    tables.execute_sql(source_table(read, flow, f"tidemill.{job.name}"))
+    tables.create_temporary_view("records", tables.sql_query(keys_query(sources, keys, moves)))
     runs = tables.to_append_stream(tables.sql_query(runs_query(flow)), Types.ROW([Types.INT(), RUN]))
     admitted = (
         keyed(runs, RUN)
@@ -158,12 +161,12 @@ def topics(job: Job[Any]) -> str:
     return "|".join([*sorted(set(names)), r"deltas\..+"])
 
 
-def source_table(sources: Sequence[Partition], flow: Flow, group: str) -> str:
+def source_table(topics: Sequence[str], flow: Flow, group: str) -> str:
     """DDL of the table over every topic that the job reads."""
     settings = flow.kafka | {"group.id": group, "isolation.level": "read_committed", "auto.offset.reset": "none"}
     options = {
         "connector": "kafka",
-        "topic": ";".join(sorted({p.topic for p in sources})),
+        "topic": ";".join(topics),
         "scan.startup.mode": "earliest-offset",
         "key.format": "raw",
         "key.fields": "k",
@@ -177,15 +180,15 @@ def source_table(sources: Sequence[Partition], flow: Flow, group: str) -> str:
     )
 
 
-def keys_query(sources: Sequence[Partition], keys: Sequence[int]) -> str:
-    """The table's records, each under the Flink key of its partition."""
-    cases = " ".join(
-        f"WHEN `topic` = {_quoted(p.topic)} AND `partition` = {p.number} THEN {key}"
-        for p, key in zip(sources, keys, strict=True)
-    )
+def keys_query(sources: Sequence[Partition], keys: Sequence[int], moves: str) -> str:
+    """The table's records, each under the Flink key of its partition; of the topic `moves`, whose partitions stand for
+    those of the sources, with offsets below zero."""
+    both = [*zip(sources, keys, strict=True), *((Partition(moves, i), key) for i, key in enumerate(keys))]
+    cases = " ".join(f"WHEN `topic` = {_quoted(p.topic)} AND `partition` = {p.number} THEN {key}" for p, key in both)
+    offset = f"CASE WHEN `topic` = {_quoted(moves)} THEN -1 - `offset` ELSE `offset` END"
     ms = "CAST(EXTRACT(EPOCH FROM `at`) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM `at`) AS BIGINT)"
     key = f"CAST(CASE {cases} END AS INT)"
-    return f"SELECT {key} AS `key`, `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
+    return f"SELECT {key} AS `key`, {offset} AS `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
 
 
 def runs_query(flow: Flow) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import threading
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from streams.engines.recovery import Positions
+from streams.journal import Entry
 from streams.pipeline import Counts, Source
 from streams.provenance import RunningHash
 from tidemill import state as states
@@ -53,9 +56,26 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return {Partition(topic, number): at for topic, number, at in self.starts}
 
 
-@cache
+_loading = threading.Lock()
+
+
 def load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
-    """The setting, and the job and parts that its worker makes; once in a process."""
+    """The setting, and the job and parts that its worker makes; once in a process, whose operators are threads."""
+    with _loading:
+        _give_print_back()
+        return _load(encoded)
+
+
+def _give_print_back() -> None:
+    """PyFlink puts a method of its own for `print`, and numba, which looks every builtin up by its module, then fails
+    to be imported. What is printed is logged all the same: the streams are PyFlink's too."""
+    own = getattr(getattr(builtins.print, "__self__", None), "_print", None)
+    if own is not None:
+        builtins.print = own
+
+
+@cache
+def _load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
     setting = msgspec.json.decode(encoded, type=Setting)
     job, parts = worker_of(setting.worker)(setting.options)
     job.warm()
@@ -87,7 +107,7 @@ class Admitted(msgspec.Struct, kw_only=True):
     blocks: list[Block] = []
     labels: list[tuple[int, int]] = []
     letters: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
-    moved: list[tuple[str, int, int, int]] = []
+    moved: list[Entry] = []
 
     def encode(self) -> bytes:
         return states.encode(self)

@@ -112,6 +112,8 @@ class Shard:
             job=self.job.name,
             sequence=self.sequence,
             shard=self.number,
+            clocks=[] if self.number else [(p.topic, p.number, c.largest) for p, c in sorted(pipeline.clocks.items())],
+            buffered=pipeline.buffered,
             offsets=at,
             starts=_flat(self._starts),
             watermark=pipeline.watermark,

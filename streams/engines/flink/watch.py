@@ -32,6 +32,7 @@ class Watch:
         self._job, self._parts, self._url, self._choices = job, parts, url, choices
         self._id = ""
         self._error = ""
+        self._checkpoint_id: int | None = None
         self._told = 0.0
         self._flink = ""
         self._reader: Reader | None = None
@@ -59,10 +60,13 @@ class Watch:
         self._told = now
         self._flink = cluster.state(self._id)
         checkpoint = cluster.checkpoint(self._id) or {}
-        self.checkpoint = str(checkpoint.get("external_path") or self.checkpoint)
-        self._follow()
         if self._flink != "RUNNING":
             self._error = cluster.why(self._id) or self._error
+        elif checkpoint.get("id") != self._checkpoint_id:
+            self._error = ""  # what went wrong is shown until a checkpoint succeeds after it
+        self._checkpoint_id = checkpoint.get("id")
+        self.checkpoint = str(checkpoint.get("external_path") or self.checkpoint)
+        self._follow()
         if self.state != "stopping":
             self.state = _STATES.get(self._flink, "starting" if self._flink not in ("FAILED", "CANCELED") else "failed")
         read = sum(at - self._starts.get(p, 0) for p, at in self._positions().items())
