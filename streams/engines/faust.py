@@ -28,6 +28,7 @@ from streams.engines.patience import Patience, patiently
 from streams.engines.recovery import Positions, Recovery, positions_of
 from streams.engines.standing import Standing
 from streams.engines.status import Status
+from streams.engines.table_store import CHANGELOG, TableStore, app_of, changelog_of
 from streams.erasures import Erasures
 from streams.intake import balance
 from streams.journal import Moves, entries_of
@@ -41,16 +42,6 @@ from tidemill.log import Partition, Writer, gone
 
 _TICK = 0.05
 _ENDING = 30.0
-
-
-def app_of(job: str) -> str:
-    """The name of a job's app, which is that of its consumer group."""
-    return f"tidemill.{job}"
-
-
-def changelog_of(job: str) -> str:
-    """The changelog topic of a job's table."""
-    return f"{app_of(job)}-state-changelog"
 
 
 class FaustEngine:
@@ -81,8 +72,6 @@ class FaustEngine:
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()`. While the log does not answer it waits and tries again. Raises what the local engine
         does."""
-        from streams.engines import faust_app
-
         refuse_unless_fit(job, self, [self])
         check_settings(job, parts)
         status = Status(job, parts.log, parts.report)
@@ -90,7 +79,7 @@ class FaustEngine:
 
         def attempt() -> None:
             make_topics(job, parts)
-            parts.log.create(changelog_of(job.name), faust_app.CHANGELOG)
+            parts.log.create(changelog_of(job.name), CHANGELOG)
             sources = sources_of(job, parts.streams, parts.log, {})
             Session(job, parts, stop, status, sources, self).run()
 
@@ -135,7 +124,7 @@ class Session:
         app = faust_app.make_app(
             app_of(self.job.name), self._engine.connection(), folder, self._where, self._engine.max_batch
         )
-        store = faust_app.TableStore(app, asyncio.get_running_loop())
+        store = TableStore(faust_app.table_of(app), asyncio.get_running_loop())
         self._app, self._parts = app, replace(self.parts, store=store)
         self._keeper = Keeper(store, self.job.name)
         topics = list(dict.fromkeys(s.partition.topic for s in self._all))
