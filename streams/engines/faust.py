@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from streams import progress
 from streams.emit import Sent
@@ -26,6 +26,7 @@ from streams.engines.keeper import Keeper
 from streams.engines.local import check_settings, make_topics
 from streams.engines.patience import Patience, patiently
 from streams.engines.recovery import Positions, Recovery, positions_of
+from streams.engines.snapshot import Snapshot, check_fits
 from streams.engines.standing import Standing
 from streams.engines.status import Status
 from streams.engines.table_store import CHANGELOG, TableStore, app_of, changelog_of
@@ -34,6 +35,7 @@ from streams.intake import balance
 from streams.journal import Moves, entries_of
 from streams.pipeline import Source
 from streams.sources import Sources, sources_of
+from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
 from tidemill.errors import FencedError, IntegrityError, UnavailableError
 from tidemill.events import ProgressMade
@@ -47,16 +49,16 @@ _ENDING = 30.0
 class FaustEngine:
     """An `Engine` on a Faust app in this process: one worker, which reads every partition.
 
-    `connection()` gives the settings to connect with, by librdkafka's names. The other settings are the local
-    engine's.
+    `connection` are the settings to connect with, by librdkafka's names. The other settings are the local engine's.
     """
 
     name = "faust"
-    provides = frozenset({"event_time", "timers", "versions", "deltas"})
+    provides: ClassVar[frozenset[str]] = frozenset({"event_time", "timers", "versions", "deltas"})
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
-        connection: Callable[[], Mapping[str, Any]],
+        connection: Mapping[str, Any],
         *,
         max_buffered: int = 1_000_000,
         max_batch: int = 50_000,
@@ -68,6 +70,12 @@ class FaustEngine:
         self.max_batch = max_batch
         self.snapshot_every = snapshot_every
         self.unknown_for = unknown_for
+
+    @staticmethod
+    def check_saved(job: Job[Any], saved: bytes) -> None:
+        """Raises `IncompatibleError`, naming what differs, where the snapshot is of a job that `job` cannot go on
+        from."""
+        check_fits(job, states.decode(saved, Snapshot).fingerprint)
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()`. While the log does not answer it waits and tries again. Raises what the local engine
@@ -122,7 +130,7 @@ class Session:
 
         self._lock = asyncio.Lock()
         app = faust_app.make_app(
-            app_of(self.job.name), self._engine.connection(), folder, self._where, self._engine.max_batch
+            app_of(self.job.name), self._engine.connection, folder, self._where, self._engine.max_batch
         )
         store = TableStore(faust_app.table_of(app), asyncio.get_running_loop())
         self._app, self._parts = app, replace(self.parts, store=store)
@@ -264,9 +272,10 @@ class Session:
     async def _take(self, partition: Partition, run: Any, standing: Standing) -> None:
         position = standing.read[partition]
         records = run.of(partition, position)
+        first = records[0].offset if records else run.after
+        if first > position and (begin := self.parts.log.begin(partition)) > position:
+            raise gone(partition, position, begin, run.after)
         if records:
-            if records[0].offset > position and (begin := self.parts.log.begin(partition)) > position:
-                raise gone(partition, position, begin, run.after)
             self._rows += standing.take(partition, records, run.after)
             balance(self._flow, standing.pipeline, self._engine.max_buffered)
         elif run.after > position:

@@ -3,8 +3,8 @@
 Plain Faust awaits once for every event, which costs more than most models. Here the consumer hands over what a fetch
 brought of one partition as one run, so an agent awaits once for thousands of records, and the pipeline's native blocks
 stay native. Everything else is Faust as its users know it: an app in a consumer group, an agent over topics, a table
-with its changelog topic (`streams.engines.table_store`). Checked with faust-streaming 0.15; what it keeps to itself (names with an underscore) is used
-in this file only.
+with its changelog topic (`streams.engines.table_store`). Checked with faust-streaming 0.15; what it keeps to itself
+(names with an underscore) is used in this file only.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def main(bootstrap: str, job: str, name: str, state: str, order: str, kind: str)
     log = KafkaLog(connection)
     # Small batches and slow steps, so that there is something to interrupt.
     small = {"max_batch": 100, "snapshot_every": 0.3}
-    engine = LocalEngine(**small) if kind == "local" else FaustEngine(lambda: connection, **small)
+    engine = LocalEngine(**small) if kind == "local" else FaustEngine(connection, **small)
     parts = Parts(log=log, store=FolderStore(state), clock=SystemClock(), streams=what.streams)
     engine.run(what.job, parts, lambda: False)
 
