@@ -43,7 +43,7 @@ from tidemill.job import Job
 from tidemill.log import Partition, Writer, gone
 
 _TICK = 0.05
-_ENDING = 30.0
+_STARTING, _ENDING = 10.0, 30.0
 
 
 class FaustEngine:
@@ -159,7 +159,10 @@ class Session:
         return self._failure is not None or self.stop()
 
     async def _end(self, starting: asyncio.Future[None]) -> None:
-        """End the app: what it read and the job did not is read anew."""
+        """End the app: what it read and the job did not is read anew. One that is half started leaves its connections
+        open, so it is let start; without its standing it does nothing."""
+        if self._failure is None:
+            await asyncio.wait({starting}, timeout=_STARTING)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._app.stop(), _ENDING)
         starting.cancel()

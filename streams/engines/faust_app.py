@@ -114,7 +114,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                     out[tp] = some
             elif state is not None and state.has_valid_position:
                 after = state.position
-                if some or after > self._told.get(tp, after):
+                if some or after > self._told.get(tp, -1):
                     out[tp] = Run(some, after)
                 self._told[tp] = after
         return out

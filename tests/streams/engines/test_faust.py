@@ -15,7 +15,7 @@ from streams.engines.local import LocalEngine
 from streams.engines.recovery import positions_of
 from streams.state_store import FolderStore
 from tests.streams.engines import helpers
-from tests.streams.engines.helpers import SPEC, Shelf, content, make_job, publish, row
+from tests.streams.engines.helpers import SPEC, Shelf, content, make_job, row
 from tidemill import events
 from tidemill.checks.reference import read_all
 from tidemill.engine import Parts, refuse_unless_fit
@@ -55,7 +55,11 @@ class Place:
         return make_job(**(settings | changes))
 
     def publish(self, rows):
-        publish(self.log, rows, self.spec)
+        self.log.create(self.spec.topic, self.spec.topic_spec())
+        writer = self.log.writer()
+        for i, one in enumerate(rows):
+            writer.send(self.spec.topic, json.dumps(one).encode(), partition=i % self.spec.partitions)
+        writer.close()
 
     def run(self, done, engine=None, log=None, patience=60.0):
         deadline = time.monotonic() + patience
