@@ -38,7 +38,7 @@ from streams.engines.local import LocalEngine
 from streams.learners.logistic import ScaledLogistic
 from streams.state_store import FolderStore
 from tidemill.cloudevents import ARROW
-from tidemill.engine import Parts
+from tidemill.engine import Engine, Parts
 from tidemill.job import Effects
 from tidemill.log import Partition, TopicSpec
 from tidemill.order import Batch
@@ -84,7 +84,7 @@ def fill(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> None:
     writer.close()
 
 
-def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> str:
+def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form, engine: Engine | None = None) -> str:
     """Run the job over the topic until `n` − 1 predictions are committed; the output's topic.
 
     The last event has no later one to release it, and is left out of both.
@@ -123,7 +123,7 @@ def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> str:
             arrow_encode=arrow.encode,
         )
         # The engine asks whether to stop when what was stepped is committed.
-        LocalEngine().run(replace(job, step=counted), parts, lambda: stepped >= n - 1)
+        (engine or LocalEngine()).run(replace(job, step=counted), parts, lambda: stepped >= n - 1)
     return f"predictions.{name}"
 
 

@@ -27,7 +27,8 @@ class Publisher(Protocol):
         """Store the version and return the fields of its `ModelPublished` event. It counts once that is committed:
         of what was stored and never committed nothing follows, and the same number may be stored again, otherwise.
 
-        Raises `IncompatibleError` where the number is published already."""
+        Of what is published already the same fields again, where the same job publishes the same content: an engine
+        may not know whether it did. Raises `IncompatibleError` where the number is published with anything else."""
         ...
 
     def newest(self, job: str, models: Collection[str]) -> int:

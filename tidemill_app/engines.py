@@ -19,10 +19,11 @@ WORKER = "tidemill_app.flink_worker:load"
 
 def engines() -> dict[str, EngineKind]:
     """The engines that there are here, by name."""
+    from streams.engines.faust import FaustEngine
     from streams.engines.flink.engine import FlinkEngine
     from streams.engines.local import LocalEngine
 
-    every: list[EngineKind] = [LocalEngine, FlinkEngine]
+    every: list[EngineKind] = [LocalEngine, FaustEngine, FlinkEngine]
     return {e.name: e for e in every if e.name not in EXTRAS or find_spec(EXTRAS[e.name]) is not None}
 
 
@@ -66,9 +67,10 @@ def engine_for(connection: Connection, wish: JobChanged) -> Engine:
     check_options(wish.engine, wish.job, wish.options)
     if wish.engine == "flink":
         return _flink(connection, wish)
+    from streams.engines.faust import FaustEngine
     from streams.engines.local import LocalEngine
 
-    return LocalEngine()
+    return FaustEngine(connection.confluent()) if wish.engine == "faust" else LocalEngine()
 
 
 def _flink(connection: Connection, wish: JobChanged) -> Engine:

@@ -10,7 +10,6 @@ from tidemill.engine import refuse_unless_fit
 from tidemill.errors import IncompatibleError, UnavailableError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job, stays_single
-from tidemill.state import StateStore
 from tidemill.time import SECOND
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.engines import check_options, engines, kind_of
@@ -62,7 +61,6 @@ def check(
     (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs.
     """
     from streams.engines.local import check_settings
-    from streams.state_store import FolderStore
     from tidemill_app.run_job import parts_of
 
     there = engines()
@@ -73,8 +71,7 @@ def check(
     if reset:
         _check_at_rest(platform, job.name)
     else:
-        before = platform.jobs().jobs.get(job.name)
-        _check_saved(job, engine, before, FolderStore(platform.home.path / "state"))
+        _check_saved(platform, job, engine)
     return _notes(job)
 
 
@@ -116,25 +113,41 @@ def _check_at_rest(platform: Platform, name: str) -> None:
             raise IncompatibleError("the job is still stopping", where=f"job {name}", fix="Try again in a moment.")
 
 
-def _check_saved(job: Job[Any], engine: str, before: JobChanged | None, store: StateStore) -> None:
-    saved = store.load(job.name)
-    if saved is None:
+def _check_saved(platform: Platform, job: Job[Any], engine: str) -> None:
+    before = platform.jobs().jobs.get(job.name)
+    saved = _saved(platform, job.name, engine if before is None else before.engine)
+    moves = before is not None and before.engine != engine
+    # Another engine would go on from the progress alone, not knowing whether its last commit is whole.
+    if saved is None and not (moves and f"progress.{job.name}" in platform.log.topics()):
         return
-    if before is not None and before.engine != engine:
+    if before is not None and moves:
         raise IncompatibleError(
             f"the job ran on engine {before.engine}, and its state does not move between engines",
             where=f"job {job.name}",
             fix="Submit it with --reset to learn again from the log (the answer is the same), or under a new name.",
         )
-    kind_of(engine).check_saved(job, saved[1])
+    if saved is not None:
+        kind_of(engine).check_saved(job, saved[1])
+
+
+def _saved(platform: Platform, name: str, engine: str) -> tuple[int, bytes] | None:
+    """The newest state of a job, from where its engine keeps it."""
+    from streams.engines import table_store
+    from streams.state_store import FolderStore
+
+    if engine == "faust":
+        return table_store.load(table_store.read(platform.log, name))
+    return FolderStore(platform.home.path / "state").load(name)
 
 
 def forget(platform: Platform, name: str) -> None:
     """Forget a stopped job's snapshots and progress, so that it begins at the log's beginning again."""
+    from streams.engines.table_store import changelog_of
     from streams.state_store import FolderStore
 
     FolderStore(platform.home.path / "state").clear(name)
     platform.delete_topic(f"progress.{name}")
+    platform.delete_topic(changelog_of(name))
 
 
 def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from streams import progress
 from streams.emit import Sent
@@ -26,13 +26,16 @@ from streams.engines.keeper import Keeper
 from streams.engines.local import check_settings, make_topics
 from streams.engines.patience import Patience, patiently
 from streams.engines.recovery import Positions, Recovery, positions_of
+from streams.engines.snapshot import Snapshot, check_fits
 from streams.engines.standing import Standing
 from streams.engines.status import Status
+from streams.engines.table_store import CHANGELOG, TableStore, app_of, changelog_of
 from streams.erasures import Erasures
 from streams.intake import balance
 from streams.journal import Moves, entries_of
 from streams.pipeline import Source
 from streams.sources import Sources, sources_of
+from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
 from tidemill.errors import FencedError, IntegrityError, UnavailableError
 from tidemill.events import ProgressMade
@@ -40,32 +43,22 @@ from tidemill.job import Job
 from tidemill.log import Partition, Writer, gone
 
 _TICK = 0.05
-_ENDING = 30.0
-
-
-def app_of(job: str) -> str:
-    """The name of a job's app, which is that of its consumer group."""
-    return f"tidemill.{job}"
-
-
-def changelog_of(job: str) -> str:
-    """The changelog topic of a job's table."""
-    return f"{app_of(job)}-state-changelog"
+_STARTING, _ENDING = 10.0, 30.0
 
 
 class FaustEngine:
     """An `Engine` on a Faust app in this process: one worker, which reads every partition.
 
-    `connection()` gives the settings to connect with, by librdkafka's names. The other settings are the local
-    engine's.
+    `connection` are the settings to connect with, by librdkafka's names. The other settings are the local engine's.
     """
 
     name = "faust"
-    provides = frozenset({"event_time", "timers", "versions", "deltas"})
+    provides: ClassVar[frozenset[str]] = frozenset({"event_time", "timers", "versions", "deltas"})
+    options: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
-        connection: Callable[[], Mapping[str, Any]],
+        connection: Mapping[str, Any],
         *,
         max_buffered: int = 1_000_000,
         max_batch: int = 50_000,
@@ -78,11 +71,15 @@ class FaustEngine:
         self.snapshot_every = snapshot_every
         self.unknown_for = unknown_for
 
+    @staticmethod
+    def check_saved(job: Job[Any], saved: bytes) -> None:
+        """Raises `IncompatibleError`, naming what differs, where the snapshot is of a job that `job` cannot go on
+        from."""
+        check_fits(job, states.decode(saved, Snapshot).fingerprint)
+
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
         """Run until `stop()`. While the log does not answer it waits and tries again. Raises what the local engine
         does."""
-        from streams.engines import faust_app
-
         refuse_unless_fit(job, self, [self])
         check_settings(job, parts)
         status = Status(job, parts.log, parts.report)
@@ -90,7 +87,7 @@ class FaustEngine:
 
         def attempt() -> None:
             make_topics(job, parts)
-            parts.log.create(changelog_of(job.name), faust_app.CHANGELOG)
+            parts.log.create(changelog_of(job.name), CHANGELOG)
             sources = sources_of(job, parts.streams, parts.log, {})
             Session(job, parts, stop, status, sources, self).run()
 
@@ -133,9 +130,9 @@ class Session:
 
         self._lock = asyncio.Lock()
         app = faust_app.make_app(
-            app_of(self.job.name), self._engine.connection(), folder, self._where, self._engine.max_batch
+            app_of(self.job.name), self._engine.connection, folder, self._where, self._engine.max_batch
         )
-        store = faust_app.TableStore(app, asyncio.get_running_loop())
+        store = TableStore(faust_app.table_of(app), asyncio.get_running_loop())
         self._app, self._parts = app, replace(self.parts, store=store)
         self._keeper = Keeper(store, self.job.name)
         topics = list(dict.fromkeys(s.partition.topic for s in self._all))
@@ -162,7 +159,10 @@ class Session:
         return self._failure is not None or self.stop()
 
     async def _end(self, starting: asyncio.Future[None]) -> None:
-        """End the app: what it read and the job did not is read anew."""
+        """End the app: what it read and the job did not is read anew. One that is half started leaves its connections
+        open, so it is let start; without its standing it does nothing."""
+        if self._failure is None:
+            await asyncio.wait({starting}, timeout=_STARTING)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._app.stop(), _ENDING)
         starting.cancel()
@@ -275,9 +275,10 @@ class Session:
     async def _take(self, partition: Partition, run: Any, standing: Standing) -> None:
         position = standing.read[partition]
         records = run.of(partition, position)
+        first = records[0].offset if records else run.after
+        if first > position and (begin := self.parts.log.begin(partition)) > position:
+            raise gone(partition, position, begin, run.after)
         if records:
-            if records[0].offset > position and (begin := self.parts.log.begin(partition)) > position:
-                raise gone(partition, position, begin, run.after)
             self._rows += standing.take(partition, records, run.after)
             balance(self._flow, standing.pipeline, self._engine.max_buffered)
         elif run.after > position:

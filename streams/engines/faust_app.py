@@ -3,35 +3,26 @@
 Plain Faust awaits once for every event, which costs more than most models. Here the consumer hands over what a fetch
 brought of one partition as one run, so an agent awaits once for thousands of records, and the pipeline's native blocks
 stay native. Everything else is Faust as its users know it: an app in a consumer group, an agent over topics, a table
-with its changelog topic. Checked with faust-streaming 0.15; what it keeps to itself (names with an underscore) is used
-in this file only.
+with its changelog topic (`streams.engines.table_store`). Checked with faust-streaming 0.15; what it keeps to itself
+(names with an underscore) is used in this file only.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import faust
-import msgspec
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from tidemill import state as states
-from tidemill.errors import ConfigError, UnavailableError
-from tidemill.log import Partition, Record, TopicSpec
-
-CHUNK = 512 * 1024
-"""Bytes of a state in one changelog record: below the smallest limit that brokers are commonly set to."""
-
-CHANGELOG = TopicSpec(compacted=True)
+from streams.engines.table_store import CHUNK
+from tidemill.errors import ConfigError
+from tidemill.log import Partition, Record
 
 _FETCH = 4 * 1024 * 1024
 _RUNS_AHEAD = 8
-_PATIENCE = 30.0
-_HEAD = b"head"
 
 
 class Run(NamedTuple):
@@ -123,7 +114,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
                     out[tp] = some
             elif state is not None and state.has_valid_position:
                 after = state.position
-                if some or after > self._told.get(tp, after):
+                if some or after > self._told.get(tp, -1):
                     out[tp] = Run(some, after)
                 self._told[tp] = after
         return out
@@ -213,76 +204,6 @@ def credentials(connection: Mapping[str, Any]) -> Any:
     return out
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """A snapshot in the table: its slot, and how many chunks it is cut into."""
-
-    sequence: int
-    slot: int
-    chunks: int
-    digest: str
-
-
-class TableStore:
-    """A `tidemill.state.StateStore` in a Faust table of one partition, so in its changelog topic.
-
-    A snapshot is cut into chunks of `CHUNK` bytes, written into the slot that the one before does not stand in; the
-    record `head`, written when they are delivered, makes it count. So a kill at any moment leaves the one before, and a
-    state may be larger than a message. Its methods are called from other threads than the loop's.
-    """
-
-    def __init__(self, app: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self.table = app.Table("state", key_type=bytes, value_type=bytes, partitions=1, use_partitioner=True)
-        self._loop = loop
-
-    def save(self, job: str, sequence: int, data: bytes) -> None:
-        self._wait(self._save(sequence, data))
-
-    def load(self, job: str, at_most: int | None = None) -> tuple[int, bytes] | None:
-        for kept in self._kept():
-            if at_most is not None and kept.sequence > at_most:
-                continue
-            data = b"".join([self.table.data.get(_key(kept.slot, i)) or b"" for i in range(kept.chunks)])
-            if states.digest(data) == kept.digest:
-                return kept.sequence, data
-        return None
-
-    def clear(self, job: str) -> None:
-        self._wait(self._put(_HEAD, None))
-
-    def _kept(self) -> list[_Kept]:
-        """The snapshots there are, the newest first."""
-        head = self.table.data.get(_HEAD)
-        return msgspec.msgpack.decode(head, type=list[_Kept]) if head else []
-
-    def _wait(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result()
-
-    async def _save(self, sequence: int, data: bytes) -> None:
-        before = self._kept()
-        slot = 1 - before[0].slot if before else 0
-        chunks = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
-        for i, chunk in enumerate(chunks):
-            await self._put(_key(slot, i), chunk)
-        newest = _Kept(sequence, slot, len(chunks), states.digest(data))
-        await self._put(_HEAD, msgspec.msgpack.encode([newest, *before[:1]]))
-        for old in before[1:]:
-            for i in range(len(chunks), old.chunks):
-                await self._put(_key(slot, i), None)
-
-    async def _put(self, key: bytes, value: bytes | None) -> None:
-        """Into the changelog; what the table holds follows when it is delivered."""
-        sent = self.table.send_changelog(0, key, value, key_serializer="raw", value_serializer="raw")
-        try:
-            await asyncio.wait_for(sent, _PATIENCE)
-        except TimeoutError:
-            raise UnavailableError(
-                f"not acknowledged after {_PATIENCE:.0f} s", where=self.table.changelog_topic_name
-            ) from None
-        if value is None:
-            self.table.data.pop(key, None)
-        else:
-            self.table.data[key] = value
-
-
-def _key(slot: int, number: int) -> bytes:
-    return f"{slot}/{number:06d}".encode()
+def table_of(app: Any) -> Any:
+    """The app's table, of one partition, that keeps its job's standing."""
+    return app.Table("state", key_type=bytes, value_type=bytes, partitions=1, use_partitioner=True)

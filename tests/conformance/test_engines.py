@@ -5,7 +5,9 @@ import itertools
 
 import pytest
 
+from connectors.kafka import KafkaLog
 from connectors.memory import MemoryLog
+from streams.engines.faust import FaustEngine
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tidemill.checks.engines import Rig, check_crashes, check_order_does_not_matter, check_scenario
@@ -72,6 +74,44 @@ def test_events_that_come_while_running(rig, scenario):
 def test_crashes_at_commit_boundaries(rig, name):
     scenario = next(s for s in BOTH if s.name == name)
     assert check_crashes(rig, scenario, most=3) >= 8
+
+
+@pytest.fixture
+def faust(kafka, tmp_path):
+    """Faust needs a real broker, which others use too."""
+    names, connection = itertools.count(), {"bootstrap.servers": kafka}
+    return Rig(
+        make_engine=lambda: FaustEngine(connection, max_batch=60, snapshot_every=0.5),
+        make_log=lambda: KafkaLog(connection),
+        make_store=lambda: FolderStore(tmp_path / str(next(names))),
+    )
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("name", ["two-streams", "idle-partition"])
+def test_scenario_on_faust(faust, fresh, name):
+    prefix = fresh("faust") + "-"
+    check_scenario(faust, next(s for s in scenarios(prefix=prefix) if s.name == prefix + name))
+
+
+@pytest.mark.stack
+def test_events_that_come_while_faust_runs(faust, fresh):
+    prefix = fresh("faust") + "-"
+    check_order_does_not_matter(faust, scenarios(prefix=prefix)[2])
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+@pytest.mark.parametrize("number", range(len(scenarios())), ids=[s.name for s in scenarios()])
+def test_every_scenario_on_faust(faust, fresh, number):
+    check_scenario(faust, scenarios(prefix=fresh("faust") + "-")[number])
+    check_order_does_not_matter(faust, scenarios(prefix=fresh("faust") + "-")[number])
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+def test_large_blocks_on_faust(faust, fresh):
+    check_scenario(faust, large(prefix=fresh("faust") + "-"))
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
-"""A process that runs one job on a real broker until it is killed: `killed_job.py BOOTSTRAP JOB STREAM STATE ORDER`."""
+"""A process that runs one job on a real broker until it is killed: `killed_job.py BOOTSTRAP JOB STREAM STATE ORDER
+ENGINE`."""
 
 import sys
 
 from connectors.kafka import KafkaLog
+from streams.engines.faust import FaustEngine
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tidemill.checks.inputs import adversarial, stream
@@ -23,11 +25,13 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
     )
 
 
-def main(bootstrap: str, job: str, name: str, state: str, order: str) -> None:
+def main(bootstrap: str, job: str, name: str, state: str, order: str, kind: str) -> None:
     what = scenario(job, name, order, events=0)
-    log = KafkaLog({"bootstrap.servers": bootstrap})
+    connection = {"bootstrap.servers": bootstrap}
+    log = KafkaLog(connection)
     # Small batches and slow steps, so that there is something to interrupt.
-    engine = LocalEngine(max_batch=100, snapshot_every=0.3)
+    small = {"max_batch": 100, "snapshot_every": 0.3}
+    engine = LocalEngine(**small) if kind == "local" else FaustEngine(connection, **small)
     parts = Parts(log=log, store=FolderStore(state), clock=SystemClock(), streams=what.streams)
     engine.run(what.job, parts, lambda: False)
 

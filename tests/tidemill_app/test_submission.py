@@ -12,6 +12,7 @@ from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
+from tidemill_app.run_job import submitted_job
 from tidemill_app.submission import forget, set_wanted, submit, wait_until
 
 JOB = """
