@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, ParamSpec, Protocol
 
 import msgspec
@@ -23,6 +23,7 @@ from streams.learning import (
     Features,
     Plan,
     State,
+    cannot_save,
     content_of,
 )
 from streams.scoreboard import Scoreboard
@@ -74,6 +75,10 @@ class OnlineClassifier:
     `streams.drift` finds it. A model version every `version_every` labels, and at multiples of `version_seconds` of
     event time if anything was learned.
 
+    **A learner that cannot be saved** (a River estimator that holds a function of the user's, say) runs too: after a
+    restart it is rebuilt by replaying the job's input. Its versions hold the digest of all that it answered, which a
+    rebuild must equal; they cannot be served, and there are no deltas.
+
     `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
     names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
     `streams.metrics.Prequential`. `endpoint` names the scoring endpoint (default: the stream).
@@ -111,7 +116,8 @@ class OnlineClassifier:
     def job(self) -> Job[Any]:
         """The job. Raises `SubmissionError` where the settings do not fit together."""
         _check(self)
-        plan, kind = self.plan(), type(self.learner(self.names))
+        plan, learner = self.plan(), self.learner(self.names)
+        kind, unsaved = type(learner), cannot_save(learner)
         state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
         settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
@@ -130,8 +136,8 @@ class OnlineClassifier:
 
         def warm() -> None:
             # On a learner and a scoreboard of their own: compiled code is shared, state is not.
-            width = len(plan.feature_names)
-            self.learner(plan.feature_names).learn_block(np.zeros((1, width)), np.zeros(1))
+            if not unsaved:  # a user's own function in it may take no zeros
+                self.learner(plan.feature_names).learn_block(np.zeros((1, len(self.names))), np.zeros(1))
             Scoreboard.of(settings).add(np.zeros(1), np.full(1, 0.5), np.zeros(1), [""])
 
         topic = f"predictions.{self.name}"
@@ -150,10 +156,11 @@ class OnlineClassifier:
             order=self.order,
             needs=frozenset({"versions", "deltas"}),
             live=Live(
-                models=lambda state: {plan.model: content_of(state.learner)},
+                models=lambda state: {} if unsaved else {plan.model: content_of(state.learner)},
                 tables=lambda state: state.tables.by_name,
             ),
-            endpoint=self.serves(),
+            endpoint=replace(self.serves(), unserved=unsaved),
+            cannot_save=unsaved,
             commit_every=self.commit_every,
             warm=warm,
         )
@@ -296,8 +303,6 @@ def _check(recipe: OnlineClassifier) -> None:
             "Name the job, or endpoint=, otherwise",
         )
     learner = recipe.learner(names)
-    if why := getattr(learner, "cannot_save", None):
-        refuse("the learner's state cannot be saved", str(why), "Use an estimator of River's own classes")
     if (kind := getattr(learner, "kind", "classifier")) != "classifier":
         refuse("the learner gives no probabilities of a class", kind, "Use a classifier")
     if recipe.class_weights != (1.0, 1.0) and not getattr(learner, "takes_weights", True):

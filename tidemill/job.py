@@ -34,6 +34,10 @@ from tidemill.stream import check_name
 
 S = TypeVar("S")
 
+REPLAYED = "replayed"
+"""The kind of a model whose state cannot be saved: its content holds the digest of its answers, not what it learned, so
+it can be rebuilt and compared, and not be served."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -159,6 +163,8 @@ class Job(Generic[S]):
     (`needs_of`). `commit_every` is seconds of wall clock between commits at most. `max_event_bytes` refuses larger
     single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
     `warm` compiles or loads what the step needs; an engine calls it before it says that the job runs.
+    `cannot_save`, where not empty, says why a state cannot be saved: an engine then keeps none, and rebuilds it after a
+    restart by replaying all of the job's input.
     `versions_after(state, number)` tells a new state that versions up to `number` are there, from an earlier life of
     the job: the first to cut is `number` + 1.
     """
@@ -179,6 +185,7 @@ class Job(Generic[S]):
     endpoint: Endpoint | None = None
     warm: Callable[[], object] = lambda: None
     versions_after: Callable[[S, int], object] = lambda state, number: None
+    cannot_save: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name, "job")
@@ -203,6 +210,7 @@ NEEDS: dict[str, str] = {
     "history": "begins on files and goes on in Kafka",
     "versions": "publishes model versions",
     "deltas": "publishes changed parameters and features at every commit",
+    "replay": "rebuilds a state that cannot be saved by replaying the job's input",
 }
 """What a job can need of an engine, and an engine provide."""
 
@@ -212,6 +220,8 @@ def needs_of(job: Job[Any]) -> frozenset[str]:
     implied = {"arrival_order" if isinstance(job.order, Arrival) else "event_time"}
     if any(i.history for i in job.reads):
         implied.add("history")
+    if job.cannot_save:
+        implied.add("replay")
     return job.needs | implied
 
 

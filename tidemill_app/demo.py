@@ -220,7 +220,7 @@ class Demo:
             else:
                 catalogue.declare(stream.spec)
         self.tell("submitting the job")
-        wish, _ = submit(platform, Target(job_file(), None), "local")
+        wish, _, _ = submit(platform, Target(job_file(), None), "local")
         wait_until(platform, wish, 120.0)
         self.port = ports.find_free()
         service = serve_service(platform, self.port)

@@ -24,8 +24,9 @@ STILL_SECONDS = 5.0
 
 def submit(
     platform: Platform, target: Target, engine: str, *, include: Sequence[str] = (), reset: bool = False
-) -> tuple[JobChanged, list[str]]:
-    """Submit the job of `target` to `engine`; what was recorded, and the files that were packed (see `bundle.pack`).
+) -> tuple[JobChanged, list[str], list[str]]:
+    """Submit the job of `target` to `engine`; what was recorded, the files packed (see `bundle.pack`), and what to know
+    beside.
 
     Raises `SubmissionError` where the file makes no job or the engine cannot run it, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
@@ -59,7 +60,22 @@ def submit(
         _check_saved(job, FolderStore(platform.home.path / "state"))
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
     changed = table.change(job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="")
-    return changed, list(bundle.files)
+    return changed, list(bundle.files), _notes(platform, job)
+
+
+def _notes(platform: Platform, job: Job[Any]) -> list[str]:
+    """What a job whose state cannot be saved means for whoever submits it."""
+    if not job.cannot_save:
+        return []
+    topics = [spec.topic for spec in platform.specs_of(job).values() if spec.topic in platform.log.topics()]
+    lost = [topic for topic in topics if platform.forgets(topic)]
+    notes = [f"No snapshots are kept: rebuilt by replay of all its input after a restart ({job.cannot_save})."]
+    if lost:
+        notes.append(
+            f"{', '.join(lost)} forgets: each version archives what was read up to it; what Kafka removes before that "
+            "cannot be replayed, and the job then stops at its next restart. To keep all, raise the topic's retention."
+        )
+    return notes
 
 
 def _check_saved(job: Job[Any], store: StateStore) -> None:
@@ -93,6 +109,8 @@ def savepoint(platform: Platform, name: str, seconds: float) -> int:
     """
     if platform.jobs().get(name).wanted != "running":
         raise UserError("the job does not run", where=f"job {name}", fix=f"First run `tidemill job start {name}`.")
+    if why := JobFiles(platform.home, name).read_status().get("rebuilt_by_replay"):
+        raise UserError("no snapshots are kept of the job: it is rebuilt by replay", where=f"job {name}", got=why)
     stopped = set_wanted(platform, name, "stopped", seconds)
     set_wanted(platform, name, "running", seconds)
     if "checkpoint_sequence" not in stopped:

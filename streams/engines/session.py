@@ -108,7 +108,7 @@ class Session:
             self._all,
             max_buffered=self._max_buffered,
             max_batch=self._max_batch,
-            stop=self.stop,
+            stop=self._stopped_on_the_way,
         )
         committed = progress.last(self.parts.log, self.job.name)
         found = recovery.born() if committed is None else recovery.recovered(committed)
@@ -121,6 +121,10 @@ class Session:
         self._saved = -1
         self.status.state = "running"
         return True
+
+    def _stopped_on_the_way(self) -> bool:
+        self.status.recovering()
+        return self.stop()
 
     def _take_up(self, found: Recovered) -> None:
         self._pipeline: Pipeline[Any] = found.pipeline
@@ -319,7 +323,7 @@ class Session:
             [(p.topic, p.number, running) for p, running in sorted(self._intake.hashes.items())],
             self._journal,
             erased,
-            self._pipeline.snapshot(),
+            None if self.job.cannot_save else self._pipeline.snapshot(),
             self._live.sequences,
             self._live.versions,
         )
@@ -338,7 +342,8 @@ class Session:
         if sequence is None:
             return False
         self._saved = sequence
-        self.status.checkpointed(self.parts.clock.now(), sequence)
+        if not self.job.cannot_save:
+            self.status.checkpointed(self.parts.clock.now(), sequence)
         return True
 
 

@@ -53,6 +53,8 @@ def test_events_that_come_while_running(rig, scenario):
         ("few-snapshots", "partitions-and-groups"),
         ("few-snapshots", "two-streams"),
         ("few-snapshots", "two-streams-arrival"),
+        ("tiny-batches", "fleeting"),
+        ("few-snapshots", "fleeting-arrival"),
     ],
     indirect=["rig"],
 )

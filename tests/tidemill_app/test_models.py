@@ -85,7 +85,7 @@ def learned(tmp_path_factory):
         writer.send(spec.topic, msgspec.json.encode(row))
     writer.flush()
     (folder / "job.py").write_text(JOB)
-    wish, _ = submit(made, Target(folder / "job.py", None), "local")
+    wish, _, _ = submit(made, Target(folder / "job.py", None), "local")
     run(made, wish, rounds=10)
     yield made
     made.close()

@@ -46,7 +46,7 @@ def target(tmp_path):
 
 def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, target):
     (target().path.parent / "table.csv").write_text("a")
-    wish, files = submit(platform, target(), "local", include=["*.csv"])
+    wish, files, notes = submit(platform, target(), "local", include=["*.csv"])
     assert files == ["job.py", "table.csv"]
     found = platform.jobs().get("j")
     assert (found, found.wanted, found.file, found.engine) == (wish, "running", "job.py", "local")
@@ -75,7 +75,7 @@ def test_a_stream_that_is_not_declared_is_named(platform, target):
 
 
 def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target, monkeypatch):
-    wish, _ = submit(platform, target(), "local")
+    wish, _, _ = submit(platform, target(), "local")
     run(platform, wish)
     assert FolderStore(platform.home.path / "state").load("j") is not None
     changed = target("order=EventTime(lateness=5)")
@@ -97,8 +97,8 @@ def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target
 
 
 def test_what_an_older_process_reports_is_not_waited_for(platform, target):
-    old, _ = submit(platform, target(), "local")
-    new, _ = submit(platform, target("commit_every=1.0"), "local")
+    old, _, _ = submit(platform, target(), "local")
+    new, _, _ = submit(platform, target("commit_every=1.0"), "local")
     files = JobFiles(platform.home, "j")
 
     def report(wish, **more):
@@ -113,7 +113,7 @@ def test_what_an_older_process_reports_is_not_waited_for(platform, target):
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):
-    wish, _ = submit(platform, target(), "local")
+    wish, _, _ = submit(platform, target(), "local")
     platform.jobs().failed(wish, "no such column")
     with pytest.raises(UnavailableError, match=r"the job failed; got no such column.*job logs j"):
         wait_until(platform, wish, 10.0)

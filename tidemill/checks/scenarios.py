@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -28,6 +29,12 @@ class Witness(msgspec.Struct):
     chain: str = ""
     due: Deadlines = msgspec.field(default_factory=Deadlines)
     keys: dict[str, int] = {}
+
+
+class Fleeting(Witness):
+    """The same, and something that no snapshot can hold."""
+
+    lock: Any = msgspec.field(default_factory=threading.Lock)
 
 
 def _saw(state: Witness, *what: Any) -> None:
@@ -186,6 +193,8 @@ def scenarios(arrival: bool = False) -> list[Scenario]:
         if arrival:
             order, name = Arrival(dedupe=50), f"{name}-arrival"
         job = witness(name, [s.name for s in specs], groups, order)
+        if "fleeting" in name:
+            job = replace(job, init=Fleeting, state=Fleeting, cannot_save="it holds a lock")
         out.append(Scenario(name, job, {s.name: s for s in specs}, sendings, "idle" in name))
 
     one, three, other = stream("ones", 1), stream("threes", 3), stream("others", 2)
@@ -194,6 +203,7 @@ def scenarios(arrival: bool = False) -> list[Scenario]:
     add("partitions-and-groups", [three], 5, 30, adversarial([three], 500, 40, 3))
     add("two-streams", [three, other], 4, 25, adversarial([three, other], 600, 30, 4))
     add("clean", [three], 3, 10, adversarial([three], 300, 8, 5, bad=False))
+    add("fleeting", [three], 2, 30, adversarial([three], 400, 40, 8))
     if not arrival:
         half = [s for s in adversarial([three], 300, 8, 6, closed=False) if s[1] != 2]
         add("idle-partition", [three], 3, 10, half)

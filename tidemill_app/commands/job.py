@@ -29,7 +29,7 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
     from tidemill_app.submission import wait_until
 
     with connected(out) as platform:
-        wish, files = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
+        wish, files, notes = submit_job(platform, Target.parse(file), engine, include=include, reset=reset)
         status = wait_until(platform, wish, wait) if wait else {}
     out.answer(
         {
@@ -38,9 +38,11 @@ def submit(out: Output, file: str, engine: str, include: tuple[str, ...], reset:
             "bundle": wish.bundle,
             "files": files,
             "state": status.get("state", "submitted"),
+            "notes": notes,
         },
         f"{wish.job}: {status.get('state', 'submitted')} on {wish.engine}. Packed: {', '.join(files)}.\n"
-        f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
+        + "".join(f"{note}\n" for note in notes)
+        + f"See `tidemill job show {wish.job}` and `tidemill job logs {wish.job} -f`.",
     )
 
 
@@ -52,7 +54,7 @@ def jobs(out: Output) -> None:
     out.answer(
         rows,
         table(
-            ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "reason"],
+            ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "note"],
             [
                 [
                     r["job"],
@@ -62,7 +64,7 @@ def jobs(out: Output) -> None:
                     r.get("stepped", ""),
                     r.get("dead", ""),
                     r.get("committed_at", ""),
-                    r.get("reason", ""),
+                    r["reason"] or ("rebuilt by replay" if r.get("rebuilt_by_replay") else ""),
                 ]
                 for r in rows
             ],
