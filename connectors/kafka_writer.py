@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -61,6 +62,9 @@ class KafkaWriter:
         try:
             self._producer = Producer(config, logger=logger)
             if self._id:
+                # Asked before it knows a broker, librdkafka would look for one again only half a second later.
+                with contextlib.suppress(KafkaException):
+                    self._producer.list_topics(timeout=1.0)
                 self._retry(self._producer.init_transactions, "fencing earlier writers")
         except KafkaException as error:
             raise error_of(error, self._where, "connecting") from None
@@ -105,11 +109,13 @@ class KafkaWriter:
         # The hot path: what is small is not measured here, for librdkafka measures it too, if a little coarser.
         if value is not None and len(value) > _SURELY_SMALL:
             check_size(topic, key, value, headers)
-        if self._id and not self._open:
+        if not self._open and self._id:
             raise self._not_begun()
         try:
             if headers:
-                self._produce(topic, value, key, partition, headers=list(headers))
+                given = headers if type(headers) is list else list(headers)
+                # By position, which is cheaper: no report of its own, no timestamp (0: now), headers.
+                self._produce(topic, value, key, partition, None, None, 0, given)
             else:
                 self._produce(topic, value, key, partition)
         except BufferError:

@@ -175,6 +175,8 @@ class Scorer:
         """What is missing before this endpoint can answer; empty where nothing is."""
         if self._current() is not None:
             return ""
+        if self.endpoint.unserved:
+            return f"model {self.endpoint.model} cannot be served: {self.endpoint.unserved}"
         if self._codes[0].features is None:
             return f"stream {self.endpoint.stream} is not declared"
         return f"model {self.endpoint.model} has no version yet"

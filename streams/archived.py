@@ -133,8 +133,8 @@ def _read_only(what: str) -> NoReturn:
 
 def _gone(p: Partition, first: int, stop: int) -> GoneError:
     return GoneError(
-        "records that the version learned from are gone, and no archive holds them",
+        "records that were learned from are gone, and no archive holds them",
         where=f"{p.topic}/{p.number}",
         wanted=f"offsets {first} to {stop - 1}",
-        fix="The version stands as it is; it cannot be rebuilt.",
+        fix="A version stands as it is and cannot be rebuilt; a job begins again by `tidemill submit --reset`.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, ParamSpec, Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ from streams.learning import (
     Features,
     Plan,
     State,
+    cannot_save,
     content_of,
 )
 from streams.scoreboard import Scoreboard
@@ -83,6 +84,10 @@ class OnlineClassifier:
     Without `supervised`, every event is learned as soon as it is scored, and labels only measure
     (`streams.anomaly.anomaly_detector`).
 
+    **A learner that cannot be saved** (a River estimator that holds a function of the user's, say) runs too: after a
+    restart it is rebuilt by replaying the job's input. Its versions hold the digest of all that it answered, which a
+    rebuild must equal; they cannot be served, and there are no deltas.
+
     `positive` is the label value of class 1, or a function of the value. `learner` makes the learner from the feature
     names. `class_weights` are those of class 0 and 1, for learning and for metrics; `metrics` are settings of
     `streams.metrics.Prequential`. `endpoint` names the scoring endpoint (default: the stream).
@@ -123,8 +128,9 @@ class OnlineClassifier:
     def job(self) -> Job[Any]:
         """The job. Raises `SubmissionError` where the settings do not fit together."""
         _check(self)
-        plan, make = self.plan(), self.make_learner
-        kind, alone = type(make(self.names)), self.groups == 1
+        plan, make, alone = self.plan(), self.make_learner, self.groups == 1
+        learner = make(self.names)
+        kind, unsaved = type(learner), cannot_save(learner)
         state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
         settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
@@ -144,8 +150,8 @@ class OnlineClassifier:
 
         def warm() -> None:
             # On a learner and a scoreboard of their own: compiled code is shared, state is not.
-            width = len(plan.feature_names)
-            make(plan.feature_names).learn_block(np.zeros((1, width)), np.zeros(1))
+            if not unsaved:  # a user's own function in it may take no zeros
+                make(plan.feature_names).learn_block(np.zeros((1, len(self.names))), np.zeros(1))
             Scoreboard.of(settings).add(np.zeros(1), np.full(1, 0.5), np.zeros(1), [""])
 
         topic = f"predictions.{self.name}"
@@ -165,10 +171,11 @@ class OnlineClassifier:
             order=self.order,
             needs=frozenset({"versions", "deltas"} if alone else ()),
             live=Live(
-                models=lambda state: {plan.model: content_of(state.learner)} if alone else {},
+                models=lambda state: {plan.model: content_of(state.learner)} if alone and not unsaved else {},
                 tables=lambda state: state.tables.by_name,
             ),
-            endpoint=self.serves() if alone else None,
+            endpoint=replace(self.serves(), unserved=unsaved) if alone else None,
+            cannot_save=unsaved,
             commit_every=self.commit_every,
             warm=warm,
             exact_merge=kind.exact_merge,
@@ -353,8 +360,6 @@ def _check(recipe: OnlineClassifier) -> None:
         refuse("the learner knows no keys", type(learner).__name__, "Use KeyedLogistic, or leave `per` out")
     if recipe.groups > 1 and (recipe.per is None or recipe.label is None or recipe.tables):
         refuse("several groups want models per key, labels in the event and no tables", f"groups={recipe.groups}")
-    if why := getattr(learner, "cannot_save", None):
-        refuse("the learner's state cannot be saved", str(why), "Use an estimator of River's own classes")
     wanted = "classifier" if recipe.supervised else "anomaly"
     if (kind := getattr(learner, "kind", wanted)) != wanted:
         refuse("the learner is of another kind", kind, f"Use one that is a {wanted} learner")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from streams.stats import Running
 from streams.table import Tables
 from tidemill.block import Block, Place
 from tidemill.endpoint import Known
-from tidemill.job import ModelContent
+from tidemill.job import REPLAYED, ModelContent
 from tidemill.learner import Learner
 from tidemill.log import TopicSpec
 from tidemill.time import MIN_TIME
@@ -118,6 +118,15 @@ class Plan:
 
 
 def content_of(learner: Learner) -> ModelContent:
-    """The learner as plain data."""
-    kind = type(learner)
-    return ModelContent(f"{kind.__module__}:{kind.__qualname__}", learner.params(), learner.state())
+    """The learner as plain data; of one that cannot be saved, what it is and the digest of all its answers."""
+    kind = f"{type(learner).__module__}:{type(learner).__qualname__}"
+    if cannot_save(learner):
+        state = {"answers": cast(Any, learner).answers()}
+        return ModelContent(REPLAYED, {"learner": kind, "features": list(learner.features)}, state)
+    return ModelContent(kind, learner.params(), learner.state())
+
+
+def cannot_save(learner: Learner) -> str:
+    """Why the learner's state cannot be saved; empty where it can. One that says so has `answers()`, the digest of all
+    it answered."""
+    return getattr(learner, "cannot_save", None) or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
@@ -47,6 +48,10 @@ class Advance(msgspec.Struct):
     record: Record
 
 
+_value, _offset = attrgetter("value"), attrgetter("offset")
+_first, _last = itemgetter(0), itemgetter(-1)
+_OPENS, _CLOSES = b"{}"
+
 Item = Block | Advance | Bad
 """What a run of one partition's records says, in log order."""
 
@@ -67,6 +72,7 @@ class Decoder:
         self._json = msgspec.json.Decoder(self._row)
         self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
         self._id_at = None if spec.id is None else self._names.index(spec.id)
+        self._get = [(attrgetter(f"f{i}"), f.type == "float" and not f.nullable) for i, f in enumerate(spec.fields)]
         self._times = [i for i, f in enumerate(spec.fields) if f.type == "time" and f.name != spec.time]
 
     def decode(self, records: Sequence[Record]) -> list[Item]:
@@ -88,24 +94,24 @@ class Decoder:
         n = len(records)
         if n < 2 or self.spec.tag:
             return None
-        values = [r.value for r in records]
-        if None in values:
+        values = list(map(_value, records))
+        if not all(values) or set(map(_first, values)) != {_OPENS} or set(map(_last, values)) != {_CLOSES}:
             return None
-        body = b"\n".join(values)  # type: ignore[arg-type]
-        ends = {v[:1] + v[-1:] for v in values}  # type: ignore[index]
-        if ends != {b"{}"} or max(map(len, values)) > self._max:  # type: ignore[arg-type]
+        if max(map(len, values)) > self._max:
             return None
         attributes = [cloudevents.from_headers(r.headers) if r.headers else cloudevents.NONE for r in records]
         given = [a for a in attributes if a is not cloudevents.NONE]
         if any(a.type == ADVANCED or a.content_type == ARROW for a in given):
             return None
-        rows = self._json.decode_lines(body)
+        rows = self._json.decode_lines(b"\n".join(values))
         if len(rows) != n:
             return None
-        columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        columns: list[Any] = [
+            np.fromiter(map(get, rows), np.float64, n) if floats else list(map(get, rows)) for get, floats in self._get
+        ]
         unit = self.spec.time_unit
         for at in self._times:
-            columns[at] = tuple([None if v is None else parse_time(v, unit) for v in columns[at]])
+            columns[at] = [None if v is None else parse_time(v, unit) for v in columns[at]]
         time_at = self._time_at
         times = [r.timestamp for r in records] if time_at is None else parse_times(columns[time_at], unit)
         if self._id_at is None:
@@ -195,7 +201,7 @@ class Decoder:
     def _block(
         self,
         records: Sequence[Record],
-        fields: Sequence[tuple[Any, ...]],
+        fields: Sequence[Any],
         times: Sequence[int],
         ids: list[str],
         sources: list[str],
@@ -216,7 +222,7 @@ class Decoder:
             column(ids, np.object_),
             column(sources, np.object_),
             np.full(n, first.partition, dtype=np.int32),
-            np.array([r.offset for r in records], dtype=np.int64),
+            np.fromiter(map(_offset, records), np.int64, n),
             np.zeros(n, dtype=np.int32),
             columns,
         )

@@ -24,7 +24,8 @@ class Endpoint:
 
     `event` is the payload of one event of `stream`; the job's step calls the same function, so that training and
     serving cannot differ. `model` names the model whose versions and deltas the endpoint follows, `job` the job whose
-    feature tables it reads. `optional` names payload fields a caller may leave out.
+    feature tables it reads. `optional` names payload fields a caller may leave out. `unserved`, where not empty, says
+    why the model cannot be served at all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Endpoint:
     feature_names: tuple[str, ...]
     features: Callable[[Mapping[str, Any], Known], Sequence[float]]
     optional: frozenset[str] = frozenset()
+    unserved: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint")

@@ -10,11 +10,11 @@ from tidemill.block import Column
 from tidemill.decode import ArrowDecoder
 from tidemill.errors import SubmissionError
 from tidemill.job import NEEDS, Job, VersionCut, needs_of
-from tidemill.log import Log
+from tidemill.log import Log, Record
 from tidemill.state import StateStore
 from tidemill.stream import StreamSpec
 from tidemill.time import Clock
-from tidemill.version import Lineage
+from tidemill.version import Lineage, Span
 
 ArrowEncoder = Callable[[Mapping[str, Column]], bytes]
 """Bytes of an Arrow IPC stream of one record batch (`connectors.arrow.encode`)."""
@@ -51,7 +51,8 @@ class Objects(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What the roof hands an engine. `history` gives the log over an input's history files; `objects` keep what grows
-    without end of the record of a run's order (without them it stays in memory)."""
+    without end of the record of a run's order (without them it stays in memory); `archive` gives the records of a range
+    that the log has removed since a version was learned from them."""
 
     log: Log
     store: StateStore
@@ -62,6 +63,7 @@ class Parts:
     arrow_decode: ArrowDecoder | None = None
     arrow_encode: ArrowEncoder | None = None
     history: Callable[[str, StreamSpec], Log] | None = None
+    archive: Callable[[Span], Sequence[Record]] | None = None
     bundle: str = ""
     file: str = ""
     report: Callable[[dict[str, Any]], None] = lambda status: None

@@ -34,6 +34,10 @@ from tidemill.stream import check_name
 
 S = TypeVar("S")
 
+REPLAYED = "replayed"
+"""The kind of a model whose state cannot be saved: its content holds the digest of its answers, not what it learned, so
+it can be rebuilt and compared, and not be served."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -160,6 +164,8 @@ class Job(Generic[S]):
     single events as too large. `endpoint`, where given, is how `tidemill serve` answers for this job's model.
     `warm` compiles or loads what the step needs; an engine calls it before it says that the job runs.
     `exact_merge` says, of a job that learns one model, whether its learner's merge is exact; None where it learns none.
+    `cannot_save`, where not empty, says why a state cannot be saved: an engine then keeps none, and rebuilds it after a
+    restart by replaying all of the job's input.
     `versions_after(state, number)` tells a new state that versions up to `number` are there, from an earlier life of
     the job: the first to cut is `number` + 1.
     """
@@ -181,6 +187,7 @@ class Job(Generic[S]):
     warm: Callable[[], object] = lambda: None
     exact_merge: bool | None = None
     versions_after: Callable[[S, int], object] = lambda state, number: None
+    cannot_save: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name, "job")
@@ -211,6 +218,7 @@ NEEDS: dict[str, str] = {
     "versions": "publishes model versions",
     "rescale": "changes how many machines work a job, and its answer stays",
     "deltas": "publishes changed parameters and features at every commit",
+    "replay": "rebuilds a state that cannot be saved by replaying the job's input",
 }
 """What a job can need of an engine, and an engine provide."""
 
@@ -220,6 +228,8 @@ def needs_of(job: Job[Any]) -> frozenset[str]:
     implied = {"arrival_order" if isinstance(job.order, Arrival) else "event_time"}
     if any(i.history for i in job.reads):
         implied.add("history")
+    if job.cannot_save:
+        implied.add("replay")
     return job.needs | implied
 
 

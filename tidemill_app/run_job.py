@@ -62,6 +62,7 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
         history=file_log,
+        archive=platform.archive,
         bundle=wish.bundle,
         file=wish.file,
         report=report,

@@ -19,8 +19,9 @@ from serving.prediction_log import PredictionLog
 from serving.scoring import Scorer
 from serving.spool import Spool
 from tidemill.endpoint import Endpoint
-from tidemill.errors import TidemillError
+from tidemill.errors import IncompatibleError, TidemillError
 from tidemill.events import JobChanged, ModelPublished
+from tidemill.job import REPLAYED
 from tidemill.servable import Servable
 from tidemill.stream import StreamSpec
 from tidemill.version import Lineage
@@ -39,6 +40,8 @@ def loader(store: ArtefactStore, learned: Callable[[Lineage], None] = lambda lin
         manifest, files = store.load(event.model, event.version, event.version_digest)
         if manifest.kind == KIND:
             return OnnxServable(files[FILE])
+        if manifest.kind == REPLAYED:
+            raise IncompatibleError("a model whose state cannot be saved is rebuilt and compared, and not served")
         servable = ServedLearner(decode_content(files[CONTENT]))
         if manifest.lineage is not None:
             learned(manifest.lineage)

@@ -72,7 +72,7 @@ def check(
         _check_at_rest(platform, job.name)
     else:
         _check_saved(platform, job, engine)
-    return _notes(job)
+    return _notes(platform, job)
 
 
 def record(
@@ -95,11 +95,20 @@ def record(
     )
 
 
-def _notes(job: Job[Any]) -> list[str]:
+def _notes(platform: Platform, job: Job[Any]) -> list[str]:
     """What is to be said of a job that can be taken on."""
     notes = []
     if stays_single(job):
         notes.append("One global model whose merge is not exact: it runs at parallelism 1, whatever the engine.")
+    if not job.cannot_save:
+        return notes
+    notes.append(f"No snapshots are kept: rebuilt by replay of all its input after a restart ({job.cannot_save}).")
+    topics = [spec.topic for spec in platform.specs_of(job).values() if spec.topic in platform.log.topics()]
+    if lost := [topic for topic in topics if platform.forgets(topic)]:
+        notes.append(
+            f"{', '.join(lost)} forgets: each version archives what was read up to it; what Kafka removes before that "
+            "cannot be replayed, and the job then stops at its next restart. To keep all, raise the topic's retention."
+        )
     return notes
 
 
@@ -165,6 +174,8 @@ def savepoint(platform: Platform, name: str, seconds: float) -> int:
     """
     if platform.jobs().get(name).wanted != "running":
         raise UserError("the job does not run", where=f"job {name}", fix=f"First run `tidemill job start {name}`.")
+    if why := JobFiles(platform.home, name).read_status().get("rebuilt_by_replay"):
+        raise UserError("no snapshots are kept of the job: it is rebuilt by replay", where=f"job {name}", got=why)
     stopped = set_wanted(platform, name, "stopped", seconds)
     set_wanted(platform, name, "running", seconds)
     if "checkpoint_sequence" not in stopped:

@@ -88,10 +88,10 @@ class Platform:
 
     def pin(self, lineage: Lineage) -> Lineage:
         """Archive what the lineage names where Kafka would remove it one day."""
-        return Retention(self.log, self.segments(), self._topic_forgets, self.clock).pin(lineage)
+        return Retention(self.log, self.segments(), self.forgets, self.clock).pin(lineage)
 
-    def _topic_forgets(self, topic: str) -> bool:
-        """Asked at every version, so an answer is kept for a minute."""
+    def forgets(self, topic: str) -> bool:
+        """Whether Kafka removes a topic's records one day. Asked at every version: answers are kept a minute."""
         now = time.monotonic()
         asked, answer = self._forgetting.get(topic, (float("-inf"), True))
         if now - asked > 60:

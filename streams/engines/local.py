@@ -139,6 +139,8 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
         if output.format == "arrow" and parts.arrow_encode is None:
             refuse(f"output {output.name} writes Arrow blocks, and nothing here encodes them", "an Arrow encoder")
     _check_reads(job, parts, refuse)
+    if job.cannot_save:
+        return
     try:
         states.decode(states.encode(job.init()), job.state)
     except TidemillError as error:

@@ -1,8 +1,8 @@
 """Where a job goes on: at its birth, or exactly where its last commit stood.
 
 A restarted job loads its newest snapshot and re-runs silently, emitting nothing, the records from there up to the
-offsets last committed. The step is deterministic, so it must arrive at the committed cut with the committed counts; if
-it does not, it refuses to go on.
+offsets last committed; a job without one, or whose state cannot be saved, re-runs them all. The step is deterministic,
+so it must arrive at the committed cut with the committed counts; if it does not, it refuses to go on.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import Any
 import msgspec
 
 from streams import progress
+from streams.archived import ArchivedLog
 from streams.engines.snapshot import Snapshot, check_fits
 from streams.erasures import Erasures
 from streams.intake import Intake, balance
 from streams.journal import Entry, Journal, Moves, chain, decode, entries_of
 from streams.pipeline import Pipeline, Source
-from streams.sources import Segments, Sources
+from streams.sources import HISTORY, Segments, Sources
 from tidemill import state as states
-from tidemill.engine import Parts
+from tidemill.engine import Objects, Parts
 from tidemill.errors import IncompatibleError, IntegrityError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import Job
 from tidemill.log import Log, Partition
 from tidemill.order import Arrival
+from tidemill.version import Span
 
 Positions = dict[Partition, int]
 
@@ -62,6 +64,7 @@ class Recovery:
         self.job, self.parts, self.histories, self.sources = job, parts, histories, sources
         self._max_buffered, self._max_batch, self._stop = max_buffered, max_batch, stop
         self._arrival = isinstance(job.order, Arrival)
+        self._log = parts.log
 
     def _fresh(self, starts: Positions, after: int) -> Recovered:
         pipeline = Pipeline(self.job, self.parts.streams, self.sources, after)
@@ -88,20 +91,27 @@ class Recovery:
         """The job at commit `committed`; None where `stop` said so on the way.
 
         Raises `IncompatibleError` where the job, its state or its partitions changed, `IntegrityError` where the
-        silent replay does not arrive at the committed cut and counts, `GoneError` where records it needs are gone.
+        silent replay does not arrive at the committed cut and counts, `GoneError` where records it needs are gone and
+        no archive has them.
         """
         target = positions_of(committed.offsets)
         self._check_partitions(target)
         found = self.parts.store.load(self.job.name, committed.sequence)
         saved = None if found is None else states.decode(found[1], Snapshot)
-        out = self._unsaved(committed) if saved is None else self._saved(saved, committed.after)
-        entries = self._entries(out, committed)
+        if saved is not None:
+            check_fits(self.job, saved.fingerprint)
+        rebuilt = saved is None or saved.pipeline is None or bool(self.job.cannot_save)
+        if saved is None or rebuilt:
+            out, entries = self._unsaved(committed, saved)
+        else:
+            out, entries = self._saved(saved, committed.after), []
+        entries += self._entries(out, committed)
         if not (self._replay_segments(out, entries) if self._arrival else self._replay(out, target, entries)):
             return None
         out.positions, out.journaled = target, committed.journaled
         out.sequence = committed.sequence
         out.deltas, out.versions = dict(committed.deltas), dict(committed.versions)
-        self.check(out, committed, rebuilt=found is None)
+        self.check(out, committed, rebuilt=rebuilt)
         return out
 
     def _check_partitions(self, target: Positions) -> None:
@@ -124,7 +134,6 @@ class Recovery:
                 )
 
     def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
-        check_fits(self.job, snapshot.fingerprint)
         out = self._fresh(positions_of(snapshot.starts), after)
         out.pipeline.restore(snapshot.pipeline)
         out.intake.hashes |= {Partition(t, n): running for t, n, running in snapshot.hashes}
@@ -134,25 +143,37 @@ class Recovery:
         out.journal = snapshot.journal
         return out
 
-    def _unsaved(self, committed: ProgressMade) -> Recovered:
+    def _unsaved(self, committed: ProgressMade, saved: Snapshot | None) -> tuple[Recovered, list[Entry]]:
+        """A job at its beginning, with every erasure known now, and what its journal says of the way to `sequence`."""
         out = self._fresh(positions_of(committed.starts), committed.after)
-        out.sequence = -1
         out.erasures.read(self.parts.log)
-        return out
+        spans = [
+            Span(t, n, first, at) for (t, n, at), (_, _, first) in zip(committed.offsets, committed.starts, strict=True)
+        ]
+        self._log = ArchivedLog(
+            self.parts.log, [s for s in spans if not s.topic.startswith(HISTORY)], self.parts.archive
+        )
+        if saved is not None:
+            out.sequence, out.journal = saved.sequence, saved.journal
+        elif committed.journal:
+            chunk = decode(self._objects().get(committed.journal))
+            out.sequence, out.journal = chunk.sequence, Journal(committed.journal)
+        else:
+            out.sequence = -1
+        return out, [*(chain(out.journal.kept, self._objects().get) if out.journal.kept else ()), *out.journal.tail]
+
+    def _objects(self) -> Objects:
+        if self.parts.objects is None:
+            raise IntegrityError("nothing here holds the record of its order", where=f"job {self.job.name}")
+        return self.parts.objects
 
     def _entries(self, out: Recovered, committed: ProgressMade) -> list[Entry]:
-        """What the journal says of the way from where `out` stands to `committed`; `out.journal` then stands there too.
+        """What the journal says of the way from `out.sequence` to `committed`; `out.journal` then stands there too.
 
-        Raises `IntegrityError` where neither the progress topic nor a chunk has it any more.
+        Raises `IntegrityError` where the progress topic does not have it any more.
         """
         entries: list[Entry] = []
         after = out.sequence
-        if after < 0 and committed.journal:
-            if self.parts.objects is None:
-                raise IntegrityError("nothing here holds the record of its order", where=f"job {self.job.name}")
-            newest = decode(self.parts.objects.get(committed.journal))
-            entries += chain(committed.journal, self.parts.objects.get)
-            after, out.journal.kept = newest.sequence, committed.journal
         if committed.journaled <= after:
             return entries
         made = progress.since(self.parts.log, self.job.name, after)
@@ -172,7 +193,7 @@ class Recovery:
     def _replay(self, out: Recovered, target: Positions, moved: Sequence[Entry]) -> bool:
         moves = Moves(moved)
         moves.reach(out.intake, out.positions)
-        sources = Sources(self.sources, self.parts.log, self.histories, out.positions, until=target)
+        sources = Sources(self.sources, self._log, self.histories, out.positions, until=target)
         silent = rows = 0
         try:
             while not sources.done():
@@ -199,7 +220,7 @@ class Recovery:
         return True
 
     def _replay_segments(self, out: Recovered, segments: Sequence[Entry]) -> bool:
-        reader = Segments(self.parts.log, self.histories, segments)
+        reader = Segments(self._log, self.histories, segments)
         try:
             for partition, records in reader.runs():
                 if self._stop():

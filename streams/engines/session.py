@@ -88,7 +88,7 @@ class Session:
             self._all,
             max_buffered=self._max_buffered,
             max_batch=self._max_batch,
-            stop=self.stop,
+            stop=self._stopped_on_the_way,
         )
         committed = progress.last(self.parts.log, self.job.name)
         found = recovery.born() if committed is None else recovery.recovered(committed)
@@ -102,6 +102,10 @@ class Session:
         self._saved = -1
         self.status.state = "running"
         return True
+
+    def _stopped_on_the_way(self) -> bool:
+        self.status.recovering()
+        return self.stop()
 
     def _take_up(self, found: Recovered) -> None:
         self._standing = Standing(self.job, self.parts, self._histories, found)
@@ -211,5 +215,6 @@ class Session:
         if sequence is None:
             return False
         self._saved = sequence
-        self.status.checkpointed(self.parts.clock.now(), sequence)
+        if not self.job.cannot_save:
+            self.status.checkpointed(self.parts.clock.now(), sequence)
         return True

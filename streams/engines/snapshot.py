@@ -15,7 +15,11 @@ from tidemill.order import Arrival
 
 
 class Snapshot(msgspec.Struct):
-    """A job exactly as commit `sequence` left it. `erasures_at` is up to where erasures were heeded from then on."""
+    """A job exactly as commit `sequence` left it. `erasures_at` is up to where erasures were heeded from then on.
+
+    Of a job whose state cannot be saved `pipeline` is None: what is left says which job it was, and in which order it
+    read.
+    """
 
     fingerprint: dict[str, str]
     sequence: int
@@ -24,7 +28,7 @@ class Snapshot(msgspec.Struct):
     hashes: list[tuple[str, int, RunningHash]]
     journal: Journal
     erasures_at: int
-    pipeline: Saved
+    pipeline: Saved | None
     deltas: dict[str, int]
     versions: dict[str, int]
     format: int = 1

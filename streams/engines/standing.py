@@ -146,7 +146,7 @@ class Standing:
             self._moved.append((p.topic, p.number, at[p], moment))
 
     def snapshot(self, erasures_at: int) -> bytes:
-        """The job as the last commit left it, to be kept."""
+        """The job as the last commit left it, to be kept; without its state where that cannot be saved."""
         snapshot = Snapshot(
             fingerprint(self.job),
             self.sequence,
@@ -155,7 +155,7 @@ class Standing:
             [(p.topic, p.number, running) for p, running in sorted(self.intake.hashes.items())],
             self._journal,
             erasures_at,
-            self.pipeline.snapshot(),
+            None if self.job.cannot_save else self.pipeline.snapshot(),
             self.live.sequences,
             self.live.versions,
         )

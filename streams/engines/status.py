@@ -28,7 +28,7 @@ class Status:
         self.state = "starting"
         self._job, self._log, self._report = job.name, log, report
         self._error = ""
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {"rebuilt_by_replay": job.cannot_save} if job.cannot_save else {}
         self._told = 0.0
         self._before = (time.monotonic(), 0)
 
@@ -41,6 +41,13 @@ class Status:
         """The log does not answer; trying again in `seconds`."""
         self.state = "waiting"
         self._report({"job": self._job, "state": self.state, "last_error": self._error, "retry_in": seconds})
+
+    def recovering(self) -> None:
+        """The silent replay goes on; told where a second has passed since the last report."""
+        now = time.monotonic()
+        if now - self._told >= _EVERY:
+            self._told = now
+            self._report(self._facts | {"job": self._job, "state": self.state, "last_error": self._error})
 
     def committed(self, now: int, made: ProgressMade, live: LiveState) -> None:
         self._facts |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -26,7 +27,8 @@ class RiverLearner:
     mini-batches, which are another algorithm. A row of weight 0 is not learned at all (some estimators divide by it).
 
     State is saved structurally (`streams.learners.save`). Where that cannot be, `cannot_save` says why, `state()`
-    raises `SubmissionError`, and the model can only be rebuilt by replaying its input.
+    raises `SubmissionError`, and the model can only be rebuilt by replaying its input; `answers()` shows whether that
+    led to the same.
 
     Parameters
     ----------
@@ -46,6 +48,7 @@ class RiverLearner:
             raise ConfigError(f"{where} draws random numbers without a seed", fix="Give it one, such as seed=1")
         self.cannot_save = can_save(self._estimator)
         self._initial = None if self.cannot_save else encode(self._estimator)
+        self._answers = hashlib.sha256()
         self._find_entry_points()
 
     def _find_entry_points(self) -> None:
@@ -113,6 +116,8 @@ class RiverLearner:
             if op != PREDICT and not (len(weights) and weights[i] == 0.0):
                 weight = {"w": float(weights[i])} if len(weights) and self.takes_weights else {}
                 self._learn(x, targets[i], weight)
+        if self.cannot_save:
+            self._answers.update(out.astype("<f8").tobytes())
         return out
 
     def _dicts(self, rows: Float) -> Iterator[dict[str, float]]:
@@ -139,6 +144,10 @@ class RiverLearner:
     def explain_one(self, x: Float) -> None:
         """None: River's estimators name no contributions of their own."""
         return None
+
+    def answers(self) -> str:
+        """Of an estimator that cannot be saved, the SHA-256 over what every row of `run_block` gave so far."""
+        return self._answers.hexdigest()
 
     def params(self) -> dict[str, Any]:
         """The features, and the estimator as it was given, as plain data."""

@@ -12,6 +12,7 @@ from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tidemill.checks.engines import Rig, check_crashes, check_order_does_not_matter, check_scenario
 from tidemill.checks.scenarios import huge, large, scenarios
+from tidemill.job import needs_of
 
 BOTH = [*scenarios(), *scenarios(arrival=True)]
 ENGINES = {
@@ -68,6 +69,8 @@ def test_events_that_come_while_running(rig, scenario):
         ("few-snapshots", "partitions-and-groups"),
         ("few-snapshots", "two-streams"),
         ("few-snapshots", "two-streams-arrival"),
+        ("tiny-batches", "fleeting"),
+        ("few-snapshots", "fleeting-arrival"),
     ],
     indirect=["rig"],
 )
@@ -102,7 +105,7 @@ def test_events_that_come_while_faust_runs(faust, fresh):
 
 @pytest.mark.slow
 @pytest.mark.stack
-@pytest.mark.parametrize("number", range(len(scenarios())), ids=[s.name for s in scenarios()])
+@pytest.mark.parametrize("number", [i for i, s in enumerate(scenarios()) if needs_of(s.job) <= FaustEngine.provides])
 def test_every_scenario_on_faust(faust, fresh, number):
     check_scenario(faust, scenarios(prefix=fresh("faust") + "-")[number])
     check_order_does_not_matter(faust, scenarios(prefix=fresh("faust") + "-")[number])

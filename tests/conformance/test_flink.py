@@ -12,10 +12,11 @@ from streams.engines.flink.flow import Choices, Flow
 from streams.state_store import FolderStore
 from tidemill.checks.engines import Rig, check_scenario
 from tidemill.checks.scenarios import renamed, scenarios
+from tidemill.job import needs_of
 from tidemill_app.stack import flink_files
 
 WORKER = Path(__file__).with_name("flink_worker.py")
-SCENARIOS = scenarios()
+SCENARIOS = [s for s in scenarios() if needs_of(s.job) <= FlinkEngine.provides]
 FEW = ("partitions-and-groups", "two-streams", "idle-partition")
 
 

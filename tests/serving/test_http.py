@@ -229,6 +229,17 @@ def test_not_ready_before_stream_and_model_are_there():
         assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "1")
 
 
+def test_a_model_that_cannot_be_served_says_why():
+    import dataclasses
+
+    service = Service()
+    service.scorer.add(dataclasses.replace(ENDPOINT, unserved="it holds a lock"), service.known, "")
+    with client_of(service) as client:
+        answer = client.post("/score/late", json=EVENT)
+    assert answer.status_code == 503
+    assert "model trips cannot be served: it holds a lock" in answer.json()["error"]
+
+
 def test_above_the_limit_is_429_with_retry_after():
     service = Service(limit=10)
     service.plane.install(loaded("1"))

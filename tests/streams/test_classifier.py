@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from river import linear_model, naive_bayes, preprocessing
+from river import feature_extraction, linear_model, naive_bayes, preprocessing
 
 from streams.classifier import OnlineClassifier, label_rule, of_columns, of_fields, online_classifier
 from streams.join import Latest
@@ -16,7 +16,7 @@ from streams.learners.river import RiverLearner
 from streams.stats import Running
 from tidemill.block import Block, Place, column
 from tidemill.errors import NotFiniteError, OrphanError, SubmissionError, WrongTypeError
-from tidemill.job import Effects, Job
+from tidemill.job import REPLAYED, Effects, Job, needs_of
 from tidemill.order import Arrival, Batch
 from tidemill.time import SECOND
 
@@ -102,6 +102,11 @@ def river(names: Any) -> RiverLearner:
     return RiverLearner(names, preprocessing.StandardScaler() | linear_model.LogisticRegression())
 
 
+def trees(names: Any) -> RiverLearner:
+    """One of River's own that cannot be saved: it knows its leaves by memory address."""
+    return RiverLearner(names, feature_extraction.RandomTreesEmbedding(seed=1) | linear_model.LogisticRegression())
+
+
 CASES: dict[str, dict[str, Any]] = {
     "joined": RICH,
     "arrival": {**RICH, "order": Arrival()},
@@ -113,6 +118,7 @@ CASES: dict[str, dict[str, Any]] = {
     "in bulk, by time": {**FIELDS, "label": "label", "positive": "yes", "version_every": None, "version_seconds": 5.0},
     "payload, with tables": {**RICH, "label": "label", "positive": "yes"},
     "river": {**FIELDS, "label": "label", "positive": "yes", "learner": river},
+    "replayed": {**FIELDS, "label": "label", "positive": "yes", "learner": trees, "version_every": 23},
 }
 
 
@@ -336,6 +342,18 @@ def test_the_endpoint_makes_the_features_the_job_used() -> None:
     last = int(effects.wake_at or 0) // SECOND
     again = block("s", [last], ["new"], a=np.array([0.5]), b=np.array([0.0]), who=["u3"], label=["no"])
     assert rows(job.step(state, Batch.of([again])), "predictions")["features"] == [served]
+
+
+def test_a_learner_that_cannot_be_saved_is_replayed_and_not_served() -> None:
+    job = online_classifier(**CASES["replayed"])
+    assert job.endpoint is not None
+    assert "memory address" in job.cannot_save == job.endpoint.unserved
+    assert "replay" in needs_of(job)
+    effects = run(job, sample(job))
+    assert job.live.models(effects.state) == {}
+    contents = [cut.content for cut in effects.versions]
+    assert {content.kind for content in contents} == {REPLAYED}
+    assert len({content.state["answers"] for content in contents}) == len(contents) > 3
 
 
 def test_block_features_of_fields_equal_the_function() -> None:

@@ -19,6 +19,9 @@ class MemoryPlatform(Platform):
     def pin(self, lineage: Lineage) -> Lineage:
         return lineage
 
+    def forgets(self, topic: str) -> bool:
+        return False
+
 
 def memory_platform(folder: Path) -> Platform:
     """A platform whose home is in `folder`. Nothing runs, and there are no brokers to reach."""

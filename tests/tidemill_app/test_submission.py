@@ -6,14 +6,14 @@ import pytest
 
 from streams.state_store import FolderStore
 from tests.tidemill_app.in_memory import memory_platform, run
-from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError
+from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError, UserError
 from tidemill.stream import Field, StreamSpec
 from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import submitted_job
-from tidemill_app.submission import forget, set_wanted, submit, wait_until
+from tidemill_app.submission import forget, savepoint, set_wanted, submit, wait_until
 
 JOB = """
 from tidemill.job import Effects, Input, Job
@@ -46,8 +46,8 @@ def target(tmp_path):
 
 def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, target):
     (target().path.parent / "table.csv").write_text("a")
-    wish, files = submit(platform, target(), "local", include=["*.csv"])
-    assert files == ["job.py", "table.csv"]
+    wish, files, notes = submit(platform, target(), "local", include=["*.csv"])
+    assert (files, notes) == (["job.py", "table.csv"], [])
     found = platform.jobs().get("j")
     assert (found, found.wanted, found.file, found.engine) == (wish, "running", "job.py", "local")
     assert list(decode(platform.artefacts.get_signed(SIGNED, wish.bundle)).files) == files
@@ -76,6 +76,19 @@ def test_what_cannot_run_is_refused_and_nothing_is_recorded(platform, target, ch
     with pytest.raises(error, match=message):
         submit(platform, target(changes), engine)
     assert platform.jobs().jobs == {}
+
+
+def test_a_job_that_is_rebuilt_by_replay_says_so(platform, target, monkeypatch):
+    changed = target("cannot_save='it holds a lock'")
+    wish, _, notes = submit(platform, changed, "local")
+    assert notes == ["No snapshots are kept: rebuilt by replay of all its input after a restart (it holds a lock)."]
+    run(platform, wish)
+    JobFiles(platform.home, "j").write_status({"state": "running", "rebuilt_by_replay": "it holds a lock"})
+    with pytest.raises(UserError, match=r"no snapshots are kept.*it holds a lock"):
+        savepoint(platform, "j", 1.0)
+    # Its stream is there now, and Kafka is to remove what is old.
+    monkeypatch.setattr(platform, "forgets", lambda topic: True)
+    assert "data.s forgets: each version archives" in submit(platform, changed, "local")[2][1]
 
 
 def test_a_stream_that_is_not_declared_is_named(platform, target):

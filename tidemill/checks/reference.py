@@ -223,7 +223,8 @@ class _Run:
             self._take(group, self.job.step(self.current[group], Batch.empty(time)))
 
     def end(self) -> None:
-        self.out.states = {group: states.encode(state) for group, state in self.current.items()}
+        saved = {} if self.job.cannot_save else self.current
+        self.out.states = {group: states.encode(state) for group, state in saved.items()}
 
     def _take(self, group: int, effects: Effects[Any]) -> None:
         self.current[group] = effects.state

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidemill.checks.inputs import ODD_KEYS, Sending, adversarial, bursts, one_by_one, repeated, stream
-from tidemill.checks.witness import forgetful, timekeeper, witness
+from tidemill.checks.witness import forgetful, timekeeper, unsavable, witness
 from tidemill.job import Job
 from tidemill.log import Log
 from tidemill.order import Arrival, EventTime
@@ -58,6 +58,10 @@ def two_streams() -> Job[Any]:
 
 def clean() -> Job[Any]:
     return witness("clean", ["threes"], 3, EventTime(lateness=10))
+
+
+def fleeting() -> Job[Any]:
+    return unsavable("fleeting", ["threes"], 2, EventTime(lateness=30))
 
 
 def repeated_at_once() -> Job[Any]:
@@ -124,6 +128,7 @@ def _scenarios(arrival: bool) -> list[Scenario]:
         _scenario(partitions_and_groups, [THREE], adversarial([THREE], 500, 40, 3)),
         _scenario(two_streams, [THREE, OTHER], adversarial([THREE, OTHER], 600, 30, 4)),
         _scenario(clean, [THREE], adversarial([THREE], 300, 8, 5, bad=False)),
+        _scenario(fleeting, [THREE], adversarial([THREE], 400, 40, 8)),
         _scenario(repeated_at_once, [ONE], repeated(ONE, 400, 0, 9)),
         _scenario(many_groups, [THREE], adversarial([THREE], 500, 40, 11, keys=[f"k{i}" for i in range(300)])),
         _scenario(odd_keys, [ODD], adversarial([ODD], 400, 40, 12, keys=ODD_KEYS)),
@@ -179,7 +184,7 @@ def renamed(scenario: Scenario, prefix: str) -> Scenario:
         name=prefix + scenario.name,
         job=renamed_job(scenario.job, prefix),
         streams={spec.name: spec for spec in topics.values()},
-        sendings=[(topics[topic].topic, *rest) for topic, *rest in scenario.sendings],
+        sendings=[(topics[t].topic, partition, value, headers) for t, partition, value, headers in scenario.sendings],
     )
 
 

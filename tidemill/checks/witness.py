@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -20,6 +22,12 @@ class Witness(msgspec.Struct):
     chain: str = ""
     due: Deadlines = msgspec.field(default_factory=Deadlines)
     keys: dict[str, int] = {}
+
+
+class Fleeting(Witness):
+    """The same, and something that no snapshot can hold."""
+
+    lock: Any = msgspec.field(default_factory=threading.Lock)
 
 
 def _saw(state: Witness, *what: Any) -> None:
@@ -111,8 +119,13 @@ def witness(name: str, streams: Sequence[str], groups: int, order: Order) -> Job
     return _job(name, streams, groups, order, step, Witness)
 
 
+def unsavable(name: str, streams: Sequence[str], groups: int, order: Order) -> Job[Any]:
+    """The same with a state that cannot be saved."""
+    return replace(witness(name, streams, groups, order), init=Fleeting, state=Fleeting, cannot_save="it holds a lock")
+
+
 def timekeeper(name: str, streams: Sequence[str], groups: int, order: Order) -> Job[Witness]:
-    """The same with several deadlines for each event: two at one time, one at its own, and others, at that time and
+    """A witness with several deadlines for each event: two at one time, one at its own, and others, at that time and
     later, that are set while these are served."""
     step = per_event(_on_event_many, on_deadline=_on_deadline_many, deadlines=lambda state: state.due)
     return _job(name, streams, groups, order, step, Witness)

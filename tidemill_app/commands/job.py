@@ -82,7 +82,7 @@ def jobs(out: Output) -> None:
     out.answer(
         rows,
         table(
-            ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "reason"],
+            ["job", "state", "events/s", "lag", "stepped", "dead", "last commit", "note"],
             [
                 [
                     r["job"],
@@ -92,7 +92,7 @@ def jobs(out: Output) -> None:
                     r.get("stepped", ""),
                     r.get("dead", ""),
                     r.get("committed_at", ""),
-                    r.get("reason", ""),
+                    r["reason"] or ("rebuilt by replay" if r.get("rebuilt_by_replay") else ""),
                 ]
                 for r in rows
             ],

@@ -167,6 +167,7 @@ class Shard:
         if snapshot is not None:
             saved = states.decode(snapshot, Snapshot)
             check_fits(self.job, saved.fingerprint)
+            assert saved.pipeline is not None  # a job whose state cannot be saved is refused: it needs `replay`
             self._pipeline.restore(saved.pipeline)
             self._positions = {Partition(t, n): at for t, n, at in saved.positions}
             self._hashes = {Partition(t, n): running for t, n, running in saved.hashes}

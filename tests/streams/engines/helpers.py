@@ -119,7 +119,8 @@ def run(job: Job[Any], log: Any, store: Any, *, engine: Any = None, done: Any = 
 
     def finished() -> bool:
         committed = log.committed(f"tidemill.{job.name}")
-        return bool(status) and bool(committed) and all(at >= log.end(p) for p, at in committed.items())
+        told = status.get("state", "recovering") != "recovering"
+        return told and bool(committed) and all(at >= log.end(p) for p, at in committed.items())
 
     also = parts.pop("report", lambda told: None)
 

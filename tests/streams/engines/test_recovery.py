@@ -3,14 +3,18 @@
 import json
 import time
 
+import msgspec
 import pytest
+from river import feature_extraction, linear_model
 
 from connectors.artefacts import ArtefactStore
 from connectors.memory import MemoryLog
 from connectors.segments import Segments, encode_records
 from connectors.signing import make_key
 from streams import journal, progress
+from streams.classifier import online_classifier
 from streams.engines.local import LocalEngine
+from streams.learners.river import RiverLearner
 from streams.reproduce import reproduce
 from streams.state_store import FolderStore
 from tests.streams.engines.helpers import SPEC, make_job, publish, records, row, rows_of, run
@@ -18,14 +22,16 @@ from tidemill import events
 from tidemill import state as states
 from tidemill.checks.faults import Crash, FaultyLog, crash_at
 from tidemill.checks.reference import read_all
-from tidemill.errors import IntegrityError, SubmissionError
+from tidemill.errors import GoneError, IncompatibleError, IntegrityError, SubmissionError
 from tidemill.events import ModelPublished
 from tidemill.log import Partition
 from tidemill.order import Arrival, EventTime
+from tidemill.stream import Field
 from tidemill.time import SystemClock
 from tidemill.version import decode_manifest
 from tidemill_app.publisher import ArtefactPublisher, load_content
 from tidemill_app.retention import Retention
+from tidemill_app.scoring import loader
 
 ORDERS = {"event_time": EventTime(lateness=20, idle_after=None), "arrival": Arrival()}
 
@@ -45,12 +51,12 @@ class Shelf:
         there = records(self.log, "models") if "models" in self.log.topics() else []
         return [e for r in there if isinstance(e := events.decode(r.value), ModelPublished)]
 
-    def check(self, job):
+    def check(self, job, spec=SPEC):
         """Every published version loads, is rebuilt equal, and what it read is archived as it stands in the log."""
         for event in self.published():
             manifest, files = self.store.load(event.model, event.version, event.version_digest)
             lineage = manifest.lineage
-            streams, get = {"trips": SPEC}, self.store.get
+            streams, get = {"trips": spec}, self.store.get
             again = reproduce(job, lineage, event.model, log=self.log, streams=streams, objects=get)
             assert str(again.cut.number) == event.version
             assert states.encode(again.cut.content) == states.encode(load_content(files))
@@ -111,6 +117,97 @@ def test_a_kill_between_storing_a_version_and_its_commit(tmp_path, order, which)
         kept = [shelf.store.manifest("sum", which, d) for d in shelf.store.manifests("sum", which)]
         assert len({m.split(b'"content_digest": "')[1][:64] for m in kept}) == 2, "the runs met in the same order"
     shelf.check(job)
+
+
+def trees(names):
+    """One of River's own that cannot be saved: it knows its leaves by memory address."""
+    return RiverLearner(names, feature_extraction.RandomTreesEmbedding(seed=1) | linear_model.LogisticRegression())
+
+
+def replayed(order):
+    return online_classifier(
+        name="up",
+        stream="trips",
+        features=("km", "hour"),
+        label="up",
+        learner=trees,
+        order=ORDERS[order],
+        version_every=50,
+        metrics_every=50,
+        commit_every=0.01,
+    )
+
+
+TRIPS = msgspec.structs.replace(SPEC, fields=(*SPEC.fields, Field("hour", "float"), Field("up", "bool")))
+
+
+def trip(i):
+    return row(i) | {"hour": float(i % 24), "up": (i % 11) * 2 > i % 24}
+
+
+def answers(log):
+    return {r["about"]: r["score"] for r in rows_of(log, "predictions.up")}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_learner_that_cannot_be_saved_goes_on_as_if_nothing_had_happened(tmp_path, order):
+    """Killed before and after commits, it gives every prediction once, and the same as without; its versions are
+    rebuilt equal, and not served."""
+    quiet = MemoryLog()
+    job, parts = replayed(order), {"streams": {"trips": TRIPS}, "publisher": Shelf(quiet, tmp_path / "quiet").publisher}
+    publish(quiet, [trip(i) for i in range(300)])
+    run(job, quiet, FolderStore(tmp_path / "none"), **parts)
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    shelf = Shelf(log, tmp_path)
+    parts |= {"publisher": shelf.publisher, "objects": shelf.store}
+    publish(log, [trip(i) for i in range(300)])
+    for point, nth in (("before commit", 3), ("after commit", 2), ("before commit", 2), ("after commit", 3)):
+        with pytest.raises(Crash):
+            engine = LocalEngine(max_batch=40, snapshot_every=0)
+            run(job, FaultyLog(log, crash_at(point, nth)), store, engine=engine, done=lambda: False, **parts)
+    status = run(job, log, store, engine=LocalEngine(max_batch=40, snapshot_every=0), **parts)
+    made = rows_of(log, "predictions.up")
+    assert len(made) == len(answers(log)) == len(answers(quiet))
+    if order == "event_time":
+        assert answers(log) == answers(quiet)
+    assert len(set(answers(log).values())) > 20
+    assert "memory address" in status["rebuilt_by_replay"] and "last_checkpoint" not in status
+    assert "deltas.up" not in log.topics()
+    versions = shelf.published()
+    assert len(versions) >= 5
+    shelf.check(job, TRIPS)
+    with pytest.raises(IncompatibleError, match="rebuilt and compared, and not served"):
+        loader(shelf.store)(versions[0])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_a_replay_needs_is_in_the_log_or_in_the_archive(tmp_path, order):
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    shelf, job = Shelf(log, tmp_path), replayed(order)
+    parts = {"streams": {"trips": TRIPS}, "publisher": shelf.publisher, "objects": shelf.store}
+    publish(log, [trip(i) for i in range(200)])
+    run(job, log, store, **parts)
+    before, versions = rows_of(log, "predictions.up"), len(shelf.published())
+    read = decode_manifest(shelf.store.manifest("up", "1", shelf.published()[0].version_digest)).lineage.read
+    for span in read:
+        log.delete_before(Partition(span.topic, span.partition), span.next)
+    publish(log, [trip(i) for i in range(200, 260)])
+    with pytest.raises(GoneError, match=r"data.trips/0.*offsets 0 to.*--reset"):
+        run(job, log, store, **parts)
+    run(job, log, store, archive=shelf.segments.read, **parts)
+    after = rows_of(log, "predictions.up")
+    assert [r for r in after if r in before] == before
+    assert len({r["about"] for r in after}) == len(after) > len(before)
+    assert len(shelf.published()) > versions
+
+
+def test_a_job_with_no_state_kept_is_refused_where_it_does_not_fit(tmp_path):
+    log, store = MemoryLog(), FolderStore(tmp_path / "state")
+    publish(log, [trip(i) for i in range(50)])
+    parts = {"streams": {"trips": TRIPS}, "publisher": Shelf(log, tmp_path).publisher}
+    run(replayed("event_time"), log, store, **parts)
+    with pytest.raises(IncompatibleError, match="the job's order changed"):
+        run(replayed("arrival"), log, store, done=lambda: False, **parts)
 
 
 def one_sided(first, count):

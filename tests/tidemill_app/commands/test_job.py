@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.serving.helpers import until
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
@@ -53,6 +54,49 @@ def test_a_jobs_life(supervised, tidemill, submitted, name):
     refused = tidemill("job", "savepoint", name)
     assert (refused.code, "does not run" in refused.err) == (2, True)
     assert tidemill("job", "start", name).code == 0
+
+
+RIVER = """
+from river import feature_extraction, linear_model
+
+from streams.classifier import online_classifier
+from streams.learners.river import RiverLearner
+from tidemill.order import Arrival
+
+
+def trees(names):
+    return RiverLearner(names, feature_extraction.RandomTreesEmbedding(seed=1) | linear_model.LogisticRegression())
+
+
+def job():
+    settings = {{"stream": "{name}", "features": ("amount",), "label": "note", "positive": "x", "learner": trees}}
+    return online_classifier(name="{name}-x", order=Arrival(), **settings)
+"""
+
+
+def test_an_estimator_that_cannot_be_saved_goes_on_after_a_restart(supervised, tidemill, name, orders, tmp_path):
+    assert tidemill("stream", "create", name, "--infer", orders, "--time", "placed_at", "--id", "order_id").code == 0
+    (tmp_path / "job.py").write_text(RIVER.format(name=name))
+    job = f"{name}-x"
+    told = tidemill("submit", tmp_path / "job.py")
+    assert (told.code, told.err) == (0, "")
+    assert "No snapshots are kept: rebuilt by replay of all its input after a restart (" in told.out
+
+    def stepped(count):
+        return lambda: tidemill("job", "show", job, "--json").json.get("stepped") == count
+
+    assert tidemill("publish", name, orders).code == 0
+    until(stepped(3))
+    refused = tidemill("job", "savepoint", job)
+    assert (refused.code, "no snapshots are kept of the job" in refused.err) == (2, True)
+    for command in ("stop", "start"):
+        assert tidemill("job", command, job).code == 0
+    orders.write_text("order_id,placed_at,customer_id,amount,note\no4,2013-01-01T05:17:00Z,c1,4,x\n")
+    assert tidemill("publish", name, orders).code == 0
+    until(stepped(4))
+    assert "memory address" in tidemill("job", "show", job).out
+    assert "rebuilt by replay" in tidemill("jobs").out
+    assert tidemill("job", "stop", job).code == 0
 
 
 def test_a_job_that_cannot_start_says_why(supervised, tidemill, submitted, name, tmp_path):
