@@ -124,11 +124,11 @@ def test_a_bad_label_of_an_answer_is_refused() -> None:
 
 
 def test_a_label_before_its_answer_counts_however_many_strangers_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "MAX_STRANGERS", 5)
+    monkeypatch.setattr(walk, "MAX_STRANGERS", 4)
     job = served_metrics(**settings())
     strange = [label(i, i, True) for i in range(100, 120)]
     rows, _ = last(job, block(strange), block([label(0, 3, True)]), block([answer(0, "1", 0.5)]))
-    assert rows["m@1"]["count"] == 1 and rows[""]["values"]["orphans"] == 16
+    assert rows["m@1"]["count"] == 1 and rows[""]["values"]["orphans"] == 18
 
 
 def test_labels_years_after_their_answers_count() -> None:
