@@ -33,9 +33,7 @@ class Scoreboard(msgspec.Struct):
         """An empty one; `settings` are those of `Prequential`."""
         return Scoreboard(Prequential(**settings))
 
-    def add(
-        self, y: Float, score: Float, delay: Float, versions: Sequence[str], kept: int = KEPT_VERSIONS
-    ) -> None:
+    def add(self, y: Float, score: Float, delay: Float, versions: Sequence[str], kept: int = KEPT_VERSIONS) -> None:
         """Count n labelled predictions, each made by its version; `delay` in seconds. `kept` versions stay apart."""
         self.overall.update_block(y, score, delay)
         first = versions[0] if versions else ""

@@ -84,7 +84,10 @@ class ServedMetrics:
     def job(self) -> Job[Any]:
         """The job. Raises `SubmissionError` where times or counts are not positive."""
         name = self.name or f"{self.endpoint}-served"
-        if min(1 if self.timeout is None else self.timeout, self.max_waiting, self.metrics_every) <= 0 or self.corrections < 0:
+        if (
+            min(1 if self.timeout is None else self.timeout, self.max_waiting, self.metrics_every) <= 0
+            or self.corrections < 0
+        ):
             raise SubmissionError("times and counts must be positive", where=f"job {name}")
         plan = self.plan()
         reads = [plan.stream, f"labels.{self.stream}", *([self.stream] if self.label else [])]

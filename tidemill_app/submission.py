@@ -58,7 +58,9 @@ def submit(
     else:
         _check_saved(job, FolderStore(platform.home.path / "state"))
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
-    changed = table.change(job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="")
+    changed = table.change(
+        job.name, wanted="running", bundle=digest, file=bundle.entry, engine=engine, reason="", options={}
+    )
     return changed, list(bundle.files)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -173,5 +174,5 @@ def test_measurements_thin_out_as_labels_grow() -> None:
     effects = job.step(state, Batch.of([block([label(i, i, True) for i in range(n)])]))
     counts = [part.columns["count"][0] for part in effects.emit]
     assert counts[:1999] == list(range(1, 2000))
-    assert all(after - before <= before * 0.001 + 1 for before, after in zip(counts, counts[1:], strict=False))
+    assert all(after - before <= before * 0.001 + 1 for before, after in pairwise(counts))
     assert len(counts) < 3200 and counts[-1] > n * 0.999

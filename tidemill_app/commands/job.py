@@ -164,7 +164,7 @@ def _summary(platform: Any, name: str) -> dict[str, Any]:
     # A status file outlives its process: what is not running reports nothing now.
     state = status.get("state", "starting") if wish.wanted == "running" else wish.wanted
     facts: dict[str, Any] = {"job": name, "state": state, "engine": wish.engine, "file": wish.file}
-    facts |= {k: v for k, v in status.items() if k not in ("job", "state")}
+    facts |= {k: v for k, v in status.items() if k not in ("job", "state", "options")} | wish.options
     lag = status.get("lag") or {}
     facts["total_lag"] = sum(v for v in lag.values() if v)
     for key, name_at in (("last_commit", "committed_at"), ("last_checkpoint", "checkpoint_at")):
