@@ -62,7 +62,8 @@ class ServedMetrics:
 
     **Labels.** Most name events that nobody asked about: those are counted (`orphans`) and not dead-lettered. A label
     may come before the record of the answer. What becomes of a second label is as in `streams.classifier`. An answer
-    given twice under one id counts once, as it was given last. A score outside [0, 1] is dead-lettered.
+    given twice under one id counts once, as it was given last before the label was read. A score outside [0, 1] is
+    dead-lettered.
 
     **Time.** Answers come in at any time about events of any time, so the order is that of arrival, and an answer waits
     for its label until `max_waiting` newer ones wait too; with `timeout`, that many seconds of event time at most.

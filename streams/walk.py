@@ -193,6 +193,10 @@ class Walk:
         state, waiting = self.state, self.state.waiting
         old = waiting.slots.get(id)
         if old is not None:
+            entry = waiting.entries[old]
+            if self.plan.strangers and entry is not None and entry.label is not None:
+                state.counts.evicted += 1  # its label has counted, on the answer before
+                return
             waiting.remove(old)
             state.counts.evicted += 1
         elif waiting.waiting >= self.plan.max_waiting and (first := waiting.oldest()) is not None:

@@ -176,3 +176,10 @@ def test_measurements_thin_out_as_labels_grow() -> None:
     assert counts[:1999] == list(range(1, 2000))
     assert all(after - before <= before * 0.001 + 1 for before, after in pairwise(counts))
     assert len(counts) < 3200 and counts[-1] > n * 0.999
+
+
+def test_an_answer_given_again_counts_once_as_given_last_before_its_label() -> None:
+    job = served_metrics(**settings())
+    first, again, late = (block([answer(0, version, 0.5)]) for version in ("1", "2", "3"))
+    rows, _ = last(job, first, again, block([label(0, 3, True)]), late, block([label(0, 4, True)]))
+    assert {version: row["count"] for version, row in rows.items()} == {"": 1, "m@2": 1}
