@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streams.classifier import DAY, OnlineClassifier
+from streams.classifier import OnlineClassifier
 from streams.learners.deviation import Deviation
+from streams.recipe import DAY
 from tidemill.job import Job
 from tidemill.learner import Learner
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, ParamSpec, Protocol
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,22 +27,22 @@ from streams.learning import (
     cannot_save,
     content_of,
 )
+from streams.recipe import DAY, Positive, job_of, label_rule
 from streams.scoreboard import Scoreboard
+from streams.served import ServedMetrics
 from streams.stats import Running
 from streams.table import Tables
 from streams.walk import Walk
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint, Known
-from tidemill.errors import SubmissionError, WrongTypeError
+from tidemill.errors import SubmissionError
 from tidemill.job import Effects, Input, Job, Live, Output
 from tidemill.learner import Learner
 from tidemill.order import Arrival, Batch, EventTime, Order
+from tidemill.stream import StreamSpec
 from tidemill.time import SECOND
 
 Float = NDArray[np.float64]
-Positive = bool | int | float | str | Callable[[Any], bool]
-P = ParamSpec("P")
-DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class OnlineClassifier:
         learner = make(self.names)
         kind, unsaved = type(learner), cannot_save(learner)
         state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
-        settings = {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
+        settings = self._metrics()
 
         def init() -> Any:
             return state_type(
@@ -216,7 +216,24 @@ class OnlineClassifier:
             feature_names=self.names,
             features=self.functions()[0],
             optional=frozenset([*self.optional, *([self.label] if self.label else [])]),
+            measured=self.measured,
         )
+
+    def measured(self, spec: StreamSpec) -> Job[Any]:
+        """The job that measures the endpoint's answers, by the label rule and the metrics of this one. Labels in the
+        events themselves can name an answer only where `spec` has an id."""
+        return ServedMetrics(
+            endpoint=self.endpoint or self.stream,
+            stream=self.stream,
+            label=self.label if spec.id is not None else None,
+            positive=self.positive,
+            corrections=self.corrections,
+            metrics=self._metrics(),
+            drift=self.drift,
+        ).job()
+
+    def _metrics(self) -> dict[str, Any]:
+        return {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
     def plan(self) -> Plan:
         """What the step is asked to do."""
@@ -248,40 +265,8 @@ class OnlineClassifier:
         )
 
 
-class Recipe(Protocol):
-    """Settings that make a job."""
-
-    def job(self) -> Job[Any]: ...
-
-
-def job_of(recipe: Callable[P, Recipe]) -> Callable[P, Job[Any]]:
-    """The function from a recipe's settings to its job."""
-
-    def make(*args: P.args, **settings: P.kwargs) -> Job[Any]:
-        return recipe(*args, **settings).job()
-
-    return make
-
-
 online_classifier = job_of(OnlineClassifier)
 """The job of an `OnlineClassifier` with the settings given."""
-
-
-def label_rule(positive: Positive) -> Callable[[Any], float]:
-    """The class (0.0 or 1.0) of a label value; raises `WrongTypeError` for one that is no such label, and whatever a
-    user's rule raises."""
-    if callable(positive):
-        rule = positive
-        return lambda value: 1.0 if rule(value) else 0.0
-    numeric = isinstance(positive, (bool, int, float))
-
-    def by_value(value: Any) -> float:
-        if isinstance(value, (bool, int, float)) is not numeric or not (numeric or isinstance(value, str)):
-            wanted = f"a label of the kind of {positive!r}"
-            raise WrongTypeError("not a label", wanted=wanted, got=repr(value)[:80], field="value")
-        return 1.0 if value == positive else 0.0
-
-    return by_value
 
 
 def of_fields(fields: tuple[str, ...]) -> Features:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streams.classifier import job_of
+from streams.recipe import job_of
 from tidemill.errors import SubmissionError
 from tidemill.job import Deadlines, Input, InputEvent, Job, Out, Output, per_event
 from tidemill.order import EventTime, Order

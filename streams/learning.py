@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streams.drift import DriftMonitor
 from streams.join import Latest, Waiting
-from streams.scoreboard import Scoreboard
+from streams.scoreboard import KEPT_VERSIONS, Scoreboard
 from streams.stats import Running
 from streams.table import Tables
 from tidemill.block import Block, Place
@@ -85,7 +85,10 @@ class State(msgspec.Struct):
 class Plan:
     """What a recipe asks of the step. Times in microseconds; `label_field` and `label_stream` exclude each
     other. `model_version` tells who made a prediction, where that is not the job itself; without `emits`, predictions
-    are not emitted. Without `supervised`, what is predicted is learned at once, and labels only measure."""
+    are not emitted. Without `supervised`, what is predicted is learned at once, and labels only measure. `labelled`
+    names another stream, and the field that holds an event's label, about its id. With `strangers`, most labels are
+    about events that are not predicted here: they are counted, not dead-lettered. With `metrics_share`, measurements
+    come no sooner than after that part of all labels so far."""
 
     model: str
     stream: str
@@ -110,6 +113,14 @@ class Plan:
     model_version: Callable[[Mapping[str, Any]], str] | None = None
     emits: bool = True
     supervised: bool = True
+    labelled: tuple[str, str] | None = None
+    strangers: bool = False
+    metrics_share: float = 0.0
+    kept_versions: int = KEPT_VERSIONS
+
+    def measure_after(self, learned: int) -> int:
+        """How many labels a measurement waits for where `learned` have come in all."""
+        return max(self.metrics_labels, int(learned * self.metrics_share))
 
     @property
     def in_bulk(self) -> bool:

@@ -158,7 +158,7 @@ class Ledger:
     def _score(self, y: Float, scores: Float, delays: Float, versions: list[str], times: NDArray[np.int64]) -> None:
         """Labelled predictions: into the metrics, and under the eyes of the drift monitor."""
         state, model = self.state, self.plan.model
-        state.board.add(y, scores, delays, versions)
+        state.board.add(y, scores, delays, versions, self.plan.kept_versions)
         if state.drift is None:
             return
         points = state.drift.update_block((scores > 0.5) != (y != 0.0), times)

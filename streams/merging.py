@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.classifier import Positive, label_rule, of_columns, of_fields
+from streams.classifier import of_columns, of_fields
 from streams.learning import content_of
+from streams.recipe import Positive, label_rule
 from tidemill import state as states
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint

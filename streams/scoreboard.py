@@ -15,7 +15,7 @@ from tidemill.job import Rows
 Float = NDArray[np.float64]
 
 KEPT_VERSIONS = 4
-"""Versions whose metrics are kept apart; a label of an older one counts only in the whole."""
+"""Versions whose metrics are kept apart, unless told otherwise; a label of an older one counts only in the whole."""
 _VERSION_BINS = 1024
 
 
@@ -33,20 +33,20 @@ class Scoreboard(msgspec.Struct):
         """An empty one; `settings` are those of `Prequential`."""
         return Scoreboard(Prequential(**settings))
 
-    def add(self, y: Float, score: Float, delay: Float, versions: Sequence[str]) -> None:
-        """Count n labelled predictions, each made by its version; `delay` in seconds."""
+    def add(self, y: Float, score: Float, delay: Float, versions: Sequence[str], kept: int = KEPT_VERSIONS) -> None:
+        """Count n labelled predictions, each made by its version; `delay` in seconds. `kept` versions stay apart."""
         self.overall.update_block(y, score, delay)
         first = versions[0] if versions else ""
         if versions.count(first) == len(versions):
-            self._add_to(first, y, score, delay)
+            self._add_to(first, y, score, delay, kept)
             return
         for version in dict.fromkeys(versions):
             mine = np.array([v == version for v in versions])
-            self._add_to(version, y[mine], score[mine], delay[mine])
+            self._add_to(version, y[mine], score[mine], delay[mine], kept)
 
-    def _add_to(self, version: str, y: Float, score: Float, delay: Float) -> None:
+    def _add_to(self, version: str, y: Float, score: Float, delay: Float, kept: int) -> None:
         if version not in self.versions:
-            if len(self.newest) == KEPT_VERSIONS:
+            if len(self.newest) >= kept:
                 if _age(version) < _age(self.newest[0]):
                     return
                 gone = self.newest.pop(0)

@@ -26,6 +26,9 @@ from tidemill.time import MAX_TIME, SECOND
 
 Float = NDArray[np.float64]
 
+MAX_STRANGERS = 50_000
+"""Labels that wait for their event at most, where most are about none that is predicted here."""
+
 
 class Walk:
     """One step over one batch."""
@@ -92,7 +95,8 @@ class Walk:
             stop = len(block)
             if self.due != MAX_TIME and (passed := block.time[pos:] >= self.due).any():
                 stop = pos + int(np.argmax(passed))
-            left = min(plan.metrics_labels - state.unmeasured, (plan.version_labels or 1 << 60) - state.uncut)
+            unmeasured = plan.measure_after(state.counts.learned) - state.unmeasured
+            left = min(unmeasured, (plan.version_labels or 1 << 60) - state.uncut)
             if plan.version_time is not None and state.cut_due is None:
                 left = 1  # the next label sets when the version is due
             if done + left <= len(learns):
@@ -140,7 +144,9 @@ class Walk:
         if stream == self.plan.stream:
             return self._on_event(block)
         if stream == self.plan.label_stream:
-            return self._on_label(block)
+            return self._on_label(block.columns["about"].tolist(), block.columns["value"].tolist())
+        if self.plan.labelled is not None and stream == self.plan.labelled[0]:
+            return self._on_label(block.ids.tolist(), block.columns[self.plan.labelled[1]].tolist(), absent=True)
         return self._on_observation(stream, block)
 
     # What each kind of event does.
@@ -189,6 +195,10 @@ class Walk:
         state, waiting = self.state, self.state.waiting
         old = waiting.slots.get(id)
         if old is not None:
+            entry = waiting.entries[old]
+            if self.plan.strangers and entry is not None and entry.label is not None:
+                state.counts.evicted += 1  # its label has counted, on the answer before
+                return
             waiting.remove(old)
             state.counts.evicted += 1
         elif waiting.waiting >= self.plan.max_waiting and (first := waiting.oldest()) is not None:
@@ -220,17 +230,22 @@ class Walk:
                 add(key, time, y)
         self._count_label(time)
 
-    def _on_label(self, block: Block) -> Callable[[int], None]:
-        about = iter(block.columns["about"].tolist())
-        values = iter(block.columns["value"].tolist())
-        label_of = self.guard.label
+    def _on_label(self, about: list[str], values: list[Any], absent: bool = False) -> Callable[[int], None]:
+        """Labels about the ids `about`; with `absent`, a null is none."""
+        labels = iter(zip(about, values, strict=True))
+        label_of, slots, strangers = self.guard.label, self.state.waiting.slots, self.plan.strangers
 
         def label(time: int) -> None:
-            id, value = next(about), next(values)
+            id, value = next(labels)
+            if absent and (value is None or value != value):
+                return
             try:
                 y = label_of(value)
             except BadEvent as error:
-                self._refuse(self._place(), error)
+                if strangers and id not in slots:
+                    self.state.counts.orphans += 1
+                else:
+                    self._refuse(self._place(), error)
                 return
             self._label(id, time, y, None)
 
@@ -263,14 +278,24 @@ class Walk:
         self._count_in(entry.keys, time, y)
 
     def _orphan(self, about: str, time: int, y: float) -> None:
-        state, place = self.state, self._place()
-        if self.plan.wait_for_event and about not in state.early and len(state.early) < self.plan.max_waiting:
-            state.early_number += 1
-            state.early[about] = Early(state.early_number, state.clock, time, y, place)
-            self.due = min(self.due, state.clock + self.plan.timeout)
-            return
-        state.counts.orphans += 1
-        self._refuse(place, OrphanError("a label that names no prediction within its time", got=repr(about)))
+        state, plan, place = self.state, self.plan, self._place()
+        if plan.wait_for_event and about not in state.early:
+            if plan.strangers and len(state.early) >= MAX_STRANGERS:
+                # The newest are the likeliest to be about an event that is on its way. Half at once: finding a dict's
+                # first key takes longer the more were deleted before it.
+                state.counts.orphans += len(state.early) - MAX_STRANGERS // 2
+                state.early = dict(list(state.early.items())[-(MAX_STRANGERS // 2) :])
+            if len(state.early) < plan.max_waiting:
+                state.early_number += 1
+                state.early[about] = Early(state.early_number, state.clock, time, y, place)
+                self.due = min(self.due, state.clock + plan.timeout)
+                return
+        self._disown(about, place)
+
+    def _disown(self, about: str, place: Place) -> None:
+        self.state.counts.orphans += 1
+        if not self.plan.strangers:
+            self._refuse(place, OrphanError("a label that names no prediction within its time", got=repr(about)))
 
     def _on_observation(self, stream: str, block: Block) -> Callable[[int], None]:
         specs = [(s, self.state.tables.by_name[s.name]) for s in self.plan.latest if s.stream == stream]
@@ -293,7 +318,7 @@ class Walk:
                 due.append(since + span)
         if state.early:
             due.append(next(iter(state.early.values())).since + plan.timeout)
-        return min(due, default=MAX_TIME)
+        return min([*due, MAX_TIME])
 
     def _serve(self, time: int) -> None:
         """Serve every deadline ≤ `time`."""
@@ -305,8 +330,7 @@ class Walk:
             if early.since + plan.timeout > time:
                 break
             del state.early[about]
-            state.counts.orphans += 1
-            self._refuse(early.place, OrphanError("a label that names no prediction within its time", got=repr(about)))
+            self._disown(about, early.place)
         if state.cut_due is not None and state.cut_due <= time:
             self.ledger.cut(state.last if self.at < 1 else self._event(self.at - 1))
         self.due = self._next_deadline()
@@ -319,7 +343,7 @@ class Walk:
         state.unmeasured += count
         if plan.supervised:
             self._set_cut()
-        if state.unmeasured >= plan.metrics_labels:
+        if state.unmeasured >= plan.measure_after(state.counts.learned):
             self.ledger.measure(time)
         if plan.version_labels is not None and state.uncut >= plan.version_labels:
             self.ledger.cut(self._event(self.at))

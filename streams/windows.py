@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.classifier import job_of
 from streams.open_windows import COUNT, M2, MAX, MEAN, MIN, SUM, Closed, OpenWindows
+from streams.recipe import job_of
 from tidemill.block import Block
 from tidemill.errors import SubmissionError
 from tidemill.job import Effects, Input, Job, Output, Rows

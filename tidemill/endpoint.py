@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tidemill.stream import check_name
+from tidemill.stream import StreamSpec, check_name
+
+if TYPE_CHECKING:
+    from tidemill.job import Job
 
 
 class Known(Protocol):
@@ -25,7 +28,8 @@ class Endpoint:
     `event` is the payload of one event of `stream`; the job's step calls the same function, so that training and
     serving cannot differ. `model` names the model whose versions and deltas the endpoint follows, `job` the job whose
     feature tables it reads. `optional` names payload fields a caller may leave out. `unserved`, where not empty, says
-    why the model cannot be served at all.
+    why the model cannot be served at all. `measured(spec)`, where given, is the job that measures the answers as labels
+    come for them, with the stream declared as `spec`; its name is `<name>-served`.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Endpoint:
     features: Callable[[Mapping[str, Any], Known], Sequence[float]]
     optional: frozenset[str] = frozenset()
     unserved: str = ""
+    measured: Callable[[StreamSpec], Job[Any]] | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint")

@@ -10,6 +10,7 @@ from tidemill.engine import Engine, EngineKind
 from tidemill.errors import NotFoundError, SubmissionError, UnavailableError
 from tidemill.events import JobChanged
 from tidemill_app.config import Connection
+from tidemill_app.measuring import MEASURES
 
 EXTRAS = {"faust": "faust", "flink": "pyflink"}
 """Engines that need a package which not everybody has, and that package."""
@@ -64,7 +65,7 @@ MAX_OPTION = 1000
 def engine_for(connection: Connection, wish: JobChanged) -> Engine:
     """The engine that `wish` names, ready to run its job. Raises as `kind_of` and `check_options`, and
     `UnavailableError` where there is no cluster to run it on."""
-    check_options(wish.engine, wish.job, wish.options)
+    check_options(wish.engine, wish.job, {k: v for k, v in wish.options.items() if k != MEASURES})
     if wish.engine == "flink":
         return _flink(connection, wish)
     from streams.engines.faust import FaustEngine

@@ -194,6 +194,7 @@ class PlatformJobs:
                 facts[name_at] = to_rfc3339(status[key])
         if wish.wanted == "running" and status.get("reported", 0) and time.time() - status["reported"] > 10:
             facts["state"] = "not reporting"
+        facts["options"] = wish.options
         facts["reason"] = wish.reason
         facts["bundle"] = wish.bundle
         return facts

@@ -22,16 +22,19 @@ from tidemill_app.engines import engine_for
 from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
+from tidemill_app.measuring import MEASURES, measuring_job
 from tidemill_app.supervisor import EXIT_REFUSED
 from tidemill_app.wiring import Platform
 
 REFUSED = (UserError, IntegrityError)
+MEASURING_NICE = 10
 UNKNOWN_FOR = 20.0
 """Seconds for which a job or stream may be unknown at the start: what was submitted is in the log, or soon will be."""
 
 
 def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
-    """The job that was submitted, from its bundle; nothing of it is loaded before its signature is verified.
+    """The job that was submitted, or the one that measures what its endpoint answers, from its bundle; nothing of it is
+    loaded before its signature is verified.
 
     Raises `SignatureError` where no trusted key has signed it, `SubmissionError` where it makes no job.
     """
@@ -42,7 +45,8 @@ def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
             "not the job file that was submitted", where=f"job {wish.job}", wanted=bundle.entry, got=repr(wish.file)
         )
     target = unpack(bundle, platform.home.path / "bundles" / wish.bundle)
-    return load_job(target.path, target.function)
+    job = load_job(target.path, target.function)
+    return measuring_job(platform, job) if MEASURES in wish.options else job
 
 
 def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callable[[dict[str, Any]], None]) -> Parts:
@@ -92,6 +96,8 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
         with closing(JobTable(platform.log, platform.clock)) as table:
             table.refresh()
             wish = table.get(name)
+        if MEASURES in wish.options:
+            os.nice(max(0, MEASURING_NICE - os.nice(0)))  # what is measured goes before
         job = submitted_job(platform, wish)
         if job.name != name:
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)

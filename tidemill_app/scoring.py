@@ -55,7 +55,7 @@ class ScoringService:
 
     With `endpoints` it answers for these. Without, it answers for every submitted job, also for those submitted while
     it runs, each model state with the code that learned it, and is ready as soon as one of them can answer. `keeping`
-    is told of every job whose feature tables are followed from now on.
+    is told of every job whose feature tables are followed from now on, `measuring` of every submitted job that answers.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ScoringService:
         endpoints: Sequence[Endpoint] | None,
         keys: list[str],
         keeping: Callable[[str], None] = lambda job: None,
+        measuring: Callable[[Endpoint, JobChanged], None] = lambda endpoint, job: None,
     ) -> None:
         self._platform = platform
         self.plane = DataPlane()
@@ -71,6 +72,7 @@ class ScoringService:
         self.tables: dict[str, FeatureTables] = {}
         self.logs: dict[str, PredictionLog] = {}
         self._keeping = keeping
+        self._measuring = measuring
         self._submitted = Submitted(platform) if endpoints is None else None
         self._specs: dict[str, StreamSpec] = {}
         self._started = False
@@ -124,6 +126,8 @@ class ScoringService:
         endpoint = self._submitted.taken(wish)
         if endpoint is not None:
             self._take(endpoint, wish.bundle)
+            if not endpoint.unserved:
+                self._measuring(endpoint, wish)
 
     def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
         """Answer at `endpoint`, with the code of this bundle too."""

@@ -216,6 +216,15 @@ def clear_ready(home: Home) -> None:
     (home.run / "supervisor.ready").unlink(missing_ok=True)
 
 
+def runs_here(home: Home) -> bool:
+    """Whether a supervisor follows the topic in this home, whoever started it."""
+    try:
+        os.kill(int((home.run / "supervisor.ready").read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_ready(home: Home, pid: int) -> bool:
     """Whether the supervisor process `pid` follows the topic."""
     file = Path(home.run / "supervisor.ready")

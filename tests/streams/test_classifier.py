@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from river import feature_extraction, linear_model, naive_bayes, preprocessing
 
-from streams.classifier import OnlineClassifier, label_rule, of_columns, of_fields, online_classifier
+from streams.classifier import OnlineClassifier, of_columns, of_fields, online_classifier
 from streams.join import Latest
 from streams.learners.logistic import ScaledLogistic
 from streams.learners.river import RiverLearner
@@ -324,12 +324,6 @@ def test_a_function_that_fails_refuses_the_event_and_goes_on() -> None:
 def test_labels_that_are_none_are_refused() -> None:
     _, dead = outcome(one_event(0), label(1, "e", "banana"))
     assert [kind for _, kind in dead] == [WrongTypeError]
-    assert [label_rule(True)(v) for v in (True, False, 1, 0, 1.0)] == [1.0, 0.0, 1.0, 0.0, 1.0]
-    assert [label_rule("UP")(v) for v in ("UP", "DOWN")] == [1.0, 0.0]
-    assert [label_rule(lambda v: v > 15)(v) for v in (15, 16)] == [0.0, 1.0]
-    for rule, value in ((label_rule("UP"), 1), (label_rule(True), None)):
-        with pytest.raises(WrongTypeError):
-            rule(value)
 
 
 def test_the_endpoint_makes_the_features_the_job_used() -> None:

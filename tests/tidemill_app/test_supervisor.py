@@ -1,5 +1,6 @@
 """Which processes run: with real processes that are small scripts, and a log in memory."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -219,3 +220,15 @@ def test_a_job_that_cannot_be_started_keeps_no_other_from_it(world):
     with pytest.raises(FileExistsError):
         world.until(lambda: False)
     assert world.process("b") is not None
+
+
+def test_whether_one_runs_here_is_told_by_a_process_that_lives(tmp_path):
+    home = Home(tmp_path / "home")
+    home.create()
+    assert not supervisor.runs_here(home)
+    supervisor.write_ready(home)
+    assert supervisor.runs_here(home)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (home.run / "supervisor.ready").write_text(str(ended.pid))
+    assert not supervisor.runs_here(home)

@@ -50,14 +50,17 @@ def list_(out: Output, name: str | None) -> None:
 @command("show")
 @click.argument("version", metavar="NAME[@VERSION]")
 def show(out: Output, version: str) -> None:
-    """The manifest of a version: metrics, digests, and the exact offsets it learned from."""
+    """The manifest of a version: metrics, digests, and the exact offsets it learned from; and under `served`, how good
+    its answers were, by each job that measures them."""
     import msgspec
 
+    from tidemill_app.measuring import served_figures
     from tidemill_app.models import manifest_of
 
     with connected(out) as platform:
         manifest = manifest_of(platform, version)
-    plain = msgspec.to_builtins(manifest)
+        served = served_figures(platform, manifest.model, manifest.version)
+    plain = msgspec.to_builtins(manifest) | ({"served": served} if served else {})
     out.answer(plain, msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
 
 

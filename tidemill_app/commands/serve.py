@@ -20,6 +20,11 @@ from tidemill_app.wiring import connected
 @click.option("--tls-cert", type=str, default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
 @click.option("--tls-key", type=str, default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
 @click.option("--redis/--no-redis", "keep_redis", default=True, help="Keep the features in Redis too. [default: yes]")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="See that a job <endpoint>-served measures the answers as labels come for them. [default: yes]",
+)
 @click.option("--drain", type=float, default=1.0, show_default=True, help="Seconds to go on answering after SIGTERM.")
 def serve(
     out: Output,
@@ -30,6 +35,7 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     keep_redis: bool,
+    measure: bool,
     drain: float,
 ) -> None:
     """Answer scoring requests over HTTP, following the log: also for jobs submitted or changed later, unless
@@ -38,6 +44,7 @@ def serve(
     from serving.server import listen, make, run, tune
     from tidemill_app import config
     from tidemill_app.endpoints import of_files
+    from tidemill_app.measuring import Measuring
     from tidemill_app.online_features import Keeper
     from tidemill_app.scoring import ScoringService
 
@@ -53,11 +60,14 @@ def serve(
         endpoints = of_files(files) if files else None
         sock = listen(host, port)
         keeper = Keeper(platform) if keep_redis else None
-        service = ScoringService(platform, endpoints, keys, keeper.add if keeper else lambda job: None)
+        measuring = Measuring(platform)
+        service = ScoringService(platform, endpoints, keys, keeper.add if keeper else lambda job: None, measuring.add)
         server = make(service.door, cert=cert or None, key=private or None, drain=drain)
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if cert else 'http'}://{shown}:{sock.getsockname()[1]}"
         service.start()
+        if measure:
+            measuring.start()
         tune()
         try:
             names = ", ".join(service.scorers) or "none yet; models, and jobs submitted from now on"
@@ -65,6 +75,7 @@ def serve(
         finally:
             if keeper is not None:
                 keeper.close()
+            measuring.close()
             service.close()
 
 
