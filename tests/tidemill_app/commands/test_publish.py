@@ -49,6 +49,15 @@ def test_a_label_is_given_and_corrected(tidemill, stream):
     assert tidemill("label", "none-such", "o1", "1").code == 2
 
 
+def test_a_label_that_may_be_amiss_is_given_with_a_warning(tidemill, stream, orders):
+    told = tidemill("label", stream, "nobody", "1", "--json")
+    assert (told.code, told.json["about"], told.err.count("warning: ")) == (0, "nobody", 2)
+    unknown, unread = told.json["warnings"]
+    assert "'nobody'" in unknown and f"no job reads labels.{stream}" in unread
+    assert tidemill("publish", stream, orders).code == 0
+    assert tidemill("label", stream, "o1", "1", "--json").json["warnings"] == [unread]
+
+
 def test_labels_are_published_from_a_file(tidemill, stream, tmp_path):
     file = tmp_path / "labels.jsonl"
     file.write_text("\n".join(json.dumps({"about": f"o{i}", "value": i % 2 == 0}) for i in range(3)))
