@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def up(out: Output, kafka_port: int | None, redis_port: int | None) -> None:
     """Start Kafka and Redis on this machine and wait until both answer.
 
-    Running it again changes nothing that runs. A part that TIDEMILL_BOOTSTRAP or TIDEMILL_REDIS names is not started.
+    Running it again changes nothing that runs; another port for it is refused. A part that TIDEMILL_BOOTSTRAP or
+    TIDEMILL_REDIS names is not started.
     """
     import msgspec
 

@@ -62,7 +62,7 @@ def up(
     """Start what does not run yet of `parts`, and wait until every one answers.
 
     Raises:
-        ConfigError: the home cannot be used, or a port that was asked for is taken.
+        ConfigError: the home cannot be used, or a port that was asked for is taken, or not the one of a part that runs.
         UnavailableError: a part does not start, or one that someone else runs does not answer.
     """
     home = Home(settings.home)
@@ -73,6 +73,8 @@ def up(
         record.external = [part.name for part in PARTS if part.external(settings)]
         waiting: list[process.Service] = []
         began: list[str] = []
+        for part in parts:
+            _refuse_other_ports(part, context)
         try:
             for part in parts:
                 if part.needs:
@@ -136,9 +138,29 @@ def _must_answer(part: Part, context: Context) -> None:
 _VARIABLE = {"kafka": "BOOTSTRAP", "redis": "REDIS"}
 
 
+def _asked(settings: Settings) -> dict[str, int]:
+    """The ports that were asked for; 0 for none."""
+    return {"kafka": settings.kafka_port, "redis": settings.redis_port}
+
+
+def _refuse_other_ports(part: Part, context: Context) -> None:
+    """A part that runs stays where it is: another port that is asked for is refused, before anything is started."""
+    asked, record = _asked(context.settings), context.record
+    if part.name in record.external or process.running(context.home.run, part.name) is None:
+        return
+    for name in part.ports:
+        if asked.get(name) and record.ports.get(name) not in (None, asked[name]):
+            raise ConfigError(
+                f"{name} runs already, on another port",
+                where=str(context.home.path),
+                wanted=f"port {asked[name]}",
+                got=f"port {record.ports[name]}",
+                fix=f"Run `tidemill down` first, then `tidemill up --{name}-port {asked[name]}`; data stays.",
+            )
+
+
 def _assign_ports(part: Part, context: Context) -> None:
-    record, chosen = context.record, context.settings
-    asked = {"kafka": chosen.kafka_port, "redis": chosen.redis_port}
+    record, asked = context.record, _asked(context.settings)
     for name in part.ports:
         if asked.get(name):
             record.ports[name] = asked[name]
