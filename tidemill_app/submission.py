@@ -12,11 +12,17 @@ from tidemill.events import JobChanged
 from tidemill.job import Job
 from tidemill.state import StateStore, decode
 from tidemill.time import SECOND
+from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
+from tidemill_app.config import up_command
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import engines
+from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
+
+ALONE_SECONDS = 5.0
+"""For how long a home may be without a supervisor while something is waited for: one may just be starting."""
 
 STILL_SECONDS = 5.0
 """A process that has reported within this time may be alive: they report once a second."""
@@ -104,12 +110,13 @@ def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str
     """Wait until the job reports that it is as `wish` wants it; its status. What the process reports that ran before
     with other code does not count.
 
-    Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason.
+    Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason. Where no supervisor is
+    there to see to it, that is said without waiting any longer.
     """
     name, state = wish.job, wish.wanted
     own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
     table, files = platform.jobs(), JobFiles(platform.home, name)
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         table.refresh(wait=0.1)
         now, status = table.get(name), files.read_status()
@@ -120,7 +127,14 @@ def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str
         ours = state == "stopped" or own.items() <= status.items()
         if ours and status.get("state") == state and status.get("reported", 0) * SECOND >= wish.time:
             return status
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > min(seconds, ALONE_SECONDS) and not living(platform.home, SUPERVISOR):
+            raise UnavailableError(
+                f"it is recorded that the job shall be {state}, but no supervisor of this home runs to see to it",
+                where=f"job {name}",
+                fix=f"Run `{up_command(platform.connection.settings)}`.",
+            )
+        if waited > seconds:
             raise UnavailableError(
                 f"not {state} after {seconds:.0f} s", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
             )

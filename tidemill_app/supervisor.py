@@ -24,6 +24,9 @@ from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.stack.process import reason, rotate
 
+NAME = "supervisor"
+"""What it is alive as (`tidemill_app.alive`)."""
+
 EXIT_REFUSED = 2
 """How a job's process ends when starting it again cannot help: a user's mistake, or state that does not fit."""
 

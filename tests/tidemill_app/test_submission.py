@@ -8,6 +8,8 @@ from streams.state_store import FolderStore
 from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError
 from tidemill.stream import Field, StreamSpec
+from tidemill_app import submission
+from tidemill_app.alive import alive
 from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
@@ -106,10 +108,21 @@ def test_what_an_older_process_reports_is_not_waited_for(platform, target):
         files.write_status({"state": "running"} | own | more)
 
     report(old)
-    with pytest.raises(UnavailableError, match="not running after 0 s"):
+    with alive(platform.home, "supervisor"), pytest.raises(UnavailableError, match="not running after 0 s"):
         wait_until(platform, new, 0.3)
     report(new)
     assert wait_until(platform, new, 10.0)["bundle"] == new.bundle
+
+
+@pytest.mark.parametrize("wanted", ["running", "stopped"])
+def test_without_a_supervisor_the_wait_ends_and_says_how_to_start_one(platform, target, wanted, monkeypatch):
+    monkeypatch.setattr(submission, "ALONE_SECONDS", 0.2)
+    submit(platform, target(), "local")
+    # What a process reported before the supervisor died, and it with it.
+    JobFiles(platform.home, "j").write_status({"state": "running"})
+    with pytest.raises(UnavailableError, match=rf"shall be {wanted}, but no supervisor .*Run `tidemill up`"):
+        set_wanted(platform, "j", wanted, 3600.0)
+    assert platform.jobs().get("j").wanted == wanted
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):
