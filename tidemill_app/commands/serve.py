@@ -38,6 +38,7 @@ def serve(
     from serving.server import listen, make, run, tune
     from tidemill.errors import ConfigError
     from tidemill_app import config
+    from tidemill_app.alive import alive
     from tidemill_app.endpoints import of_files
     from tidemill_app.online_features import Keeper
     from tidemill_app.scoring import ScoringService
@@ -54,7 +55,7 @@ def serve(
         if not Path(path).is_file():
             raise ConfigError("no such file", where=path)
     check_listening(host, keys, bool(cert))
-    with connected(out) as platform:
+    with connected(out) as platform, alive(platform.home, "serve"):
         endpoints = of_files(files) if files else None
         sock = listen(host, port)
         keeper = Keeper(platform) if keep_redis else None

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tidemill.errors import ConfigError, UnavailableError
+from tidemill_app.alive import living
 from tidemill_app.config import Settings
 from tidemill_app.home import Home, StackRecord
 from tidemill_app.stack import ports, process
@@ -185,7 +186,8 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
     """End this home's processes, last started first; with `purge` remove the home too. The names of those that ran.
 
     Raises:
-        UserError: there is a folder, but it is not a home of ours.
+        UserError: there is a folder, but it is not a home of ours; or it shall be removed and a server works in it.
+            Nothing is ended then.
     """
     home = Home(settings.home)
     if not home.path.exists():
@@ -193,6 +195,8 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
     if not home.is_ours():
         raise ConfigError("not a Tidemill home, so nothing is done", where=str(home.path), fix="Check --home.")
     with home.locked():
+        if purge:
+            _refuse_under_servers(home)
         ended = []
         for name in reversed(_names(home)):
             tell(f"ending {name}")
@@ -202,6 +206,19 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
             tell("removing the home")
             home.purge()
     return ended
+
+
+def _refuse_under_servers(home: Home) -> None:
+    """Servers that people started are theirs to end: they answer requests, and what they keep is in the home."""
+    ours = {file.pid for name in _names(home) if (file := process.running(home.run, name)) is not None}
+    servers = [pid for pid in living(home, "serve") if pid not in ours]
+    if servers:
+        raise ConfigError(
+            "`tidemill serve` works in this home, and keeps there what it has not sent yet",
+            where=str(home.path),
+            got=f"process {', '.join(map(str, servers))}",
+            fix="End it first, with Ctrl-C or SIGTERM. Nothing was ended or removed.",
+        )
 
 
 def _names(home: Home) -> list[str]:
