@@ -132,6 +132,8 @@ class Follower:
         """Positions for topics that are there and not yet read; the models' own topic is read to its end at once, so
         that only the versions that will be served are loaded."""
         there = self._log.topics()
+        # A topic that was deleted is waited for; a position in it would keep everything else from being read.
+        self._positions = {p: at for p, at in self._positions.items() if p.topic in there}
         if "models" in there and "models" not in self._topics():
             self._begin_models()
         for topic in sorted(self._wanted() - self._topics() - {"models"}):

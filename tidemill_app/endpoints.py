@@ -10,6 +10,7 @@ from tidemill.errors import SubmissionError, TidemillError, UnavailableError
 from tidemill.events import JobChanged
 from tidemill.version import Lineage
 from tidemill_app.job_file import Target, load_job
+from tidemill_app.job_table import REMOVED
 from tidemill_app.run_job import submitted_job
 from tidemill_app.wiring import Platform
 
@@ -50,7 +51,7 @@ class Submitted:
         Where two jobs have an endpoint of one name, the one that was submitted or started last has it. Raises
         `UnavailableError` where the store does not answer.
         """
-        if wish.answers:
+        if wish.answers or wish.wanted == REMOVED:
             return None  # what became of a job changes nobody's code
         endpoint = self._endpoint(wish.job, wish.bundle, wish.file)
         if endpoint is None:

@@ -165,6 +165,8 @@ class Supervisor:
                 self._tend(job, wish)
             except Exception as error:
                 trouble = trouble or error
+        for job in self.children.keys() - self.table.jobs.keys():
+            self._leave(job)
         if trouble is not None:
             raise trouble
 
@@ -186,6 +188,14 @@ class Supervisor:
                 child.rest(wish)
         elif not wanted or not child.runs(wish):
             child.stop()
+
+    def _leave(self, job: str) -> None:
+        """The job was removed: its process ends, if it has one, and is forgotten."""
+        child = self.children[job]
+        child.stop()
+        child.ended()
+        if child.process is None:
+            del self.children[job]
 
     def _goes_on(self, child: Child, wish: JobChanged, code: int) -> bool:
         """Whether a job whose process has ended by itself is started again."""

@@ -142,6 +142,24 @@ def test_topics_that_appear_later_are_found(world: World):
     until(lambda: world.live() == ("1", 3))
 
 
+def test_a_topic_that_is_deleted_keeps_nothing_else_from_being_followed(world: World):
+    def row(wind: float, sequence: int) -> None:
+        values = {"wind": wind}
+        event = FeatureUpdated(id="f", time=0, table="w", key="EWR", values=values, sequence=sequence)
+        world.tell("features.trips", event)
+
+    base, deltas, _ = run_of_deltas(4)
+    world.publish("1", base)
+    row(1.0, 1)
+    world.follower.start()
+    until(lambda: world.live() == ("1", 0) and world.known.get("w", "EWR") == {"wind": 1.0})
+    world.log.delete("features.trips")
+    world.deltas(deltas)
+    until(lambda: world.live() == ("1", 4))
+    row(2.0, 2)
+    until(lambda: world.known.get("w", "EWR") == {"wind": 2.0})
+
+
 def test_only_deltas_after_the_version_are_applied(world: World):
     base, deltas, states = run_of_deltas(10)
     world.publish("1", base)

@@ -120,6 +120,17 @@ def test_a_job_is_started_anew_where_anything_of_it_changed_and_only_there(world
     assert same.poll() is not None
 
 
+def test_a_removed_job_is_forgotten_with_its_process(world):
+    world.want("a", RUNS)
+    world.until(lambda: world.starts("a") == 1)
+    process = world.process("a")
+    world.want("a", wanted="removed")
+    world.until(lambda: "a" not in world.supervisor.children)
+    assert process.poll() is not None
+    world.want("a", RUNS)
+    world.until(lambda: world.starts("a") == 2)
+
+
 def test_a_job_that_takes_long_to_stop_keeps_no_other_waiting(world):
     world.want("slow", DEAF)
     world.until(lambda: world.starts("slow") == 1)

@@ -1,4 +1,4 @@
-"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint`, `engines`: running streaming jobs."""
+"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint|remove`, `engines`: running streaming jobs."""
 
 from __future__ import annotations
 
@@ -136,6 +136,32 @@ def savepoint(out: Output, name: str, wait: float) -> None:
     out.answer({"job": name, "checkpoint_sequence": sequence}, f"{name}: snapshot {sequence} taken; running again.")
 
 
+@command("remove")
+@click.argument("name")
+@click.option("--purge", is_flag=True, help="Delete the topics that are its own, too; they are named first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(out: Output, name: str, purge: bool, yes: bool) -> None:
+    """Remove a stopped job: its snapshots, its log and its entry here.
+
+    Its topics stay; --purge deletes those that are its own (metrics, features, dead letters, progress). Its predictions
+    and its model versions stay in any case, and a running `tidemill serve` goes on answering until it is started anew.
+    """
+    from tidemill_app.removing import plan
+    from tidemill_app.removing import remove as remove_job
+
+    with connected(out) as platform:
+        what = plan(platform, name)
+        if purge and what.own and not yes and not out.as_json:
+            click.echo("\n".join(f"  {topic}" for topic in what.own), err=True)
+            click.confirm("Delete these topics, and all that is in them, for good?", abort=True, err=True)
+        remove_job(platform, what, purge=purge)
+    deleted, stay = (what.own, what.kept) if purge else ([], [*what.own, *what.kept])
+    lines = [f"{name}: removed"]
+    lines += [f"deleted: {', '.join(deleted)}"] if deleted else []
+    lines += [f"still there: {', '.join(stay)}"] if stay else []
+    out.answer({"job": name, "deleted": deleted, "kept": stay}, "\n".join(lines))
+
+
 @command("engines")
 def engines(out: Output) -> None:
     """What each engine provides."""
@@ -177,5 +203,5 @@ def _summary(platform: Any, name: str) -> dict[str, Any]:
     return facts
 
 
-for _command in (show, logs, stop, start, savepoint):
+for _command in (show, logs, stop, start, savepoint, remove):
     job.add_command(_command)
