@@ -31,7 +31,7 @@ from tidemill.job import DeadRow, Effects, Job, Rows, VersionCut
 from tidemill.log import Partition, Record
 from tidemill.order import Batch, EventTime, PartitionClock, watermark
 from tidemill.stream import StreamSpec
-from tidemill.time import MIN_TIME, to_rfc3339
+from tidemill.time import MIN_TIME, show_span, to_rfc3339
 
 S = TypeVar("S")
 
@@ -227,7 +227,7 @@ class Pipeline(Generic[S]):
         self.counts.early += 1
         self.counts.dead += 1
         record = item.record
-        wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition and of when it was appended"
+        wanted = f"at most {show_span(self.job.order.max_ahead)} ahead of its partition and of when it was appended"
         error = EarlyError("a clock set too far into the future", wanted=wanted, got=to_rfc3339(item.time))
         rejected.append(Rejected(Place(record.topic, record.partition, record.offset), error, record))
 
@@ -242,13 +242,14 @@ class Pipeline(Generic[S]):
         self.counts.late += int(late.sum())
         self.counts.early += int(early.sum())
         self.counts.dead += int(late.sum()) + int(early.sum())
+        allowed, ahead = show_span(self._lateness or 0), show_span(self.job.order.max_ahead)
         for i in np.flatnonzero(late | early).tolist():
             got = to_rfc3339(int(block.time[i]))
             error: BadEvent
             if late[i]:
-                error = LateError("later than the allowed lateness", wanted=f"at most {self._lateness} µs", got=got)
+                error = LateError("later than the allowed lateness", wanted=f"at most {allowed}", got=got)
             else:
-                wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition, the first of when it came"
+                wanted = f"at most {ahead} ahead of its partition, the first of when it came"
                 error = EarlyError("too far in the future", wanted=wanted, got=got)
             rejected.append(Rejected(block.place(i), error))
 

@@ -22,7 +22,7 @@ from tidemill.errors import FencedError, SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
-from tidemill.time import MAX_TIME
+from tidemill.time import MAX_TIME, show_span
 
 _OVERHEAD = 64 * 1024
 """Room for a dead letter's headers beside a payload of the largest size."""
@@ -116,14 +116,14 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
 
     order = job.order
     if isinstance(order, EventTime) and order.lateness < 0:
-        refuse("lateness cannot be negative", "0 or more microseconds", str(order.lateness), "lateness")
+        refuse("lateness cannot be negative", "0 or more microseconds", show_span(order.lateness), "lateness")
     if isinstance(order, EventTime) and order.idle_after is not None and order.idle_after <= 0:
         refuse("idle_after cannot be zero", "seconds, or None for never", str(order.idle_after), "idle_after")
     if isinstance(order, Arrival) and order.dedupe < 0:
         refuse("dedupe cannot be negative", "a number of ids", str(order.dedupe), "dedupe")
     if not 0 < order.max_ahead <= MAX_TIME // 2:
-        wanted = f"more than 0 and at most {MAX_TIME // 2} microseconds"
-        refuse("max_ahead must let the clock move", wanted, str(order.max_ahead), "max_ahead")
+        wanted = f"microseconds, more than 0 and at most {show_span(MAX_TIME // 2)}"
+        refuse("max_ahead must let the clock move", wanted, show_span(order.max_ahead), "max_ahead")
     if not 0 < job.commit_every <= 30:
         refuse(
             "commit_every out of range", "seconds, more than 0 and at most 30", str(job.commit_every), "commit_every"

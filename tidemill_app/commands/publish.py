@@ -176,7 +176,7 @@ def _facts(report: Published) -> dict[str, Any]:
 
 
 def _text(report: Published) -> str:
-    from tidemill.time import SECOND, to_rfc3339
+    from tidemill.time import show_span, to_rfc3339
 
     lines = [f"{report.sent:,} events to {report.stream}"]
     if report.first is not None:
@@ -185,7 +185,7 @@ def _text(report: Published) -> str:
         lines[0] += f", in {report.records:,} records"
     if report.disorder:
         lines.append(
-            f"Some events came up to {report.disorder / SECOND:,.0f} s after later ones: jobs that allow less lateness "
+            f"Some events came up to {show_span(report.disorder)} after later ones: jobs that allow less lateness "
             "dead-letter those. --sort sends them in order."
         )
     if report.bad:

@@ -16,7 +16,7 @@ def stream(tidemill, orders, name):
 def test_a_file_is_published_and_its_end_promised(tidemill, stream, orders):
     told = tidemill("publish", stream, orders)
     assert told.out.startswith(f"3 events to {stream}, 2013-01-01T05:14:00Z to 2013-01-01T05:16:00Z\n")
-    assert "up to 120 s after later ones" in told.out
+    assert "up to 2 min after later ones" in told.out
     *events, promise = tidemill("tail", stream, "--json").lines
     assert [e["headers"]["ce_id"] for e in events] == ["o1", "o2", "o3"]
     assert promise["data"]["promise"] is True
