@@ -153,9 +153,12 @@ def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> No
             continue
         topics.add(spec.topic)
         key = read.key or spec.key
-        if read.key is not None and read.key not in {f.name for f in spec.fields}:
-            names = ", ".join(f.name for f in spec.fields)
-            refuse(f"stream {read.stream} has no field to key by", names, read.key, "key")
+        names = [f.name for f in spec.fields]
+        if read.key is not None and read.key not in names:
+            refuse(f"stream {read.stream} has no field to key by", ", ".join(names), read.key, "key")
+        for name, asks in read.fields:
+            if name not in names:
+                refuse(f"stream {read.stream} has no field {name!r}, for {asks}", ", ".join(names), name, name)
         if job.groups > 1 and key is None:
             refuse(f"stream {read.stream} has no key, and the job has {job.groups} groups", "a key", "none", "key")
         if read.history and parts.history is None:

@@ -71,6 +71,39 @@ def test_what_cannot_run_is_refused_and_nothing_is_recorded(platform, target, ch
     assert platform.jobs().jobs == {}
 
 
+CLASSIFIER = """
+from streams.classifier import online_classifier
+from streams.join import Latest
+from streams.stats import Running
+
+def job():
+    settings = dict(name="j", stream="s", endpoint="e", features=["x"], label="y", positive=1)
+    return online_classifier(**settings | dict(CHANGES))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ("features=['x', 'wind']", "wind", "stream s has no field 'wind', for features; wanted at, x, y; got wind"),
+        ("label='z'", "z", "stream s has no field 'z', for label"),
+        ("tables=[Running('rate', ('who',))]", "who", "stream s has no field 'who', for table 'rate'"),
+        ("tables=[Running('n', ('x',), of='event', field='km')]", "km", "stream s has no field 'km', for table 'n'"),
+        ("tables=[Latest('air', 'w', ('x',), ('temp',))]", "x", "stream w has no field 'x', for table 'air'"),
+        ("tables=[Latest('air', 'w', ('place',), ('wind',))]", "wind", "stream w has no field 'wind', for table 'air'"),
+    ],
+)
+def test_a_field_that_a_setting_names_and_no_stream_has_is_refused(platform, target, changes, field, said):
+    declare = Catalogue(platform.log).declare
+    x, y, place = Field("x", "float"), Field("y", "int", nullable=True), Field("place", "string")
+    declare(StreamSpec(name="s", fields=(Field("at", "time"), x, y), time="at"), update=True)
+    declare(StreamSpec(name="w", fields=(Field("at", "time"), place, Field("temp", "float")), time="at"))
+    with pytest.raises(SubmissionError) as told:
+        submit(platform, target(changes, CLASSIFIER), "local")
+    assert said in str(told.value) and told.value.field == field
+    assert platform.jobs().jobs == {}
+
+
 def test_a_stream_that_is_not_declared_is_named(platform, target):
     with pytest.raises(NotFoundError, match=r"no stream 'other'.*tidemill stream create other"):
         submit(platform, target(text=JOB.replace('"s"', '"other"')), "local")
