@@ -71,6 +71,7 @@ class ScoringService:
         self._submitted = Submitted(platform) if endpoints is None else None
         self._specs: dict[str, StreamSpec] = {}
         self._started = False
+        self._trusted = platform.artefacts.trusted
         table = platform.jobs() if self._submitted is not None else None
         self.follower = Follower(
             platform.log,
@@ -80,6 +81,7 @@ class ScoringService:
             declared=self._declared,
             submitted=None if self._submitted is None else self._changed,
             jobs_from=None if table is None else table.position,
+            renewed=self._renewed,
         )
         self.door = Door(self.plane, {}, self.freshness, keys=keys, ready=self.missing, metrics=Metrics(self._gauges))
         for endpoint in endpoints or ():
@@ -121,6 +123,19 @@ class ScoringService:
         endpoint = self._submitted.taken(wish)
         if endpoint is not None:
             self._take(endpoint, wish.bundle)
+
+    def _renewed(self) -> bool:
+        """Whether other keys are trusted than before; then code that was refused is looked at again."""
+        try:
+            trusted = self._platform.artefacts.trusted
+        except TidemillError:
+            return False  # the file of keys cannot be read just now; what it is needed for says so
+        if trusted == self._trusted:
+            return False
+        for wish in self._submitted.reconsidered() if self._submitted is not None else ():
+            self._changed(wish)
+        self._trusted = trusted
+        return True
 
     def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
         """Answer at `endpoint`, with the code of this bundle too."""

@@ -36,6 +36,7 @@ class World:
         self.known = FeatureTables()
         self.freshness = Freshness()
         self.declared: list[str] = []
+        self.renewals: list[bool] = []
         self.follower = self.make()
 
     def make(self) -> Follower:
@@ -46,6 +47,7 @@ class World:
             self.freshness,
             tables={"trips": self.known},
             declared=lambda spec: self.declared.append(spec.name),
+            renewed=lambda: bool(self.renewals) and self.renewals.pop(),
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -209,6 +211,26 @@ def test_a_version_that_fails_verification_is_refused_and_the_last_good_one_serv
     world.publish("2", base)
     until(lambda: "trips@2" in world.follower.rejected)
     assert world.live() == ("1", 0)
+
+
+def test_what_was_refused_is_taken_up_where_there_is_reason_to_try_again(world: World):
+    base, deltas, states = run_of_deltas(6)
+    world.publish("1", base)
+    world.publish("2", base)
+    world.corrupt |= {"1", "2"}
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="challenger", version="1"))
+    world.deltas(deltas[:4])
+    world.follower.start()
+    until(lambda: world.freshness.started)
+    assert world.live() == ("", -1) and "trips@2" in world.follower.rejected
+    world.corrupt.clear()
+    world.renewals.append(True)
+    until(lambda: world.live() == ("2", 4))
+    until(lambda: world.plane.has("trips", "1") and world.plane.aliases("trips") == {"challenger": "1"})
+    assert world.follower.rejected == {}
+    world.deltas(deltas[4:])
+    until(lambda: world.live() == ("2", 6))
+    assert live_score(world.plane) == score_of(states[-1])
 
 
 def test_aliases_are_followed_to_versions_no_longer_loaded(world: World):
