@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from streams.buffer import ReorderBuffer
 from streams.dedupe import Dedupe, Seen
+from streams.failing import failed
 from streams.groups import Groups
 from tidemill import state as states
 from tidemill.block import Block, Place
@@ -115,6 +116,8 @@ class Pipeline(Generic[S]):
         self.watermark = MIN_TIME
         self.last: tuple[int, str, str] | None = None
         self.labelled = 0
+        self.careful_until = 0
+        """While fewer events are stepped than this, each is stepped alone: one of them fails, and is to be named."""
         self._streams = streams
         self._keys = {i.stream: i.key or streams[i.stream].key for i in job.reads}
         self._histories = {s.stream for s in sources if s.history}
@@ -307,6 +310,7 @@ class Pipeline(Generic[S]):
         return np.arange(at, at + len(block), dtype=np.int64)
 
     def _run(self, batch: Batch, out: Stepped) -> None:
+        alone = self.counts.stepped < self.careful_until
         if len(batch):
             stream = batch.streams[int(batch.kind[-1])]
             block, row = batch.blocks[stream], int(batch.row[-1])
@@ -317,7 +321,8 @@ class Pipeline(Generic[S]):
         touched: set[int] = set()
         if len(batch):
             for group, part in self._groups.split(batch, self._keys):
-                self._step_group(group, part, out)
+                for piece in part.cut(range(1, len(part))) if alone else (part,):
+                    self._step_group(group, piece, out)
                 touched.add(group)
         if batch.wake is not None:
             due = [g for g, at in self.wake_at.items() if at <= batch.wake and g not in touched]
@@ -326,7 +331,12 @@ class Pipeline(Generic[S]):
 
     def _step_group(self, group: int, batch: Batch, out: Stepped) -> None:
         state = self.states[group] if group in self.states else self._new_state()
-        effects: Effects[S] = self.job.step(state, batch)
+        try:
+            effects: Effects[S] = self.job.step(state, batch)
+        except MemoryError:
+            raise  # the machine's, not the event's
+        except Exception as error:
+            raise failed(self.job.name, batch, error, self.counts.stepped) from error
         self.states[group] = effects.state
         if effects.wake_at is None:
             self.wake_at.pop(group, None)

@@ -18,7 +18,7 @@ from streams.engines.status import Status
 from streams.sources import sources_of
 from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
-from tidemill.errors import FencedError, SubmissionError, TidemillError
+from tidemill.errors import FencedError, StepError, SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
@@ -54,14 +54,15 @@ class LocalEngine:
 
         Raises `SubmissionError` for settings that cannot work, `IncompatibleError` where the saved state does not fit,
         `FencedError` where another process runs this job, `GoneError` and `IntegrityError` where the log no longer
-        holds what the job needs or the step is not deterministic, and whatever the step raises.
+        holds what the job needs or the step is not deterministic, and `StepError` where the step raises. It is tried
+        once more then, event by event, so that the one it raises on is named.
         """
         refuse_unless_fit(job, self, [self])
         check_settings(job, parts)
         histories = _histories(job, parts)
         status = Status(job, parts.log, parts.report)
         job.warm()
-        patience = Patience(self.unknown_for)
+        patience, careful_until = Patience(self.unknown_for), 0
         while not stop():
             try:
                 _make_topics(job, parts)
@@ -76,11 +77,16 @@ class LocalEngine:
                     max_buffered=self.max_buffered,
                     max_batch=self.max_batch,
                     snapshot_every=self.snapshot_every,
+                    careful_until=careful_until,
                 )
                 session.run()
                 return
             except FencedError:
                 raise
+            except StepError as error:
+                if error.exact or error.stepped <= careful_until:
+                    raise
+                careful_until = error.stepped
             except PASSING as error:
                 pause = patience.pause(error)
                 status.failed(error)
