@@ -18,7 +18,7 @@ trusted key; that it is of the version asked for (a signed manifest moved elsewh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -43,13 +43,21 @@ class ArtefactStore:
     """The store at `url` (a path, or any URL of fsspec's).
 
     `key` is the file of the private key to sign with; without one the store is read-only as far as versions
-    go. `trusted` are further public keys, in hexadecimal, whose signatures are taken.
+    go. `trusted` are further public keys, in hexadecimal, whose signatures are taken; or a function that gives them,
+    asked at every signature, so that a service need not be started anew for a key.
     """
 
-    def __init__(self, url: str, key: Path | None = None, trusted: Collection[str] = ()) -> None:
+    def __init__(
+        self, url: str, key: Path | None = None, trusted: Collection[str] | Callable[[], Collection[str]] = ()
+    ) -> None:
         self._blobs = open_blobs(url)
         self._signer = Signer(key) if key is not None else None
-        self._trusted = {*trusted, *([self._signer.public] if self._signer else [])}
+        self._others = trusted if callable(trusted) else lambda: trusted
+
+    @property
+    def trusted(self) -> set[str]:
+        """The public keys whose signatures are taken now."""
+        return {*self._others(), *([self._signer.public] if self._signer else [])}
 
     # --- content by digest
 
@@ -125,13 +133,14 @@ class ArtefactStore:
         content = self.get(digest)
         place = f"signatures/{_checked(digest)}"
         keys = [name.removesuffix(".sig") for name in self._blobs.names(place)]
-        trusted = [key for key in keys if key in self._trusted]
+        known = self.trusted
+        trusted = [key for key in keys if key in known]
         if not trusted:
             signed_by = ", ".join(keys) or "nobody"
             raise SignatureError(
                 "not signed by a trusted key",
                 where=self._blobs.uri(_object(digest)),
-                wanted=f"a signature of one of {sorted(self._trusted)}",
+                wanted=f"a signature of one of {sorted(known)}",
                 got=f"signed by {signed_by}",
                 fix="If you know whose key it is: tidemill key trust KEY" if keys else "Submit it again.",
             )
@@ -181,7 +190,7 @@ class ArtefactStore:
                 where=where,
                 fix="Do not use it: it was changed, or not written by Tidemill. Publish a version anew.",
             ) from None
-        verify(MANIFEST, data, signature, self._trusted, where)
+        verify(MANIFEST, data, signature, self.trusted, where)
         self._check(decode_manifest(data), name, version)
         return data
 

@@ -92,8 +92,8 @@ class Segments:
                 raise GoneError(
                     "no archive holds these offsets",
                     where=f"{span.topic}/{span.partition}",
-                    wanted=f"{span.first}..{span.next - 1}",
-                    got=f"nothing of {at}..{min(until, span.next) - 1}",
+                    wanted=f"offsets {span.first} to {span.next - 1}",
+                    got=f"nothing of offsets {at} to {min(until, span.next) - 1}",
                 )
             chosen.append(reach)
             at = reach.next

@@ -35,7 +35,8 @@ class Follower:
     `jobs`, where `submitted` is to be told of every job submitted, changed or stopped from offset `jobs_from` on.
 
     Where the log does not answer it tries again, from where it stood, and everything applied stays in use. A version
-    that fails verification is refused, said in `rejected`, and what was served before is served on.
+    that fails verification is refused, said in `rejected`, and what was served before is served on; where `renewed`,
+    asked about once a second, says that another answer may be had now, it is tried again.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Follower:
         declared: Callable[[StreamSpec], None] = lambda spec: None,
         submitted: Callable[[JobChanged], None] | None = None,
         jobs_from: int | None = None,
+        renewed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._log = log
         self._plane = plane
@@ -58,10 +60,12 @@ class Follower:
         self._declared = declared
         self._submitted = submitted
         self._jobs_from = jobs_from
+        self._renewed = renewed
         self._positions: dict[Partition, int] = {}
         self._published: dict[tuple[str, str], ModelPublished] = {}
         self._newest: dict[str, tuple[ModelPublished, int]] = {}
         self._sequences: dict[str, int] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tidemill-follow", daemon=True)
         self._probe: tuple[float, dict[Partition, int]] | None = None
@@ -109,15 +113,17 @@ class Follower:
             return
         reader = self._log.reader(self._positions)
         self._more, self._probe = False, None
-        missing_since = time.monotonic()
+        looked = time.monotonic()
         try:
             while not self._stop.is_set() and not self._more:
                 records = reader.poll(2_000, _POLL_SECONDS)
                 self._apply(records)
                 self._note_currency(reader)
-                if time.monotonic() - missing_since > 1.0 and self._wanted() - self._topics():
-                    missing_since = time.monotonic()
-                    self._more = bool((self._wanted() - self._topics()) & self._log.topics().keys())
+                if time.monotonic() - looked > 1.0:
+                    looked = time.monotonic()
+                    self._reconsider()
+                    missing = self._wanted() - self._topics()
+                    self._more |= bool(missing and missing & self._log.topics().keys())
         finally:
             reader.close()
 
@@ -132,6 +138,8 @@ class Follower:
         """Positions for topics that are there and not yet read; the models' own topic is read to its end at once, so
         that only the versions that will be served are loaded."""
         there = self._log.topics()
+        # A topic that was deleted is waited for; a position in it would keep everything else from being read.
+        self._positions = {p: at for p, at in self._positions.items() if p.topic in there}
         if "models" in there and "models" not in self._topics():
             self._begin_models()
         for topic in sorted(self._wanted() - self._topics() - {"models"}):
@@ -248,7 +256,19 @@ class Follower:
             self.gaps += 1
             self._catch_up(event.model)
 
+    def _reconsider(self) -> None:
+        """Try again what was refused, where there is reason to."""
+        if not self._renewed():
+            return
+        for event, _ in list(self._newest.values()):
+            if f"{event.model}@{event.version}" in self.rejected:
+                self._install(event)
+        for (model, alias), version in list(self._aliases.items()):
+            if f"{model}@{version}" in self.rejected:
+                self._alias(model, alias, version)
+
     def _alias(self, model: str, alias: str, version: str) -> None:
+        self._aliases[model, alias] = version
         event = self._published.get((model, version))
         if version != LATEST and event is not None and not self._plane.has(model, version):
             loaded = self._loaded(event)

@@ -85,6 +85,9 @@ class ServedLearner:
             scores = self._learner.predict_block(np.ascontiguousarray(data, dtype=np.float64))
         except (NotFiniteError, WrongTypeError) as error:
             raise RequestError(error.message, wanted=error.wanted, got=error.got, field=INPUT) from None
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise RequestError("the model gives no finite score for these features", where=f"row {row}", field=INPUT)
         return {OUTPUT: Tensor(OUTPUT, scores)}
 
     def updated(self, changes: Mapping[str, Any]) -> ServedLearner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -197,6 +198,8 @@ class Scorer:
         row = features.row(event)
         sequence = code.known.sequence
         score = _score(loaded, row, code.endpoint.feature_names)
+        if not isfinite(score):
+            raise RequestError("the model gives no finite score for these features", where=f"model {loaded.model}")
         reasons = None
         if explain and (explain_one := getattr(loaded.servable, "explain", None)) is not None:
             reasons = explain_one(row)

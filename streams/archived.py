@@ -108,9 +108,8 @@ class _ArchivedReader:
         while self._at[p] < held.next:
             records, stop = self._pieces.pop(p, ([], 0))
             if not records:
-                assert self._whole.archive is not None
                 stop = min(self._at[p] + PIECE, held.next)
-                records = list(self._whole.archive(Span(p.topic, p.number, self._at[p], stop)))
+                records = self._ask(p, stop, held)
             out, rest = records[:most], records[most:]
             if rest:
                 self._pieces[p] = rest, stop
@@ -118,6 +117,14 @@ class _ArchivedReader:
             if out:
                 return out
         return []
+
+    def _ask(self, p: Partition, stop: int, held: Span) -> list[Record]:
+        assert self._whole.archive is not None
+        try:
+            return list(self._whole.archive(Span(p.topic, p.number, self._at[p], stop)))
+        except GoneError as error:
+            # The archive knows of this piece only; what is missed is all that the log no longer has.
+            raise _gone(p, self._at[p], held.next, error.got) from None
 
     def positions(self) -> dict[Partition, int]:
         return dict(self._at)
@@ -131,10 +138,11 @@ def _read_only(what: str) -> NoReturn:
     raise UserError("a log with its archive is read-only", where=what, fix="Write into the log itself.")
 
 
-def _gone(p: Partition, first: int, stop: int) -> GoneError:
+def _gone(p: Partition, first: int, stop: int, got: str = "") -> GoneError:
     return GoneError(
         "records that were learned from are gone, and no archive holds them",
         where=f"{p.topic}/{p.number}",
         wanted=f"offsets {first} to {stop - 1}",
+        got=got,
         fix="A version stands as it is and cannot be rebuilt; a job begins again by `tidemill submit --reset`.",
     )

@@ -157,7 +157,10 @@ class OnlineClassifier:
         topic = f"predictions.{self.name}"
         return Job(
             name=self.name,
-            reads=tuple(Input(s, key=None if alone else self.per, history=self.history.get(s)) for s in self.reads),
+            reads=tuple(
+                Input(s, key=None if alone else self.per, history=self.history.get(s), fields=self.asks(s))
+                for s in self.reads
+            ),
             writes=(
                 Output(PREDICTIONS, topic, "prediction.made.v1", key="about", format=self.output),
                 Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model", made=MEASURED),
@@ -197,6 +200,22 @@ class OnlineClassifier:
         """The streams it reads."""
         labels = [] if self.label else [f"labels.{self.stream}"]
         return tuple(dict.fromkeys([self.stream, *labels, *(t.stream for t in self.tables if isinstance(t, Latest))]))
+
+    def asks(self, stream: str) -> tuple[tuple[str, str], ...]:
+        """The fields of a stream that the settings name, and which setting does. What a function of yours looks up is
+        not known before it runs."""
+        asked: list[tuple[str, str]] = []
+        if stream == self.stream:
+            asked += [(name, what) for name, what in ((self.label, "label"), (self.per, "per")) if name]
+            asked += [] if callable(self.features) else [(name, "features") for name in self.features]
+        for table in self.tables:
+            where = f"table {table.name!r}"
+            if isinstance(table, Latest):
+                names = (*table.key, *table.fields) if table.stream == stream else ()
+            else:
+                names = (*table.key, *([table.field] if table.field else [])) if stream == self.stream else ()
+            asked += [(name, where) for name in names]
+        return tuple(dict.fromkeys(asked))
 
     def functions(self) -> tuple[Features, BlockFeatures | None]:
         """The features of one event, and of a block where there is such a form."""

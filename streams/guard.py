@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from streams.learning import Plan
 from tidemill.block import Block
 from tidemill.endpoint import Known
 from tidemill.errors import BadEvent, NotFiniteError, WrongTypeError
+from tidemill.learner import LARGEST
 
 Float = NDArray[np.float64]
 
@@ -24,12 +26,12 @@ class Guard:
         self._names, self._model = plan.feature_names, plan.model
 
     def row(self, event: Mapping[str, Any], known: Known) -> Sequence[float]:
-        """One event's features. Raises `BadEvent` where they cannot be made, or are not as many finite numbers."""
+        """One event's features. Raises `BadEvent` where they cannot be made, or are not as many numbers that can be
+        computed with (`tidemill.learner.LARGEST`)."""
         try:
             row = self._features(event, known)
-            total = sum(row)
-            # One sum tells that all is well; whole numbers may yet be too large for a float.
-            if isinstance(total, float) and total - total == 0.0 and len(row) == len(self._names):
+            # The length of the row, as a vector, tells at once that all is well: values cannot cancel each other in it.
+            if hypot(*row) < LARGEST and len(row) == len(self._names):
                 return row
             row = [float(value) for value in row]
         except (BadEvent, MemoryError):
@@ -46,8 +48,8 @@ class Guard:
         """
         errors: dict[int, BadEvent] = {}
         X = self._matrix(block, 0, errors)
-        finite = np.isfinite(X).all(axis=1)
-        for i in np.flatnonzero(~finite).tolist():
+        sound = (np.abs(X) < LARGEST).all(axis=1)
+        for i in np.flatnonzero(~sound).tolist():
             if i not in errors:
                 try:
                     self._check(X[i].tolist())
@@ -70,6 +72,8 @@ class Guard:
             return None
         if not isinstance(value, (int, float)):
             raise WrongTypeError("not a number", where=self._model, got=repr(value)[:80], field=field)
+        if not abs(value) < LARGEST:
+            raise self._unsound(field, value)
         return float(value)
 
     def _matrix(self, block: Block, first: int, errors: dict[int, BadEvent]) -> Float:
@@ -97,8 +101,13 @@ class Guard:
         if len(row) != len(self._names):
             raise WrongTypeError("wrong number of features", wanted=str(len(self._names)), got=str(len(row)))
         for name, value in zip(self._names, row, strict=True):
-            if not np.isfinite(value):
-                raise NotFiniteError(f"feature {name!r} is not finite", field=name, got=repr(value))
+            if not abs(value) < LARGEST:
+                raise self._unsound(name, value)
+
+    def _unsound(self, name: str, value: float) -> BadEvent:
+        what = "is too large" if abs(value) >= LARGEST and abs(value) != np.inf else "is not finite"
+        wanted = f"a number smaller in size than {LARGEST:.1e}"
+        return NotFiniteError(f"{name!r} {what}", where=self._model, wanted=wanted, got=repr(value)[:80], field=name)
 
     def _failed(self, error: Exception) -> BadEvent:
         return WrongTypeError("features cannot be made", where=self._model, got=_text(error))

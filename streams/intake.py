@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.erasures import Erasures
-from streams.pipeline import LABELS, Pipeline, Rejected, Source
+from streams.pipeline import LABELS, Pipeline, Source
 from streams.progress import Segment
 from streams.provenance import RunningHash
+from streams.rejecting import Rejected
 from streams.sources import Reading
 from tidemill.block import Block
 from tidemill.decode import ArrowDecoder, Decoder

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from streams.intake import Intake
-from streams.pipeline import Rejected
+from streams.rejecting import Rejected
 from tidemill.errors import MalformedError
 from tidemill.events import ProgressMade
 from tidemill.log import Partition, Record

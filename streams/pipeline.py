@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 
 from streams.buffer import ReorderBuffer
 from streams.dedupe import Dedupe, Seen
+from streams.failing import failed
 from streams.groups import Groups, split
+from streams.rejecting import Rejected, clock_ahead, early_or_late
 from tidemill import state as states
-from tidemill.block import Block, Place
+from tidemill.block import Block
 from tidemill.decode import Advance, Bad, Item
-from tidemill.errors import BadEvent, EarlyError, LateError
 from tidemill.job import DeadRow, Effects, Job, Rows, VersionCut
-from tidemill.log import Partition, Record
+from tidemill.log import Partition
 from tidemill.order import Batch, EventTime, PartitionClock, watermark
 from tidemill.stream import StreamSpec
-from tidemill.time import MAX_TIME, MIN_TIME, to_rfc3339
+from tidemill.time import MAX_TIME, MIN_TIME
 
 S = TypeVar("S")
 
@@ -45,14 +46,6 @@ class Source:
     partition: Partition
     stream: str
     history: bool = False
-
-
-class Rejected(msgspec.Struct):
-    """An event that never reaches the step; `record` where its bytes are at hand."""
-
-    place: Place
-    error: BadEvent
-    record: Record | None = None
 
 
 class Counts(msgspec.Struct):
@@ -115,6 +108,8 @@ class Pipeline(Generic[S]):
         self.watermark = MIN_TIME
         self.last: tuple[int, str, str] | None = None
         self.labelled = 0
+        self.careful_until = 0
+        """While fewer events are stepped than this, each is stepped alone: one of them fails, and is to be named."""
         self._streams = streams
         self._keys = {i.stream: i.key or streams[i.stream].key for i in job.reads}
         self._histories = {s.stream for s in sources if s.history}
@@ -186,7 +181,9 @@ class Pipeline(Generic[S]):
                 rejected.append(Rejected(item.place, item.error, item.record))
             elif isinstance(item, Advance):
                 if not clock.may_advance(item.time, item.record.timestamp, self.job.order.max_ahead):
-                    self._reject_advance(item, rejected)
+                    self.counts.early += 1
+                    self.counts.dead += 1
+                    rejected.append(clock_ahead(item, self.job.order.max_ahead))
                     continue
                 clock.advance(item.time, item.promise)
                 if self._lateness is None:
@@ -207,7 +204,7 @@ class Pipeline(Generic[S]):
                 block = block.take(~known)
         late, early = clock.admit(block.time, self._lateness, self.job.order.max_ahead, appended)
         if late.any() or early.any():
-            self._reject(block, late, early, clock, rejected)
+            self._reject(block, late, early, rejected)
             block = block.take(~(late | early))
         if not len(block):
             return
@@ -243,34 +240,13 @@ class Pipeline(Generic[S]):
         """Whether the partition has a clock."""
         return self.clocks[partition].largest != MIN_TIME
 
-    def _reject_advance(self, item: Advance, rejected: list[Rejected]) -> None:
-        self.counts.early += 1
-        self.counts.dead += 1
-        record = item.record
-        wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition and of when it was appended"
-        error = EarlyError("a clock set too far into the future", wanted=wanted, got=to_rfc3339(item.time))
-        rejected.append(Rejected(Place(record.topic, record.partition, record.offset), error, record))
-
     def _reject(
-        self,
-        block: Block,
-        late: NDArray[np.bool_],
-        early: NDArray[np.bool_],
-        clock: PartitionClock,
-        rejected: list[Rejected],
+        self, block: Block, late: NDArray[np.bool_], early: NDArray[np.bool_], rejected: list[Rejected]
     ) -> None:
         self.counts.late += int(late.sum())
         self.counts.early += int(early.sum())
         self.counts.dead += int(late.sum()) + int(early.sum())
-        for i in np.flatnonzero(late | early).tolist():
-            got = to_rfc3339(int(block.time[i]))
-            error: BadEvent
-            if late[i]:
-                error = LateError("later than the allowed lateness", wanted=f"at most {self._lateness} µs", got=got)
-            else:
-                wanted = f"at most {self.job.order.max_ahead} µs ahead of its partition, the first of when it came"
-                error = EarlyError("too far in the future", wanted=wanted, got=got)
-            rejected.append(Rejected(block.place(i), error))
+        rejected += early_or_late(block, late, early, self._lateness or 0, self.job.order.max_ahead)
 
     def step(self) -> Stepped:
         """Run the step on everything that has become complete."""
@@ -327,6 +303,7 @@ class Pipeline(Generic[S]):
         return np.arange(at, at + len(block), dtype=np.int64)
 
     def _run(self, batch: Batch, out: Stepped) -> None:
+        alone = self.counts.stepped < self.careful_until
         group_of = self._groups.of(batch, self._keys)
         kept = self._drop(batch, group_of)
         if kept is not None:
@@ -342,7 +319,8 @@ class Pipeline(Generic[S]):
         touched: set[int] = set()
         if len(batch):
             for group, part in split(batch, group_of):
-                self._step_group(group, part, out)
+                for piece in part.cut(range(1, len(part))) if alone else (part,):
+                    self._step_group(group, piece, out)
                 touched.add(group)
         if batch.wake is not None:
             due = [g for g, at in self.wake_at.items() if at <= batch.wake and g not in touched]
@@ -351,7 +329,12 @@ class Pipeline(Generic[S]):
 
     def _step_group(self, group: int, batch: Batch, out: Stepped) -> None:
         state = self.states[group] if group in self.states else self._new_state()
-        effects: Effects[S] = self.job.step(state, batch)
+        try:
+            effects: Effects[S] = self.job.step(state, batch)
+        except MemoryError:
+            raise  # the machine's, not the event's
+        except Exception as error:
+            raise failed(self.job.name, batch, error, self.counts.stepped) from error
         self.states[group] = effects.state
         if effects.wake_at is None:
             self.wake_at.pop(group, None)

@@ -24,6 +24,7 @@ Every error says *who* found it, *where*, what was *wanted*, what came instead (
     │   ├── DigestError          bytes do not match their digest
     │   ├── SignatureError       a signature is missing or wrong
     │   └── GoneError            offsets are no longer in the log and no archive holds them; names the range
+    ├── StepError              a job's own code, or its learner, raised; names the event
     └── UnavailableError       a part that is needed does not answer now; trying again may help
         ├── OverloadedError      a bounded queue is full; says when to come back
         └── FencedError          another producer with the same identity has taken over
@@ -143,6 +144,17 @@ class SignatureError(IntegrityError):
 
 class GoneError(IntegrityError):
     """Offsets are no longer in the log and no archive holds them; the message names the range."""
+
+
+class StepError(TidemillError):
+    """A job's own code, or its learner, raised; the message names the error, and the event or those it is among.
+
+    `exact` says that it is this one event; `stepped` is how many events the job had stepped with the failed ones.
+    """
+
+    def __init__(self, message: str, *, where: str, got: str, fix: str, exact: bool, stepped: int) -> None:
+        self.exact, self.stepped = exact, stepped
+        super().__init__(message, where=where, got=got, fix=fix)
 
 
 class UnavailableError(TidemillError):

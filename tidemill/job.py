@@ -45,11 +45,15 @@ class Input:
 
     `history` is a path or URL of JSON Lines, CSV or Parquet files that hold the stream's beginning: the job reads
     them first and goes on in Kafka without gap or overlap.
+
+    `fields` are those that the job asks for by name, each with what asks for it: a submission is refused where the
+    stream does not declare one.
     """
 
     stream: str
     key: str | None = None
     history: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

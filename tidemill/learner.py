@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Ops = NDArray[np.uint8]
 
+LARGEST = 2.0**500
+"""Features are smaller than this in size, about 3.3e150: sums and products of two of them are finite, so that no single
+row makes a state infinite."""
+
 PREDICT, LEARN, PREDICT_LEARN = 0, 1, 2
 """Operations of `Learner.run_block`; `PREDICT_LEARN` predicts a row and then learns from it."""
 

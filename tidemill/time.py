@@ -86,6 +86,19 @@ def to_rfc3339(micros: int) -> str:
     return (_EPOCH + timedelta(days, *divmod(rest, SECOND))).isoformat() + "Z"
 
 
+def show_span(micros: int) -> str:
+    """A stretch of time for a person, exactly: 5,400,000,000 is `1 h 30 min`, 250,000 is `0.25 s`, 0 is `0 s`."""
+    sign, rest = "-" if micros < 0 else "", abs(micros)
+    parts = []
+    for unit, size in (("d", DAY), ("h", HOUR), ("min", MINUTE)):
+        count, rest = divmod(rest, size)
+        parts += [f"{count} {unit}"] if count else []
+    if rest or not parts:
+        whole, fraction = divmod(rest, SECOND)
+        parts.append(f"{whole}.{fraction:06}".rstrip("0").rstrip(".") + " s")
+    return sign + " ".join(parts)
+
+
 def parse_time(value: object, unit: str) -> int:
     """Event time from a payload value: a text is RFC 3339; a number counts `unit` (`us`, `ms` or `s`) since the epoch.
 

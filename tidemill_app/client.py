@@ -32,7 +32,7 @@ from tidemill.errors import (
 )
 from tidemill_app.bundle import pack
 from tidemill_app.job_file import Target
-from tidemill_app.jobs import Outcome, Rescale, Savepoint, Start, Stop, Submitted
+from tidemill_app.jobs import Outcome, Remove, Removed, Rescale, Savepoint, Start, Stop, Submitted
 
 _T = TypeVar("_T")
 
@@ -128,6 +128,9 @@ class ControlClient:
 
     def rescale(self, name: str, ask: Rescale) -> Outcome:
         return self._post(_path(name, "/rescale"), ask, ask.wait, Outcome)
+
+    def remove(self, name: str, ask: Remove) -> Removed:
+        return self._post(_path(name, "/remove"), ask, CHECKED, Removed)
 
     def engines(self) -> dict[str, list[str]]:
         return self._get("/api/engines", dict[str, list[str]])

@@ -321,6 +321,11 @@ def _given(settings: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in settings.items() if value}
 
 
+def up_command(settings: Settings) -> str:
+    """What a person types to bring this home's stack up."""
+    return "tidemill up" + ("" if str(settings.home) == ".tidemill" else f" --home {settings.home}")
+
+
 def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Connection:
     """Where the brokers of this home are: the environment's, otherwise those that `up` started.
 
@@ -339,11 +344,10 @@ def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, st
     missing = [name for name, given in (("kafka", bootstrap), ("redis", redis)) if not given]
     down = [name for name in missing if record is None or process.running(folder.run, name) is None]
     if down:
-        again = "" if str(settings.home) == ".tidemill" else f" --home {settings.home}"
         raise UnavailableError(
             f"{' and '.join(down)} of this home {'do' if len(down) > 1 else 'does'} not run",
             where=str(folder.path),
-            fix=f"Run `tidemill up{again}`.",
+            fix=f"Run `{up_command(settings)}`.",
         )
     if record is not None:
         bootstrap = bootstrap or record.bootstrap

@@ -40,6 +40,8 @@ from tidemill_app.jobs import (
     POLL,
     Outcome,
     PlatformJobs,
+    Remove,
+    Removed,
     Rescale,
     Savepoint,
     Start,
@@ -127,6 +129,7 @@ class ControlDoor(Router):
                 "POST", job + "/savepoint", "operate", self._savepoint, "Take a snapshot", MAX_ASK, Savepoint, Outcome
             ),
             Route("POST", job + "/rescale", "operate", self._rescale, "Change parallelism", MAX_ASK, Rescale, Outcome),
+            Route("POST", job + "/remove", "operate", self._remove, "Remove a stopped job", MAX_ASK, Remove, Removed),
             Route("GET", "/api/engines", "read", self._engines, "What each engine provides"),
             Route("GET", "/openapi.json", "read", self._openapi, "This interface as OpenAPI 3.1"),
             Route("GET", "/docs", "read", self._docs, "This interface as a page"),
@@ -186,6 +189,9 @@ class ControlDoor(Router):
 
     async def _rescale(self, request: Request) -> Response:
         return await self._verb(request, Rescale, lambda jobs, name, ask: jobs.rescale(name, ask))
+
+    async def _remove(self, request: Request) -> Response:
+        return await self._verb(request, Remove, lambda jobs, name, ask: jobs.remove(name, ask))
 
     async def _engines(self, request: Request) -> Response:
         return _answer(await self._in_thread(provided))

@@ -3,7 +3,8 @@
 *Replay.* The original record — payload, key and headers untouched — is appended to its origin topic and partition
 again, with header `replay_of` naming the letter (`<dead topic>/<partition>/<offset>`). In the same transaction the
 letter is entered into `replayed.<job>`, and letters entered there are passed over: replaying twice changes nothing. A
-letter whose record was itself a replay has failed again, so it is passed over as well unless asked for (`again`).
+letter whose record was itself a replay has failed again, so it is passed over as well unless asked for (`again`). That
+it was one the ledger says, which has the digest of what was replayed: any producer can write the header.
 
 The event keeps its id. Where neither headers nor payload hold one, the id was the record's place in the log, so the
 replay carries that place as `ce_id`. The rules of the stream hold as ever: what a job has stepped already it drops as
@@ -12,6 +13,7 @@ a duplicate, and an event that was *late* is later still, so it dies again unles
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -119,12 +121,24 @@ def find(log: Log, job: str, number: int) -> Letter:
     raise NotFoundError(f"no dead letter {number} of job {job!r}", fix=f"tidemill dead list {job} --all shows them.")
 
 
-def ledger(log: Log, job: str) -> set[str]:
-    """The names of the letters that were replayed."""
+def ledger(log: Log, job: str) -> dict[str, bytes]:
+    """The names of the letters that were replayed, and of each the entry: what its payload was."""
     topic = _ledger_topic(job)
     if topic not in log.topics():
-        return set()
-    return {(record.key or b"").decode() for record in read_all(log, topic)}
+        return {}
+    return {(record.key or b"").decode(): record.value or b"" for record in read_all(log, topic)}
+
+
+def _entry(letter: Letter) -> bytes:
+    return msgspec.json.encode({"sha256": hashlib.sha256(letter.record.value or b"").hexdigest()})
+
+
+def _is_replay(letter: Letter, ledgers: dict[str, dict[str, bytes]], read: Callable[[str], dict[str, bytes]]) -> bool:
+    """Whether a replay put the letter's record there, of a letter of this job or of another."""
+    job = letter.replay_of.partition("/")[0].removeprefix("dead.")
+    if letter.replay_of and job not in ledgers:
+        ledgers[job] = read(job)
+    return bool(letter.replay_of) and ledgers[job].get(letter.replay_of) == _entry(letter)
 
 
 class Replayed(msgspec.Struct):
@@ -157,16 +171,21 @@ def replay(
     ids = {spec.topic: spec.id for spec in streams.values()}
     topics = log.topics()
     out = Replayed()
+
+    def read(other: str) -> dict[str, bytes]:
+        return ledger(log, other) if _ledger_topic(other) in topics else {}
+
     writer = log.writer(f"tidemill.replay.{job}")
     try:
         done = ledger(log, job)  # after the writer was made: an earlier one can add nothing any more
+        ledgers = {job: done}
         open = 0
         for letter in letters(log, job):
             if not chosen(letter):
                 continue
             if letter.name in done:
                 out.before += 1
-            elif letter.replay_of and not again:
+            elif not again and _is_replay(letter, ledgers, read):
                 out.failed_again += 1
             elif (target := _target(letter, streams)) not in topics or _is_gone(letter):
                 out.gone += 1
@@ -195,7 +214,7 @@ def _send(writer: Writer, letter: Letter, target: str, ids: Mapping[str, str | N
     headers.append((REPLAY_OF, letter.name.encode()))
     partition = letter.partition if target == letter.topic else -1
     writer.send(target, letter.record.value, key=letter.record.key, headers=headers, partition=partition)
-    writer.send(ledger_topic, b"{}", key=letter.name.encode(), partition=0)
+    writer.send(ledger_topic, _entry(letter), key=letter.name.encode(), partition=0)
 
 
 def _target(letter: Letter, streams: Mapping[str, StreamSpec]) -> str:

@@ -10,6 +10,7 @@ from tidemill.errors import SubmissionError, TidemillError, UnavailableError
 from tidemill.events import JobChanged
 from tidemill.version import Lineage
 from tidemill_app.job_file import Target, load_job
+from tidemill_app.job_table import REMOVED
 from tidemill_app.measuring import MEASURES
 from tidemill_app.run_job import submitted_job
 from tidemill_app.wiring import Platform
@@ -43,6 +44,7 @@ class Submitted:
         self._platform = platform
         self._loaded: dict[tuple[str, str], Endpoint | None] = {}
         self._owner: dict[str, str] = {}
+        self._again: dict[str, JobChanged] = {}
         self.refused: dict[str, str] = {}
 
     def taken(self, wish: JobChanged) -> Endpoint | None:
@@ -51,11 +53,13 @@ class Submitted:
         Where two jobs have an endpoint of one name, the one that was submitted or started last has it. Raises
         `UnavailableError` where the store does not answer.
         """
-        if wish.answers or MEASURES in wish.options:
+        if wish.answers or wish.wanted == REMOVED or MEASURES in wish.options:
             return None  # what became of a job changes nobody's code, and what measures has its owner's
         endpoint = self._endpoint(wish.job, wish.bundle, wish.file)
         if endpoint is None:
+            self._again[wish.job] = wish
             return None
+        self._again.pop(wish.job, None)
         owner = self._owner.get(endpoint.name, wish.job)
         if owner != wish.job and wish.wanted != "running":
             return None
@@ -63,6 +67,12 @@ class Submitted:
             _log.warning("endpoint %s: job %s takes it over from job %s", endpoint.name, wish.job, owner)
         self._owner[endpoint.name] = wish.job
         return endpoint
+
+    def reconsidered(self) -> list[JobChanged]:
+        """What was refused is forgotten, since other keys are trusted now; the wishes to be taken again."""
+        self._loaded = {code: endpoint for code, endpoint in self._loaded.items() if endpoint is not None}
+        self.refused.clear()
+        return list(self._again.values())
 
     def of(self, lineage: Lineage) -> Endpoint | None:
         """The endpoint as the code of a published version has it."""
@@ -78,7 +88,7 @@ class Submitted:
             except UnavailableError:
                 raise
             except TidemillError as error:
-                # Kept: the same bytes would fail again.
+                # Kept: the same bytes would fail again, unless another key is trusted.
                 self._loaded[bundle, file] = None
                 self.refused[f"{job} {bundle[:12]}"] = str(error)
                 _log.error("job %s: its endpoint is not served: %s", job, error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from connectors import arrow
 from connectors.artefacts import ArtefactStore
@@ -63,11 +64,16 @@ def places_of(log: Log, streams: Iterable[StreamSpec], id: str) -> list[Place]:
         for records in by_partition.values():
             for item in decoder.decode(records):
                 if isinstance(item, Block):
-                    same = item.ids == id
-                    if spec.tag and "about" in item.columns:
-                        same |= item.columns["about"] == id
-                    found += [item.place(i) for i in np.flatnonzero(same).tolist()]
+                    found += [item.place(i) for i in np.flatnonzero(naming(spec, item, id)).tolist()]
     return sorted(found)
+
+
+def naming(spec: StreamSpec, block: Block, id: str) -> NDArray[np.bool_]:
+    """Which events of a stream's block have this id, or are labels or predictions about it."""
+    same: NDArray[np.bool_] = block.ids == id
+    if spec.tag and "about" in block.columns:
+        same |= block.columns["about"] == id
+    return same
 
 
 def erase(

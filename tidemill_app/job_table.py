@@ -19,6 +19,8 @@ from tidemill_app.home import Home, write_atomically
 from tidemill_app.telling import tell
 
 TOPIC = "jobs"
+REMOVED = "removed"
+"""What is wanted of a job that shall be no more; a later submission makes it anew."""
 
 
 class JobTable:
@@ -57,6 +59,8 @@ class JobTable:
             if wish is None or wish.id != event.answers:
                 return False  # the outcome of a wish that is no longer the newest
             event = msgspec.structs.replace(wish, wanted=event.wanted, reason=event.reason)
+        if event.wanted == REMOVED:
+            return self.jobs.pop(event.job, None) is not None
         self.jobs[event.job] = event
         return True
 

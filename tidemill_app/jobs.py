@@ -58,6 +58,13 @@ class Rescale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: Wait = 60.0
 
 
+class Remove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Forget a stopped job; with `purge` delete its own topics; with `dry` only say what would become of them."""
+
+    purge: bool = False
+    dry: bool = False
+
+
 class Submitted(msgspec.Struct, frozen=True):
     """What became of a submission: `bundle` is the digest of the code, `files` what it holds, `notes` what is to be
     known of the job beside, in sentences."""
@@ -76,6 +83,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     job: str
     state: str
     checkpoint_sequence: int | None = None
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What became of a removed job's topics."""
+
+    job: str
+    deleted: list[str]
+    kept: list[str]
 
 
 class Jobs(Protocol):
@@ -105,6 +120,8 @@ class Jobs(Protocol):
     def savepoint(self, name: str, ask: Savepoint) -> Outcome: ...
 
     def rescale(self, name: str, ask: Rescale) -> Outcome: ...
+
+    def remove(self, name: str, ask: Remove) -> Removed: ...
 
     def engines(self) -> dict[str, list[str]]: ...
 
@@ -171,6 +188,15 @@ class PlatformJobs:
 
         status = rescale(self._platform, name, ask.parallelism, ask.wait)
         return Outcome(name, status.get("state", "to be rescaled"))
+
+    def remove(self, name: str, ask: Remove) -> Removed:
+        from tidemill_app.removing import plan, remove
+
+        what = plan(self._platform, name)
+        if not ask.dry:
+            remove(self._platform, what, purge=ask.purge)
+        deleted, kept = (what.own, what.kept) if ask.purge else ([], [*what.own, *what.kept])
+        return Removed(name, deleted, kept)
 
     def engines(self) -> dict[str, list[str]]:
         return provided()

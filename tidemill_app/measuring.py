@@ -18,9 +18,10 @@ from tidemill.errors import BadEvent, SubmissionError
 from tidemill.events import JobChanged, MetricsMeasured
 from tidemill.job import Job
 from tidemill.log import Partition
+from tidemill_app.alive import living
 from tidemill_app.job_table import JobTable
 from tidemill_app.reading import read_spans
-from tidemill_app.supervisor import runs_here
+from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
 
 _log = logging.getLogger("tidemill.serving")
@@ -140,7 +141,7 @@ class Measuring:
     def _see_to(self, table: JobTable, endpoint: Endpoint, owner: JobChanged) -> None:
         measuring_of(self._platform, endpoint)
         wish = want(table, endpoint, owner)
-        if wish is not None and wish.wanted == "running" and not runs_here(self._platform.home):
+        if wish is not None and wish.wanted == "running" and not living(self._platform.home, SUPERVISOR):
             self._say(
                 endpoint.name,
                 f"job {wish.job}, which measures its answers, waits for a supervisor: none runs in this home "

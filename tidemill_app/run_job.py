@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from streams.engines.patience import PASSING, Patience, wait
@@ -142,5 +142,10 @@ def run(home: str | os.PathLike[str] | None, name: str, stop: Callable[[], bool]
         return EXIT_REFUSED
     except Exception as error:
         traceback.print_exc()
-        print(f"FATAL {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        why = f"{type(error).__name__}: {error}"
+        print(f"FATAL {why}", file=sys.stderr, flush=True)
+        # Until the supervisor starts it again, or gives it up.
+        with suppress(Exception):
+            files = JobFiles(Home(config.load(home).home), name)
+            files.write_status(files.read_status() | {"state": "failing", "last_error": why})
         return 1

@@ -76,6 +76,7 @@ class ScoringService:
         self._submitted = Submitted(platform) if endpoints is None else None
         self._specs: dict[str, StreamSpec] = {}
         self._started = False
+        self._trusted = platform.artefacts.trusted
         table = platform.jobs() if self._submitted is not None else None
         self.follower = Follower(
             platform.log,
@@ -85,6 +86,7 @@ class ScoringService:
             declared=self._declared,
             submitted=None if self._submitted is None else self._changed,
             jobs_from=None if table is None else table.position,
+            renewed=self._renewed,
         )
         self.door = Door(self.plane, {}, self.freshness, keys=keys, ready=self.missing, metrics=Metrics(self._gauges))
         for endpoint in endpoints or ():
@@ -128,6 +130,19 @@ class ScoringService:
             self._take(endpoint, wish.bundle)
             if not endpoint.unserved:
                 self._measuring(endpoint, wish)
+
+    def _renewed(self) -> bool:
+        """Whether other keys are trusted than before; then code that was refused is looked at again."""
+        try:
+            trusted = self._platform.artefacts.trusted
+        except TidemillError:
+            return False  # the file of keys cannot be read just now; what it is needed for says so
+        if trusted == self._trusted:
+            return False
+        for wish in self._submitted.reconsidered() if self._submitted is not None else ():
+            self._changed(wish)
+        self._trusted = trusted
+        return True
 
     def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
         """Answer at `endpoint`, with the code of this bundle too."""

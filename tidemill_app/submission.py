@@ -11,13 +11,19 @@ from tidemill.errors import IncompatibleError, UnavailableError, UserError
 from tidemill.events import JobChanged
 from tidemill.job import Job, stays_single
 from tidemill.time import SECOND
+from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
+from tidemill_app.config import up_command
 from tidemill_app.engines import check_options, engines, kind_of
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
+from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
 
 _NONE: Mapping[str, str] = {}
+
+ALONE_SECONDS = 5.0
+"""For how long a home may be without a supervisor while something is waited for: one may just be starting."""
 
 STILL_SECONDS = 5.0
 """A process that has reported within this time may be alive: they report once a second."""
@@ -69,7 +75,7 @@ def check(
     wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=entry, options=dict(options))
     check_settings(job, parts_of(platform, job, wish, lambda status: None))
     if reset:
-        _check_at_rest(platform, job.name)
+        check_at_rest(platform, job.name)
     else:
         _check_saved(platform, job, engine)
     return _notes(platform, job)
@@ -88,7 +94,7 @@ def record(
     """Have job `name` run by the stored, signed bundle `digest`; what was recorded. With `reset` its state is forgotten
     first. To be called with what `check` has let pass."""
     if reset:
-        _check_at_rest(platform, name)
+        check_at_rest(platform, name)
         forget(platform, name)
     return platform.jobs().change(
         name, wanted="running", bundle=digest, file=entry, engine=engine, options=dict(options), reason=""
@@ -112,7 +118,8 @@ def _notes(platform: Platform, job: Job[Any]) -> list[str]:
     return notes
 
 
-def _check_at_rest(platform: Platform, name: str) -> None:
+def check_at_rest(platform: Platform, name: str) -> None:
+    """Raises `IncompatibleError` where a process of the job may be running."""
     before = platform.jobs().jobs.get(name)
     if before is not None and before.wanted == "running":
         raise IncompatibleError("the job is running", where=f"job {name}", fix=f"First run `tidemill job stop {name}`.")
@@ -151,12 +158,19 @@ def _saved(platform: Platform, name: str, engine: str) -> tuple[int, bytes] | No
 
 def forget(platform: Platform, name: str) -> None:
     """Forget a stopped job's snapshots and progress, so that it begins at the log's beginning again."""
-    from streams.engines.table_store import changelog_of
     from streams.state_store import FolderStore
 
     FolderStore(platform.home.path / "state").clear(name)
-    platform.delete_topic(f"progress.{name}")
-    platform.delete_topic(changelog_of(name))
+    for topic in (f"progress.{name}", *kept_by_engines(name)):
+        platform.delete_topic(topic)
+
+
+def kept_by_engines(name: str) -> list[str]:
+    """The topics in which engines keep what they know of a job, beside its progress."""
+    from streams.engines.flink import idling
+    from streams.engines.table_store import changelog_of
+
+    return [changelog_of(name), idling.topic_of(name)]
 
 
 def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> dict[str, Any]:
@@ -213,12 +227,13 @@ def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str
     """Wait until the job reports that it is as `wish` wants it; its status. What the process reports that ran before
     with other code does not count.
 
-    Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason.
+    Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason. Where no supervisor is
+    there to see to it, that is said without waiting any longer.
     """
     name, state = wish.job, wish.wanted
     own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
     table, files = platform.jobs(), JobFiles(platform.home, name)
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while True:
         table.refresh(wait=0.1)
         now, status = table.get(name), files.read_status()
@@ -229,7 +244,14 @@ def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str
         ours = state == "stopped" or own.items() <= status.items()
         if ours and status.get("state") == state and status.get("reported", 0) * SECOND >= wish.time:
             return status
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > min(seconds, ALONE_SECONDS) and not living(platform.home, SUPERVISOR):
+            raise UnavailableError(
+                f"it is recorded that the job shall be {state}, but no supervisor of this home runs to see to it",
+                where=f"job {name}",
+                fix=f"Run `{up_command(platform.connection.settings)}`.",
+            )
+        if waited > seconds:
             raise UnavailableError(
                 f"not {state} after {seconds:.0f} s", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
             )

@@ -24,6 +24,9 @@ from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.stack.process import reason, rotate
 
+NAME = "supervisor"
+"""What it is alive as (`tidemill_app.alive`)."""
+
 EXIT_REFUSED = 2
 """How a job's process ends when starting it again cannot help: a user's mistake, or state that does not fit."""
 
@@ -162,6 +165,8 @@ class Supervisor:
                 self._tend(job, wish)
             except Exception as error:
                 trouble = trouble or error
+        for job in self.children.keys() - self.table.jobs.keys():
+            self._leave(job)
         if trouble is not None:
             raise trouble
 
@@ -183,6 +188,14 @@ class Supervisor:
                 child.rest(wish)
         elif not wanted or not child.runs(wish):
             child.stop()
+
+    def _leave(self, job: str) -> None:
+        """The job was removed: its process ends, if it has one, and is forgotten."""
+        child = self.children[job]
+        child.stop()
+        child.ended()
+        if child.process is None:
+            del self.children[job]
 
     def _goes_on(self, child: Child, wish: JobChanged, code: int) -> bool:
         """Whether a job whose process has ended by itself is started again."""
@@ -214,15 +227,6 @@ def write_ready(home: Home) -> None:
 def clear_ready(home: Home) -> None:
     """Take back what an earlier supervisor said."""
     (home.run / "supervisor.ready").unlink(missing_ok=True)
-
-
-def runs_here(home: Home) -> bool:
-    """Whether a supervisor follows the topic in this home, whoever started it."""
-    try:
-        os.kill(int((home.run / "supervisor.ready").read_text()), 0)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def is_ready(home: Home, pid: int) -> bool:

@@ -27,7 +27,7 @@ from tidemill_app.home import Home, write_atomically
 SCOPES = {
     "read": "list jobs, see their status and logs",
     "submit": "submit jobs, which is running code here",
-    "operate": "stop, start, savepoint and rescale jobs",
+    "operate": "stop, start, savepoint, rescale and remove jobs",
     "admin": "all of these",
 }
 """What a token may be good for."""

@@ -45,7 +45,7 @@ class Trust:
         return found
 
     def add(self, key: str, name: str) -> None:
-        """Take what this key has signed, from the next process on."""
+        """Take what this key has signed; what runs notices."""
         self._write(self.keys() | {_checked(key, "the key"): " ".join(name.split())})
 
     def remove(self, key: str) -> None:

@@ -129,7 +129,7 @@ def open_store(connection: Connection) -> ArtefactStore:
     """The artefact store of a home: its own folder, or the URL in `TIDEMILL_ARTEFACTS`."""
     trust = Trust(connection.home)
     trust.make()
-    return ArtefactStore(connection.artefacts, trust.key, trust.keys())
+    return ArtefactStore(connection.artefacts, trust.key, trust.keys)
 
 
 @contextmanager

@@ -85,11 +85,11 @@ class FaustEngine:
         status = Status(job, parts.log, parts.report)
         job.warm()
 
-        def attempt() -> None:
+        def attempt(careful_until: int) -> None:
             make_topics(job, parts)
             parts.log.create(changelog_of(job.name), CHANGELOG)
             sources = sources_of(job, parts.streams, parts.log, {})
-            Session(job, parts, stop, status, sources, self).run()
+            Session(job, parts, stop, status, sources, self, careful_until).run()
 
         patiently(attempt, Patience(self.unknown_for), status, stop)
 
@@ -105,7 +105,9 @@ class Session:
         status: Status,
         sources: Sequence[Source],
         engine: FaustEngine,
+        careful_until: int,
     ) -> None:
+        self._careful_until = careful_until
         self.job, self.parts, self.stop, self.status = job, parts, stop, status
         self._all, self._engine = sources, engine
         self._standing: Standing | None = None
@@ -228,6 +230,7 @@ class Session:
         if found is None:
             return None
         standing = Standing(job, self._parts, {}, found)
+        standing.pipeline.careful_until = self._careful_until
         if not whole:
             self._redo(standing, planned)
             recovery.check(found, planned)

@@ -23,7 +23,7 @@ from tidemill.errors import SubmissionError, TidemillError
 from tidemill.job import NEEDS, Job, needs_of
 from tidemill.log import MAX_RECORD_BYTES, Log, TopicSpec
 from tidemill.order import Arrival, EventTime
-from tidemill.time import MAX_TIME
+from tidemill.time import MAX_TIME, show_span
 
 _OVERHEAD = 64 * 1024
 """Room for a dead letter's headers beside a payload of the largest size."""
@@ -62,7 +62,8 @@ class LocalEngine:
 
         Raises `SubmissionError` for settings that cannot work, `IncompatibleError` where the saved state does not fit,
         `FencedError` where another process runs this job, `GoneError` and `IntegrityError` where the log no longer
-        holds what the job needs or the step is not deterministic, and whatever the step raises.
+        holds what the job needs or the step is not deterministic, and `StepError` where the step raises. It is tried
+        once more then, event by event, so that the one it raises on is named.
         """
         refuse_unless_fit(job, self, [self])
         check_settings(job, parts)
@@ -70,7 +71,7 @@ class LocalEngine:
         status = Status(job, parts.log, parts.report)
         job.warm()
 
-        def attempt() -> None:
+        def attempt(careful_until: int) -> None:
             make_topics(job, parts)
             sources = sources_of(job, parts.streams, parts.log, histories)
             Session(
@@ -83,6 +84,7 @@ class LocalEngine:
                 max_buffered=self.max_buffered,
                 max_batch=self.max_batch,
                 snapshot_every=self.snapshot_every,
+                careful_until=careful_until,
             ).run()
 
         patiently(attempt, Patience(self.unknown_for), status, stop)
@@ -117,14 +119,14 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
 
     order = job.order
     if isinstance(order, EventTime) and order.lateness < 0:
-        refuse("lateness cannot be negative", "0 or more microseconds", str(order.lateness), "lateness")
+        refuse("lateness cannot be negative", "0 or more microseconds", show_span(order.lateness), "lateness")
     if isinstance(order, EventTime) and order.idle_after is not None and order.idle_after <= 0:
         refuse("idle_after cannot be zero", "seconds, or None for never", str(order.idle_after), "idle_after")
     if isinstance(order, Arrival) and order.dedupe < 0:
         refuse("dedupe cannot be negative", "a number of ids", str(order.dedupe), "dedupe")
     if not 0 < order.max_ahead <= MAX_TIME // 2:
-        wanted = f"more than 0 and at most {MAX_TIME // 2} microseconds"
-        refuse("max_ahead must let the clock move", wanted, str(order.max_ahead), "max_ahead")
+        wanted = f"microseconds, more than 0 and at most {show_span(MAX_TIME // 2)}"
+        refuse("max_ahead must let the clock move", wanted, show_span(order.max_ahead), "max_ahead")
     if not 0 < job.commit_every <= 30:
         refuse(
             "commit_every out of range", "seconds, more than 0 and at most 30", str(job.commit_every), "commit_every"
@@ -156,9 +158,12 @@ def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> No
             continue
         topics.add(spec.topic)
         key = read.key or spec.key
-        if read.key is not None and read.key not in {f.name for f in spec.fields}:
-            names = ", ".join(f.name for f in spec.fields)
-            refuse(f"stream {read.stream} has no field to key by", names, read.key, "key")
+        names = [f.name for f in spec.fields]
+        if read.key is not None and read.key not in names:
+            refuse(f"stream {read.stream} has no field to key by", ", ".join(names), read.key, "key")
+        for name, asks in read.fields:
+            if name not in names:
+                refuse(f"stream {read.stream} has no field {name!r}, for {asks}", ", ".join(names), name, name)
         if job.groups > 1 and key is None:
             refuse(f"stream {read.stream} has no key, and the job has {job.groups} groups", "a key", "none", "key")
         if read.history and parts.history is None:

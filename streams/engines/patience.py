@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from streams.engines.status import Status
-from tidemill.errors import FencedError, NotFoundError, TidemillError, UnavailableError
+from tidemill.errors import FencedError, NotFoundError, StepError, TidemillError, UnavailableError
 
 PASSING = (UnavailableError, NotFoundError)
 """What may pass by itself. A broker that has just come up, or has just made a topic, may say for a moment that it does
@@ -49,15 +49,22 @@ def wait(seconds: float, stop: Callable[[], bool]) -> None:
         time.sleep(min(left, 0.05))
 
 
-def patiently(attempt: Callable[[], None], patience: Patience, status: Status, stop: Callable[[], bool]) -> None:
+def patiently(attempt: Callable[[int], None], patience: Patience, status: Status, stop: Callable[[], bool]) -> None:
     """Make the attempt, again and again while what it fails of may pass by itself, until `stop()`; the status says so.
 
-    Raises `FencedError` at once: another process is in this one's place."""
+    Where the step raises on one of several events, the next attempt is told until which number of events to step each
+    alone, so that the one it raises on is named. Raises `FencedError` at once: another process is in this one's place.
+    """
+    careful_until = 0
     while not stop():
         try:
-            return attempt()
+            return attempt(careful_until)
         except FencedError:
             raise
+        except StepError as error:
+            if error.exact or error.stepped <= careful_until:
+                raise
+            careful_until = error.stepped
         except PASSING as error:
             pause = patience.pause(error)
             status.failed(error)

@@ -47,7 +47,9 @@ class Session:
         max_buffered: int,
         max_batch: int,
         snapshot_every: float,
+        careful_until: int = 0,
     ) -> None:
+        self._careful_until = careful_until
         self.job, self.parts, self.stop, self.status = job, parts, stop, status
         self._histories, self._all = histories, sources
         self._max_buffered, self._max_batch, self._snapshot_every = max_buffered, max_batch, snapshot_every
@@ -109,6 +111,7 @@ class Session:
 
     def _take_up(self, found: Recovered) -> None:
         self._standing = Standing(self.job, self.parts, self._histories, found)
+        self._standing.pipeline.careful_until = self._careful_until
         self._sources = Sources(
             self._all,
             self.parts.log,

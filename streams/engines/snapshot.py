@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_type_hints
 
 import msgspec
@@ -12,6 +13,7 @@ from streams.provenance import RunningHash
 from tidemill.errors import IncompatibleError
 from tidemill.job import Job
 from tidemill.order import Arrival
+from tidemill.time import show_span
 
 
 class Snapshot(msgspec.Struct):
@@ -58,11 +60,16 @@ def check_fits(job: Job[Any], saved: dict[str, str]) -> None:
             raise IncompatibleError(
                 f"the job's {name} changed and its saved state does not fit",
                 where=f"job {job.name}",
-                wanted=saved.get(name, "none"),
-                got=now,
+                wanted=_readable(saved.get(name, "none")),
+                got=_readable(now),
                 field=name,
                 fix="Submit under a new name, or with --reset to learn again from the log.",
             )
+
+
+def _readable(text: str) -> str:
+    """What is kept in microseconds, as a person reads it."""
+    return re.sub(r"\b(lateness|max_ahead) (\d+)", lambda found: f"{found[1]} {show_span(int(found[2]))}", text)
 
 
 def describe(kind: Any) -> str:

@@ -13,8 +13,9 @@ from streams.emit import Emitter, Sent
 from streams.engines.publication import Publication
 from streams.journal import Journal
 from streams.live import LiveState, key_of
-from streams.pipeline import Pipeline, Rejected, Stepped
+from streams.pipeline import Pipeline, Stepped
 from streams.provenance import RunningHash
+from streams.rejecting import Rejected
 from tidemill import events
 from tidemill.block import Place
 from tidemill.cloudevents import headers_of

@@ -200,11 +200,15 @@ class ScaledLogistic:
         return run_rows(ops, rows, labels, weights, self._state, self._bias, self._count, self._par)
 
     def explain_one(self, x: Float) -> dict[str, float]:
-        """Contributions $\\theta_j z_j$ per feature, and the intercept as `"bias"`; they sum to the score's logit."""
+        """Contributions $\\theta_j z_j$ per feature, and the intercept as `"bias"`; they sum to the score's logit.
+
+        One that is beyond the floats is given as the largest of its sign.
+        """
         row = as_rows(as_row(x, self.features), self.features)[0]
-        scaled = np.divide(row - self._state[_MEAN], self._state[_STD], where=self._state[_STD] != 0.0, out=row * 0.0)
-        parts = dict(zip(self.features, (self._state[_WEIGHT] * scaled).tolist(), strict=True))
-        return {**parts, "bias": float(self._bias[0])}
+        mean, std, weight = self._state[_MEAN], self._state[_STD], self._state[_WEIGHT]
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = np.nan_to_num(weight * np.divide(row - mean, std, where=std != 0.0, out=row * 0.0))
+        return {**dict(zip(self.features, parts.tolist(), strict=True)), "bias": float(self._bias[0])}
 
     def params(self) -> dict[str, Any]:
         return {"features": list(self.features), **self._numbers}

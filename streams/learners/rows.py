@@ -1,4 +1,5 @@
-"""What every block learner asks of its input: contiguous float64 rows of the right width, and only finite numbers."""
+"""What every block learner asks of its input: contiguous float64 rows of the right width, of finite numbers that can be
+computed with (`tidemill.learner.LARGEST`)."""
 
 from __future__ import annotations
 
@@ -9,25 +10,26 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from tidemill.errors import NotFiniteError, WrongTypeError
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
+from tidemill.learner import LARGEST, LEARN, PREDICT, PREDICT_LEARN, Float, Ops
 
 NO_WEIGHTS: Float = np.empty(0)
 """Stands for "every row weighs 1" in the kernels, which take no optional arrays."""
 
-_EXPONENT = 0x7FF0000000000000
-"""The exponent bits of a float64: all set in NaN and the infinities, and only there."""
+_SIZE = 0x7FFFFFFFFFFFFFFF
+"""All bits of a float64 but its sign; as whole numbers they are in the order of sizes, the infinities and NaN last."""
+_LARGEST = int(np.float64(LARGEST).view(np.int64))
 
 
 @njit(cache=True)
 def sound(ops: Ops, bits: NDArray[np.int64], y: Float, w: Float) -> bool:
-    """Whether a block may be learned as it is: rows finite (`bits` are theirs), and labels and weights where needed.
+    """Whether a block may be learned as it is: rows sound (`bits` are theirs), and labels and weights where needed.
 
     One pass in native code, as a block may hold a single row; the functions below find out what is wrong otherwise.
     """
     odd = 0
     for i in range(bits.shape[0]):
         for j in range(bits.shape[1]):
-            odd |= (bits[i, j] & _EXPONENT) == _EXPONENT
+            odd |= (bits[i, j] & _SIZE) >= _LARGEST
     for i in range(ops.shape[0]):
         if ops[i] > PREDICT_LEARN:
             return False
@@ -47,7 +49,7 @@ def as_row(x: ArrayLike, features: Sequence[str]) -> Float:
 
 
 def as_rows(X: ArrayLike, features: Sequence[str]) -> Float:
-    """`X` as a C-contiguous float64 matrix (n, features), all finite.
+    """`X` as a C-contiguous float64 matrix (n, features), all finite and smaller in size than `LARGEST`.
 
     Missing values are not guessed at: a row with NaN or an infinite value raises `NotFiniteError` naming row and
     feature, before anything is learned from the block. Fill them upstream, where it is known what they mean.
@@ -55,20 +57,17 @@ def as_rows(X: ArrayLike, features: Sequence[str]) -> Float:
     rows = np.ascontiguousarray(X, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(features):
         raise WrongTypeError("wrong block shape", wanted=f"(n, {len(features)})", got=str(rows.shape))
-    # A finite sum proves finite rows in one cheap pass; only a suspicious sum (also an overflow) is looked at closely.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(rows.sum())
-    if suspicious:
-        bad = np.argwhere(~np.isfinite(rows))
-        if len(bad):
-            i, j = int(bad[0, 0]), int(bad[0, 1])
-            raise NotFiniteError(
-                f"feature {features[j]!r} of row {i} is not finite",
-                got=repr(float(rows[i, j])),
-                wanted="a finite number",
-                fix="Fill missing values before the learner",
-                field=features[j],
-            )
+    # NaN fails both comparisons.
+    if rows.size and not (rows.max() < LARGEST and rows.min() > -LARGEST):
+        i, j = (int(at) for at in np.argwhere(~(np.abs(rows) < LARGEST))[0])
+        finite = bool(np.isfinite(rows[i, j]))
+        raise NotFiniteError(
+            f"feature {features[j]!r} of row {i} is " + ("too large" if finite else "not finite"),
+            got=repr(float(rows[i, j])),
+            wanted=f"a number smaller in size than {LARGEST:.1e}" if finite else "a finite number",
+            fix="Scale it before the learner" if finite else "Fill missing values before the learner",
+            field=features[j],
+        )
     return rows
 
 

@@ -170,6 +170,7 @@ for scope, method, path in (
     ("submit", "POST", "/api/jobs/j/start"),
     ("submit", "POST", "/api/jobs/j/savepoint"),
     ("read", "POST", "/api/jobs/j/rescale"),
+    ("submit", "POST", "/api/jobs/j/remove"),
     ("submit", "GET", "/api/jobs"),
     ("operate", "GET", "/api/jobs/j"),
     ("submit", "GET", "/api/jobs/j/logs?follow=true"),
@@ -346,6 +347,7 @@ for verb, body in {
     "rescale": {"parallelism": 0},
     "start": {"options": {"sasl.jaas.config": SECRET}},
     "stop": {"path": "../x"},
+    "remove": {"topics": ["models"]},
 }.items():
     attack(f"{verb} with {next(iter(body))}", 400)(
         lambda w, v=verb, b=body: (

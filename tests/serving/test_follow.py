@@ -36,6 +36,7 @@ class World:
         self.known = FeatureTables()
         self.freshness = Freshness()
         self.declared: list[str] = []
+        self.renewals: list[bool] = []
         self.follower = self.make()
 
     def make(self) -> Follower:
@@ -46,6 +47,7 @@ class World:
             self.freshness,
             tables={"trips": self.known},
             declared=lambda spec: self.declared.append(spec.name),
+            renewed=lambda: bool(self.renewals) and self.renewals.pop(),
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -130,16 +132,38 @@ def test_everything_there_is_applied_and_what_comes_follows(world: World):
     world.deltas(deltas[4:])
     until(lambda: world.live() == ("1", 10))
     assert live_score(world.plane) == score_of(states[-1])
-    assert world.freshness.seconds() == 0.0
+    until(lambda: world.freshness.seconds() == 0.0)
 
 
 def test_topics_that_appear_later_are_found(world: World):
-    base, deltas, _ = run_of_deltas(3)
+    base, deltas, states = run_of_deltas(3)
     world.follower.start()
+    assert "models" not in world.log.topics()
     world.publish("1", base)
     until(lambda: world.live() == ("1", 0))
+    assert live_score(world.plane) == score_of(base.state)
     world.deltas(deltas)
     until(lambda: world.live() == ("1", 3))
+    assert live_score(world.plane) == score_of(states[-1])
+    assert (world.follower.gaps, world.follower.failures, world.follower.rejected) == (0, 0, {})
+
+
+def test_a_topic_that_is_deleted_keeps_nothing_else_from_being_followed(world: World):
+    def row(wind: float, sequence: int) -> None:
+        values = {"wind": wind}
+        event = FeatureUpdated(id="f", time=0, table="w", key="EWR", values=values, sequence=sequence)
+        world.tell("features.trips", event)
+
+    base, deltas, _ = run_of_deltas(4)
+    world.publish("1", base)
+    row(1.0, 1)
+    world.follower.start()
+    until(lambda: world.live() == ("1", 0) and world.known.get("w", "EWR") == {"wind": 1.0})
+    world.log.delete("features.trips")
+    world.deltas(deltas)
+    until(lambda: world.live() == ("1", 4))
+    row(2.0, 2)
+    until(lambda: world.known.get("w", "EWR") == {"wind": 2.0})
 
 
 def test_only_deltas_after_the_version_are_applied(world: World):
@@ -193,16 +217,39 @@ def test_a_version_that_fails_verification_is_refused_and_the_last_good_one_serv
     assert world.live() == ("1", 0)
 
 
+def test_what_was_refused_is_taken_up_where_there_is_reason_to_try_again(world: World):
+    base, deltas, states = run_of_deltas(6)
+    world.publish("1", base)
+    world.publish("2", base)
+    world.corrupt |= {"1", "2"}
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="challenger", version="1"))
+    world.deltas(deltas[:4])
+    world.follower.start()
+    until(lambda: world.freshness.started)
+    assert world.live() == ("", -1) and "trips@2" in world.follower.rejected
+    world.corrupt.clear()
+    world.renewals.append(True)
+    until(lambda: world.live() == ("2", 4))
+    until(lambda: world.plane.has("trips", "1") and world.plane.aliases("trips") == {"challenger": "1"})
+    assert world.follower.rejected == {}
+    world.deltas(deltas[4:])
+    until(lambda: world.live() == ("2", 6))
+    assert live_score(world.plane) == score_of(states[-1])
+
+
 def test_aliases_are_followed_to_versions_no_longer_loaded(world: World):
-    base, _, _ = run_of_deltas(1)
+    base, _, states = run_of_deltas(7)
     for i in range(1, 8):
-        world.publish(str(i), base)
+        world.publish(str(i), ModelContent(KIND, base.params, states[i - 1]))
     world.follower.start()
     until(lambda: world.live()[0] == "7")
+    assert not world.plane.has("trips", "2") and live_score(world.plane) == score_of(states[6])
     world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="champion", version="2"))
     until(lambda: world.live()[0] == "2")
+    assert live_score(world.plane) == score_of(states[1]) != score_of(states[6])
     world.tell("models", ModelAliased(id="b", time=0, model="trips", alias="champion", version="latest"))
     until(lambda: world.live()[0] == "7")
+    assert live_score(world.plane) == score_of(states[6])
 
 
 def test_an_outage_leaves_everything_in_use_and_shows(world: World):
@@ -221,14 +268,16 @@ def test_an_outage_leaves_everything_in_use_and_shows(world: World):
     assert live_score(world.plane) == score_of(states[-1])
 
 
-def test_tombstones_remove_a_row(world: World):
+def test_tombstones_remove_a_row_and_no_other(world: World):
     world.publish("1", run_of_deltas(1)[0])
-    world.tell(
-        "features.trips", FeatureUpdated(id="f", time=0, table="w", key="a/b", values={}, sequence=1), key="w/a/b"
-    )
+    for key in ("a/b", "c"):
+        event = FeatureUpdated(id="f", time=0, table="w", key=key, values={"wind": 1.0}, sequence=1)
+        world.tell("features.trips", event, key=f"w/{key}")
     writer = world.log.writer()
     world.follower.start()
-    until(lambda: len(world.known) == 1)
+    until(lambda: len(world.known) == 2)
+    assert world.known.get("w", "a/b") == {"wind": 1.0}
     writer.send("features.trips", None, key=b"w/a/b")
     writer.flush()
-    until(lambda: len(world.known) == 0)
+    until(lambda: world.known.get("w", "a/b") is None)
+    assert world.known.get("w", "c") == {"wind": 1.0} and len(world.known) == 1

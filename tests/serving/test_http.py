@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from serving.access import Gatekeeper
 from serving.online import ServedLearner
-from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, features, loaded, serving, until
+from serving.plane import Loaded
+from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, content, features, loaded, serving, until
 from tidemill.events import FeatureUpdated
+from tidemill.job import ModelContent
 from tidemill.time import MINUTE, SystemClock
 
 
@@ -55,6 +57,24 @@ def test_reasons_sum_to_the_logit(client):
     assert sum(answer["reasons"].values()) == pytest.approx(np.log(answer["score"] / (1 - answer["score"])))
 
 
+@pytest.mark.parametrize(("wind", "status"), [(7.5, 200), (1e150, 422)])
+def test_what_overflows_within_the_model_is_bounded_or_refused(wind, status):
+    """A feature that hardly varied has a scale near 0: what is far from its mean is beyond the floats when scaled."""
+    service, made = Service(), content()
+    state = {**made.state, "var": np.array([1e-320, 1.0, 1e-320]), "weight": np.array([1.0, 0.0, -1e-9])}
+    service.plane.install(Loaded("trips", "1", ServedLearner(ModelContent(made.kind, made.params, state))))
+    service.known.apply(FeatureUpdated(id="f", time=0, table="weather", key="EWR", values={"wind": wind}, sequence=1))
+    with client_of(service) as client:
+        answer = client.post("/score/late?explain=true", json={**EVENT, "distance": 1e150})
+        assert answer.status_code == status, answer.text
+        tensors = client.post("/v2/models/trips/infer", json=infer_body([[1e150, 5.0, wind]]))
+        assert tensors.status_code == (status if status == 200 else 400), tensors.text
+    if status == 200:
+        assert answer.json()["score"] == tensors.json()["outputs"][0]["data"][0] == 1.0
+        assert answer.json()["reasons"]["distance"] == np.finfo(float).max
+        assert np.isfinite(list(answer.json()["reasons"].values())).all()
+
+
 def test_an_event_without_an_id_gets_one_and_without_a_time_is_of_now(service, client):
     event = {k: v for k, v in EVENT.items() if k not in ("id", "time")}
     ids = {client.post("/score/late", json=event).json()["id"] for _ in range(3)}
@@ -68,6 +88,8 @@ def test_an_event_without_an_id_gets_one_and_without_a_time_is_of_now(service, c
         ({k: v for k, v in EVENT.items() if k != "distance"}, 422, "distance"),
         ({**EVENT, "distance": "far"}, 422, "distance"),
         ({**EVENT, "hour": 2**70}, 422, "hour"),
+        ({**EVENT, "distance": 1e308}, 422, "distance"),
+        ({**EVENT, "distance": -1e151}, 422, "distance"),
         ({**EVENT, "time": "yesterday"}, 422, "time"),
         (b'{"distance": NaN}', 422, ""),
         (b"{", 400, ""),
@@ -80,7 +102,7 @@ def test_an_event_without_an_id_gets_one_and_without_a_time_is_of_now(service, c
 )
 def test_what_is_wrong_with_an_event_is_said(client, body, status, field):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = client.post("/score/late", content=content)
+    answer = client.post("/score/late?explain=true", content=content)
     assert answer.status_code == status or (status is None and 400 <= answer.status_code < 500)
     if field:
         assert answer.json()["field"] == field

@@ -64,6 +64,21 @@ def test_what_neither_has_is_named():
     assert ArchivedLog(world.log, [Span("t", 0, 5, 10)], None).held == {}
 
 
+def test_a_hole_in_the_archive_is_named_with_all_that_is_missed(monkeypatch):
+    monkeypatch.setattr(archived, "PIECE", 4)
+    world = World(15)
+
+    def holed(span):
+        if span.next > 6:
+            raise GoneError("no archive holds these offsets", got=f"nothing of offsets 6 to {span.next - 1}")
+        return world.archive(span)
+
+    reader = ArchivedLog(world.log, [Span("t", 0, 0, 21)], holed).reader({P: 0})
+    assert [r.offset for r in reader.poll(100, 0.0)] == [0, 1, 2, 3]
+    with pytest.raises(GoneError, match=r"t/0.*offsets 4 to 14; got nothing of offsets 6 to 7"):
+        reader.poll(100, 0.0)
+
+
 def test_a_topic_that_is_no_more_is_all_archived():
     world = World(0)
     world.log.delete("t")

@@ -300,7 +300,7 @@ def test_no_more_wait_than_are_allowed() -> None:
 
 @pytest.mark.parametrize(
     ("bad", "error"),
-    [({"a": np.array([np.nan])}, NotFiniteError), ({"a": np.array([np.inf])}, NotFiniteError)],
+    [({"a": np.array([value])}, NotFiniteError) for value in (np.nan, np.inf, 1e308, -1e151)],
 )
 @pytest.mark.parametrize("label", [None, "label"])
 def test_events_without_usable_features_are_refused(bad: Any, error: type, label: str | None) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from streams.classifier import OnlineClassifier
 from streams.guard import Guard
 from tests.streams.test_classifier import NAMES, events
 from tidemill.block import Block
+from tidemill.errors import BadEvent
+from tidemill.learner import LARGEST
 
 
 def test_a_block_is_halved_until_the_failing_events_are_alone() -> None:
@@ -27,3 +32,36 @@ def test_a_block_is_halved_until_the_failing_events_are_alone() -> None:
     assert np.isnan(X[300]).all()
     assert np.array_equal(np.delete(X[:, 0], 300), np.delete(of.columns["a"], 300))
     assert len(asked) == 1 + 2 * 10
+
+
+@pytest.mark.parametrize(
+    ("row", "well"),
+    [
+        ([1.0, 2], True),
+        ([True, np.float64(2.0)], True),
+        ([-1e150, 1e150], True),
+        ([np.nan, 1.0], False),
+        ([np.inf, -np.inf], False),
+        ([1e308, -1e308], False),
+        ([0.0, -LARGEST], False),
+        ([0.0, 10**400], False),
+        ([1.0], False),
+        ([1.0, None], False),
+        (["1", 2.0], False),
+    ],
+)
+def test_a_row_that_cannot_be_computed_with_is_refused(row: Any, well: bool) -> None:
+    guard = Guard(OnlineClassifier(name="n", stream="s", features=lambda e, k: row, feature_names=NAMES).plan())
+    if well:
+        assert np.isfinite(np.array(guard.row({}, None), dtype=np.float64)).all()
+    else:
+        with pytest.raises(BadEvent):
+            guard.row({}, None)
+
+
+@pytest.mark.parametrize("value", [1e308, -LARGEST, 10**400, np.nan, np.inf, "1", [1]])
+def test_a_value_that_cannot_be_counted_is_refused(value: Any) -> None:
+    guard = Guard(OnlineClassifier(name="n", stream="s", features=NAMES).plan())
+    with pytest.raises(BadEvent) as told:
+        guard.number("km", value)
+    assert told.value.field == "km"

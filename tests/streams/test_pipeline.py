@@ -92,3 +92,17 @@ def test_history_ends_where_the_stream_goes_on():
     pipeline.step()
     counts = pipeline.counts
     assert (counts.stepped, counts.in_history, counts.duplicates, counts.late) == (12, 2, 2, 0)
+
+
+def test_how_late_and_how_early_is_said_as_people_read_it():
+    from tests.streams.engines.helpers import make_job
+
+    p, second = Partition(SPEC.topic, 0), 1_000_000
+    order = EventTime(lateness=90 * second, max_ahead=36 * 3600 * second)
+    pipeline = Pipeline(make_job(order=order), {"trips": SPEC}, [Source(p, "trips")])
+    times = ("2024-01-02T00:00:00Z", "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z")
+    values = [f'{{"id": "{at}", "at": "{at}", "km": 1.0, "who": "w"}}'.encode() for at in times]
+    records = [Record(p.topic, 0, i, None, value, (), 0) for i, value in enumerate(values)]
+    late, early = (str(r.error) for r in pipeline.feed(p, Decoder(SPEC).decode(records)))
+    assert "wanted at most 1 min 30 s;" in late
+    assert "wanted at most 1 d 12 h ahead" in early

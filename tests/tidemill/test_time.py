@@ -13,6 +13,7 @@ from tidemill.time import (
     SystemClock,
     from_rfc3339,
     parse_time,
+    show_span,
     to_rfc3339,
 )
 
@@ -72,3 +73,21 @@ def test_clocks():
     clock.advance(3)
     assert clock.now() == 8
     assert SystemClock().now() > from_rfc3339("2020-01-01")
+
+
+@pytest.mark.parametrize(
+    ("micros", "shown"),
+    [
+        (0, "0 s"),
+        (1, "0.000001 s"),
+        (250_000, "0.25 s"),
+        (20 * SECOND, "20 s"),
+        (60 * SECOND, "1 min"),
+        (5_400 * SECOND, "1 h 30 min"),
+        (90 * 86_400 * SECOND, "90 d"),
+        (86_401 * SECOND + 500_000, "1 d 1.5 s"),
+        (-61 * SECOND, "-1 min 1 s"),
+    ],
+)
+def test_a_stretch_of_time_is_shown_exactly(micros, shown):
+    assert show_span(micros) == shown

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 
+from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from streams.learners.logistic import ScaledLogistic
 from tests.serving.helpers import KIND
@@ -71,7 +72,14 @@ class World(NamedTuple):
         writer.flush()
         writer.close()
 
-    def publish(self, number: int, learner: ScaledLogistic, delta: int, bundle: str = "0" * 64) -> None:
+    def publish(
+        self,
+        number: int,
+        learner: ScaledLogistic,
+        delta: int,
+        bundle: str = "0" * 64,
+        store: ArtefactStore | None = None,
+    ) -> None:
         cut = VersionCut(self.name, number, (0, "", ""), ModelContent(KIND, learner.params(), learner.state()), {})
         lineage = Lineage(
             job=self.name,
@@ -83,7 +91,9 @@ class World(NamedTuple):
             last=(0, "", ""),
             number=number,
         )
-        fields = ArtefactPublisher(open_store(self.connection), self.log, SystemClock()).publish(cut, lineage, delta)
+        fields = ArtefactPublisher(store or open_store(self.connection), self.log, SystemClock()).publish(
+            cut, lineage, delta
+        )
         event = ModelPublished(
             id=f"{self.name}/{number}",
             time=0,

@@ -15,7 +15,7 @@ from tidemill.cloudevents import ARROW, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.errors import NotFoundError, WrongTypeError
 from tidemill.events import RecordErased
-from tidemill.log import TopicSpec
+from tidemill.log import Record, TopicSpec
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import dead
 from tidemill_app.reading import read_all as read_now
@@ -174,6 +174,36 @@ def test_what_fails_again_is_left_unless_asked_for(log, name, spec):
         dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.message == "still", again=True).replayed == 1
     )
     assert dead.replay(log, name, {name: spec}, again=True, chosen=lambda letter: letter.message == "still").before == 1
+
+
+@pytest.mark.parametrize("claim", ["anything", "dead.{name}/0/9", "dead.{name}/0/0", "dead.none-such/0/0", "dead."])
+def test_a_producer_that_calls_its_record_a_replay_is_not_believed(log, name, spec, claim):
+    """Not even where it names a letter that was replayed: what that held is in the ledger."""
+    kill(log, name, spec)
+    dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.number == 0)
+    writer, claimed = log.writer(), claim.format(name=name).encode()
+    topic, value, key, headers = DeadLetters(name).letter(
+        Place(spec.topic, 0, 99),
+        WrongTypeError("claims"),
+        Record(spec.topic, 0, 99, b"k", b"{}", [(dead.REPLAY_OF, claimed)], NOW),
+        NOW,
+    )
+    writer.send(topic, value, key=key, headers=headers)
+    writer.close()
+    done = dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.message == "claims")
+    assert (done.replayed, done.failed_again) == (1, 0)
+    (replayed,) = (r for r in read_all(log, spec.topic) if r.value == b"{}")
+    marks = [v for n, v in replayed.headers if n == dead.REPLAY_OF]
+    assert len(marks) == 1 and marks != [claimed]
+
+
+def test_a_replay_that_failed_in_another_job_too_is_known_there(log, name, spec):
+    kill(log, name, spec)
+    dead.replay(log, name, {name: spec}, chosen=lambda letter: letter.error == "MalformedError")
+    other = f"{name}-other"
+    assert kill(log, other, spec) == 4  # the three, and the replay of one of them
+    done = dead.replay(log, other, {name: spec})
+    assert (done.replayed, done.failed_again) == (3, 1)
 
 
 def test_an_event_named_by_its_place_keeps_that_name(log, name):

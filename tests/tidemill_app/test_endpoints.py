@@ -10,6 +10,8 @@ import httpx
 import numpy as np
 import pytest
 
+from connectors.artefacts import ArtefactStore
+from connectors.signing import make_key
 from streams.learners.delta import delta_since
 from tests.serving.helpers import until
 from tests.tidemill_app.served import EVENT, JOB, World, declared, served, taught
@@ -18,18 +20,19 @@ from tidemill.events import DeltaPublished
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.endpoints import of_files
 from tidemill_app.job_file import Target
+from tidemill_app.trust import Trust
 from tidemill_app.wiring import Platform
 
 SCALED = "import scale\n" + JOB.replace('event["distance"]', 'event["distance"] * scale.BY')
 
 
-def submit(world: World, by: float, wanted: str = "stopped") -> str:
+def submit(world: World, by: float, wanted: str = "stopped", store: ArtefactStore | None = None) -> str:
     """Record the job with a helper `scale.py` of its own, as `submit` does; its bundle. (No process is wanted.)"""
     (world.file.parent / "scale.py").write_text(f"BY = {by}\n")
     world.file.write_text(SCALED.replace("NAME", world.name))
     platform = Platform.open(world.home)
     try:
-        bundle = platform.artefacts.put_signed(SIGNED, pack(Target(world.file, None)).encode())
+        bundle = (store or platform.artefacts).put_signed(SIGNED, pack(Target(world.file, None)).encode())
         platform.jobs().change(world.name, wanted=wanted, bundle=bundle, file="job.py")
     finally:
         platform.close()
@@ -102,6 +105,31 @@ def test_code_that_cannot_be_loaded_keeps_nobody_else_from_answering(
         with served(good, files=False) as (client, _):
             until(lambda: answer(client, good))
             assert "tidemill_endpoints_refused 0" not in client.get("/metrics").text
+
+
+@pytest.mark.stack
+def test_a_running_server_takes_up_what_a_key_signed_once_the_key_is_trusted(
+    stack: Any, fresh: Callable[[str], str], tmp_path: Path
+):
+    key = make_key(tmp_path / "other.pem")
+    store, trust, learner = ArtefactStore(stack.artefacts, tmp_path / "other.pem"), Trust(stack.home), taught(300)
+    with (
+        declared(stack, fresh("ours"), tmp_path / "a") as ours,
+        declared(stack, fresh("theirs"), tmp_path / "b") as other,
+    ):
+        ours.publish(1, learner, 0, submit(ours, 1.0))
+        other.publish(1, learner, 0, submit(other, 1.0, store=store), store=store)
+        with served(ours, files=False) as (client, _):
+            until(lambda: answer(client, ours))
+            assert client.post(f"/score/{other.name}", json=EVENT).status_code == 404
+            assert client.get(f"/v2/models/{other.name}").status_code == 404
+            trust.add(key, "another home's")
+            try:
+                got = until(lambda: answer(client, other))
+            finally:
+                trust.remove(key)
+            assert (got["score"], got["version"]) == (answer(client, ours)["score"], "1")
+            assert client.get(f"/v2/models/{other.name}").status_code == 200
 
 
 def test_files_without_an_endpoint_or_with_one_name_twice_are_refused(tmp_path: Path):

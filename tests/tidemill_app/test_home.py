@@ -1,6 +1,7 @@
 """A home is made, marked, read, and removed; no other folder ever is."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -86,8 +87,29 @@ def test_the_lock_is_held_by_one(tmp_path):
         pass
 
 
-def test_many_at_once_make_one_home(tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
+def test_who_waits_for_the_lock_gets_it_once_it_is_free(tmp_path):
+    home, inside, times = Home(tmp_path / "h"), [], []
+    home.create()
+
+    def enter(number):
+        with home.locked():
+            inside.append(number)
+            times.append(len(inside))
+            inside.remove(number)
 
     with ThreadPoolExecutor(4) as pool:
+        with home.locked():
+            waiting = [pool.submit(enter, n) for n in range(8)]
+            assert not times
+        for each in waiting:
+            each.result()
+    assert times == [1] * 8
+
+
+def test_many_at_once_make_one_home(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: Home(tmp_path / str(n // 4)).create(), range(120)))
+    for n in range(30):
+        home = Home(tmp_path / str(n))
+        assert home.is_ours()
+        assert {child.name for child in home.path.iterdir()} == {MARKER, "run", "logs", "keys"}

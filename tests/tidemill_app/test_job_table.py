@@ -52,6 +52,17 @@ def test_the_failure_of_an_older_wish_does_not_touch_a_newer_one():
     assert keys == [b"a", b"a", b"a/outcome"]
 
 
+def test_a_removed_job_is_no_more_until_it_is_submitted_anew():
+    log = MemoryLog()
+    here, there = table(log), table(log)
+    here.change("a", wanted="stopped", bundle="1" * 64, options={"x": "1"})
+    here.change("a", wanted="removed")
+    there.refresh()
+    assert here.jobs == there.jobs == table(log).jobs == {}
+    here.change("a", wanted="running", bundle="2" * 64)
+    assert (table(log).get("a").bundle, table(log).get("a").options) == ("2" * 64, {})
+
+
 def test_strangers_records_are_passed_over():
     log = MemoryLog()
     log.create(TOPIC, TopicSpec(compacted=True))

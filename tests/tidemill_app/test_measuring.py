@@ -10,6 +10,7 @@ from tests.tidemill_app.in_memory import memory_platform
 from tidemill.endpoint import Endpoint
 from tidemill.errors import SubmissionError
 from tidemill.stream import Field, StreamSpec
+from tidemill_app.alive import alive
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.endpoints import Submitted
@@ -17,7 +18,7 @@ from tidemill_app.job_file import Target
 from tidemill_app.measuring import MEASURES, Measuring, measuring_of, want
 from tidemill_app.run_job import submitted_job
 from tidemill_app.submission import submit
-from tidemill_app.supervisor import write_ready
+from tidemill_app.supervisor import NAME as SUPERVISOR
 
 JOB = """
 from streams.classifier import online_classifier
@@ -139,12 +140,12 @@ def test_nothing_wrong_with_one_keeps_the_others_from_it(platform, owner, caplog
 
 def test_a_supervisor_in_this_home_is_waited_for_silently(platform, owner, caplog):
     table, wish = owner
-    write_ready(platform.home)
-    measuring = Measuring(platform)
-    measuring.add(endpoint(), wish)
-    measuring.start()
-    until(lambda: table.refresh() and "s-served" in table.jobs)
-    measuring.close()
+    with alive(platform.home, SUPERVISOR):
+        measuring = Measuring(platform)
+        measuring.add(endpoint(), wish)
+        measuring.start()
+        until(lambda: table.refresh() and "s-served" in table.jobs)
+        measuring.close()
     assert not caplog.records
 
 

@@ -75,7 +75,7 @@ def test_what_was_gone_before_it_could_be_archived_is_named(log, topic, segments
     pinned = keeper.pin(lineage(topic, 0, 10))
     assert pinned.unrepeatable.endswith(f"{topic}/0 offsets 0 to 2")
     assert ranges(segments, topic) == [(3, 10)]
-    with pytest.raises(GoneError, match=r"0\.\.2"):
+    with pytest.raises(GoneError, match="offsets 0 to 2"):
         list(keeper.records(Span(topic, 0, 0, 10)))
     assert len(list(keeper.records(Span(topic, 0, 3, 10)))) == 7
 

@@ -12,6 +12,7 @@ from tidemill_app.home import Home
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
 from tidemill_app.run_job import EXIT_REFUSED, run
+from tidemill_app.stack.process import reason
 from tidemill_app.wiring import Platform
 
 JOB = """
@@ -20,6 +21,23 @@ from streams.classifier import online_classifier
 
 def job():
     return online_classifier(name="NAME-up", stream="NAME", features=["a"], label="up")
+"""
+
+
+RAISES = """
+from tidemill.job import Effects, Input, Job, events_of
+from tidemill.order import Arrival
+
+
+def step(state, batch):
+    for event in events_of(batch):
+        if event.data["a"] == 13:
+            raise RuntimeError("thirteen")
+    return Effects(state)
+
+
+def job():
+    return Job(name="NAME", reads=(Input("NAME"),), step=step, init=dict, state=dict, order=Arrival())
 """
 
 
@@ -84,6 +102,29 @@ def test_brokers_that_are_away_at_the_start_are_waited_for(there, name, tmp_path
     finally:
         assert process.stop() == 0
     assert process.until("stopped")
+
+
+def test_one_whose_step_raises_gives_the_error_the_event_and_what_to_do_as_its_reason(there, name, tmp_path, capfd):
+    there(True)
+    home = tmp_path / "home"
+    (tmp_path / "job.py").write_text(RAISES.replace("NAME", name))
+    platform = Platform.open(home)
+    fields = (Field("at", "time"), Field("a", "float"))
+    Catalogue(platform.log).declare(StreamSpec(name=name, fields=fields, time="at"))
+    writer = platform.log.writer()
+    for i in range(20):
+        writer.send(f"data.{name}", f'{{"at": "2024-01-01T00:00:{i:02}Z", "a": {i}}}'.encode())
+    writer.close()
+    bundle = platform.artefacts.put_signed(SIGNED, pack(Target.parse(str(tmp_path / "job.py"))).encode())
+    platform.jobs().change(name, wanted="stopped", bundle=bundle, file="job.py", engine="local")
+    platform.close()
+    assert run(home, name, lambda: False) == 1
+    (tmp_path / "log").write_text(capfd.readouterr().err)
+    why = reason(tmp_path / "log")
+    at = f"data.{name}/0/13"
+    assert f"job {name}: the job's step raised RuntimeError: thirteen; got event '{at}' at {at}. Mend the job" in why
+    status = JobFiles(Home(home), name).read_status()
+    assert status["state"] == "failing" and status["last_error"] in why
 
 
 def test_one_that_is_told_to_stop_while_it_waits_ends(own_home):

@@ -18,6 +18,7 @@ from streams.learners.delta import delta_since
 from tests.serving.helpers import until
 from tests.serving.test_onnx import expected, onnx_model
 from tests.tidemill_app.served import EVENT, NAMES, ROOT, World, declared, served, taught
+from tidemill.errors import ConfigError
 from tidemill.events import DeltaPublished, FeatureUpdated
 from tidemill_app import config
 from tidemill_app.stack import lifecycle
@@ -112,6 +113,30 @@ def test_a_kill_loses_and_doubles_nothing_that_was_answered(world: World):
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     assert [p.about for p in world.predictions()] == answered
+
+
+@pytest.mark.stack
+def test_a_home_is_not_removed_under_a_server(
+    stack: Any, own_home: Path, fresh: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A home of its own, on the brokers that others run."""
+    monkeypatch.setenv("TIDEMILL_BOOTSTRAP", stack.bootstrap)
+    monkeypatch.setenv("TIDEMILL_REDIS", stack.redis.reveal())
+    connection = config.connect(own_home)
+    connection.home.create()
+    with declared(connection, fresh("trips"), tmp_path) as world:
+        world.publish(1, taught(100), 0)
+        with served(world) as (client, process):
+            until(lambda: client.get("/v2/health/ready").status_code == 200)
+            with pytest.raises(ConfigError, match=rf"`tidemill serve` works in this home.*process {process.pid}"):
+                lifecycle.down(connection.settings, purge=True)
+            assert client.post(f"/score/{world.name}", json=EVENT).status_code == 200
+            assert lifecycle.down(connection.settings) == []  # without --purge it goes on, as with the broker away
+            assert client.post(f"/score/{world.name}", json=EVENT).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            process.wait(20)
+    lifecycle.down(connection.settings, purge=True)
+    assert not own_home.exists()
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from streams.state_store import FolderStore
 from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError, UserError
 from tidemill.stream import Field, StreamSpec
+from tidemill_app import submission
+from tidemill_app.alive import alive
 from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
@@ -91,6 +93,39 @@ def test_a_job_that_is_rebuilt_by_replay_says_so(platform, target, monkeypatch):
     assert "data.s forgets: each version archives" in submit(platform, changed, "local")[2][1]
 
 
+CLASSIFIER = """
+from streams.classifier import online_classifier
+from streams.join import Latest
+from streams.stats import Running
+
+def job():
+    settings = dict(name="j", stream="s", endpoint="e", features=["x"], label="y", positive=1)
+    return online_classifier(**settings | dict(CHANGES))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ("features=['x', 'wind']", "wind", "stream s has no field 'wind', for features; wanted at, x, y; got wind"),
+        ("label='z'", "z", "stream s has no field 'z', for label"),
+        ("tables=[Running('rate', ('who',))]", "who", "stream s has no field 'who', for table 'rate'"),
+        ("tables=[Running('n', ('x',), of='event', field='km')]", "km", "stream s has no field 'km', for table 'n'"),
+        ("tables=[Latest('air', 'w', ('x',), ('temp',))]", "x", "stream w has no field 'x', for table 'air'"),
+        ("tables=[Latest('air', 'w', ('place',), ('wind',))]", "wind", "stream w has no field 'wind', for table 'air'"),
+    ],
+)
+def test_a_field_that_a_setting_names_and_no_stream_has_is_refused(platform, target, changes, field, said):
+    declare = Catalogue(platform.log).declare
+    x, y, place = Field("x", "float"), Field("y", "int", nullable=True), Field("place", "string")
+    declare(StreamSpec(name="s", fields=(Field("at", "time"), x, y), time="at"), update=True)
+    declare(StreamSpec(name="w", fields=(Field("at", "time"), place, Field("temp", "float")), time="at"))
+    with pytest.raises(SubmissionError) as told:
+        submit(platform, target(changes, CLASSIFIER), "local")
+    assert said in str(told.value) and told.value.field == field
+    assert platform.jobs().jobs == {}
+
+
 def test_a_stream_that_is_not_declared_is_named(platform, target):
     with pytest.raises(NotFoundError, match=r"no stream 'other'.*tidemill stream create other"):
         submit(platform, target(text=JOB.replace('"s"', '"other"')), "local")
@@ -128,10 +163,21 @@ def test_what_an_older_process_reports_is_not_waited_for(platform, target):
         files.write_status({"state": "running"} | own | more)
 
     report(old)
-    with pytest.raises(UnavailableError, match="not running after 0 s"):
+    with alive(platform.home, "supervisor"), pytest.raises(UnavailableError, match="not running after 0 s"):
         wait_until(platform, new, 0.3)
     report(new)
     assert wait_until(platform, new, 10.0)["bundle"] == new.bundle
+
+
+@pytest.mark.parametrize("wanted", ["running", "stopped"])
+def test_without_a_supervisor_the_wait_ends_and_says_how_to_start_one(platform, target, wanted, monkeypatch):
+    monkeypatch.setattr(submission, "ALONE_SECONDS", 0.2)
+    submit(platform, target(), "local")
+    # What a process reported before the supervisor died, and it with it.
+    JobFiles(platform.home, "j").write_status({"state": "running"})
+    with pytest.raises(UnavailableError, match=rf"shall be {wanted}, but no supervisor .*Run `tidemill up`"):
+        set_wanted(platform, "j", wanted, 3600.0)
+    assert platform.jobs().get("j").wanted == wanted
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):

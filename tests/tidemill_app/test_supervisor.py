@@ -1,6 +1,5 @@
 """Which processes run: with real processes that are small scripts, and a log in memory."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -121,6 +120,17 @@ def test_a_job_is_started_anew_where_anything_of_it_changed_and_only_there(world
     assert same.poll() is not None
 
 
+def test_a_removed_job_is_forgotten_with_its_process(world):
+    world.want("a", RUNS)
+    world.until(lambda: world.starts("a") == 1)
+    process = world.process("a")
+    world.want("a", wanted="removed")
+    world.until(lambda: "a" not in world.supervisor.children)
+    assert process.poll() is not None
+    world.want("a", RUNS)
+    world.until(lambda: world.starts("a") == 2)
+
+
 def test_a_job_that_takes_long_to_stop_keeps_no_other_waiting(world):
     world.want("slow", DEAF)
     world.until(lambda: world.starts("slow") == 1)
@@ -220,15 +230,3 @@ def test_a_job_that_cannot_be_started_keeps_no_other_from_it(world):
     with pytest.raises(FileExistsError):
         world.until(lambda: False)
     assert world.process("b") is not None
-
-
-def test_whether_one_runs_here_is_told_by_a_process_that_lives(tmp_path):
-    home = Home(tmp_path / "home")
-    home.create()
-    assert not supervisor.runs_here(home)
-    supervisor.write_ready(home)
-    assert supervisor.runs_here(home)
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (home.run / "supervisor.ready").write_text(str(ended.pid))
-    assert not supervisor.runs_here(home)

@@ -1,4 +1,4 @@
-"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint|rescale`, `engines`: running streaming jobs.
+"""`tidemill submit`, `jobs`, `job show|logs|stop|start|savepoint|rescale|remove`, `engines`: running streaming jobs.
 
 Where `TIDEMILL_CONTROL` names a control server, it is asked, and nothing else is needed here."""
 
@@ -11,6 +11,7 @@ from tidemill_app.jobs import (
     MAX_LINES,
     MAX_WAIT,
     Outcome,
+    Remove,
     Rescale,
     Savepoint,
     Start,
@@ -175,6 +176,29 @@ def rescale(out: Output, name: str, parallelism: int, wait: float) -> None:
         _tell(out, jobs.rescale(name, Rescale(parallelism, wait)))
 
 
+@command("remove")
+@click.argument("name")
+@click.option("--purge", is_flag=True, help="Delete the topics that are its own, too; they are named first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(out: Output, name: str, purge: bool, yes: bool) -> None:
+    """Remove a stopped job: its snapshots, its log and its entry here.
+
+    Its topics stay; --purge deletes those that are its own (metrics, features, dead letters, progress). Its predictions
+    and its model versions stay in any case, and a running `tidemill serve` goes on answering until it is started anew.
+    """
+    with jobs_of(out) as jobs:
+        if purge and not yes and not out.as_json:
+            topics = jobs.remove(name, Remove(purge=True, dry=True)).deleted
+            if topics:
+                click.echo("\n".join(f"  {topic}" for topic in topics), err=True)
+                click.confirm("Delete these topics, and all that is in them, for good?", abort=True, err=True)
+        done = jobs.remove(name, Remove(purge))
+    lines = [f"{name}: removed"]
+    lines += [f"deleted: {', '.join(done.deleted)}"] if done.deleted else []
+    lines += [f"still there: {', '.join(done.kept)}"] if done.kept else []
+    out.answer(done, "\n".join(lines))
+
+
 @command("engines")
 def engines(out: Output) -> None:
     """What each engine provides."""
@@ -194,5 +218,5 @@ def _tell(out: Output, done: Outcome) -> None:
     out.answer(done, f"{done.job}: {done.state}")
 
 
-for _command in (show, logs, stop, start, savepoint, rescale):
+for _command in (show, logs, stop, start, savepoint, rescale, remove):
     job.add_command(_command)

@@ -32,7 +32,8 @@ def show(out: Output) -> None:
 @click.argument("public")
 @click.option("--name", default="", help="Whose it is.")
 def trust(out: Output, public: str, name: str) -> None:
-    """Take code and models that the key PUBLIC (64 hexadecimal digits) has signed. Services read it when they start."""
+    """Take code and models that the key PUBLIC (64 hexadecimal digits) has signed. A running `tidemill serve` takes up
+    what it refused before; a job that was refused is started with `tidemill job start`."""
     from tidemill_app.trust import Trust
 
     home = Home(config.load(out.home).home)
@@ -44,7 +45,7 @@ def trust(out: Output, public: str, name: str) -> None:
 @command("distrust")
 @click.argument("public")
 def distrust(out: Output, public: str) -> None:
-    """Take what the key PUBLIC has signed no longer."""
+    """Take what the key PUBLIC has signed no longer. What a service has loaded it keeps until it is started anew."""
     from tidemill_app.trust import Trust
 
     Trust(Home(config.load(out.home).home)).remove(public)

@@ -62,12 +62,14 @@ def publish(out: Output, stream: str | None, file: str | None, dataset: str | No
 def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -> None:
     """Say what the event EVENT_ID of STREAM turned out to be. VALUE is JSON, or else a text.
 
-    A later label about the same event corrects the earlier one.
+    A later label about the same event corrects the earlier one. Where no such event is found among the newest, or no
+    job reads the labels, the label is given all the same, and you are warned.
     """
     import json
     import uuid
 
     from tidemill.events import LabelGiven
+    from tidemill_app.labelling import doubts
     from tidemill_app.telling import tell
     from tidemill_app.wiring import connected
 
@@ -76,12 +78,19 @@ def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -
     except ValueError:
         given = value
     with connected(out) as platform:
-        spec = platform.catalogue().get(f"labels.{stream.removeprefix('labels.')}")
+        catalogue, name = platform.catalogue(), stream.removeprefix("labels.")
+        spec = catalogue.get(f"labels.{name}")
         event = LabelGiven(
             id=uuid.uuid4().hex, time=platform.clock.now(), source="/cli", about=event_id, value=given, by=by
         )
         tell(platform.log, spec.topic, event, event_id)
-    out.answer({"id": event.id, "about": event_id, "value": given}, f"{event_id} of {stream} is {given!r}")
+        warnings = doubts(platform.log, platform.jobs(), catalogue.get(name), spec, event_id)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    out.answer(
+        {"id": event.id, "about": event_id, "value": given, "warnings": warnings},
+        f"{event_id} of {stream} is {given!r}",
+    )
 
 
 def _file(out: Output, platform: Platform, stream: str, file: str, options: dict[str, Any]) -> Published:
@@ -167,7 +176,7 @@ def _facts(report: Published) -> dict[str, Any]:
 
 
 def _text(report: Published) -> str:
-    from tidemill.time import SECOND, to_rfc3339
+    from tidemill.time import show_span, to_rfc3339
 
     lines = [f"{report.sent:,} events to {report.stream}"]
     if report.first is not None:
@@ -176,7 +185,7 @@ def _text(report: Published) -> str:
         lines[0] += f", in {report.records:,} records"
     if report.disorder:
         lines.append(
-            f"Some events came up to {report.disorder / SECOND:,.0f} s after later ones: jobs that allow less lateness "
+            f"Some events came up to {show_span(report.disorder)} after later ones: jobs that allow less lateness "
             "dead-letter those. --sort sends them in order."
         )
     if report.bad:

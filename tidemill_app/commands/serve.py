@@ -43,6 +43,7 @@ def serve(
     from serving.access import check_certificate, check_listening, read_keys
     from serving.server import listen, make, run, tune
     from tidemill_app import config
+    from tidemill_app.alive import alive
     from tidemill_app.endpoints import of_files
     from tidemill_app.measuring import Measuring
     from tidemill_app.online_features import Keeper
@@ -56,7 +57,7 @@ def serve(
     cert, private = tls_cert or settings.tls_certfile, tls_key or settings.tls_keyfile
     check_certificate(cert, private)
     check_listening(host, keys, bool(cert))
-    with connected(out) as platform:
+    with connected(out) as platform, alive(platform.home, "serve"):
         endpoints = of_files(files) if files else None
         sock = listen(host, port)
         keeper = Keeper(platform) if keep_redis else None

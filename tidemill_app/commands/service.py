@@ -16,11 +16,12 @@ from tidemill_app.wiring import when_connected
 def supervise(out: Output) -> None:
     """Run the supervisor of jobs in the foreground until told to stop."""
     from tidemill_app import config
+    from tidemill_app.alive import alive
     from tidemill_app.home import Home
-    from tidemill_app.supervisor import Supervisor, clear_ready, write_ready
+    from tidemill_app.supervisor import NAME, Supervisor, clear_ready, write_ready
 
     clear_ready(Home(config.load(out.home).home))
-    with when_connected(out) as platform:
+    with when_connected(out) as platform, alive(platform.home, NAME):
         table = platform.jobs()
         write_ready(platform.home)
         Supervisor(platform.home, table).run()

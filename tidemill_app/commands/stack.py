@@ -32,8 +32,8 @@ def up(
 ) -> None:
     """Start Kafka and Redis on this machine and wait until both answer; with --flink a Flink cluster too.
 
-    Running it again changes nothing that runs, and starts what died. A part that TIDEMILL_BOOTSTRAP, TIDEMILL_REDIS or
-    TIDEMILL_FLINK names is not started.
+    Running it again changes nothing that runs, and starts what died; another port for what runs is refused. A part that
+    TIDEMILL_BOOTSTRAP, TIDEMILL_REDIS or TIDEMILL_FLINK names is not started.
     """
     import msgspec
 

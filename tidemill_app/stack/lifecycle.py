@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tidemill.errors import ConfigError, UnavailableError
+from tidemill_app.alive import living
 from tidemill_app.config import Settings
 from tidemill_app.home import Home, StackRecord
 from tidemill_app.stack import flink, flink_files, ports, process
@@ -70,7 +71,8 @@ def up(
     `taskmanagers` says how many a Flink cluster in this home has from now on, 0 that there is none; None leaves it.
 
     Raises:
-        ConfigError: the home cannot be used, a port that was asked for is taken, or Flink is not installed.
+        ConfigError: the home cannot be used, a port that was asked for is taken, or not the one of a part that runs, or
+            Flink is not installed.
         UnavailableError: a part does not start, or one that someone else runs does not answer.
     """
     home = Home(settings.home)
@@ -82,6 +84,8 @@ def up(
         everything = all_parts(record, settings)
         record.external = [part.name for part in everything if part.external(settings)]
         _check_flink(everything, record)
+        for part in everything if parts is None else parts:
+            _refuse_other_ports(part, context)
         _end_unwanted(everything, context)
         waiting: list[process.Service] = []
         began: list[str] = []
@@ -167,6 +171,22 @@ def chosen_ports(settings: Settings) -> dict[str, int]:
     return {"kafka": settings.kafka_port, "redis": settings.redis_port, "flink": settings.flink_port}
 
 
+def _refuse_other_ports(part: Part, context: Context) -> None:
+    """A part that runs stays where it is: another port that is asked for is refused, before anything is started."""
+    asked, record = chosen_ports(context.settings), context.record
+    if part.name in record.external or process.running(context.home.run, part.name) is None:
+        return
+    for name in part.ports:
+        if asked.get(name) and record.ports.get(name) not in (None, asked[name]):
+            raise ConfigError(
+                f"{name} runs already, on another port",
+                where=str(context.home.path),
+                wanted=f"port {asked[name]}",
+                got=f"port {record.ports[name]}",
+                fix=f"Run `tidemill down` first, then `tidemill up --{name}-port {asked[name]}`; data stays.",
+            )
+
+
 def _assign_ports(part: Part, context: Context) -> None:
     record, asked = context.record, chosen_ports(context.settings)
     for name in part.ports:
@@ -193,7 +213,8 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
     """End this home's processes, last started first; with `purge` remove the home too. The names of those that ran.
 
     Raises:
-        UserError: there is a folder, but it is not a home of ours.
+        UserError: there is a folder, but it is not a home of ours; or it shall be removed and a server works in it.
+            Nothing is ended then.
     """
     home = Home(settings.home)
     if not home.path.exists():
@@ -201,8 +222,11 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
     if not home.is_ours():
         raise ConfigError("not a Tidemill home, so nothing is done", where=str(home.path), fix="Check --home.")
     with home.locked():
+        parts = all_parts(home.read() or StackRecord(), settings)
+        if purge:
+            _refuse_under_servers(home, parts)
         ended = []
-        for name in reversed(_names(home, all_parts(home.read() or StackRecord(), settings))):
+        for name in reversed(_names(home, parts)):
             tell(f"ending {name}")
             if process.stop(home.run, name):
                 ended.append(name)
@@ -210,6 +234,19 @@ def down(settings: Settings, purge: bool = False, tell: Callable[[str], None] = 
             tell("removing the home")
             home.purge()
     return ended
+
+
+def _refuse_under_servers(home: Home, parts: tuple[Part, ...]) -> None:
+    """Servers that people started are theirs to end: they answer requests, and what they keep is in the home."""
+    ours = {file.pid for name in _names(home, parts) if (file := process.running(home.run, name)) is not None}
+    servers = [pid for pid in living(home, "serve") if pid not in ours]
+    if servers:
+        raise ConfigError(
+            "`tidemill serve` works in this home, and keeps there what it has not sent yet",
+            where=str(home.path),
+            got=f"process {', '.join(map(str, servers))}",
+            fix="End it first, with Ctrl-C or SIGTERM. Nothing was ended or removed.",
+        )
 
 
 def _names(home: Home, parts: tuple[Part, ...]) -> list[str]:

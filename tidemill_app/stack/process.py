@@ -252,5 +252,5 @@ def reason(log: Path, since: int = 0) -> str:
     for word in ("FATAL", "Exception", "ERROR", "Error", "error"):
         for line in reversed(last):
             if word in line:
-                return line[:300]
-    return last[-1][:300] if last else ""
+                return line[:600]
+    return last[-1][:600] if last else ""

@@ -13,7 +13,7 @@ from connectors.memory import MemoryLog
 from streams.engines.local import LocalEngine
 from streams.learners.delta import apply_delta
 from streams.state_store import FolderStore
-from tests.streams.engines.helpers import SPEC, Shelf, make_job, publish, records, row, rows_of, run
+from tests.streams.engines.helpers import SPEC, Shelf, make_job, publish, records, row, rows_of, run, step
 from tidemill import events
 from tidemill.checks.faults import FaultyLog, break_at
 from tidemill.cloudevents import ARROW
@@ -22,6 +22,7 @@ from tidemill.errors import (
     IncompatibleError,
     IntegrityError,
     NotFoundError,
+    StepError,
     UnavailableError,
     WrongTypeError,
 )
@@ -261,3 +262,37 @@ def test_status_says_where_the_job_stands(tmp_path):
     last = [s for s in told if s["state"] == "running"][-1]
     assert last.keys() >= {"lag", "events_per_second", "last_commit", "buffered", "watermark", "held_by", "memory"}
     assert json.loads(json.dumps(last)) == last
+
+
+@pytest.mark.parametrize("order", [EventTime(lateness=20, idle_after=None), Arrival()], ids=["event_time", "arrival"])
+@pytest.mark.parametrize("lasting", [True, False])
+def test_the_event_that_a_step_raises_on_is_named_among_many(tmp_path, order, lasting):
+    """And once the job is mended, or where it passed by itself, all is as if nothing had been."""
+    raised = []
+
+    def fails(state, batch):
+        for event in events_of(batch):
+            if event.id == "e37" and (lasting or not raised):
+                raised.append(len(batch))
+                raise KeyError("colour")
+        return step(state, batch)
+
+    log, calm = MemoryLog(), MemoryLog()
+    for each in (log, calm):
+        publish(each, [row(i) for i in range(100)])
+    run(make_job(order=order), calm, FolderStore(tmp_path / "calm"), publisher=Shelf())
+    store, broken = FolderStore(tmp_path / "store"), make_job(order=order, step=fails)
+    if lasting:
+        with pytest.raises(
+            StepError, match=r"job sums: .* raised KeyError: 'colour'; got event 'e37' at data\.trips/1/18"
+        ):
+            run(broken, log, store, publisher=Shelf())
+        assert raised[0] > 1 and raised[1:] == [1]
+        broken = make_job(order=order)
+    run(broken, log, store, publisher=Shelf())
+    if not lasting:
+        assert len(raised) == 1
+    made, wanted = rows_of(log, "data.sums"), rows_of(calm, "data.sums")
+    assert len(made) == len(wanted) > 80
+    if isinstance(order, EventTime):  # under arrival the partitions may be read in other turns
+        assert made == wanted

@@ -81,3 +81,12 @@ def test_a_type_is_described_all_the_way_down():
     assert "rows: dict[str, list[Inner]]" in describe(One) and "Inner(n: int)" in describe(One)
     assert describe(Loop).count("Loop(") == 1
     assert describe(dict[str, int]) == "dict[str, int]"
+
+
+def test_times_are_shown_as_people_read_them():
+    day, second = 86_400_000_000, 1_000_000
+    saved = fingerprint(make_job(order=EventTime(lateness=90 * second, max_ahead=90 * day)))
+    with pytest.raises(
+        IncompatibleError, match=r"wanted event_time, lateness 1 min 30 s, max_ahead 90 d; got .* 2 min"
+    ):
+        check_fits(make_job(order=EventTime(lateness=120 * second, max_ahead=90 * day)), saved)

@@ -11,7 +11,7 @@ from river import linear_model, optim, preprocessing
 
 from streams.learners.logistic import ScaledLogistic
 from tidemill.errors import ConfigError, IncompatibleError, NotFiniteError, WrongTypeError
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN
+from tidemill.learner import LARGEST, LEARN, PREDICT, PREDICT_LEARN
 
 ELEC2 = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "elec2" / "electricity.csv.gz"
 
@@ -156,7 +156,15 @@ def test_a_value_that_is_not_finite_is_refused_and_nothing_is_learned(bad):
 
 
 def test_huge_but_finite_values_are_not_mistaken_for_missing():
-    ScaledLogistic(["a", "b"]).predict_block(np.full((4, 2), 1.7e308))
+    ScaledLogistic(["a", "b"]).predict_block(np.full((4, 2), np.nextafter(LARGEST, 0.0)))
+
+
+def test_no_row_that_is_taken_makes_the_state_infinite():
+    learner, limit = ScaledLogistic(["a"]), np.nextafter(LARGEST, 0.0)
+    for x in (0.0, limit, -limit, limit, 1.0):
+        learner.learn_one(np.array([x]), 1.0)
+    assert all(np.isfinite(value).all() for value in learner.state().values())
+    assert 0.0 <= learner.predict_one(np.array([-limit])) <= 1.0
 
 
 @pytest.mark.parametrize(

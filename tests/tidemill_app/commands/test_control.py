@@ -62,6 +62,12 @@ class Away:
             check=False,
         )
 
+    def confirms_nothing(self, job):
+        """To purge a job is asked for first, by name of its topics; not told yes, nothing is removed."""
+        asked = self.run("job", "remove", job, "--purge")
+        assert (asked.returncode, f"  progress.{job}" in asked.stderr) == (1, True)
+        assert self.json("job", "show", job)["state"] == "stopped"
+
     def json(self, *words):
         done = self.run(*words, "--json")
         assert done.returncode == 0, done.stderr
@@ -94,6 +100,7 @@ def test_the_readmes_job_is_submitted_and_run_from_elsewhere(supervised, power, 
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
         assert "engine local does not provide rescale" in refused.stderr
         assert away.json("job", "stop", job)["state"] == "stopped"
+        away.confirms_nothing(job)
         assert away.json("job", "start", job)["state"] == "running"
         unknown = away.run("job", "show", "none-such")
         assert (unknown.returncode, "no job 'none-such'" in unknown.stderr) == (2, True)

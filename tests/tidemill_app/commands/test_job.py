@@ -36,7 +36,7 @@ def submitted(supervised, tidemill, name, orders, tmp_path):
     tidemill("job", "stop", name, "--wait", "0")
 
 
-def test_a_jobs_life(supervised, tidemill, submitted, name):
+def test_a_jobs_life(supervised, tidemill, submitted, name, log):
     files = JobFiles(supervised.home, name)
     first = submitted(1)
     assert (first["state"], first["files"]) == ("running", ["job.py"])
@@ -54,6 +54,17 @@ def test_a_jobs_life(supervised, tidemill, submitted, name):
     refused = tidemill("job", "savepoint", name)
     assert (refused.code, "does not run" in refused.err) == (2, True)
     assert tidemill("job", "start", name).code == 0
+    refused = tidemill("job", "remove", name)
+    assert (refused.code, "the job is running" in refused.err) == (2, True)
+
+    assert tidemill("job", "stop", name).code == 0
+    own = [f"dead.{name}", f"progress.{name}"]
+    told = tidemill("job", "remove", name, "--purge", "--yes")
+    assert (told.code, told.err) == (0, "")
+    assert f"deleted: {', '.join(own)}" in told.out and "still there: models" in told.out
+    assert not set(own) & log.topics().keys()
+    assert tidemill("job", "show", name).code == 2
+    assert submitted(2)["state"] == "running"
 
 
 RIVER = """

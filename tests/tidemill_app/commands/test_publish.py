@@ -16,7 +16,7 @@ def stream(tidemill, orders, name):
 def test_a_file_is_published_and_its_end_promised(tidemill, stream, orders):
     told = tidemill("publish", stream, orders)
     assert told.out.startswith(f"3 events to {stream}, 2013-01-01T05:14:00Z to 2013-01-01T05:16:00Z\n")
-    assert "up to 120 s after later ones" in told.out
+    assert "up to 2 min after later ones" in told.out
     *events, promise = tidemill("tail", stream, "--json").lines
     assert [e["headers"]["ce_id"] for e in events] == ["o1", "o2", "o3"]
     assert promise["data"]["promise"] is True
@@ -47,6 +47,15 @@ def test_a_label_is_given_and_corrected(tidemill, stream):
     values = [r["data"]["value"] for r in tidemill("tail", f"labels.{stream}", "--json").lines]
     assert values == [True, "late", {"a": 1}]
     assert tidemill("label", "none-such", "o1", "1").code == 2
+
+
+def test_a_label_that_may_be_amiss_is_given_with_a_warning(tidemill, stream, orders):
+    told = tidemill("label", stream, "nobody", "1", "--json")
+    assert (told.code, told.json["about"], told.err.count("warning: ")) == (0, "nobody", 2)
+    unknown, unread = told.json["warnings"]
+    assert "'nobody'" in unknown and f"no job reads labels.{stream}" in unread
+    assert tidemill("publish", stream, orders).code == 0
+    assert tidemill("label", stream, "o1", "1", "--json").json["warnings"] == [unread]
 
 
 def test_labels_are_published_from_a_file(tidemill, stream, tmp_path):

@@ -51,6 +51,19 @@ def test_up_twice_changes_nothing(stack):
     assert before.ports == after.ports
 
 
+@pytest.mark.parametrize("name", ["kafka", "redis"])
+def test_another_port_for_what_runs_is_refused_and_its_own_is_not(stack, name):
+    before = lifecycle.status(stack.settings)
+    asked = ports.find_free()
+    other = msgspec.structs.replace(stack.settings, **{f"{name}_port": asked})
+    with pytest.raises(ConfigError, match=rf"{name} runs already.*{asked}.*{before.ports[name]}.*tidemill down"):
+        lifecycle.up(other, parts=lifecycle.BROKERS)
+    same = msgspec.structs.replace(stack.settings, **{f"{name}_port": before.ports[name]})
+    after = lifecycle.up(same, parts=lifecycle.BROKERS)
+    assert [p.pid for p in before.parts] == [p.pid for p in after.parts]
+    assert before.ports == after.ports
+
+
 def test_it_listens_on_loopback_only(stack):
     import psutil
 
