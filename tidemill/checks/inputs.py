@@ -139,15 +139,20 @@ def repeated(spec: StreamSpec, n: int, lateness: int, seed: int) -> list[Sending
 
 def bursts(spec: StreamSpec, n: int, gap: int, keys: Sequence[str | None], seed: int) -> list[Sending]:
     """`n` events of eight bursts, each at three times only, `gap` apart: many deadlines fall on one time, and between
-    the bursts there is time for every key to be forgotten."""
+    the bursts there is time for every key to be forgotten. A quarter of the keys come in each burst."""
     rng = random.Random(seed)
     out: list[Sending] = []
-    at = 1_000_000
-    for i in range(n):
-        at = 1_000_000 + i * 8 // n * gap + rng.randrange(3)
-        row = {"id": f"b{i}", "at": at, "key": rng.choice(keys), "value": float(i), "note": None}
-        out.append((spec.topic, rng.randrange(spec.partitions), msgspec.json.encode(row), ()))
-    return [*out, *(advanced(spec.topic, p, at + 2 * gap, promise=True) for p in range(spec.partitions))]
+    for burst in range(8):
+        at = 1_000_000 + burst * gap
+        for i in range(n // 8):
+            key = rng.choice(keys[burst % 4 :: 4])
+            row = {"id": f"b{burst}-{i}", "at": at + rng.randrange(3), "key": key, "value": float(i), "note": None}
+            out.append((spec.topic, rng.randrange(spec.partitions), msgspec.json.encode(row), ()))
+        # The events are complete first, and an engine that polls a little at a time steps them; then time goes on
+        # past the deadlines they have set, without any.
+        for end in (*[at + 3] * (20 if burst == 7 else 1), at + gap):
+            out += [advanced(spec.topic, p, end, promise=True) for p in range(spec.partitions)]
+    return out
 
 
 def one_by_one(spec: StreamSpec, n: int, seed: int) -> list[Sending]:

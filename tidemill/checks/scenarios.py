@@ -77,11 +77,11 @@ def late_and_early() -> Job[Any]:
 
 
 def equal_timers() -> Job[Any]:
-    return timekeeper("equal-timers", ["threes"], 5, EventTime(lateness=5))
+    return timekeeper("equal-timers", ["threes"], 16, EventTime(lateness=5))
 
 
 def vanishing_keys() -> Job[Any]:
-    return forgetful("vanishing-keys", ["threes"], 8, EventTime(lateness=5))
+    return forgetful("vanishing-keys", ["threes"], 32, EventTime(lateness=5))
 
 
 def single_events() -> Job[Any]:
@@ -145,8 +145,8 @@ def _scenarios(arrival: bool) -> list[Scenario]:
         # What follows depends, under `arrival`, on the order in which partitions are read.
         _scenario(repeated_across, [THREE], repeated(THREE, 400, 20, 8)),
         _scenario(late_and_early, [THREE], adversarial([THREE], 400, 200, 10)),
-        _scenario(equal_timers, [THREE], bursts(THREE, 300, 50, [f"k{i}" for i in range(9)], 14)),
-        _scenario(vanishing_keys, [THREE], bursts(THREE, 300, 1000, [f"k{i}" for i in range(20)], 15)),
+        _scenario(equal_timers, [THREE], bursts(THREE, 300, 50, [f"k{i}" for i in range(40)], 14)),
+        _scenario(vanishing_keys, [THREE], bursts(THREE, 300, 1000, [f"k{i}" for i in range(60)], 15)),
         _scenario(idle_partition, [THREE], half, idle=True),
     ]
 
