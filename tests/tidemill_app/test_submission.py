@@ -68,7 +68,7 @@ def test_a_model_that_cannot_be_merged_is_said_to_stay_single(platform, target):
 @pytest.mark.parametrize(
     ("changes", "engine", "error", "message"),
     [
-        ("", "none-such", NotFoundError, "no engine 'none-such'; wanted one of local"),
+        ("", "none-such", NotFoundError, "no engine 'none-such' here; wanted one of .*local"),
         ("commit_every=31.0", "local", SubmissionError, "commit_every out of range"),
         ("groups=2", "local", SubmissionError, "has no key"),
         ("needs=frozenset({'moonlight'})", "local", SubmissionError, "moonlight"),
@@ -149,7 +149,7 @@ def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target
     deleted = []
     monkeypatch.setattr(platform, "delete_topic", deleted.append)
     submit(platform, changed, "local", reset=True)
-    assert deleted == ["progress.j"]
+    assert deleted == ["progress.j", "tidemill.j-state-changelog", "moves.j"]
     assert FolderStore(platform.home.path / "state").load("j") is None
 
 

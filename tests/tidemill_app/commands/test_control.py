@@ -65,7 +65,7 @@ class Away:
     def confirms_nothing(self, job):
         """To purge a job is asked for first, by name of its topics; not told yes, nothing is removed."""
         asked = self.run("job", "remove", job, "--purge")
-        assert (asked.returncode, f"  progress.{job}" in asked.stderr) == (1, True)
+        assert (asked.returncode, f"  progress.{job}" in asked.stderr) == (130, True)
         assert self.json("job", "show", job)["state"] == "stopped"
 
     def json(self, *words):
