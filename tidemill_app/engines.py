@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -25,7 +26,12 @@ def engines() -> dict[str, EngineKind]:
     from streams.engines.local import LocalEngine
 
     every: list[EngineKind] = [LocalEngine, FaustEngine, FlinkEngine]
-    return {e.name: e for e in every if e.name not in EXTRAS or find_spec(EXTRAS[e.name]) is not None}
+    return {e.name: e for e in every if e.name not in EXTRAS or _installed(EXTRAS[e.name])}
+
+
+def _installed(package: str) -> bool:
+    # Faust takes its own place when it is loaded, and has no spec from then on.
+    return package in sys.modules or find_spec(package) is not None
 
 
 def kind_of(name: str) -> EngineKind:

@@ -101,13 +101,14 @@ def tidemill(env, *words, rc=0):
 
 
 @pytest.mark.slow
-def test_declare_publish_learn_and_read_over_sasl_and_tls(secured, tmp_path):
+@pytest.mark.parametrize("engine", ["local", "faust"])
+def test_declare_publish_learn_and_read_over_sasl_and_tls(secured, tmp_path, engine):
     rows = "".join(f"2024-01-01T00:{i // 60:02}:{i % 60:02}Z,{i % 7},{int(i % 7 > 3)}\n" for i in range(1000))
     (tmp_path / "trips.csv").write_text("time,x,y\n" + rows)
     (tmp_path / "job.py").write_text(JOB)
     tidemill(secured, "up")
     tidemill(secured, "stream", "create", "trips", "--infer", str(tmp_path / "trips.csv"), "--time", "time")
-    tidemill(secured, "submit", str(tmp_path / "job.py"))
+    tidemill(secured, "submit", str(tmp_path / "job.py"), "--engine", engine)
     tidemill(secured, "publish", "trips", str(tmp_path / "trips.csv"))
     deadline = time.monotonic() + 60
     while True:

@@ -70,6 +70,16 @@ def test_a_published_version_never_changes(store, log):
         publisher.publish(cut(1, 2.0), lineage(1, job="second"), 0)
 
 
+def test_the_same_once_more_is_the_version_that_is_published(store, log):
+    """As an engine does that cannot know whether its last commit came through."""
+    publisher = ArtefactPublisher(store, log, SystemClock())
+    first = publisher.publish(cut(1), lineage(1), 0)
+    tell(log, 1, first)
+    assert publisher.publish(cut(1), lineage(1), 0) == first
+    with pytest.raises(IncompatibleError, match="never changes"):
+        publisher.publish(cut(1, 2.0), lineage(1), 0)
+
+
 def test_the_newest_number_is_the_jobs_and_the_models_stored_or_published(store, log):
     publisher = ArtefactPublisher(store, log, SystemClock())
     assert publisher.newest("j", ["m"]) == 0

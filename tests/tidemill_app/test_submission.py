@@ -2,11 +2,15 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from streams.engines.table_store import CHANGELOG, changelog_of
 from streams.state_store import FolderStore
 from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, UnavailableError, UserError
+from tidemill.log import TopicSpec
+from tidemill.state import digest
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import submission
 from tidemill_app.alive import alive
@@ -191,3 +195,34 @@ def test_a_failure_ends_the_wait_with_its_reason(platform, target):
 
 def test_forgetting_a_job_that_never_ran_is_no_mistake(platform):
     forget(SimpleNamespace(home=platform.home, delete_topic=lambda topic: None), "never")
+
+
+def test_a_job_moves_to_another_engine_only_by_learning_again(platform, target, monkeypatch):
+    submit(platform, target(), "faust")
+    # Nothing was committed yet.
+    submit(platform, target(), "local")
+    submit(platform, target(), "faust")
+    # Killed before its first snapshot: whether its last commit is whole only its own engine finds out.
+    platform.log.create("progress.j", TopicSpec())
+    with pytest.raises(IncompatibleError, match=r"ran on engine faust.*--reset"):
+        submit(platform, target(), "local")
+    platform.jobs().change("j", wanted="stopped")
+    JobFiles(platform.home, "j").write_status({"state": "stopped"})
+    monkeypatch.setattr(platform, "delete_topic", platform.log.delete)
+    platform.log.create("tidemill.j-state-changelog", TopicSpec())
+    submit(platform, target(), "local", reset=True)
+
+
+def test_a_state_in_a_changelog_that_does_not_fit_is_refused_too(platform, target):
+    wish, _, _ = submit(platform, target(), "local")
+    run(platform, wish)
+    saved = FolderStore(platform.home.path / "state").load("j")
+    FolderStore(platform.home.path / "state").clear("j")
+    platform.jobs().change("j", engine="faust")
+    platform.log.create(changelog_of("j"), CHANGELOG)
+    head = msgspec.msgpack.encode([{"sequence": saved[0], "slot": 0, "chunks": 1, "digest": digest(saved[1])}])
+    for key, value in ((b"0/000000", saved[1]), (b"head", head)):
+        platform.log.writer().send(changelog_of("j"), value, key=key, partition=0)
+    submit(platform, target(), "faust")
+    with pytest.raises(IncompatibleError, match=r"the job's order changed"):
+        submit(platform, target("order=EventTime(lateness=5)"), "faust")
