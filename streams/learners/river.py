@@ -48,7 +48,8 @@ class RiverLearner:
             raise ConfigError(f"{where} draws random numbers without a seed", fix="Give it one, such as seed=1")
         self.cannot_save = can_save(self._estimator)
         self._initial = None if self.cannot_save else encode(self._estimator)
-        self._answers = hashlib.sha256()
+        # Only where it is asked for: a hash cannot be copied as the rest of a learner can.
+        self._answers = hashlib.sha256() if self.cannot_save else None
         self._find_entry_points()
 
     def _find_entry_points(self) -> None:
@@ -116,7 +117,7 @@ class RiverLearner:
             if op != PREDICT and not (len(weights) and weights[i] == 0.0):
                 weight = {"w": float(weights[i])} if len(weights) and self.takes_weights else {}
                 self._learn(x, targets[i], weight)
-        if self.cannot_save:
+        if self._answers is not None:
             self._answers.update(out.astype("<f8").tobytes())
         return out
 
@@ -146,8 +147,8 @@ class RiverLearner:
         return None
 
     def answers(self) -> str:
-        """Of an estimator that cannot be saved, the SHA-256 over what every row of `run_block` gave so far."""
-        return self._answers.hexdigest()
+        """Of an estimator that cannot be saved, the SHA-256 over what every row of `run_block` gave so far; else empty."""
+        return "" if self._answers is None else self._answers.hexdigest()
 
     def params(self) -> dict[str, Any]:
         """The features, and the estimator as it was given, as plain data."""

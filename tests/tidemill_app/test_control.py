@@ -70,7 +70,7 @@ def test_a_verb_its_wish_and_its_line_in_the_log(client, platform, caplog):
 
 def test_what_an_engine_does_not_provide_names_those_that_do(client, platform, monkeypatch):
     from streams.engines.local import LocalEngine
-    from tidemill_app import submission
+    from tidemill_app import engines, submission
 
     monkeypatch.setattr(submission, "engines", lambda: {"local": LocalEngine})
     answer = client.post("/api/jobs/j/rescale", json={"parallelism": 2})
@@ -83,7 +83,8 @@ def test_what_an_engine_does_not_provide_names_those_that_do(client, platform, m
     class Wide:
         name, provides, options = "wide", frozenset({"rescale"}), frozenset({"parallelism"})
 
-    monkeypatch.setattr(submission, "engines", lambda: {"wide": Wide()})
+    for module in (submission, engines):
+        monkeypatch.setattr(module, "engines", lambda: {"wide": Wide()})
     answer = client.post("/api/jobs/j/rescale", json={"parallelism": 2})
     assert (answer.status_code, answer.json()["error"].partition("; ")[2]) == (409, "wanted one of the engines wide")
     platform.jobs().change("j", wanted="running", engine="wide")
