@@ -147,7 +147,7 @@ class RiverLearner:
         return None
 
     def answers(self) -> str:
-        """Of an estimator that cannot be saved, the SHA-256 over what every row of `run_block` gave so far; else empty."""
+        """Of an estimator that cannot be saved, the SHA-256 over what every row of `run_block` gave; else empty."""
         return "" if self._answers is None else self._answers.hexdigest()
 
     def params(self) -> dict[str, Any]:
