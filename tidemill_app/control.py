@@ -26,6 +26,7 @@ from tidemill.errors import (
     RequestError,
     SubmissionError,
     TidemillError,
+    UserError,
 )
 from tidemill.events import JobChanged
 from tidemill.stream import check_name
