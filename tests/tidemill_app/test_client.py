@@ -129,9 +129,8 @@ def test_no_proxy_sees_what_goes_to_this_machine(monkeypatch):
     async def rows(request):
         return Response(b"[]")
 
-    with answering(rows) as url:
-        with ControlClient(url, "t") as jobs:
-            assert jobs.all() == []
+    with answering(rows) as url, ControlClient(url, "t") as jobs:
+        assert jobs.all() == []
 
 
 def answering(handler):
