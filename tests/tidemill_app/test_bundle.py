@@ -110,7 +110,10 @@ def test_a_bundle_is_unpacked_as_it_was_packed(folder, tmp_path):
     assert (tmp_path / "there" / "pkg" / "a.py").read_text() == "A = 1"
 
 
-@pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py", "", "..\\x.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["../x.py", "/x.py", "a/../../x.py", "", "..\\x.py", "./a.py", "a//b", ".whole", "job.py/x", "a\nb", "x" * 201],
+)
 def test_a_path_that_leads_outside_is_refused_before_anything_is_written(name):
     with pytest.raises(SubmissionError, match="leads outside"):
         decode(Bundle("job.py", {"job.py": b"", name: b""}).encode())
@@ -120,6 +123,17 @@ def test_a_path_that_leads_outside_is_refused_before_anything_is_written(name):
 def test_what_is_no_bundle_is_refused(data):
     with pytest.raises(SubmissionError, match="bundle"):
         decode(data)
+
+
+def test_too_many_files_are_refused():
+    with pytest.raises(SubmissionError, match="at most 1000 files"):
+        decode(Bundle("job.py", {f"{i}.py": b"" for i in range(1001)}).encode())
+
+
+@pytest.mark.parametrize("entry", ["job.py:", "job.py:a.b", "data.csv"])
+def test_an_entry_is_a_python_file_and_perhaps_a_function(entry):
+    with pytest.raises(SubmissionError):
+        decode(Bundle(entry, {"job.py": b"", "data.csv": b""}).encode())
 
 
 def test_a_bundle_cut_short_while_it_was_written_is_written_again(tmp_path):

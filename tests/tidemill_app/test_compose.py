@@ -23,12 +23,12 @@ from tidemill_app.stack.redis import CONFIGURATION
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = ("jobs", "serve")
+OURS = ("jobs", "serve", "control")
 DOCKERFILES = {file.name: file.read_text() for file in (ROOT / "deploy" / "docker").glob("*Dockerfile")}
 
 
 def test_the_services_are_those_that_belong_here():
-    assert set(SERVICES) == {"kafka", "redis", "zookeeper", "jobmanager", "taskmanager", "jobs", "serve"}
+    assert set(SERVICES) == {"kafka", "redis", "zookeeper", "jobmanager", "taskmanager", "jobs", "serve", "control"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -48,6 +48,12 @@ def test_a_service_waits_until_what_it_needs_is_healthy(name):
         assert needed in SERVICES
         assert how == {"condition": "service_healthy"}
     assert name not in OURS or set(SERVICES[name]["depends_on"]) == {"kafka", "redis"}
+
+
+def test_only_what_runs_the_code_of_others_must_be_asked_for():
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "control": ["control"]
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -192,6 +198,7 @@ def test_a_service_runs_with_its_own_command_environment_and_health_check(name, 
         "/run/secrets": str(secrets),
         "0.0.0.0": "127.0.0.1",
         "8080": port,
+        "8090": port,
         "/tmp/numba": str(tmp_path / "numba"),
     }
 

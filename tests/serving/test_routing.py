@@ -1,0 +1,83 @@
+"""What every server of ours does with a request: matches, admits, reads, answers, also part by part."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from serving.access import Gatekeeper, Refusal
+from serving.routing import Request, Response, Route, Router, json_of, status_of
+from tests.serving.helpers import serving, until
+from tidemill import errors
+
+
+class Named:
+    """A gate that lets in whoever gives a name."""
+
+    rules = frozenset({"named"})
+
+    def admit(self, rule, headers, peer):
+        name = dict(headers).get(b"x-name", b"").decode()
+        return name or Refusal(401, f"who at {peer}?")
+
+
+async def who(request: Request) -> Response:
+    return json_of([request.caller, request.query("q", "none"), request.body.decode()])
+
+
+def test_a_handler_knows_who_was_admitted_and_others_are_refused_before_their_body_is_read():
+    door = Router([Route("POST", "/who", "named", who, "", 10), Route("GET", "/who", "open", who, "")], Named())
+    with serving(door) as url, httpx.Client(base_url=url) as client:
+        assert client.post("/who?q=1&q=2", headers={"x-name": "ann"}, content=b"hi").json() == ["ann", "2", "hi"]
+        refused = client.post("/who", content=b" " * 100)
+        assert (refused.status_code, refused.json()) == (401, {"error": "who at 127.0.0.1?"})
+        assert client.post("/who", headers={"x-name": "ann"}, content=b" " * 11).status_code == 413
+        assert client.get("/who").json() == ["", "none", ""]
+        assert client.head("/who").content == b""
+
+
+def test_a_stream_is_sent_as_it_comes_and_ended_when_nobody_reads_it():
+    more, ended = asyncio.Event(), []
+
+    async def parts():
+        try:
+            yield b"one\n"
+            while not more.is_set():
+                yield b""
+                await asyncio.sleep(0.01)
+            yield b"two\n"
+        finally:
+            ended.append(True)
+
+    async def stream(request: Request) -> Response:
+        return Response(b"", 200, [(b"content-type", b"text/plain")], parts())
+
+    with serving(Router([Route("GET", "/s", "open", stream, "")], Gatekeeper([]))) as url:
+        with httpx.stream("GET", url + "/s") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "one"
+            assert not ended
+        until(lambda: ended)
+        more.set()
+        assert httpx.get(url + "/s").text == "one\ntwo\n"
+        assert httpx.head(url + "/s").status_code == 200
+        until(lambda: len(ended) == 2)  # For HEAD nothing was begun.
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.NotFoundError, 404),
+        (errors.IncompatibleError, 409),
+        (errors.TooLargeError, 413),
+        (errors.RequestError, 400),
+        (errors.MalformedError, 400),
+        (errors.SubmissionError, 422),
+        (errors.WrongTypeError, 422),
+        (errors.OverloadedError, 429),
+        (errors.UnavailableError, 503),
+        (errors.SignatureError, 500),
+    ],
+)
+def test_an_error_has_one_status(error, status):
+    assert status_of(error("x")) == status
