@@ -46,6 +46,13 @@ def power(tidemill, name, tmp_path):
     tidemill("job", "stop", name + "-up", "--wait", "0")
 
 
+PROGRAM = (sys.executable, "-m", "tidemill_app")
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
 class Away:
     """The command line of somebody who has the server's address and a token, and no home and no brokers."""
 
@@ -65,7 +72,15 @@ class Away:
 
     def confirms_nothing(self, job):
         """To purge a job is asked for first, by name of its topics; not told yes, nothing is removed."""
-        asked = self.run("job", "remove", job, "--purge")
+        asked = subprocess.run(
+            [*PROGRAM, "job", "remove", job, "--purge"],
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (asked.returncode, f"  progress.{job}" in asked.stderr) == (130, True)
         assert self.json("job", "show", job)["state"] == "stopped"
 
@@ -75,9 +90,8 @@ class Away:
         return told.json
 
     def follow(self, job):
-        command = [sys.executable, "-m", "tidemill_app", "job", "logs", job, "-f"]
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=subprocess.PIPE, text=True)
+        command = [*PROGRAM, "job", "logs", job, "-f"]
+        return subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
 def test_the_readmes_job_is_submitted_and_run_from_elsewhere(supervised, power, name, tmp_path, capfd, monkeypatch):
