@@ -61,11 +61,8 @@ def test_scenario(flink, tmp_path, fresh, scenario):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["process", "thread"])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-def test_every_scenario(flink, tmp_path, fresh, scenario, parallelism, mode):
+def test_every_scenario(flink, tmp_path, fresh, scenario, parallelism):
     prefix = fresh("flink") + "-"
-    check_scenario(
-        rig_of(flink, tmp_path, scenario, prefix, parallelism=parallelism, mode=mode), renamed(scenario, prefix)
-    )
+    check_scenario(rig_of(flink, tmp_path, scenario, prefix, parallelism=parallelism), renamed(scenario, prefix))

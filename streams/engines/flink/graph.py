@@ -62,7 +62,6 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "python.fn-execution.bundle.time": str(max(10, flow.choices.gather_ms // 2)),
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
-        "pipeline.object-reuse": "true",
     }
     if flow.python:
         settings |= {"python.executable": flow.python, "python.client.executable": flow.python}
