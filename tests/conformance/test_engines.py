@@ -66,11 +66,9 @@ def test_events_that_come_while_running(rig, scenario):
     ("rig", "name"),
     [
         ("tiny-batches", "one-partition"),
-        ("few-snapshots", "partitions-and-groups"),
         ("few-snapshots", "two-streams"),
         ("few-snapshots", "two-streams-arrival"),
         ("tiny-batches", "fleeting"),
-        ("few-snapshots", "fleeting-arrival"),
     ],
     indirect=["rig"],
 )

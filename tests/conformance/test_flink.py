@@ -17,7 +17,7 @@ from tidemill_app.stack import flink_files
 
 WORKER = Path(__file__).with_name("flink_worker.py")
 SCENARIOS = [s for s in scenarios() if needs_of(s.job) <= FlinkEngine.provides]
-FEW = ("partitions-and-groups", "two-streams", "idle-partition")
+FEW = ("two-streams", "idle-partition")
 
 
 def rig_of(flink, tmp_path, scenario, prefix, **choices):

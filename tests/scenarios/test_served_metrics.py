@@ -161,6 +161,7 @@ def test_what_was_served_is_measured_by_itself_and_once(world):
     assert world.state(world.measuring) == "stopped"
 
 
+@pytest.mark.slow
 def test_who_does_not_want_it_says_so(world):
     world.tidemill("submit", world.folder / "job.py")
     world.tidemill("publish", world.name, world.folder / "first.csv")
