@@ -332,6 +332,11 @@ for option, value in {
     "": "x",
 }.items():
     upload(f"the option {option!r}", 422)(lambda w, o=option, v=value: submission(options={o: v}))
+    # 404 where that engine is not installed.
+    for engine in ("faust", "flink"):
+        upload(f"the option {option!r} for {engine}", 422, 404)(
+            lambda w, o=option, v=value, e=engine: submission(engine=e, options={o: v})
+        )
 upload("an option that is no text", 400)(lambda w: submission(options={"parallelism": {"$ref": "x"}}))
 for engine in ("nowhere", "../local", "tidemill_app.apart:main", "local\0", "https://evil.example"):
     upload(f"the engine {engine!r}", 404)(lambda w, e=engine: submission(engine=e))
