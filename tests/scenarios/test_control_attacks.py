@@ -332,6 +332,11 @@ for option, value in {
     "": "x",
 }.items():
     upload(f"the option {option!r}", 422)(lambda w, o=option, v=value: submission(options={o: v}))
+    # 404 where that engine is not installed.
+    for engine in ("faust", "flink"):
+        upload(f"the option {option!r} for {engine}", 422, 404)(
+            lambda w, o=option, v=value, e=engine: submission(engine=e, options={o: v})
+        )
 upload("an option that is no text", 400)(lambda w: submission(options={"parallelism": {"$ref": "x"}}))
 for engine in ("nowhere", "../local", "tidemill_app.apart:main", "local\0", "https://evil.example"):
     upload(f"the engine {engine!r}", 404)(lambda w, e=engine: submission(engine=e))
@@ -363,10 +368,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def checked() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("tidemill-check-*"))
-
-
 def test_there_are_forty_attacks_and_more():
     assert len(ATTACKS) >= 40
 
@@ -395,11 +396,11 @@ def test_an_attack_is_refused(world, name, caplog):
     assert "accepted" not in logged and logged.count("\n") < 5
 
 
-def test_what_watches_for_processes_sees_one(world, caplog):
+def test_what_watches_for_processes_sees_one(world, caplog, tmp_path, monkeypatch):
     """The same request with nothing wrong in it is loaded, in a process."""
     global watching
     caplog.set_level(logging.DEBUG)
-    there = checked()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     started.clear()
     watching = True
     try:
@@ -409,6 +410,6 @@ def test_what_watches_for_processes_sees_one(world, caplog):
     assert "subprocess.Popen" in started
     # This file ends the process that loads it; the server goes on, and nothing is left behind.
     assert status == 422 and b"ended the process that loaded it" in answer, answer
-    assert checked() <= there
+    assert list(tmp_path.iterdir()) == []
     assert ask(world, "GET", "/health/live")[0] == 200
     assert world.platform.jobs().jobs == {}

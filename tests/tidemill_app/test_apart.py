@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -37,10 +36,12 @@ def order(stack, log, name):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
-    before = set(Path(tempfile.gettempdir()).glob("tidemill-check-*"))
+def nothing_left(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield
-    assert set(Path(tempfile.gettempdir()).glob("tidemill-check-*")) <= before
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.stack

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -46,13 +45,6 @@ def power(tidemill, name, tmp_path):
     tidemill("job", "stop", name + "-up", "--wait", "0")
 
 
-PROGRAM = (sys.executable, "-m", "tidemill_app")
-
-
-def environment():
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
 class Away:
     """The command line of somebody who has the server's address and a token, and no home and no brokers."""
 
@@ -64,34 +56,46 @@ class Away:
         monkeypatch.setenv("TIDEMILL_CONTROL_TOKEN_FILE", str(folder / "token"))
         monkeypatch.chdir(folder)
 
+    def command(self, *words):
+        return [sys.executable, "-m", "tidemill_app", *map(str, words)]
+
     def run(self, *words):
-        self.capfd.readouterr()
-        code = cli.run(root, [str(word) for word in words])
-        told = self.capfd.readouterr()
-        return Told(code, told.out, told.err)
+        """The command in a process of its own."""
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def confirms_nothing(self, job):
         """To purge a job is asked for first, by name of its topics; not told yes, nothing is removed."""
-        asked = subprocess.run(
-            [*PROGRAM, "job", "remove", job, "--purge"],
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        asked = self.run("job", "remove", job, "--purge")
         assert (asked.returncode, f"  progress.{job}" in asked.stderr) == (130, True)
         assert self.json("job", "show", job)["state"] == "stopped"
 
     def json(self, *words):
-        told = self.run(*words, "--json")
+        """The answer of a command that must go well, in this process."""
+        told = here(self.capfd, *words, "--json")
         assert told.code == 0, told.err
         return told.json
 
     def follow(self, job):
-        command = [*PROGRAM, "job", "logs", job, "-f"]
-        return subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=subprocess.PIPE, text=True)
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        command = self.command("job", "logs", job, "-f")
+        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def here(capfd, *words):
+    """A command in this process."""
+    capfd.readouterr()
+    code = cli.run(root, [str(word) for word in words])
+    told = capfd.readouterr()
+    return Told(code, told.out, told.err)
 
 
 def test_the_readmes_job_is_submitted_and_run_from_elsewhere(supervised, power, name, tmp_path, capfd, monkeypatch):
@@ -114,13 +118,13 @@ def test_the_readmes_job_is_submitted_and_run_from_elsewhere(supervised, power, 
 
         assert isinstance(away.json("job", "savepoint", job)["checkpoint_sequence"], int)
         refused = away.run("job", "rescale", job, "2")
-        assert (refused.code, refused.err.count("\n")) == (2, 1)
-        assert "engine local does not provide rescale" in refused.err
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert "engine local does not provide rescale" in refused.stderr
         assert away.json("job", "stop", job)["state"] == "stopped"
         away.confirms_nothing(job)
         assert away.json("job", "start", job)["state"] == "running"
         unknown = away.run("job", "show", "none-such")
-        assert (unknown.code, "no job 'none-such'" in unknown.err) == (2, True)
+        assert (unknown.returncode, "no job 'none-such'" in unknown.stderr) == (2, True)
 
         # The stored bundle is all that is needed to run it again.
         with server.client() as client:
@@ -139,10 +143,8 @@ def test_the_readmes_job_is_submitted_and_run_from_elsewhere(supervised, power, 
 
 
 def test_tokens_are_made_shown_without_what_opens_and_revoked(tmp_path, capfd):
-    away = SimpleNamespace(capfd=capfd)
-
     def run(*words):
-        return Away.run(away, "control", "token", *words, "--home", tmp_path / "home")
+        return here(capfd, "control", "token", *words, "--home", tmp_path / "home")
 
     made = run("create", "ci", "--scope", "read", "--scope", "submit", "--json").json
     assert (made["name"], made["scopes"]) == ("ci", ["read", "submit"])
@@ -171,7 +173,7 @@ def test_tokens_are_made_shown_without_what_opens_and_revoked(tmp_path, capfd):
     ],
 )
 def test_what_is_open_to_others_is_not_begun_without_tls(words, says, tmp_path, capfd):
-    told = Away.run(SimpleNamespace(capfd=capfd), "control", *words, "--port", "0", "--home", tmp_path / "home")
+    told = here(capfd, "control", *words, "--port", "0", "--home", tmp_path / "home")
     assert (told.code, told.err.count("\n"), says in told.err) == (2, 1, True)
 
 
