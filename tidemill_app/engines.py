@@ -65,6 +65,17 @@ def check_options(engine: str, job: str, options: Mapping[str, str]) -> None:
         check(job, Flow(kafka={}, choices=choices_of(job, options)))
 
 
+def check_savepoint(connection: Connection, path: str) -> None:
+    """Raises `NotFoundError` where there is no savepoint at `path`. What only another machine's cluster can see is left
+    to the cluster."""
+    from streams.engines.flink.rest import is_savepoint
+
+    if not connection.settings.flink and not is_savepoint(path):
+        raise NotFoundError(
+            "no savepoint there", where=path, wanted="a folder that `tidemill job stop NAME --savepoint` has named"
+        )
+
+
 MAX_OPTION = 1000
 
 

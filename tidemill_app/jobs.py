@@ -34,15 +34,17 @@ POLL = 0.2
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Commit, snapshot and end."""
+    """Commit, snapshot and end. With `savepoint` say where the snapshot is, which another start may name."""
 
     wait: Wait = 60.0
+    savepoint: bool = False
 
 
 class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Go on where it left off."""
+    """Go on where it left off; or at a savepoint, once: what was made since then is made again."""
 
     wait: Wait = 60.0
+    savepoint: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 class Savepoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,11 +80,13 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a verb. `checkpoint_sequence` is that of the snapshot, where one was taken."""
+    """What became of a verb. `checkpoint_sequence` is that of the snapshot, where one was taken; `savepoint` where it
+    is."""
 
     job: str
     state: str
     checkpoint_sequence: int | None = None
+    savepoint: str = ""
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -173,10 +177,15 @@ class PlatformJobs:
         return LogLines(JobFiles(self._platform.home, name).log, lines)
 
     def stop(self, name: str, ask: Stop) -> Outcome:
-        return self._want(name, "stopped", ask.wait)
+        from tidemill_app.submission import stop
+
+        status = stop(self._platform, name, ask.wait, savepoint=ask.savepoint)
+        return _outcome(name, "stopped", ask.wait, status, status.get("savepoint", "") if ask.savepoint else "")
 
     def start(self, name: str, ask: Start) -> Outcome:
-        return self._want(name, "running", ask.wait)
+        from tidemill_app.submission import start
+
+        return _outcome(name, "running", ask.wait, start(self._platform, name, ask.wait, savepoint=ask.savepoint))
 
     def savepoint(self, name: str, ask: Savepoint) -> Outcome:
         from tidemill_app.submission import savepoint
@@ -201,12 +210,6 @@ class PlatformJobs:
     def engines(self) -> dict[str, list[str]]:
         return provided()
 
-    def _want(self, name: str, wanted: str, wait: float) -> Outcome:
-        from tidemill_app.submission import set_wanted
-
-        status = set_wanted(self._platform, name, wanted, wait)
-        return Outcome(name, wanted if wait else f"to be {wanted}", status.get("checkpoint_sequence"))
-
     def _summary(self, wish: JobChanged) -> dict[str, Any]:
         status = JobFiles(self._platform.home, wish.job).read_status()
         # A status file outlives its process: what is not running reports nothing now.
@@ -224,6 +227,10 @@ class PlatformJobs:
         facts["reason"] = wish.reason
         facts["bundle"] = wish.bundle
         return facts
+
+
+def _outcome(name: str, wanted: str, wait: float, status: dict[str, Any], savepoint: str = "") -> Outcome:
+    return Outcome(name, wanted if wait else f"to be {wanted}", status.get("checkpoint_sequence"), savepoint)
 
 
 def provided() -> dict[str, list[str]]:

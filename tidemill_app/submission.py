@@ -14,7 +14,7 @@ from tidemill.time import SECOND
 from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.config import up_command
-from tidemill_app.engines import check_options, engines, kind_of
+from tidemill_app.engines import check_options, check_savepoint, engines, kind_of
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles
 from tidemill_app.supervisor import NAME as SUPERVISOR
@@ -179,6 +179,52 @@ def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> di
     table.get(name)
     wish = table.change(name, wanted=wanted, reason="")
     return wait_until(platform, wish, seconds) if seconds else {}
+
+
+def stop(platform: Platform, name: str, seconds: float, *, savepoint: bool = False) -> dict[str, Any]:
+    """Have job `name` stop, and wait until it has; its status. With `savepoint` that says where the savepoint is.
+
+    Raises `IncompatibleError` where its engine takes none that could be named, `UnavailableError` where none was taken.
+    """
+    if savepoint:
+        _refuse_unless_named(platform.jobs().get(name))
+    status = set_wanted(platform, name, "stopped", seconds)
+    if savepoint and seconds and not status.get("savepoint"):
+        raise UnavailableError(
+            "it has stopped, and no savepoint was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
+        )
+    return status
+
+
+def start(platform: Platform, name: str, seconds: float, *, savepoint: str = "") -> dict[str, Any]:
+    """Have job `name` go on, at `savepoint` where one is named, and wait until it runs; its status.
+
+    Raises `IncompatibleError` where its engine starts from none, or the job runs; `NotFoundError` where there is none.
+    """
+    if not savepoint:
+        return set_wanted(platform, name, "running", seconds)
+    table = platform.jobs()
+    wish = table.get(name)
+    _refuse_unless_named(wish)
+    # Which asking this is: the same savepoint may be asked for again, and each asking counts once.
+    options = wish.options | {"savepoint": savepoint, "savepoint_asked": str(platform.clock.now())}
+    check_options(wish.engine, name, options)
+    check_savepoint(platform.connection, savepoint)
+    _check_at_rest(platform, name)
+    wish = table.change(name, wanted="running", options=options, reason="")
+    return wait_until(platform, wish, seconds) if seconds else {}
+
+
+def _refuse_unless_named(wish: JobChanged) -> None:
+    there = engines()
+    able = sorted(engine.name for engine in there.values() if "savepoint" in engine.options)
+    if wish.engine not in able:
+        raise IncompatibleError(
+            f"engine {wish.engine} has no savepoints that can be named",
+            where=f"job {wish.job}",
+            wanted=f"one of the engines {', '.join(able)}" if able else "another engine; none that is installed has",
+            fix="`tidemill job stop` and `start` go on where it left off.",
+        )
 
 
 def savepoint(platform: Platform, name: str, seconds: float) -> int:

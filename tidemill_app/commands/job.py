@@ -133,10 +133,11 @@ def logs(out: Output, name: str, follow: bool, lines: int) -> None:
 @click.option(
     "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it has stopped; 0 does not wait."
 )
-def stop(out: Output, name: str, wait: float) -> None:
+@click.option("--savepoint", is_flag=True, help="Print where the savepoint is (flink).")
+def stop(out: Output, name: str, wait: float, savepoint: bool) -> None:
     """Stop a job: it commits, snapshots and ends. `job start` goes on from there."""
     with jobs_of(out) as jobs:
-        _tell(out, jobs.stop(name, Stop(wait)))
+        _tell(out, jobs.stop(name, Stop(wait, savepoint)))
 
 
 @command("start")
@@ -144,10 +145,14 @@ def stop(out: Output, name: str, wait: float) -> None:
 @click.option(
     "--wait", type=_WAIT, default=60.0, show_default=True, help="Seconds to wait until it runs; 0 does not wait."
 )
-def start(out: Output, name: str, wait: float) -> None:
-    """Start a stopped or failed job where it left off."""
+@click.option("--from-savepoint", metavar="PATH", default="", help="Go on at this savepoint instead (flink).")
+def start(out: Output, name: str, wait: float, from_savepoint: str) -> None:
+    """Start a stopped or failed job where it left off.
+
+    With --from-savepoint what the job gave since then comes a second time, as it works on from there.
+    """
     with jobs_of(out) as jobs:
-        _tell(out, jobs.start(name, Start(wait)))
+        _tell(out, jobs.start(name, Start(wait, from_savepoint)))
 
 
 @command("savepoint")
@@ -215,7 +220,7 @@ def engines(out: Output) -> None:
 
 
 def _tell(out: Output, done: Outcome) -> None:
-    out.answer(done, f"{done.job}: {done.state}")
+    out.answer(done, f"{done.job}: {done.state}" + (f"\nSavepoint: {done.savepoint}" if done.savepoint else ""))
 
 
 for _command in (show, logs, stop, start, savepoint, rescale, remove):

@@ -136,7 +136,7 @@ class FlinkEngine:
             if quiet is not None:
                 quiet.close()
         watch.state = "stopping"
-        self._stop(job, parts, cluster, known)
+        self._stop(job, parts, cluster, known, watch)
         watch.tell(cluster, force=True)
         return True
 
@@ -192,7 +192,7 @@ class FlinkEngine:
         if known is not None:
             _check_partitions(job, known.starts, starts)
             starts = known.starts
-            if not restore or restore == known.given:
+            if not restore or self.flow.choices.given == known.given:
                 restore = known.restore if known.stopped else rest.newest_checkpoint(known.restore)
         parts.log.create(idling.topic_of(job.name), idling.topic(len(sources)))
         after = known.after if known is not None else _newest(job, parts)
@@ -203,7 +203,7 @@ class FlinkEngine:
             streams=[s.stream for s in sources],
             after=after,
             restore=restore,
-            given=self.flow.choices.savepoint,
+            given=self.flow.choices.given,
         )
         _keep(parts.store, job.name, new)
         submit(self._order(job, new, restore), self._environment)
@@ -224,13 +224,14 @@ class FlinkEngine:
         prefix = self.flow.choices.transactional_id_prefix or f"tidemill.{job.name}.flink"
         return Order(setting=setting, flow=self.flow, rest=self.url, id=new.id, prefix=prefix, restore=restore)
 
-    def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster) -> None:
+    def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
         """With a savepoint; where none comes in time, by cancelling it: then its newest checkpoint counts."""
         until = time.monotonic() + STOP_SECONDS
         folder = self.flow.savepoints or None
         while True:
             try:
                 known.restore = cluster.stop(known.id, folder, max(1.0, until - time.monotonic()))
+                watch.savepoint = known.restore
                 break
             except TidemillError:
                 if time.monotonic() + 1.0 < until and cluster.state(known.id) not in rest.ENDED:

@@ -20,7 +20,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `gather_ms` is for how long records are gathered to a run, `checkpoint_ms` how often results become visible,
     `transaction_timeout_ms` for how long the brokers keep a transaction that no one ends, `savepoint` what to start
     from, once. `mode` is how Python runs beside the JVM; only `process` is right: in thread mode PyFlink 2.2.1 fails on
-    an empty state of bytes, and gives one row again and again where an array of rows comes from Java.
+    an empty state of bytes, and gives one row again and again where an array of rows comes from Java. `savepoint_asked`
+    tells one asking for a savepoint from another.
     """
 
     parallelism: int = 1
@@ -31,6 +32,12 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     transactional_id_prefix: str = ""
     mode: Literal["process"] = "process"
     savepoint: str = ""
+    savepoint_asked: str = ""
+
+    @property
+    def given(self) -> str:
+        """The savepoint that is asked for, and which asking that is."""
+        return f"{self.savepoint} {self.savepoint_asked}".strip()
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):

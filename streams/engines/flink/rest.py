@@ -113,6 +113,15 @@ def reason(trace: str) -> str:
     return (causes[-1] if causes else trace.strip().split("\n", 1)[0])[:500]
 
 
+def is_savepoint(path: str) -> bool:
+    """Whether a complete savepoint or checkpoint is at `path`; False also where it cannot be looked at from here."""
+    try:
+        files, folder = fsspec.core.url_to_fs(path)
+        return bool(files.exists(f"{folder}/_metadata"))
+    except (OSError, ValueError, ImportError):
+        return False
+
+
 def newest_checkpoint(known: str) -> str:
     """The newest complete checkpoint beside the one at `known` (`…/chk-N`), which may be older or gone.
 

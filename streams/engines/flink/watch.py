@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(self, job: Job[Any], parts: Parts, url: str, choices: Choices) -> None:
         self.state = "starting"
-        self.checkpoint = ""
+        self.checkpoint = self.savepoint = ""
         self.shards: dict[int, ProgressMade] = {}
         self._job, self._parts, self._url, self._choices = job, parts, url, choices
         self._id = ""
@@ -125,6 +125,7 @@ class Watch:
             "last_checkpoint": checkpoint.get("latest_ack_timestamp", 0) * 1000 or None,
             "checkpoint_sequence": checkpoint.get("id"),
             "checkpoint_ms": checkpoint.get("end_to_end_duration"),
+            "savepoint": self.savepoint,
             "last_error": self._error,
         }
 
