@@ -210,7 +210,7 @@ def start(platform: Platform, name: str, seconds: float, *, savepoint: str = "")
     options = wish.options | {"savepoint": savepoint, "savepoint_asked": str(platform.clock.now())}
     check_options(wish.engine, name, options)
     check_savepoint(platform.connection, savepoint)
-    _check_at_rest(platform, name)
+    check_at_rest(platform, name)
     wish = table.change(name, wanted="running", options=options, reason="")
     return wait_until(platform, wish, seconds) if seconds else {}
 
