@@ -238,7 +238,7 @@ def savepoint(platform: Platform, name: str, seconds: float) -> int:
         raise UserError("no snapshots are kept of the job: it is rebuilt by replay", where=f"job {name}", got=why)
     stopped = set_wanted(platform, name, "stopped", seconds)
     set_wanted(platform, name, "running", seconds)
-    if "checkpoint_sequence" not in stopped:
+    if stopped.get("checkpoint_sequence") is None:
         raise UnavailableError("no snapshot was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`.")
     return int(stopped["checkpoint_sequence"])
 

@@ -70,7 +70,7 @@ class Life:
     def caught_up(self) -> None:
         """Waits until all that came is worked, and its outputs are committed."""
         wanted = numbers(self.scenario, expected(self.scenario, self.log))
-        until(lambda: all(self.count(topic) >= n for topic, n in wanted.items()), lambda: self.status())
+        until(lambda: all(self.count(topic) >= n for topic, n in wanted.items()), self.status)
 
     def count(self, topic: str) -> int:
         return sum(1 for _ in self.outside.read(topic)) if topic in self.log.topics() else 0

@@ -39,10 +39,13 @@ class Cluster:
         found: dict[str, Any] = self._ask("GET", f"/jobs/{job}")
         return found
 
-    def checkpoint(self, job: str) -> dict[str, Any] | None:
-        """The newest completed checkpoint: `id`, `external_path`, `end_to_end_duration`, `latest_ack_timestamp`…"""
-        newest: dict[str, Any] | None = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"]["completed"]
-        return newest
+    def checkpoint(self, job: str) -> dict[str, Any]:
+        """The newest completed checkpoint: `id`, `external_path`, `end_to_end_duration`, `latest_ack_timestamp`…; with
+        `number`, its id or that of a newer savepoint."""
+        latest = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"]
+        done = [one for one in (latest["completed"], latest.get("savepoint")) if one]
+        number = max((one["id"] for one in done), default=None)
+        return (latest["completed"] or {}) | {"number": number}
 
     def why(self, job: str) -> str:
         """What ended or restarted the job last, in one line; of a Python worker the exception itself."""

@@ -59,7 +59,7 @@ class Watch:
             return self._flink
         self._told = now
         self._flink = cluster.state(self._id)
-        checkpoint = cluster.checkpoint(self._id) or {}
+        checkpoint = cluster.checkpoint(self._id)
         if self._flink != "RUNNING":
             self._error = cluster.why(self._id) or self._error
         elif checkpoint.get("id") != self._checkpoint_id:
@@ -123,7 +123,7 @@ class Watch:
             "deltas": {k: v for m in made for k, v in m.deltas.items()},
             "last_commit": max((m.time for m in made), default=None),
             "last_checkpoint": checkpoint.get("latest_ack_timestamp", 0) * 1000 or None,
-            "checkpoint_sequence": checkpoint.get("id"),
+            "checkpoint_sequence": checkpoint.get("number"),
             "checkpoint_ms": checkpoint.get("end_to_end_duration"),
             "savepoint": self.savepoint,
             "last_error": self._error,
