@@ -229,7 +229,8 @@ def check_crashes(rig: Rig, scenario: Scenario, *, most: int = 12) -> int:
     outcome = expected(scenario, log)
     commits = _commits(rig, scenario, log, numbers(scenario, outcome))
     assert commits > 1, "the engine committed only once: nothing to disturb; let it commit more often"
-    spread = sorted({1 + i * (commits - 1) // max(1, most - 1) for i in range(min(most, commits))})
+    number = min(most, commits)
+    spread = [1 + i * (commits - 1) // max(1, number - 1) for i in range(number)]
     done = 0
     for nth in spread:
         for point in ("before commit", "after commit"):
