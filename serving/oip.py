@@ -152,7 +152,11 @@ def _from_json(given: _Input) -> NDArray[Any]:
         got=repr(bytes(given.data)[:60].decode(errors="replace")),
         field=given.name,
     )
-    values = msgspec.json.decode(given.data)
+    try:
+        # Not looked at when the request was decoded: numbers no float holds and text that is no UTF-8 show here.
+        values = msgspec.json.decode(given.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise wrong from None
     if not isinstance(values, list):
         raise wrong
     dtype = DATATYPES[given.datatype]

@@ -194,6 +194,20 @@ def test_wrong_tensors_are_400_with_the_field(client, body, field):
     assert field is None or answer.json()["field"] == field
 
 
+@pytest.mark.parametrize(
+    "value",
+    [b"1e400", b"-1e999", b'"\xff"', b"9" * 5_000, b"[" * 5_000, b'"\\ud800"', b"0x1", b"NaN"],
+    ids=lambda value: repr(value[:10]),
+)
+@pytest.mark.parametrize("path", ["/score/late", "/v2/models/trips/infer"])
+def test_bytes_that_no_json_writer_makes_are_the_requests_fault(client, path, value):
+    tensors = b'{"inputs": [{"name": "features", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, %s]}]}'
+    body = (b'{"distance": %s}' if "score" in path else tensors) % value
+    answer = client.post(path, content=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["error"]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
