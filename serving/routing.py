@@ -179,7 +179,8 @@ class Router:
         if route.rule != OPEN:
             admitted = self.gate.admit(route.rule, scope["headers"], (scope.get("client") or ("",))[0])
             if isinstance(admitted, Refusal):
-                extra = {401: (b"www-authenticate", b"Bearer"), 429: (b"retry-after", b"60")}.get(admitted.status)
+                later = (b"retry-after", b"60")
+                extra = {401: (b"www-authenticate", b"Bearer"), 429: later, 503: later}.get(admitted.status)
                 return problem(*admitted, headers=[extra] if extra else [])
             caller = admitted
         if route.rule != OPEN and self.pending() > self._limit:

@@ -96,6 +96,12 @@ class Tokens:
         """All tokens, as the file stands now. Raises `ConfigError` where others can read or write it, or it is not
         what we write."""
         try:
+            return self._read()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"unreadable: {error}", where=str(self._file), fix="Move it away.") from None
+
+    def _read(self) -> list[Token]:
+        try:
             stat = self._file.stat()
         except FileNotFoundError:
             return []
@@ -103,10 +109,7 @@ class Tokens:
             raise ConfigError("can be read by others", where=str(self._file), wanted="mode 600", fix="chmod 600")
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         if seen != self._seen:
-            try:
-                self._kept = msgspec.json.decode(self._file.read_bytes(), type=list[Token])
-            except msgspec.DecodeError as error:
-                raise ConfigError(f"unreadable: {error}", where=str(self._file), fix="Move it away.") from None
+            self._kept = msgspec.json.decode(self._file.read_bytes(), type=list[Token])
             self._seen = seen
         return self._kept
 
@@ -126,18 +129,28 @@ def _digest(text: bytes) -> str:
 
 
 class TokenGate:
-    """The gate of the control server: a rule is a scope, and without a token of that scope nobody passes."""
+    """The gate of the control server: a rule is a scope, and without a token of that scope nobody passes. While the
+    tokens cannot be read it answers 503; the log says why."""
 
     rules = frozenset(SCOPES.keys() - {"admin"})
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._failed: dict[str, deque[float]] = {}
+        self._unreadable = ""
 
     def admit(self, rule: str, headers: Headers, peer: str) -> str | Refusal:
         given = [value for name, value in headers if name == b"authorization"]
         scheme, _, text = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        token = self._tokens.find(text.strip()) if scheme.lower() == b"bearer" else None
+        try:
+            token = self._tokens.find(text.strip() if scheme.lower() == b"bearer" else b"")
+        except ConfigError as error:
+            # Where our files lie, and what is in them, is nothing for those who have shown no token yet.
+            if str(error) != self._unreadable:
+                _log.error("nobody is let in: %s", error)
+            self._unreadable = str(error)
+            return Refusal(503, "tokens cannot be read at the moment")
+        self._unreadable = ""
         if token is None:
             return self._fail(peer)
         if not token.may(rule):

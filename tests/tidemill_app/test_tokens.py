@@ -47,13 +47,40 @@ def test_what_cannot_be_a_token_is_refused(home):
         tokens.revoke("other")
 
 
-def test_a_file_that_is_not_ours_lets_nobody_in(home):
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.write_text("[{}]"), "unreadable"),
+        (lambda file: file.write_bytes(b'[{"name": "\xff"}]'), "unreadable"),
+        (lambda file: file.chmod(0o644), "chmod 600"),
+        (lambda file: (file.unlink(), file.mkdir(mode=0o700)), "directory"),
+    ],
+)
+def test_a_file_that_is_not_ours_lets_nobody_in_and_tells_strangers_nothing_of_it(home, caplog, spoil, said):
     tokens = Tokens(home)
     text = tokens.create("ci", ["admin"])
-    (home.keys / "control.json").write_text("[{}]")
-    os.utime(home.keys / "control.json")
-    with pytest.raises(ConfigError, match="unreadable"):
-        TokenGate(tokens).admit("read", bearer(text), "")
+    gate = TokenGate(tokens)
+    file = home.keys / "control.json"
+    spoil(file)
+    os.utime(file)
+    answers = [gate.admit("read", headers, "") for headers in ([], bearer("wrong"), bearer(text)) for _ in range(3)]
+    assert {answer.status for answer in answers} == {503}
+    assert not any("control.json" in answer.reason or str(home.path) in answer.reason for answer in answers)
+    (told,) = caplog.records
+    assert str(file) in told.getMessage() and said in told.getMessage()
+    with pytest.raises(ConfigError, match=said):
+        tokens.all()
+
+
+def test_a_file_that_was_mended_is_heeded_again(home, caplog):
+    text = Tokens(home).create("ci", ["read"])
+    gate = TokenGate(Tokens(home))
+    for _ in range(2):
+        (home.keys / "control.json").chmod(0o644)
+        assert gate.admit("read", bearer(text), "")[0] == 503
+        (home.keys / "control.json").chmod(0o600)
+        assert gate.admit("read", bearer(text), "") == "ci"
+    assert len(caplog.records) == 2
 
 
 def test_scopes_open_what_they_name_and_admin_everything(home):
