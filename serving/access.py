@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -46,23 +45,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def read_keys(path: str | None, environ: str = "TIDEMILL_API_KEY") -> list[str]:
-    """API keys, one a line, from a file that only its owner can read, or from the environment."""
-    if path is None:
-        value = os.environ.get(environ, "")
-        return [value] if value else []
-    file = Path(path)
+def read_keys(path: str, named: str = "--api-key-file") -> list[str]:
+    """The API keys in a file, one a line. Raises `ConfigError`, saying where it was `named`, where others can read it
+    or it holds none."""
+    where = f"{named} {path}"
+    file = Path(path).expanduser()
     try:
         mode, text = file.stat().st_mode, file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("API key file cannot be read", where=path, got=str(error)) from None
+        raise ConfigError("API keys cannot be read", where=where, got=str(error)) from None
     if mode & 0o077:
         raise ConfigError(
-            "API key file can be read by others", where=path, wanted="mode 600", got=oct(mode & 0o777), fix="chmod 600"
+            "API keys can be read by others", where=where, wanted="mode 600", got=oct(mode & 0o777), fix="chmod 600"
         )
     keys = [line.strip() for line in text.splitlines() if line.strip()]
     if not keys:
-        raise ConfigError("API key file holds no key", where=path)
+        raise ConfigError("the file holds no key", where=where)
     return keys
 
 
@@ -76,7 +74,7 @@ def check_listening(host: str, keys: list[str], tls: bool) -> None:
     if missing:
         raise ConfigError(
             f"listening on {host} needs {' and '.join(missing)}",
-            fix="Give --api-key-file (or TIDEMILL_API_KEY), --tls-cert and --tls-key, or listen on 127.0.0.1.",
+            fix="Give --api-key-file (or TIDEMILL_API_KEY_FILE), --tls-cert and --tls-key, or listen on 127.0.0.1.",
         )
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from serving.access import read_keys
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill_app.home import Home
 
@@ -28,13 +29,15 @@ MAX_MESSAGE_BYTES = MAX_RECORD_BYTES + 2**20
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
     """One environment variable: its name, the field of `Settings` it fills, and what it is for.
 
-    A secret may also be given as `NAME_FILE`, a file that holds it.
+    A secret may also be given as `NAME_FILE`, a file that holds it; where it is API keys, one a line, as in the file of
+    `--api-key-file`, which only its owner may read.
     """
 
     name: str
     field: str
     about: str
     secret: bool = False
+    keys: bool = False
 
 
 class Secret:
@@ -110,7 +113,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(name="TIDEMILL_FLINK_PORT", field="flink_port", about="port of the embedded Flink's REST address"),
     Variable(name="TIDEMILL_SERVE_HOST", field="serve_host", about="address `tidemill serve` listens on"),
     Variable(name="TIDEMILL_SERVE_PORT", field="serve_port", about="port `tidemill serve` listens on"),
-    Variable(name="TIDEMILL_API_KEY", field="api_key", about="key that callers of the endpoint must send", secret=True),
+    Variable(
+        name="TIDEMILL_API_KEY",
+        field="api_key",
+        about="key that callers of the endpoint must send",
+        secret=True,
+        keys=True,
+    ),
     Variable(name="TIDEMILL_CONTROL", field="control", about="URL of a control server that submits and runs the jobs"),
     Variable(
         name="TIDEMILL_CONTROL_TOKEN", field="control_token", about="token to show the control server", secret=True
@@ -164,6 +173,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     traceback: bool = False
 
     @property
+    def api_keys(self) -> list[str]:
+        """The keys that callers of the endpoint may send."""
+        return self.api_key.reveal().splitlines()
+
+    @property
     def cache_folder(self) -> Path:
         """Where jars are kept: `TIDEMILL_CACHE`, otherwise the user's cache folder."""
         if self.cache:
@@ -214,6 +228,8 @@ def _text(variable: Variable, environ: Mapping[str, str]) -> str:
         raise ConfigError(f"{variable.name} and {variable.name}_FILE are both set", fix="Set one of them.")
     if not file:
         return text
+    if variable.keys:
+        return "\n".join(read_keys(file, f"{variable.name}_FILE"))
     try:
         return Path(file).expanduser().read_text().strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from connectors.kafka_settings import plain_settings
+from serving.access import read_keys
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill_app.config import VARIABLES, Connection, Secret, Settings, connect, load
 from tidemill_app.home import Home
@@ -73,6 +74,23 @@ def test_no_secret_is_shown(tmp_path):
     for shown in (repr(settings), str(settings), repr(connection)):
         assert "from-a-file" not in shown
         assert "very-secret" not in shown
+
+
+def test_a_file_of_api_keys_means_the_same_by_variable_and_by_option(tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("first-key-of-two-in-it\n\n second-key-of-two-in-it \n")
+    file.chmod(0o600)
+    named = {"TIDEMILL_API_KEY_FILE": str(file)}
+    assert load("h", named).api_keys == read_keys(str(file)) == ["first-key-of-two-in-it", "second-key-of-two-in-it"]
+    assert load("h", {"TIDEMILL_API_KEY": "a-key-by-environment"}).api_keys == ["a-key-by-environment"]
+    assert load("h", {}).api_keys == []
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"TIDEMILL_API_KEY_FILE.*chmod 600"):
+        load("h", named)
+    file.chmod(0o600)
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match=r"TIDEMILL_API_KEY_FILE.*no key"):
+        load("h", named)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from tidemill_app.wiring import connected
 )
 @click.option("--host", default=None, help="Address to listen on. [default: TIDEMILL_SERVE_HOST, or 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one. [default: 8080]")
-@click.option("--api-key-file", type=str, default=None, metavar="FILE", help="Keys, one a line; or TIDEMILL_API_KEY.")
+@click.option(
+    "--api-key-file", type=str, default=None, metavar="FILE", help="Keys, one a line; or TIDEMILL_API_KEY_FILE."
+)
 @click.option("--tls-cert", type=str, default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
 @click.option("--tls-key", type=str, default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
 @click.option("--redis/--no-redis", "keep_redis", default=True, help="Keep the features in Redis too. [default: yes]")
@@ -52,8 +54,7 @@ def serve(
     settings = config.load(out.home)
     host = host or settings.serve_host
     port = settings.serve_port if port is None else port
-    key = settings.api_key.reveal()
-    keys = read_keys(api_key_file) if api_key_file else [key] if key else []
+    keys = read_keys(api_key_file) if api_key_file else settings.api_keys
     cert, private = tls_cert or settings.tls_certfile, tls_key or settings.tls_keyfile
     check_certificate(cert, private)
     check_listening(host, keys, bool(cert))
