@@ -1,4 +1,4 @@
-"""What may be amiss with a label that a person gives: it names nothing known, or nobody reads it.
+"""Labels that a person gives: their value, and what may be amiss: they name nothing known, or nobody reads them.
 
 Neither is a mistake for certain: under order `arrival` a label may come before its event, and a job may be submitted
 later and read the labels from their beginning. So the label is given, and the doubt is said.
@@ -7,11 +7,15 @@ later and read the labels from their beginning. So the label is given, and the d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from connectors import arrow
 from streams import progress
 from tidemill.block import Block
 from tidemill.decode import Decoder
+from tidemill.errors import ConfigError
 from tidemill.log import Log, Partition, Record
 from tidemill.stream import StreamSpec, prediction_stream
 from tidemill_app.erasing import naming
@@ -21,6 +25,18 @@ from tidemill_app.reading import read_spans
 LOOK_BACK = 200_000
 """Offsets of each partition in which an id is looked for, newest first: what a person labels by hand is not old."""
 _CHUNK = 20_000
+
+
+def value_of(text: str) -> Any:
+    """The label that a person typed: JSON, or else the text itself. Raises `ConfigError` for a number that no event
+    can hold, and for what is no UTF-8."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        shown = ascii(text if len(text) < 60 else text[:60] + "…")
+        raise ConfigError("the label cannot be sent", wanted="finite numbers, UTF-8", got=f"{shown}: {error}") from None
+    except msgspec.DecodeError:
+        return text
 
 
 def doubts(log: Log, jobs: JobTable, stream: StreamSpec, labels: StreamSpec, id: str) -> list[str]:

@@ -6,12 +6,13 @@ import pytest
 
 from connectors.memory import MemoryLog
 from streams import progress
+from tidemill.errors import ConfigError
 from tidemill.events import PredictionMade, ProgressMade
 from tidemill.stream import Field, StreamSpec, label_stream, prediction_stream
 from tidemill.time import SystemClock
 from tidemill_app import labelling
 from tidemill_app.job_table import JobTable
-from tidemill_app.labelling import doubts
+from tidemill_app.labelling import doubts, value_of
 from tidemill_app.telling import tell
 
 TRIPS = StreamSpec(name="trips", fields=(Field("id", "string"), Field("at", "time")), time="at", id="id", partitions=2)
@@ -50,6 +51,28 @@ class World:
 
     def doubts(self, id):
         return doubts(self.log, self.jobs, TRIPS, LABELS, id)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("1.5", 1.5),
+        ('{"a": [1]}', {"a": [1]}),
+        ('"1"', "1"),
+        ("late", "late"),
+        ("1 2", "1 2"),
+        ("", ""),
+    ],
+)
+def test_a_label_is_json_or_else_text(text, value):
+    assert value_of(text) == value
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e400", '{"a": [1e999]}', "9" * 5_000, "[" * 5_000, "\udcff"])
+def test_a_label_that_would_not_arrive_as_it_was_given_is_refused(text):
+    with pytest.raises(ConfigError, match="label cannot be sent"):
+        value_of(text)
 
 
 @pytest.fixture

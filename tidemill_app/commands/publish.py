@@ -65,18 +65,14 @@ def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -
     A later label about the same event corrects the earlier one. Where no such event is found among the newest, or no
     job reads the labels, the label is given all the same, and you are warned.
     """
-    import json
     import uuid
 
     from tidemill.events import LabelGiven
-    from tidemill_app.labelling import doubts
+    from tidemill_app.labelling import doubts, value_of
     from tidemill_app.telling import tell
     from tidemill_app.wiring import connected
 
-    try:
-        given = json.loads(value, parse_constant=str)
-    except ValueError:
-        given = value
+    given = value_of(value)
     with connected(out) as platform:
         catalogue, name = platform.catalogue(), stream.removeprefix("labels.")
         spec = catalogue.get(f"labels.{name}")

@@ -46,6 +46,9 @@ def test_a_label_is_given_and_corrected(tidemill, stream):
         assert tidemill("label", stream, "o1", value, "--by", "me").code == 0
     values = [r["data"]["value"] for r in tidemill("tail", f"labels.{stream}", "--json").lines]
     assert values == [True, "late", {"a": 1}]
+    refused = tidemill("label", stream, "o1", "1e999")
+    assert (refused.code, refused.out) == (2, "") and "1e999" in refused.err
+    assert len(tidemill("tail", f"labels.{stream}", "--json").lines) == 3
     assert tidemill("label", "none-such", "o1", "1").code == 2
 
 
