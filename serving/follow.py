@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 
 from serving.deltas import delta_of, read_since
 from serving.freshness import Freshness
@@ -28,6 +29,7 @@ Load = Callable[[ModelPublished], Servable]
 _PROBE_SECONDS = 0.4
 _POLL_SECONDS = 0.1
 _MAX_BACKOFF = 2.0
+_FALLBACKS = 10
 
 
 class Follower:
@@ -35,8 +37,9 @@ class Follower:
     `jobs`, where `submitted` is to be told of every job submitted, changed or stopped from offset `jobs_from` on.
 
     Where the log does not answer it tries again, from where it stood, and everything applied stays in use. A version
-    that fails verification is refused, said in `rejected`, and what was served before is served on; where `renewed`,
-    asked about once a second, says that another answer may be had now, it is tried again.
+    that fails verification is refused, said in `rejected`, and what was served before is served on, also by a server
+    that begins only then, which looks through the last ten; where `renewed`, asked about once a second, says that
+    another answer may be had now, it is tried again.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class Follower:
         self._jobs_from = jobs_from
         self._renewed = renewed
         self._positions: dict[Partition, int] = {}
-        self._published: dict[tuple[str, str], ModelPublished] = {}
-        self._newest: dict[str, tuple[ModelPublished, int]] = {}
+        # The versions of each model with the time (µs) each was appended at, the newest last.
+        self._versions: dict[str, dict[str, tuple[ModelPublished, int]]] = {}
+        self._served: dict[str, tuple[ModelPublished, int]] = {}
         self._sequences: dict[str, int] = {}
         self._aliases: dict[tuple[str, str], str] = {}
         self._stop = threading.Event()
@@ -132,7 +136,7 @@ class Follower:
 
     def _wanted(self) -> set[str]:
         jobs = {"jobs"} if self._submitted is not None else set()
-        return {"streams", "models", *jobs, *self._tables, *(f"deltas.{model}" for model in self._newest)}
+        return {"streams", "models", *jobs, *self._tables, *(f"deltas.{model}" for model in self._versions)}
 
     def _find_topics(self) -> None:
         """Positions for topics that are there and not yet read; the models' own topic is read to its end at once, so
@@ -165,15 +169,14 @@ class Follower:
                 for record in reader.poll(5_000, 0.1):
                     event = _event(record)
                     if isinstance(event, ModelPublished):
-                        self._published[event.model, event.version] = event
-                        self._newest[event.model] = (event, record.timestamp)
+                        self._note_version(event, record.timestamp)
                     elif isinstance(event, ModelAliased):
                         aliases[event.model, event.alias] = event.version
             next_offset = reader.positions()[at]
         finally:
             reader.close()
-        for event, _ in list(self._newest.values()):
-            self._install(event)
+        for model in self._versions:
+            self._install_newest(model)
         for (model, alias), version in aliases.items():
             self._alias(model, alias, version)
         self._positions[at] = next_offset
@@ -202,9 +205,8 @@ class Follower:
             return
         event = _event(record)
         if isinstance(event, ModelPublished):
-            self._published[event.model, event.version] = event
-            first = event.model not in self._newest
-            self._newest[event.model] = (event, record.timestamp)
+            first = event.model not in self._versions
+            self._note_version(event, record.timestamp)
             self._install(event)
             self._more |= first
         elif isinstance(event, ModelAliased):
@@ -227,9 +229,11 @@ class Follower:
             self._catch_up(delta.model)
 
     def _catch_up(self, model: str) -> None:
-        """Apply the deltas since the newest version, from the log; afterwards the reader goes on behind them."""
+        """Apply the deltas since the version that is served, from the log; afterwards the reader goes on behind
+        them."""
         at = Partition(f"deltas.{model}", 0)
-        deltas, next_offset, later_run = read_since(self._log, at, self._newest[model][1])
+        _, since = self._served.get(model) or self._newest(model)
+        deltas, next_offset, later_run = read_since(self._log, at, since)
         if later_run:
             self._plane.restart(model)
         for delta in deltas:
@@ -250,28 +254,52 @@ class Follower:
         self.rejected.pop(where, None)
         return Loaded(event.model, event.version, servable, event.delta, 0, 0, event, event.bundle)
 
-    def _install(self, event: ModelPublished) -> None:
+    def _note_version(self, event: ModelPublished, appended: int) -> None:
+        versions = self._versions.setdefault(event.model, {})
+        versions.pop(event.version, None)  # a job that learns anew publishes it again
+        versions[event.version] = (event, appended)
+
+    def _newest(self, model: str) -> tuple[ModelPublished, int]:
+        return next(reversed(self._versions[model].values()))
+
+    def _install(self, event: ModelPublished) -> bool:
+        """Whether the version is served from now on."""
         loaded = self._loaded(event)
-        if loaded is not None and self._plane.install(loaded) == "gap" and event.model in self._sequences:
+        if loaded is None:
+            return False
+        self._served[event.model] = self._versions[event.model][event.version]
+        if self._plane.install(loaded) == "gap" and event.model in self._sequences:
             self.gaps += 1
             self._catch_up(event.model)
+        return True
+
+    def _install_newest(self, model: str, served: tuple[ModelPublished, int] | None = None) -> None:
+        """Serve the newest of the last versions that may be served: a server that was started after a version was
+        refused answers as one that was running then. Nothing older than what is `served` is looked at."""
+        for found in islice(reversed(self._versions[model].values()), _FALLBACKS):
+            if found is served or self._install(found[0]):
+                return
 
     def _reconsider(self) -> None:
         """Try again what was refused, where there is reason to."""
         if not self._renewed():
             return
-        for event, _ in list(self._newest.values()):
-            if f"{event.model}@{event.version}" in self.rejected:
-                self._install(event)
+        for model in self._versions:
+            if f"{model}@{self._newest(model)[0].version}" in self.rejected:
+                self._install_newest(model, self._served.get(model))
         for (model, alias), version in list(self._aliases.items()):
             if f"{model}@{version}" in self.rejected:
                 self._alias(model, alias, version)
+        # Of the others that were refused none is wanted any more.
+        wanted = {f"{model}@{self._newest(model)[0].version}" for model in self._versions}
+        wanted |= {f"{model}@{version}" for (model, _), version in self._aliases.items()}
+        self.rejected = {where: why for where, why in self.rejected.items() if where in wanted}
 
     def _alias(self, model: str, alias: str, version: str) -> None:
         self._aliases[model, alias] = version
-        event = self._published.get((model, version))
-        if version != LATEST and event is not None and not self._plane.has(model, version):
-            loaded = self._loaded(event)
+        found = self._versions.get(model, {}).get(version)
+        if version != LATEST and found is not None and not self._plane.has(model, version):
+            loaded = self._loaded(found[0])
             if loaded is not None:
                 self._plane.load(loaded)
         if version == LATEST or self._plane.has(model, version):

@@ -217,6 +217,40 @@ def test_a_version_that_fails_verification_is_refused_and_the_last_good_one_serv
     assert world.live() == ("1", 0)
 
 
+def test_after_a_restart_the_newest_version_that_verifies_is_served_with_every_delta_since(world: World):
+    base, deltas, states = run_of_deltas(8)
+    world.publish("1", base)
+    world.deltas(deltas[:2])
+    world.publish("2", ModelContent(KIND, base.params, states[1]), delta=2)
+    world.deltas(deltas[2:4])
+    for version in ("3", "4"):
+        world.publish(version, ModelContent(KIND, base.params, states[3]), delta=4)
+    world.corrupt |= {"3", "4"}
+    world.deltas(deltas[4:6])
+    world.follower.start()
+    until(lambda: world.live() == ("2", 6))
+    assert live_score(world.plane) == score_of(states[5])
+    assert sorted(world.follower.rejected) == ["trips@3", "trips@4"]
+    world.deltas(deltas[6:7])
+    until(lambda: world.live() == ("2", 7))
+    world.corrupt.clear()
+    world.renewals.append(True)
+    until(lambda: world.live() == ("4", 7))
+    assert live_score(world.plane) == score_of(states[6])
+    assert world.follower.rejected == {}
+
+
+def test_where_no_version_verifies_a_few_are_tried_and_then_no_more(world: World):
+    base, _, _ = run_of_deltas(1)
+    for number in range(40):
+        world.corrupt.add(str(number))
+        world.publish(str(number), base)
+    world.follower.start()
+    until(lambda: world.freshness.started)
+    assert world.live() == ("", -1)
+    assert list(world.follower.rejected) == [f"trips@{number}" for number in range(39, 29, -1)]
+
+
 def test_what_was_refused_is_taken_up_where_there_is_reason_to_try_again(world: World):
     base, deltas, states = run_of_deltas(6)
     world.publish("1", base)
