@@ -60,7 +60,8 @@ def check_apart(order: Order, seconds: float = SECONDS) -> tuple[str, list[str]]
     """The name of the job that the bundle makes and what to know of it beside, checked in a process of its own.
 
     Raises as `submission.check` does, and `SubmissionError` where the process ends without an answer or takes longer
-    than `seconds`. Nothing of it is left behind.
+    than `seconds`. Its folder and its process group
+    are gone afterwards; a process of the job file's that left the group is not.
     """
     folder = Path(tempfile.mkdtemp(prefix="tidemill-check-"))
     try:

@@ -3,7 +3,7 @@
 ::
 
     with ControlClient("https://control.example:8090", token) as jobs:
-        jobs.submit(Target.parse("power_job.py"), "local", include=[], reset=False, wait=60)
+        jobs.submit(Target.parse("power_job.py"), "local", include=[], options={}, reset=False, wait=60)
         for line in jobs.logs("power-up", lines=20, follow=True):
             print(line)
 

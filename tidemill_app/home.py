@@ -9,8 +9,12 @@
     ├── logs/              one file for each process
     ├── kafka/  redis/     the parts' own data and configuration
     ├── flink/             the Flink cluster's: configuration, jars, checkpoints, savepoints, what it recovers from
-    ├── artefacts/         model versions, unless an artefact store's URL is given
-    └── keys/              the signing key, readable by the owner only
+    ├── artefacts/         model versions and code, unless an artefact store's URL is given
+    ├── state/             the jobs' snapshots
+    ├── jobs/              one folder for each job: its status
+    ├── bundles/           submitted code, unpacked after it was verified
+    ├── spill/             predictions on their way to Kafka, one folder for each endpoint
+    └── keys/              the signing key, trusted keys, digests of tokens; readable by the owner only
 """
 
 from __future__ import annotations

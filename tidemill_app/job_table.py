@@ -107,7 +107,7 @@ class JobTable:
 
 
 class JobFiles:
-    """What a job's process leaves in the home: its status, and requests to it."""
+    """What a job's process leaves in the home: its status and its log."""
 
     def __init__(self, home: Home, job: str) -> None:
         self.folder = home.path / "jobs" / job

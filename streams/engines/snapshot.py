@@ -1,4 +1,4 @@
-"""What the local engine keeps on disk, and which job it fits."""
+"""What an engine keeps of a job between commits, and which job it fits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 """The client: where it sends a token and where not, and what it makes of answers."""
 
 import socket
+import ast
+import inspect
+import textwrap
 from contextlib import nullcontext
 
 import pytest
@@ -18,6 +21,7 @@ from tidemill.errors import (
     TidemillError,
     UnavailableError,
 )
+from tidemill_app import client
 from tidemill_app.client import ControlClient
 from tidemill_app.control import ControlDoor
 from tidemill_app.job_table import JobFiles
@@ -45,6 +49,16 @@ def test_a_token_is_not_sent_without_tls_or_nowhere(url):
 def test_what_can_be_no_token_is_said(token):
     with pytest.raises(ConfigError, match="TIDEMILL_CONTROL_TOKEN_FILE"):
         ControlClient("http://127.0.0.1:1", token)
+
+
+def test_the_example_calls_what_there_is():
+    block = textwrap.dedent(client.__doc__.partition("::\n")[2].partition("\nThe job file")[0])
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
+    called = {call.func.attr: call for call in calls if isinstance(call.func, ast.Attribute)}
+    for verb in ("submit", "logs"):
+        given = called[verb]
+        names = {word.arg: None for word in given.keywords}
+        inspect.signature(getattr(ControlClient, verb)).bind(None, *given.args, **names)
 
 
 def test_an_authority_that_cannot_be_read_is_said(tmp_path):

@@ -1,7 +1,7 @@
 """The first operator, keyed by partition: which events come in, and where the partition's clock stands.
 
 Late is a function of the partition alone (`tidemill.order`), so this scales with partitions. What comes in leaves at
-once, by shard, together with the clock; Flink's own watermarks play no part (decision 0010).
+once, by shard, together with the clock; Flink's own watermarks play no part (decision 0011).
 """
 
 from __future__ import annotations
