@@ -93,6 +93,11 @@ class PredictionLog:
     def spooled_bytes(self) -> int:
         return self._spool.bytes
 
+    @property
+    def faults(self) -> int:
+        """How often the disk has failed the spool."""
+        return self._spool.faults
+
     def close(self, timeout: float = 10.0) -> None:
         """Write everything to disk, and to Kafka as far as it answers within `timeout` seconds; the rest is sent by
         the next process that takes the spool."""
@@ -101,6 +106,15 @@ class PredictionLog:
         self._sender_stop.set()
         self._threads[1].join(timeout)
         if not any(thread.is_alive() for thread in self._threads):
+            self._spool.close()
+
+    def drain(self) -> None:
+        """Instead of `start`, for a spool to which nothing is added any more: send all of it and close it. Raises
+        `UnavailableError` where Kafka does not answer; what was not sent stays."""
+        try:
+            self._send_spooled()
+        finally:
+            self._abandon_writer()
             self._spool.close()
 
     def _keep(self) -> None:

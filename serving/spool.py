@@ -3,12 +3,15 @@
 Segments `<first sequence>.spool` of frames: length, CRC-32 and sequence (little endian), then the bytes. `append`
 hands them to the operating system, which keeps them whatever becomes of this process; `sync` brings them to the disk,
 which keeps them through a loss of power, and only what is there is read. A frame that a crash cut short is cut off
-when the folder is opened again.
+when the folder is opened again. Other damage is cut off too, from the broken frame to the end of its segment, and is
+logged and counted. So is a sync that fails: the next one may succeed although what the failed one was to write is on
+no disk, so a loss of power before it is read can lose it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import struct
 import threading
@@ -20,6 +23,8 @@ from pathlib import Path
 import msgspec
 
 from tidemill.errors import UnavailableError
+
+_log = logging.getLogger("tidemill.serving")
 
 _FRAME = struct.Struct("<IIQ")
 _PROBE_BYTES = 1 << 20
@@ -48,6 +53,8 @@ class Spool:
             raise UnavailableError("another process has this spool", where=str(folder)) from None
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
+        self.faults = 0
+        """How often the disk has failed: damage found, and syncs that failed."""
         self.sent = self._read_sent()
         self._segments = sorted(int(p.stem) for p in folder.glob("*.spool"))
         self._sizes = {first: self._path(first).stat().st_size for first in self._segments}
@@ -108,6 +115,7 @@ class Spool:
         except OSError as error:
             with self._changing:
                 self._full, self._new = [*files, *self._full], self._new or new
+            self._fault("%s: a sync failed: %s", self.folder, error)
             raise UnavailableError("cannot write", where=str(self.folder), got=error.strerror or str(error)) from None
         for file in files:
             os.close(file)
@@ -194,17 +202,24 @@ class Spool:
             return sent
 
     def _recover(self) -> int:
-        """The last sequence; a torn frame at the end of the last segment is cut off."""
+        """The last sequence, with what is not sound cut off."""
         last = self.sent.sequence
         for first in list(self._segments):
             end = 0
             for sequence, _, after in _frames(self._path(first)):
                 last, end = max(last, sequence), after
             if end != self._sizes[first]:
+                lost = self._sizes[first] - end
+                if first != self._segments[-1] or not _torn(self._path(first), end):
+                    self._fault("%s is damaged: its last %d bytes are lost", self._path(first), lost)
                 os.truncate(self._path(first), end)
                 self.bytes += end - self._sizes[first]
                 self._sizes[first] = end
         return last
+
+    def _fault(self, message: str, *what: object) -> None:
+        self.faults += 1
+        _log.error(message, *what)
 
     def _active(self, sequence: int) -> int:
         """The segment to append to, open."""
@@ -261,6 +276,12 @@ def _frames(path: Path, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
             return
         at += _FRAME.size + length
         yield sequence, item, start + at
+
+
+def _torn(path: Path, at: int) -> bool:
+    """Whether the segment ends within the frame at byte `at`, as a crash leaves it."""
+    rest = path.read_bytes()[at:]
+    return len(rest) < _FRAME.size or len(rest) < _FRAME.size + _FRAME.unpack_from(rest)[0]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from serving.follow import Follower, Load
 from serving.freshness import Freshness
 from serving.http import Door
 from serving.known import FeatureTables
+from serving.leftovers import Leftovers
 from serving.metrics import Metrics
 from serving.online import ServedLearner, decode_content
 from serving.onnx import FILE, KIND, OnnxServable
@@ -71,6 +72,8 @@ class ScoringService:
         self.freshness = Freshness()
         self.tables: dict[str, FeatureTables] = {}
         self.logs: dict[str, PredictionLog] = {}
+        self._spools = platform.home.path / "spill"
+        self._leftovers = Leftovers(platform.log, self._spools)
         self._keeping = keeping
         self._measuring = measuring
         self._submitted = Submitted(platform) if endpoints is None else None
@@ -104,11 +107,13 @@ class ScoringService:
         self._started = True
         for kept in self.logs.values():
             kept.start()
+        self._leftovers.start()
         self.follower.start()
 
     def close(self) -> None:
         """After the last answer: every prediction reaches the disk, and Kafka where it answers."""
         self.follower.close()
+        self._leftovers.close()
         for kept in self.logs.values():
             kept.close()
         self.door.close()
@@ -152,7 +157,7 @@ class ScoringService:
             scorer.add(endpoint, tables, bundle, newest=newest)
             return
         platform = self._platform
-        spool = Spool.claim(platform.home.path / "spill" / endpoint.name)
+        spool = Spool.claim(self._spools / endpoint.name)
         kept = PredictionLog(endpoint.name, platform.log, spool)
         scorer = Scorer(endpoint, self.plane, tables, self.freshness, kept.append, platform.clock, bundle)
         for spec in self._specs.values():
@@ -211,6 +216,7 @@ class ScoringService:
             labels = {"endpoint": name}
             yield "tidemill_predictions_unsent", "Predictions not in Kafka yet", labels, kept.unsent
             yield "tidemill_spool_bytes", "Size of the spool on disk", labels, kept.spooled_bytes
+            yield "tidemill_spool_faults", "Damage and failed syncs of the spool's disk", labels, kept.faults
 
     def summary(self) -> dict[str, Any]:
         return {"endpoints": sorted(self.scorers)}

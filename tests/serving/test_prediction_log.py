@@ -59,9 +59,9 @@ class _Writer:
             raise UnavailableError("commit timed out")
 
 
-def told(log: Log) -> list[str]:
+def told(log: Log, endpoint: str = "late") -> list[str]:
     """The ids in the topic, as a separate reader of committed records sees them."""
-    at = Partition("predictions.late", 0)
+    at = Partition(f"predictions.{endpoint}", 0)
     if at.topic not in log.topics():
         return []
     reader = log.reader({at: 0})

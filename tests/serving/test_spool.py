@@ -83,7 +83,42 @@ def test_a_flipped_byte_is_found(tmp_path: Path):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(data)
-    assert opened_again(spool).last == 2
+    again = opened_again(spool)
+    assert (again.last, again.faults) == (2, 1)
+
+
+def test_damage_in_the_middle_is_said_and_counted_and_what_a_crash_cut_short_is_not(tmp_path: Path, caplog):
+    spool = Spool(tmp_path, segment_bytes=500)
+    for start in range(0, 100, 10):
+        spool.append(items(10, start))
+    first, second, *_, last = sorted(tmp_path.glob("*.spool"))
+    os.truncate(last, last.stat().st_size - 3)
+    again = opened_again(spool)
+    assert (again.faults, caplog.records) == (0, [])
+    data = bytearray(first.read_bytes())
+    data[20] ^= 1
+    first.write_bytes(data)
+    again = opened_again(again)
+    assert again.faults == 1
+    (told,) = caplog.records
+    assert str(first) in told.getMessage() and f"{len(data)} bytes" in told.getMessage()
+    assert [i for _, i in again.read(0, 1000)] == items(99)[int(second.stem) - 1 :]
+
+
+def test_a_sync_that_failed_is_said_and_counted_though_the_next_one_succeeds(tmp_path: Path, caplog, monkeypatch):
+    spool = Spool(tmp_path)
+    spool.append(items(3))
+
+    def fails(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(UnavailableError, match="Input/output"):
+            spool.sync()
+    spool.sync()
+    assert (spool.durable, spool.faults) == (3, 1)
+    assert "Input/output" in caplog.text
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_recovers(tmp_path: Path):

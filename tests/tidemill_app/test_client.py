@@ -1,8 +1,8 @@
 """The client: where it sends a token and where not, and what it makes of answers."""
 
-import socket
 import ast
 import inspect
+import socket
 import textwrap
 from contextlib import nullcontext
 
