@@ -145,6 +145,14 @@ def test_the_protocol_over_json(client):
     assert flat["outputs"] == answer["outputs"]
 
 
+def test_events_are_kept_and_tensors_are_not(service, client):
+    before = len(service.kept)
+    assert client.post("/v2/models/trips/infer", json=infer_body()).status_code == 200
+    assert len(service.kept) == before
+    assert client.post("/score/late", json=EVENT).status_code == 200
+    assert len(service.kept) == before + 1
+
+
 def test_the_protocol_in_binary(client):
     rows = np.array([[1400.0, 5.0, 7.5], [300.0, 23.0, 1.0]])
     head = json.dumps(
