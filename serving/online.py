@@ -14,7 +14,6 @@ from tidemill.errors import IncompatibleError, NotFiniteError, RequestError, Wro
 from tidemill.job import ModelContent
 from tidemill.learner import Float, Learner
 from tidemill.servable import Tensor, TensorSpec
-from tidemill.state import array_of, decode
 
 INPUT, OUTPUT = "features", "score"
 
@@ -93,24 +92,3 @@ class ServedLearner:
     def updated(self, changes: Mapping[str, Any]) -> ServedLearner:
         state = apply_delta(self._content.state, changes)
         return ServedLearner(ModelContent(self._content.kind, self._content.params, state), self._allowed)
-
-
-def decode_content(data: bytes) -> ModelContent:
-    """The content behind the canonical bytes of a `ModelContent`. Raises `IncompatibleError` where they are none."""
-    content = decode(data, ModelContent)
-    try:
-        state = {name: array_of(value) if _is_array(value) else value for name, value in content.state.items()}
-    except (TypeError, ValueError) as error:
-        raise IncompatibleError("a model's state cannot be read", where=content.kind, got=str(error)) from None
-    return ModelContent(content.kind, content.params, state)
-
-
-def _is_array(value: Any) -> bool:
-    """Whether a value is an array's encoded form: its type, shape and bytes."""
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and isinstance(value[0], str)
-        and isinstance(value[1], list)
-        and isinstance(value[2], bytes)
-    )

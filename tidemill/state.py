@@ -47,7 +47,8 @@ def _plain(value: np.ndarray[Any, Any]) -> list[Any]:
         return ["O", list(value.shape), value.ravel().tolist()]
     if value.dtype.kind not in _KINDS:
         raise NotImplementedError(f"array of {value.dtype}")
-    return [value.dtype.newbyteorder("<").str, list(value.shape), np.ascontiguousarray(value).tobytes()]
+    little = value.dtype.newbyteorder("<")
+    return [little.str, list(value.shape), np.ascontiguousarray(value, dtype=little).tobytes()]
 
 
 def _dec_hook(kind: type, value: Any) -> Any:

@@ -8,18 +8,19 @@ from typing import Any
 
 import msgspec
 
+from connectors import content as contents
 from connectors.artefacts import ArtefactStore
 from tidemill.engine import Publisher
 from tidemill.errors import IncompatibleError
 from tidemill.job import ModelContent, VersionCut
 from tidemill.log import Log
-from tidemill.state import decode, digest, encode
+from tidemill.state import digest
 from tidemill.time import Clock
 from tidemill.version import Lineage, Manifest, content_digest_of, cpu_class, encode_manifest
 from tidemill_app.published import Published
 
-CONTENT = "content.msgpack"
-"""The file of a version that holds its `ModelContent`: canonical msgpack with plain arrays."""
+CONTENT = "content.safetensors"
+"""The file of a version that holds its `ModelContent`."""
 
 Pin = Callable[[Lineage], Lineage]
 """Archives what a lineage names and Kafka would remove, and says so in the lineage (`tidemill_app.retention`)."""
@@ -67,7 +68,7 @@ class ArtefactPublisher(Publisher):
         return max((int(v) for v in numbers if v.isdecimal()), default=0)
 
     def _store_version(self, cut: VersionCut, version: str, content: str, lineage: Lineage, delta: int) -> str:
-        data = encode(cut.content)
+        data = contents.encode(cut.content)
         manifest = encode_manifest(
             Manifest(
                 model=cut.model,
@@ -90,7 +91,9 @@ class ArtefactPublisher(Publisher):
 
 def load_content(files: Mapping[str, bytes]) -> ModelContent:
     """The content behind a version's files. Raises `IncompatibleError` where they hold none."""
-    return decode(files[CONTENT], ModelContent)
+    if CONTENT not in files:
+        raise IncompatibleError("a version without a content", wanted=CONTENT, got=", ".join(files))
+    return contents.decode(files[CONTENT])
 
 
 def lock_digest() -> str:

@@ -13,7 +13,7 @@ from serving.http import Door
 from serving.known import FeatureTables
 from serving.leftovers import Leftovers
 from serving.metrics import Metrics
-from serving.online import ServedLearner, decode_content
+from serving.online import ServedLearner
 from serving.onnx import FILE, KIND, OnnxServable
 from serving.plane import DataPlane
 from serving.prediction_log import PredictionLog
@@ -28,7 +28,7 @@ from tidemill.stream import StreamSpec
 from tidemill.version import Lineage
 from tidemill_app.endpoints import Submitted
 from tidemill_app.online_features import reading
-from tidemill_app.publisher import CONTENT
+from tidemill_app.publisher import load_content
 from tidemill_app.wiring import Platform
 
 _log = logging.getLogger("tidemill.serving")
@@ -43,7 +43,7 @@ def loader(store: ArtefactStore, learned: Callable[[Lineage], None] = lambda lin
             return OnnxServable(files[FILE])
         if manifest.kind == REPLAYED:
             raise IncompatibleError("a model whose state cannot be saved is rebuilt and compared, and not served")
-        servable = ServedLearner(decode_content(files[CONTENT]))
+        servable = ServedLearner(load_content(files))
         if manifest.lineage is not None:
             learned(manifest.lineage)
         return servable

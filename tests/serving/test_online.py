@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.online import ServedLearner, decode_content, learner_class
+from connectors import content as contents
+from serving.online import ServedLearner, learner_class
 from tests.serving.helpers import content
 from tidemill.checks.learners import find_learners, subjects
 from tidemill.errors import IncompatibleError, RequestError, SubmissionError
 from tidemill.job import ModelContent
 from tidemill.servable import Tensor
-from tidemill.state import encode
 
 SUBJECTS = list(subjects(find_learners("streams.learners"), rows=60))
 
@@ -22,10 +22,10 @@ def test_a_served_learner_scores_as_the_learner_did(subject):
     learner.learn_block(subject.X, subject.y)
     kind = f"{type(learner).__module__}:{type(learner).__qualname__}"
     try:
-        data = encode(ModelContent(kind, learner.params(), learner.state()))
+        data = contents.encode(ModelContent(kind, learner.params(), learner.state()))
     except SubmissionError as error:
         pytest.skip(f"cannot be published: {error.message}")
-    served = ServedLearner(decode_content(data))
+    served = ServedLearner(contents.decode(data))
     assert served.score(subject.X[3]) == learner.predict_one(subject.X[3])
     out = served.predict({"features": Tensor("features", subject.X[:5])})["score"].data
     assert out.tolist() == learner.predict_block(subject.X[:5]).tolist()
@@ -51,9 +51,7 @@ def test_no_other_code_is_loaded(kind: str):
         learner_class(kind)
 
 
-def test_bytes_and_parameters_that_do_not_fit_are_said():
-    with pytest.raises(IncompatibleError):
-        decode_content(b"\x93nothing")
+def test_parameters_and_states_that_do_not_fit_are_said():
     good = content()
     with pytest.raises(IncompatibleError, match="parameters"):
         ServedLearner(ModelContent(good.kind, {"bogus": 1}, good.state))

@@ -48,3 +48,9 @@ def test_what_cannot_be_saved_is_named() -> None:
 def test_bytes_of_another_state_are_refused(data: bytes) -> None:
     with pytest.raises(IncompatibleError):
         decode(data, Held)
+
+
+def test_an_array_of_the_other_byte_order_is_the_same_numbers():
+    big = np.array([1, 2**20], dtype=">i4")
+    assert decode(encode(big), np.ndarray).tolist() == [1, 2**20]
+    assert encode(big) == encode(big.astype("<i4"))

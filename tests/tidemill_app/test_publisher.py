@@ -60,7 +60,10 @@ def test_what_was_stored_and_never_published_stands_in_nobodys_way(store, log):
     tell(log, 1, counts)
     manifest, files = store.load("m", "1", counts["version_digest"])
     assert manifest.content_digest == counts["content_digest"]
+    assert list(files) == ["content.safetensors"]
     assert load_content(files).state["w"][0] == 2.0
+    with pytest.raises(IncompatibleError, match=r"content\.safetensors.*model\.onnx"):
+        load_content({"model.onnx": b""})
 
 
 def test_a_published_version_never_changes(store, log):
