@@ -125,18 +125,6 @@ class FeatureFollower:
         self._store.clear({p: self._log.begin(p) for p in self._log.partitions(self._topic)})
         self.rebuilds += 1
 
-    def catch_up(self) -> int:
-        """`step` until the store has reached the end of the log as it is now; returns the number of records read."""
-        ends = {p: self._log.end(p) for p in self._log.partitions(self._topic)}
-        total = 0
-        while not self._reached(ends):
-            total += self.step()
-        return total
-
-    def _reached(self, ends: Mapping[Partition, int]) -> bool:
-        stands = self._store.positions()
-        return stands is not None and all(stands.get(p, -1) >= end for p, end in ends.items())
-
     def run(self, stop: threading.Event, backoff: float = 0.5) -> None:
         """Follow until `stop` is set; what does not answer is tried again after `backoff` seconds."""
         while not stop.is_set():

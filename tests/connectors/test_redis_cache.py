@@ -13,6 +13,7 @@ from redis.retry import Retry
 from connectors.features import FeatureFollower, Row
 from connectors.memory import MemoryLog
 from connectors.redis_cache import FeatureCache
+from tests.connectors.test_features import catch_up
 from tidemill.errors import UnavailableError
 from tidemill.events import FeatureUpdated, encode
 from tidemill.log import Partition, TopicSpec
@@ -94,41 +95,41 @@ ALL = [*range(40, 50), *range(30, 40)]
 @pytest.mark.parametrize("rows", [0, 10], ids=["idle", "while rows come"])
 def test_a_flushed_cache_is_built_again(cache, client, log, rows):
     follower = FeatureFollower(log, cache, "delays")
-    follower.catch_up()
+    catch_up(follower)
     assert newest(cache) == ALL
     client.flushall()
     publish(log, 50, 50 + rows)
     assert cache.positions() is None and newest(cache) == [None] * 20
-    follower.catch_up()
+    catch_up(follower)
     assert follower.rebuilds == 2
     assert newest(cache) == [max(n for n in range(50 + rows) if n % 20 == i) for i in range(20)]
 
 
 def test_a_killed_redis_is_unavailable_then_built_again(cache, server, log):
     follower = FeatureFollower(log, cache, "delays")
-    follower.catch_up()
+    catch_up(follower)
     server.kill()
     for act in (lambda: cache.get("t", "k1"), lambda: cache.get_many([("t", "k1")]), follower.step, cache.sequence):
         with pytest.raises(UnavailableError, match="features of delays in Redis"):
             act()
     server.start()
     assert cache.get("t", "k1") is None
-    follower.catch_up()
+    catch_up(follower)
     assert newest(cache) == ALL
 
 
 def test_losing_the_newest_writes_is_seen(cache, client, log):
     follower = FeatureFollower(log, cache, "delays")
-    follower.catch_up()
+    catch_up(follower)
     saved = {key: client.dump(key) for key in client.scan_iter()}
     publish(log, 50, 60)
-    follower.catch_up()
+    catch_up(follower)
     client.flushall()
     for key, data in saved.items():
         client.restore(key, 0, data)
     assert cache.positions() == {AT: 50}
     follower.step()
-    follower.catch_up()
+    catch_up(follower)
     assert newest(cache) == [*range(40, 60)] and follower.rebuilds == 1
 
 
