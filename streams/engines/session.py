@@ -213,11 +213,10 @@ class Session:
         try:
             sequence = self._keeper.kept(wait=wait)
         except UnavailableError as error:
-            self.status.failed(error)
+            self.status.unkept(error)
             return False
         if sequence is None:
             return False
         self._saved = sequence
-        if not self.job.cannot_save:
-            self.status.checkpointed(self.parts.clock.now(), sequence)
+        self.status.checkpointed(self.parts.clock.now(), sequence)
         return True

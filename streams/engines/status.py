@@ -27,27 +27,33 @@ class Status:
     def __init__(self, job: Job[Any], log: Log, report: Callable[[dict[str, Any]], None]) -> None:
         self.state = "starting"
         self._job, self._log, self._report = job.name, log, report
-        self._error = ""
+        self._error = self._unkept = ""
+        self._replayed = bool(job.cannot_save)
         self._facts: dict[str, Any] = {"rebuilt_by_replay": job.cannot_save} if job.cannot_save else {}
         self._told = 0.0
         self._before = (time.monotonic(), 0)
 
     def failed(self, error: Exception) -> None:
-        """Something went wrong that the engine goes on from; it is shown until a commit succeeds after it."""
-        self._error = f"{type(error).__name__}: {error}"
+        """What was begun is tried again; the error is shown until a commit succeeds after it."""
+        self._error = _said(error)
+        self._told = 0.0
+
+    def unkept(self, error: Exception) -> None:
+        """A snapshot could not be kept, and commits go on; shown until one is kept after it."""
+        self._unkept = _said(error)
         self._told = 0.0
 
     def waiting(self, seconds: float) -> None:
         """The log does not answer; trying again in `seconds`."""
         self.state = "waiting"
-        self._report({"job": self._job, "state": self.state, "last_error": self._error, "retry_in": seconds})
+        self._report(self._known() | {"retry_in": seconds})
 
     def recovering(self) -> None:
         """The silent replay goes on; told where a second has passed since the last report."""
         now = time.monotonic()
         if now - self._told >= _EVERY:
             self._told = now
-            self._report(self._facts | {"job": self._job, "state": self.state, "last_error": self._error})
+            self._report(self._known())
 
     def committed(self, now: int, made: ProgressMade, live: LiveState) -> None:
         self._facts |= {
@@ -56,10 +62,13 @@ class Status:
             "deltas": dict(live.sequences),
             "versions": dict(live.versions),
         }
+        self._error = ""
 
     def checkpointed(self, now: int, sequence: int) -> None:
-        self._facts |= {"last_checkpoint": now, "checkpoint_sequence": sequence}
-        self._error = ""
+        """A snapshot is kept: of a job rebuilt by replay not one that it could begin at."""
+        if not self._replayed:
+            self._facts |= {"last_checkpoint": now, "checkpoint_sequence": sequence}
+        self._unkept = ""
 
     def tell(self, pipeline: Pipeline[Any], sources: Reading, read: int, *, force: bool = False) -> None:
         """Report, where a second has passed since the last report."""
@@ -72,11 +81,9 @@ class Status:
         self._told, self._before = now, (now, counts.stepped)
         held = pipeline.held_by()
         self._report(
-            self._facts
+            self._known()
             | msgspec.to_builtins(counts)
             | {
-                "job": self._job,
-                "state": self.state,
                 "lag": self._lag(sources),
                 "records": read,
                 "events_per_second": round(max(rate, 0.0), 1),
@@ -86,9 +93,13 @@ class Status:
                 "paused": [f"{p.topic}/{p.number}" for p in sorted(sources.paused)],
                 "groups": len(pipeline.states),
                 "memory": psutil.Process().memory_info().rss,
-                "last_error": self._error,
             }
         )
+
+    def _known(self) -> dict[str, Any]:
+        """What holds whatever the job does just now."""
+        error = self._error or self._unkept
+        return self._facts | {"job": self._job, "state": self.state, "last_error": error}
 
     def _lag(self, sources: Reading) -> dict[str, int | None]:
         """Records not yet read, by partition; None where the log cannot say."""
@@ -99,3 +110,7 @@ class Status:
             except UnavailableError:
                 lag[f"{p.topic}/{p.number}"] = None
         return lag
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -7,11 +7,13 @@ import pytest
 from connectors.memory import MemoryLog
 from streams.engines import status as module
 from streams.engines.status import Status
+from streams.live import LiveState
 from streams.pipeline import Pipeline, Source
 from streams.sources import Sources
 from tests.streams.engines.helpers import SPEC, make_job, publish, row
 from tidemill.decode import Decoder
 from tidemill.errors import UnavailableError
+from tidemill.events import ProgressMade
 from tidemill.log import Partition
 
 A, B = Partition(SPEC.topic, 0), Partition(SPEC.topic, 1)
@@ -75,15 +77,50 @@ def test_it_tells_once_a_second_and_the_rate_since(world, clock):
     assert len(world.told) == 3
 
 
-def test_an_error_is_shown_until_a_snapshot_is_kept_after_it(world):
-    error = UnavailableError("no room", fix="Make some.")
-    world.status.failed(error)
+MADE = ProgressMade(
+    id="sums/4",
+    time=1,
+    source="/jobs/sums",
+    job="sums",
+    sequence=4,
+    offsets=[],
+    watermark=0,
+    last=None,
+    segments=[],
+    emitted={},
+)
+
+
+def test_an_error_is_shown_until_a_commit_succeeds_after_it(world):
+    world.status.failed(UnavailableError("away", fix="Wait."))
     world.status.waiting(0.5)
     assert (world.told[-1]["state"], world.told[-1]["retry_in"]) == ("waiting", 0.5)
+    world.status.checkpointed(5, 3)
+    assert "Wait" in world.tell(force=True)["last_error"]
+    world.status.committed(6, MADE, LiveState(make_job()))
+    assert world.tell(force=True)["last_error"] == ""
+
+
+@pytest.mark.parametrize("cannot_save", ["", "it holds a lock"])
+def test_a_snapshot_not_kept_is_shown_until_one_is_whatever_commits(world, cannot_save):
+    world.status = Status(make_job(cannot_save=cannot_save), world.log, world.told.append)
+    world.status.unkept(UnavailableError("no room", fix="Make some."))
+    world.status.committed(4, MADE, LiveState(make_job()))
     assert "Make some" in world.tell(force=True)["last_error"]
     world.status.checkpointed(5, 3)
     told = world.tell(force=True)
-    assert (told["last_error"], told["last_checkpoint"], told["checkpoint_sequence"]) == ("", 5, 3)
+    assert told["last_error"] == ""
+    assert told.get("checkpoint_sequence") == (None if cannot_save else 3)
+    assert told.get("last_checkpoint") == (None if cannot_save else 5)
+
+
+def test_what_is_known_is_told_while_waiting_too(world):
+    world.status = Status(make_job(cannot_save="it holds a lock"), world.log, world.told.append)
+    world.status.committed(6, MADE, LiveState(make_job()))
+    world.status.failed(UnavailableError("away"))
+    world.status.waiting(0.5)
+    told = world.told[-1]
+    assert (told["rebuilt_by_replay"], told["sequence"], told["last_commit"]) == ("it holds a lock", 4, 6)
 
 
 def test_a_log_that_cannot_say_its_end_leaves_the_lag_open(world):
