@@ -15,6 +15,7 @@ the others' ids.
 from __future__ import annotations
 
 from collections import deque
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from tidemill.block import Block
 
 Name = tuple[str, str, int]
 """Source, id and group."""
+_SOURCE, _ID, _GROUP = map(itemgetter, range(3))
 
 
 class Seen(msgspec.Struct):
@@ -109,11 +111,13 @@ class Dedupe:
         """Everything remembered, as plain data."""
         out = []
         for stream, memory in sorted(self._memory.items()):
-            sources, ids, groups = zip(*memory.kept, strict=True) if memory.kept else ((), (), ())
-            numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
-            of = np.array([numbers[source] for source in sources], dtype=np.int32)
-            positions = np.array(list(memory.kept.values()), dtype=np.int64)
-            out.append(Seen(stream, list(numbers), of, list(ids), positions, np.array(groups, dtype=np.int32)))
+            # The job waits for this: column by column, which is several times as fast as `zip(*kept)`.
+            kept, count = memory.kept, len(memory.kept)
+            numbers = {source: number for number, source in enumerate(dict.fromkeys(map(_SOURCE, kept)))}
+            of = np.fromiter(map(numbers.__getitem__, map(_SOURCE, kept)), np.int32, count)
+            positions = np.fromiter(kept.values(), np.int64, count)
+            groups = np.fromiter(map(_GROUP, kept), np.int32, count)
+            out.append(Seen(stream, list(numbers), of, list(map(_ID, kept)), positions, groups))
         return out
 
     def restore(self, seen: list[Seen]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 from connectors.datasets.dataset import Dataset
 from tidemill import events
 from tidemill.errors import BadEvent, ConfigError, UnavailableError
-from tidemill.events import DeltaPublished, DriftDetected, MetricsMeasured
+from tidemill.events import DeltaPublished, DriftDetected, MetricsMeasured, ProgressMade
 from tidemill.log import Partition, Reader
 from tidemill_app.job_file import Target
 from tidemill_app.publishing import Pace
@@ -28,6 +28,7 @@ from tidemill_app.wiring import Platform
 
 JOB = "flights-late"
 ENDPOINT = "flights"
+MOST_BEHIND = 0.5
 BAD = (
     b'{"id": "half',
     b'{"id": "bad-bytes-\xff"}',
@@ -66,6 +67,34 @@ def serve_service(platform: Platform, port: int) -> process.Service:
     )
 
 
+class Following(Pace):
+    """At most `rate` events a second, and none while one sent more than `MOST_BEHIND` seconds ago is not learned yet:
+    on a machine that cannot keep the rate, labels are still soon live. `learned` says how many are, `pause` waits and
+    says whether to stop."""
+
+    def __init__(self, rate: float, learned: Callable[[], int], pause: Callable[[float], bool], **clock: Any) -> None:
+        super().__init__(rate or None, **clock)
+        self._learned, self._pause = learned, pause
+        self._all = 0
+        self._waiting: deque[tuple[float, int]] = deque()
+
+    def wait(self, time: int, count: int = 1) -> None:
+        asked = self._now()
+        while self._late() and not self._pause(0.01):
+            pass
+        if self._begun is not None:
+            self._begun += self._now() - asked  # else it would make up for it at once
+        super().wait(time, count)
+        self._all += count
+        self._waiting.append((self._now(), self._all))
+
+    def _late(self) -> bool:
+        learned = self._learned()
+        while self._waiting and self._waiting[0][1] <= learned:
+            self._waiting.popleft()
+        return bool(self._waiting) and self._now() - self._waiting[0][0] > MOST_BEHIND
+
+
 class Watch:
     """What the demo sees of the run, from the topics and over HTTP, as anybody could."""
 
@@ -73,7 +102,7 @@ class Watch:
         self.platform = platform
         self.url = url
         self.flights = flights
-        self.sent = 0
+        self.sent = self.learned = 0
         self.event_time = 0
         self.total = 0
         self.measured: list[MetricsMeasured] = []
@@ -92,9 +121,9 @@ class Watch:
         self._lock = threading.Lock()
 
     def follow(self) -> None:
-        """Read metrics, deltas and dead letters as they come, until told to stop."""
+        """Read metrics, deltas, progress and dead letters as they come, until told to stop."""
         log = self.platform.log
-        wanted = [Partition(t, 0) for t in (f"metrics.{JOB}", f"deltas.{JOB}", f"dead.{JOB}")]
+        wanted = [Partition(t, 0) for t in (f"metrics.{JOB}", f"deltas.{JOB}", f"dead.{JOB}", f"progress.{JOB}")]
         readers: dict[Partition, Reader] = {}
         try:
             while not self.stop.is_set():
@@ -121,6 +150,8 @@ class Watch:
                 self.measured.append(event)
             elif isinstance(event, DriftDetected):
                 self.drift.append(event.time)
+            elif isinstance(event, ProgressMade):
+                self.learned = sum(at for _, _, at in event.offsets)
             elif isinstance(event, DeltaPublished) and event.labelled:
                 with self._lock:
                     self._labelled[event.sequence] = event.labelled
@@ -267,7 +298,7 @@ class Demo:
             self.platform.log,
             self.dataset,
             limit=self.limit,
-            pace=Pace(self.rate or None),
+            pace=Following(self.rate, lambda: watch.learned, watch.stop.wait),
             stop=watch.stop.is_set,
             progress=progress,
             at_half=self._inject,

@@ -19,6 +19,7 @@ from connectors.features import FeatureFollower, FeatureStore
 from connectors.redis_cache import FeatureCache
 from tidemill.errors import UnavailableError
 from tidemill_app.config import Connection
+from tidemill_app.giving_way import give_way
 from tidemill_app.wiring import Platform
 
 _READ_SECONDS = 0.05
@@ -64,7 +65,7 @@ def keep(platform: Platform, jobs: Sequence[str]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    os.nice(5)  # the server that answers goes before
+    give_way(5)  # the server that answers goes before
     threads: list[threading.Thread] = []
 
     def begin(job: str) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tidemill import events
 from tidemill.errors import BadEvent
 from tidemill.events import ModelAliased, ModelPublished
-from tidemill.log import Log, Partition
-from tidemill_app.reading import read_spans
+from tidemill.log import Log, Partition, Reader, Record
+from tidemill_app.reading import read_on, read_spans
 
 TOPIC = "models"
 
 
 class Published:
-    """Every version in topic `models`, oldest first, and where each (model, alias) points; `refresh` reads on."""
+    """Every version in topic `models`, oldest first, and where each (model, alias) points; `refresh` reads on.
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    With `follows` a reader stands by from the first record on: reading on takes a request to the log, not a connection.
+    """
+
+    def __init__(self, log: Log, *, follows: bool = False) -> None:
+        self._log, self._follows = log, follows
+        self._reader: Reader | None = None
         self._at = 0
         self.versions: dict[tuple[str, str], ModelPublished] = {}
         self.aliases: dict[tuple[str, str], str] = {}
@@ -26,7 +32,7 @@ class Published:
             return self
         partition = Partition(TOPIC, 0)
         first, end = max(self._at, self._log.begin(partition)), self._log.end(partition)
-        for record in read_spans(self._log, {partition: (first, end)}):
+        for record in self._records(partition, first, end):
             try:
                 event = events.decode(record.value or b"")
             except BadEvent:
@@ -35,5 +41,23 @@ class Published:
                 self.versions[event.model, event.version] = event
             elif isinstance(event, ModelAliased):
                 self.aliases[event.model, event.alias] = event.version
-        self._at = end
+        self._at = max(end, self._at)
         return self
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _records(self, partition: Partition, first: int, end: int) -> Iterator[Record]:
+        if not self._follows:
+            yield from read_spans(self._log, {partition: (first, end)})
+        elif first < end:
+            if self._reader is None:
+                self._reader = self._log.reader({partition: first})
+            try:
+                yield from read_on(self._reader, partition, end)
+                self._at = self._reader.positions()[partition]
+            except BaseException:
+                self.close()  # what it has handed out since is read once more
+                raise

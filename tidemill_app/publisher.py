@@ -35,9 +35,13 @@ class ArtefactPublisher(Publisher):
 
     def __init__(self, store: ArtefactStore, log: Log, clock: Clock, *, pin: Pin = lambda lineage: lineage) -> None:
         self._store = store
-        self._published = Published(log)
+        self._published = Published(log, follows=True)
         self._clock = clock
         self._pin = pin
+
+    def close(self) -> None:
+        """Leave the topic."""
+        self._published.close()
 
     def publish(self, cut: VersionCut, lineage: Lineage, delta: int) -> Mapping[str, Any]:
         version = str(cut.number)

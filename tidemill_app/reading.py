@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from tidemill.errors import UnavailableError
-from tidemill.log import Log, Partition, Record
+from tidemill.log import Log, Partition, Reader, Record
 
 _TIMEOUT = 30.0
 
@@ -15,6 +15,22 @@ def read_all(log: Log, topic: str) -> Iterator[Record]:
     """Every committed record of `topic` up to where it ends now, in offset order within each partition."""
     partitions = log.partitions(topic)
     yield from read_spans(log, {p: (log.begin(p), log.end(p)) for p in partitions})
+
+
+def read_on(reader: Reader, partition: Partition, end: int, *, timeout: float = _TIMEOUT) -> Iterator[Record]:
+    """What `reader` has not read yet of its one partition: at least up to `end`, and all that came with it.
+
+    Raises as `read_spans`.
+    """
+    deadline = time.monotonic() + timeout
+    while (at := reader.positions()[partition]) < end:
+        records = reader.poll(2000, 0.1)
+        yield from records
+        if records:
+            deadline = time.monotonic() + timeout
+        elif time.monotonic() > deadline:
+            where = f"{partition.topic}/{partition.number} at {at} of {end}"
+            raise UnavailableError("no answer from the log", got=f"nothing for {timeout:g} s", where=where)
 
 
 def read_spans(

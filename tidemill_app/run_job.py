@@ -19,6 +19,7 @@ from tidemill.stream import StreamSpec
 from tidemill_app import config
 from tidemill_app.bundle import SIGNED, decode, unpack
 from tidemill_app.engines import engine_for
+from tidemill_app.giving_way import give_way
 from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
 from tidemill_app.job_table import JobFiles, JobTable
@@ -56,12 +57,14 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
     from streams.state_store import FolderStore
     from tidemill_app.publisher import ArtefactPublisher
 
+    publisher = ArtefactPublisher(platform.artefacts, platform.log, platform.clock, pin=platform.pin)
+    platform.closes(publisher.close)
     return Parts(
         log=platform.log,
         store=FolderStore(platform.home.path / "state"),
         clock=platform.clock,
         streams=platform.specs_of(job),
-        publisher=ArtefactPublisher(platform.artefacts, platform.log, platform.clock, pin=platform.pin),
+        publisher=publisher,
         objects=platform.artefacts,
         arrow_decode=arrow.decode,
         arrow_encode=arrow.encode,
@@ -97,7 +100,7 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
             table.refresh()
             wish = table.get(name)
         if MEASURES in wish.options:
-            os.nice(max(0, MEASURING_NICE - os.nice(0)))  # what is measured goes before
+            give_way(MEASURING_NICE)  # what is measured goes before
         job = submitted_job(platform, wish)
         if job.name != name:
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)

@@ -51,10 +51,14 @@ class Platform:
         log = KafkaLog(connection.confluent(), replication=connection.replication)
         return Platform(connection.home, connection, log, open_store(connection), SystemClock())
 
+    def closes(self, close: Callable[[], None]) -> None:
+        """Have `close` called when the platform is closed, before what it rests on is."""
+        self._closing.insert(0, close)
+
     def jobs(self) -> JobTable:
         """The table of jobs as it stands now."""
         table = JobTable(self.log, self.clock)
-        self._closing.insert(0, table.close)
+        self.closes(table.close)
         table.refresh()
         return table
 

@@ -143,6 +143,7 @@ def job(order: Order | None = None) -> Job[Any]:
         learner=lambda names: ScaledLogistic(names, lr=LEARNING_RATE, intercept_lr=LEARNING_RATE),
         order=order or EventTime(lateness=10 * MINUTE),
         timeout=3 * DAY_S,
+        commit_every=0.2,
         version_every=25_000,
         optional=("tailnum",),
         endpoint="flights",

@@ -31,7 +31,8 @@ _OVERHEAD = 64 * 1024
 
 class LocalEngine:
     """An `Engine` in this process. `max_buffered` bounds the events that wait for the watermark, `max_batch` those of
-    one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs; `unknown_for` is
+    one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs; where taking one
+    keeps the job for more than a 200th of that, they come at 200 times what it takes; `unknown_for` is
     for how many seconds the log may not know a topic that it was told to make."""
 
     name: ClassVar[str] = "local"

@@ -28,6 +28,9 @@ from tidemill.order import Arrival
 _QUIET = 0.1
 """Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
 
+SNAPSHOT_SHARE = 1 / 200
+"""Of the job's time, what snapshots may take."""
+
 _FEW, _LULL = 1_000, 0.005
 """Of fewer records than this at once the next are waited for this many seconds: polls cost more than records."""
 
@@ -100,7 +103,7 @@ class Session:
         if committed is None:
             standing = self._standing
             self._transact([], standing.progress(standing.committed), standing.committed)
-        self._snapshot_at = time.monotonic()
+        self._snapshot_due = time.monotonic() + self._snapshot_every
         self._saved = -1
         self.status.state = "running"
         return True
@@ -142,9 +145,8 @@ class Session:
                 self.status.tell(standing.pipeline, self._sources, standing.intake.read, force=True)
                 return
             self._note_kept()
-            if time.monotonic() - self._snapshot_at >= self._snapshot_every and not self._keeper.busy:
-                self._snapshot()
-                collecting.all_made()
+            if time.monotonic() >= self._snapshot_due and not self._keeper.busy:
+                self._snapshot_in_time()
             self._advance_idle()  # not before the snapshot, which is of what is committed
             self.status.tell(standing.pipeline, self._sources, standing.intake.read)
 
@@ -195,9 +197,16 @@ class Session:
         if self._sources is not None:
             self._standing.advance_idle(self._sources.reading(), self._sources.positions(), self.parts.log.end)
 
+    def _snapshot_in_time(self) -> None:
+        """A snapshot, and when the next one is due: no label is learned meanwhile, so a large state is kept more
+        seldom."""
+        began, busy = time.monotonic(), time.thread_time()
+        self._snapshot()
+        collecting.all_made()
+        self._snapshot_due = began + max(self._snapshot_every, (time.thread_time() - busy) / SNAPSHOT_SHARE)
+
     def _snapshot(self) -> None:
         """Keep the job as the last commit left it, while it goes on."""
-        self._snapshot_at = time.monotonic()
         if self._saved == self._standing.sequence:
             return
         self._note_kept(wait=True)

@@ -10,6 +10,7 @@ import pytest
 from connectors import arrow
 from connectors.files import FileLog
 from connectors.memory import MemoryLog
+from streams.engines import session
 from streams.engines.local import LocalEngine
 from streams.learners.delta import apply_delta
 from streams.state_store import FolderStore
@@ -151,6 +152,22 @@ def test_a_full_disk_is_reported_and_survived(tmp_path):
     got = ids(log)
     run(make_job(), log, FolderStore(tmp_path), engine=SMALL, done=iter([False] * 3 + [True]).__next__)
     assert ids(log) == got
+
+
+@pytest.mark.parametrize(("share", "few"), [(1.0, False), (1e-9, True)])
+def test_what_snapshots_take_says_how_often_they_come(tmp_path, monkeypatch, share, few):
+    class Counted(FolderStore):
+        saved = 0
+
+        def save(self, job, sequence, data):
+            self.saved += 1
+            super().save(job, sequence, data)
+
+    monkeypatch.setattr(session, "SNAPSHOT_SHARE", share)
+    log, store = MemoryLog(), Counted(tmp_path)
+    publish(log, [row(i) for i in range(400)])
+    run(make_job(), log, store, engine=SMALL)
+    assert (store.saved <= 2) == few, "one when it was due first, and one at the end"
 
 
 def test_two_engines_with_one_job_the_newer_wins(tmp_path):
