@@ -68,31 +68,37 @@ def serve_service(platform: Platform, port: int) -> process.Service:
 
 
 class Following(Pace):
-    """At most `rate` events a second, and none while one sent more than `MOST_BEHIND` seconds ago is not learned yet:
-    on a machine that cannot keep the rate, labels are still soon live. `learned` says how many are, `pause` waits and
-    says whether to stop."""
+    """At most `rate` events a second, and none while more are under way than the job learns in `MOST_BEHIND` seconds,
+    by how fast it learned of late: on a machine that cannot keep the rate, labels are still soon live.
+
+    `learned` says how many are, `pause` waits and says whether to stop.
+    """
 
     def __init__(self, rate: float, learned: Callable[[], int], pause: Callable[[float], bool], **clock: Any) -> None:
         super().__init__(rate or None, **clock)
         self._learned, self._pause = learned, pause
+        self._seen: deque[tuple[float, int]] = deque()
         self._all = 0
-        self._waiting: deque[tuple[float, int]] = deque()
 
     def wait(self, time: int, count: int = 1) -> None:
         asked = self._now()
-        while self._late() and not self._pause(0.01):
+        while self._all and self._all + count > self._learned_soon() and not self._pause(0.01):
             pass
         if self._begun is not None:
             self._begun += self._now() - asked  # else it would make up for it at once
         super().wait(time, count)
         self._all += count
-        self._waiting.append((self._now(), self._all))
 
-    def _late(self) -> bool:
-        learned = self._learned()
-        while self._waiting and self._waiting[0][1] <= learned:
-            self._waiting.popleft()
-        return bool(self._waiting) and self._now() - self._waiting[0][0] > MOST_BEHIND
+    def _learned_soon(self) -> float:
+        """How many will be learned in `MOST_BEHIND` seconds; some more than now in any case, to see how fast it is."""
+        now, learned = self._now(), self._learned()
+        if not self._seen or now - self._seen[-1][0] > 0.1:
+            self._seen.append((now, learned))
+        while len(self._seen) > 1 and now - self._seen[1][0] > 2.0:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        speed = (learned - before) / max(now - since, 1.0)
+        return learned + max(1_000.0, speed * MOST_BEHIND)
 
 
 class Watch:
