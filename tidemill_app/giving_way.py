@@ -17,7 +17,9 @@ def give_way(nice: int) -> None:
     So the session is made nice too, where there is such a thing.
     """
     os.nice(max(0, nice - os.nice(0)))
-    with contextlib.suppress(PermissionError):  # it leads its session already
+    with contextlib.suppress(PermissionError):  # it leads a group already, as a shell's command does
         os.setsid()
+    if os.getsid(0) != os.getpid():
+        return  # the session is a terminal's
     with contextlib.suppress(OSError):  # no autogroups here
         _GROUP.write_text(str(nice))
