@@ -15,6 +15,8 @@ from tidemill.time import from_rfc3339, to_rfc3339
 
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
+IDS = "ce_id"
+"""The column of a block that names its events one by one, where no declared field does. Null: the place names it."""
 
 
 class Attributes(NamedTuple):

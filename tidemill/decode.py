@@ -11,7 +11,7 @@ import numpy as np
 
 from tidemill import cloudevents, events
 from tidemill.block import Block, Column, Place, column, dtype_of
-from tidemill.cloudevents import ARROW, Attributes
+from tidemill.cloudevents import ARROW, IDS, Attributes
 from tidemill.errors import (
     BadEvent,
     MalformedError,
@@ -60,7 +60,8 @@ class Decoder:
     """Decodes the records of one declared stream.
 
     JSON payloads become rows of the declared columns; unknown fields are passed over. An Arrow payload is many rows.
-    `ce_id`, `ce_source` and `ce_time` override what the declaration derives.
+    `ce_id`, `ce_source` and `ce_time` override what the declaration derives; where no field holds the id, a block's
+    column `ce_id` names its events.
     """
 
     def __init__(self, spec: StreamSpec, arrow: ArrowDecoder | None = None, max_event_bytes: int = 1 << 20) -> None:
@@ -242,8 +243,7 @@ class Decoder:
         at = self.spec.time
         time = np.full(n, record.timestamp, dtype=np.int64) if at == RECORD_TIME else columns[at]
         if self.spec.id is None:
-            prefix = f"{record.topic}/{record.partition}/{record.offset}/"
-            ids = column([prefix + str(i) for i in range(n)], np.object_)
+            ids = self._row_ids(record, given, n, bad)
         else:
             ids = column([str(v) for v in columns[self.spec.id].tolist()], np.object_)
         sources = np.empty(n, dtype=np.object_)
@@ -268,6 +268,21 @@ class Decoder:
             for i, error in sorted(bad.items())
         ]
         return [block.take(good), *dead] if good.any() else dead
+
+    def _row_ids(self, record: Record, given: Mapping[str, Column], n: int, bad: dict[int, BadEvent]) -> Column:
+        """The ids of a block's rows where no declared field holds them: what column `ce_id` says, else the places."""
+        prefix = f"{record.topic}/{record.partition}/{record.offset}/"
+        ids = [prefix + str(i) for i in range(n)]
+        if IDS in given and all(f.name != IDS for f in self.spec.fields):
+            for i, id in enumerate(given[IDS].tolist()):
+                if isinstance(id, str):
+                    ids[i] = id or ids[i]
+                elif id is not None:
+                    got = repr(id)[:80]
+                    bad.setdefault(
+                        i, WrongTypeError(f"column {IDS!r} does not fit", wanted="string", got=got, field=IDS)
+                    )
+        return column(ids, np.object_)
 
 
 def _advance(record: Record) -> Advance:

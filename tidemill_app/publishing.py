@@ -23,7 +23,7 @@ import numpy as np
 
 from tidemill import events
 from tidemill.block import Block
-from tidemill.cloudevents import ARROW, headers_of, to_headers
+from tidemill.cloudevents import ARROW, IDS, headers_of, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.engine import ArrowEncoder
 from tidemill.errors import BadEvent, TooLargeError, UserError
@@ -246,6 +246,8 @@ class Sender:
                 else part.columns[f.name]
                 for f in self._spec.fields
             }
+            if self._spec.id is None:
+                columns.setdefault(IDS, part.ids)
             headers = to_headers(part.ids[0], self._spec.source, self._type, None, ARROW)
             self._writer.send(self._spec.topic, self._arrow(columns), headers=headers, partition=number)
             self.report.records += 1

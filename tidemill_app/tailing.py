@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tidemill.block import rows_of
-from tidemill.cloudevents import ARROW
+from tidemill.cloudevents import ARROW, IDS
 from tidemill.decode import ArrowDecoder
 from tidemill.errors import BadEvent, ConfigError
 from tidemill.log import Log, Partition, Record
@@ -44,7 +44,8 @@ def show(record: Record, arrow: ArrowDecoder | None) -> Iterator[Seen]:
             columns = arrow(record.value)
             count = len(next(iter(columns.values()), ()))
             for i, data in enumerate(rows_of(columns, count)):
-                yield Seen(*place, i, appended, key, headers, _plain(data))
+                own = {IDS: safe_text(str(data[IDS]).encode())} if data.get(IDS) else {}
+                yield Seen(*place, i, appended, key, headers | own, _plain(data))
             return
         except (BadEvent, ValueError):
             pass

@@ -146,6 +146,16 @@ def test_arrow_rows_are_judged_one_by_one():
     assert isinstance(bad.error, NotFiniteError)
 
 
+def test_a_block_names_its_events_in_a_column_of_its_own():
+    columns = {"at": np.array([1, 2, 3]), "ce_id": np.array(["f/1", None, 7], object)}
+    spec = StreamSpec(name="s", fields=(Field("at", "time"),), time="at", time_unit="us")
+    arrow = [("content-type", b"application/vnd.apache.arrow.stream")]
+    block, bad = Decoder(spec, lambda data: columns).decode([record(b"arrow", 4, arrow)])
+    # Where it names none, the place does.
+    assert block.ids.tolist() == ["f/1", f"{block.topic}/{block.partition[0]}/4/1"]
+    assert (bad.place.row, bad.error.field) == (2, "ce_id")
+
+
 def test_arrow_timestamps_are_event_times_whatever_unit_json_has():
     columns = {
         "id": np.array(["a", "b"], object),

@@ -110,10 +110,13 @@ def test_sorting_and_the_report_of_disorder(log, name):
     assert publish(log, spec, lambda: mixed, sort=True).disorder == 0
 
 
-def test_without_an_id_field_the_file_and_line_are_the_id(log, name):
-    spec = Catalogue(log).declare(spec_of(name, id=None, key=None))
+@pytest.mark.parametrize("format", ["json", "arrow"])
+@pytest.mark.parametrize("key", [None, "id"])
+def test_without_an_id_field_the_file_and_line_are_the_id(log, name, format, key):
+    """Of each event, so that a job knows a file that is published twice again, in blocks too."""
+    spec = Catalogue(log).declare(spec_of(name, id=None, key=key, partitions=3))
     for _ in range(2):
-        publish(log, spec, lambda: trips(3), origin="abc", advance=False)
+        publish(log, spec, lambda: trips(3), origin="abc", format=format, arrow=arrow.encode, advance=False)
     ids = [i for items in items_of(log, spec).values() for b in items for i in b.ids]
     assert sorted(ids) == ["abc/1", "abc/1", "abc/2", "abc/2", "abc/3", "abc/3"]
 
