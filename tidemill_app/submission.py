@@ -16,7 +16,7 @@ from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.config import up_command
 from tidemill_app.engines import check_options, check_savepoint, engines, kind_of
 from tidemill_app.job_file import Target, load_job
-from tidemill_app.job_table import JobFiles
+from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
 
@@ -230,17 +230,32 @@ def _refuse_unless_named(wish: JobChanged) -> None:
 def savepoint(platform: Platform, name: str, seconds: float) -> int:
     """Have a running job commit and snapshot: it is stopped and started. The sequence of the snapshot.
 
-    Raises `UserError` where it does not run, `UnavailableError` as `wait_until`.
+    However the wait ends, the job is wanted running again, unless somebody said otherwise meanwhile. Raises `UserError`
+    where it does not run, `UnavailableError` as `wait_until`.
     """
-    if platform.jobs().get(name).wanted != "running":
+    table = platform.jobs()
+    if table.get(name).wanted != "running":
         raise UserError("the job does not run", where=f"job {name}", fix=f"First run `tidemill job start {name}`.")
     if why := JobFiles(platform.home, name).read_status().get("rebuilt_by_replay"):
         raise UserError("no snapshots are kept of the job: it is rebuilt by replay", where=f"job {name}", got=why)
-    stopped = set_wanted(platform, name, "stopped", seconds)
-    set_wanted(platform, name, "running", seconds)
+    wish = table.change(name, wanted="stopped", reason="")
+    try:
+        stopped = wait_until(platform, wish, seconds)
+    finally:
+        wish = _resumed(table, wish)
+    wait_until(platform, wish, seconds)
     if stopped.get("checkpoint_sequence") is None:
         raise UnavailableError("no snapshot was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`.")
     return int(stopped["checkpoint_sequence"])
+
+
+def _resumed(table: JobTable, stop: JobChanged) -> JobChanged:
+    """Have the job of `stop` run again, if that is still what is wanted of it; what is wanted then."""
+    table.refresh()
+    now = table.jobs.get(stop.job)
+    if now is None or now.id != stop.id or now.wanted != stop.wanted:
+        return now or stop
+    return table.change(stop.job, wanted="running", reason="")
 
 
 def rescale(platform: Platform, name: str, parallelism: int, seconds: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tidemill_app.alive import alive
 from tidemill_app.bundle import SIGNED, decode
 from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
-from tidemill_app.job_table import JobFiles
+from tidemill_app.job_table import REMOVED, JobFiles
 from tidemill_app.run_job import submitted_job
 from tidemill_app.submission import forget, savepoint, set_wanted, submit, wait_until
 
@@ -182,6 +182,51 @@ def test_without_a_supervisor_the_wait_ends_and_says_how_to_start_one(platform, 
     with pytest.raises(UnavailableError, match=rf"shall be {wanted}, but no supervisor .*Run `tidemill up`"):
         set_wanted(platform, "j", wanted, 3600.0)
     assert platform.jobs().get("j").wanted == wanted
+
+
+def breaks_off(error):
+    def wait(platform, wish, seconds):
+        assert wish.wanted == "stopped", "it is not waited for a second time"
+        raise error
+
+    return wait
+
+
+@pytest.mark.parametrize("error", [UnavailableError("not stopped after 1 s"), KeyboardInterrupt()])
+def test_a_savepoint_that_breaks_off_leaves_the_job_running(platform, target, monkeypatch, error):
+    submit(platform, target(), "local")
+    monkeypatch.setattr(submission, "wait_until", breaks_off(error))
+    with pytest.raises(type(error)):
+        savepoint(platform, "j", 1.0)
+    assert platform.jobs().get("j").wanted == "running"
+
+
+def test_a_savepoint_of_a_job_that_is_slow_to_stop_leaves_it_running(platform, target):
+    submit(platform, target(), "local")
+    JobFiles(platform.home, "j").write_status({"state": "running"})
+    with alive(platform.home, "supervisor"), pytest.raises(UnavailableError, match="not stopped after 0 s"):
+        savepoint(platform, "j", 0.3)
+    assert platform.jobs().get("j").wanted == "running"
+
+
+def test_a_savepoint_does_not_start_what_somebody_stops_meanwhile(platform, target, monkeypatch):
+    submit(platform, target(), "local")
+
+    for wanted in ("stopped", "failed", REMOVED):
+
+        def meanwhile(platform, wish, seconds, wanted=wanted):
+            if wanted == "failed":
+                platform.jobs().failed(wish, "no such column")
+            else:
+                platform.jobs().change("j", wanted=wanted)
+            raise UnavailableError("not stopped after 1 s")
+
+        platform.jobs().change("j", wanted="running")
+        with monkeypatch.context() as patched, pytest.raises(UnavailableError):
+            patched.setattr(submission, "wait_until", meanwhile)
+            savepoint(platform, "j", 1.0)
+        left = platform.jobs().jobs.get("j")
+        assert (REMOVED if left is None else left.wanted) == wanted
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):
