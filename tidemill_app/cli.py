@@ -26,7 +26,7 @@ from typing import Any
 import click
 import msgspec
 
-from tidemill.errors import TidemillError, UserError
+from tidemill.errors import ConfigError, TidemillError, UserError
 
 
 class Output:
@@ -49,6 +49,13 @@ class Output:
         """One item of an answer that goes on (`tail`, `logs -f`), written out at once."""
         click.echo(msgspec.json.encode(data).decode() if self.as_json else (str(data) if text is None else text))
         sys.stdout.flush()
+
+    def confirm(self, question: str) -> None:
+        """Ask before something is destroyed; the command ends where the answer is not yes. Raises `ConfigError` under
+        `--json`, where nobody is asked."""
+        if self.as_json:
+            raise ConfigError("this destroys, and with --json nobody is asked", wanted="--yes")
+        click.confirm(question, abort=True, err=True)
 
     @property
     def interactive(self) -> bool:

@@ -50,6 +50,7 @@ from tidemill_app.jobs import (
     Wait,
     provided,
 )
+from tidemill_app.job_table import JobFiles
 from tidemill_app.log_lines import LogLines
 from tidemill_app.submission import record
 from tidemill_app.tokens import TokenGate, Tokens
@@ -182,7 +183,7 @@ class ControlDoor(Router):
         return await self._verb(request, Stop, lambda jobs, name, ask: jobs.stop(name, ask))
 
     async def _start(self, request: Request) -> Response:
-        return await self._verb(request, Start, lambda jobs, name, ask: jobs.start(name, ask))
+        return await self._verb(request, Start, lambda jobs, name, ask: jobs.start(name, ask), self._start_asks)
 
     async def _savepoint(self, request: Request) -> Response:
         return await self._verb(request, Savepoint, lambda jobs, name, ask: jobs.savepoint(name, ask))
@@ -191,7 +192,7 @@ class ControlDoor(Router):
         return await self._verb(request, Rescale, lambda jobs, name, ask: jobs.rescale(name, ask))
 
     async def _remove(self, request: Request) -> Response:
-        return await self._verb(request, Remove, lambda jobs, name, ask: jobs.remove(name, ask))
+        return await self._verb(request, Remove, lambda jobs, name, ask: jobs.remove(name, ask), _remove_asks)
 
     async def _engines(self, request: Request) -> Response:
         return _answer(await self._in_thread(provided))
@@ -205,11 +206,22 @@ class ControlDoor(Router):
 
     # What they share.
 
-    async def _verb(self, request: Request, kind: type[_T], do: Callable[[PlatformJobs, str, _T], Any]) -> Response:
+    async def _verb(
+        self,
+        request: Request,
+        kind: type[_T],
+        do: Callable[[PlatformJobs, str, _T], Any],
+        asks: Callable[[str, _T], tuple[str, str] | None] = lambda name, ask: None,
+    ) -> Response:
+        """`asks` says which scope is needed beside the route's, and for what."""
         name = _name(request)
         ask = _asked(request, kind)
         if isinstance(ask, Response):
             return ask
+        if more := asks(name, ask):
+            admitted = self.gate.admit(more[0], request.scope["headers"], "")
+            if isinstance(admitted, Refusal):
+                return problem(admitted.status, f"{admitted.reason}, for {more[1]}")
         word, outcome = "accepted", "done"
         try:
             return _answer(await self._with_jobs(lambda jobs: do(jobs, name, ask)))
@@ -219,6 +231,12 @@ class ControlDoor(Router):
             raise
         finally:
             _log.info("%s: token %s, %s, job %s, %s", word, request.caller, kind.__name__.lower(), name, outcome)
+
+    def _start_asks(self, name: str, ask: Start) -> tuple[str, str] | None:
+        # A state that is restored can run code, and to look for it asks whatever host its address names.
+        if ask.savepoint and ask.savepoint != JobFiles(self._home, name).read_status().get("savepoint"):
+            return "submit", "a savepoint that the job's status does not name"
+        return None
 
     async def _with_jobs(self, do: Callable[[PlatformJobs], _T]) -> _T:
         def work() -> _T:
@@ -265,6 +283,10 @@ class ControlDoor(Router):
                     return
         finally:
             self._following -= 1
+
+
+def _remove_asks(name: str, ask: Remove) -> tuple[str, str] | None:
+    return ("admin", "deleting topics") if ask.purge and not ask.dry else None
 
 
 def _code(platform: Platform, asked: Submission) -> Bundle:

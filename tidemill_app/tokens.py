@@ -28,7 +28,7 @@ SCOPES = {
     "read": "list jobs, see their status and logs",
     "submit": "submit jobs, which is running code here",
     "operate": "stop, start, savepoint, rescale and remove jobs",
-    "admin": "all of these",
+    "admin": "all of these, and delete the topics of a job that is removed",
 }
 """What a token may be good for."""
 

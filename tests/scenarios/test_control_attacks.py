@@ -178,6 +178,24 @@ for scope, method, path in (
     attack(f"{scope} for {method} {path}", 403)(
         lambda w, s=scope, m=method, p=path: (m, p, [JSON, bearer(w.tokens[s])], VALID if m == "POST" else b"")
     )
+for savepoint in (
+    "http://169.254.169.254/latest/meta-data",
+    "s3://evil/savepoint",
+    "file:///etc",
+    "../keys",
+    "/tmp/savepoint",
+):
+    attack(f"operate for a start at {savepoint}", 403)(
+        lambda w, s=savepoint: (
+            "POST",
+            "/api/jobs/j/start",
+            [JSON, bearer(w.tokens["operate"])],
+            json.dumps({"savepoint": s, "wait": 0}).encode(),
+        )
+    )
+attack("operate for deleting topics", 403)(
+    lambda w: ("POST", "/api/jobs/j/remove", [JSON, bearer(w.tokens["operate"])], b'{"purge": true}')
+)
 attack("a method in a header", 403)(
     lambda w: ("POST", "/api/jobs", [JSON, ("X-HTTP-Method-Override", "GET"), bearer(w.tokens["read"])], VALID)
 )

@@ -97,6 +97,39 @@ def test_a_savepoint_of_a_job_that_does_not_run(client):
     assert (answer.status_code, "does not run" in answer.json()["error"]) == (422, True)
 
 
+def test_whoever_operates_starts_at_a_savepoint_that_the_job_named_and_whoever_submits_at_any(client, platform):
+    def start(savepoint, *scopes):
+        tokens = Tokens(platform.home)
+        text = tokens.create("other", list(scopes))
+        try:
+            headers = {"authorization": f"Bearer {text}"}
+            answer = client.post("/api/jobs/j/start", json={"savepoint": savepoint, "wait": 0}, headers=headers)
+        finally:
+            tokens.revoke("other")
+        return answer.status_code, answer.json()["error"]
+
+    JobFiles(platform.home, "j").write_status({"state": "stopped", "savepoint": "file:///data/savepoint-1"})
+    refused = (403, "the token lacks the scope submit, for a savepoint that the job's status does not name")
+    assert start("file:///data/savepoint-2", "operate") == refused
+    assert start("file:///data/savepoint-1", "submit")[0] == 403
+    # Let in, and refused for what the job is.
+    for savepoint, scopes in (("file:///data/savepoint-1", ["operate"]), ("s3://x/y", ["operate", "submit"])):
+        status, said = start(savepoint, *scopes)
+        assert (status, "engine local has no savepoints" in said) == (409, True)
+
+
+def test_to_delete_topics_is_for_an_admin(client, platform):
+    headers = {"authorization": f"Bearer {Tokens(platform.home).create('other', ['operate'])}"}
+    refused = client.post("/api/jobs/j/remove", json={"purge": True}, headers=headers)
+    assert refused.status_code == 403
+    assert refused.json()["error"] == "the token lacks the scope admin, for deleting topics"
+    assert platform.jobs().get("j").wanted == "stopped"
+    told = client.post("/api/jobs/j/remove", json={"purge": True, "dry": True}, headers=headers)
+    assert told.json() == {"job": "j", "deleted": [], "kept": []}
+    assert client.post("/api/jobs/j/remove", json={"purge": True}).status_code == 200
+    assert platform.jobs().jobs == {}
+
+
 def test_logs_are_given_and_followed_until_the_token_is_revoked(client, platform, door):
     log = JobFiles(platform.home, "j").log
     log.write_text("one\ntwo\n")

@@ -192,11 +192,9 @@ def remove(out: Output, name: str, purge: bool, yes: bool) -> None:
     and its model versions stay in any case, and a running `tidemill serve` goes on answering until it is started anew.
     """
     with jobs_of(out) as jobs:
-        if purge and not yes and not out.as_json:
-            topics = jobs.remove(name, Remove(purge=True, dry=True)).deleted
-            if topics:
-                click.echo("\n".join(f"  {topic}" for topic in topics), err=True)
-                click.confirm("Delete these topics, and all that is in them, for good?", abort=True, err=True)
+        if purge and not yes and (topics := jobs.remove(name, Remove(purge=True, dry=True)).deleted):
+            shown = "".join(f"  {topic}\n" for topic in topics)
+            out.confirm(shown + "Delete these topics, and all that is in them, for good?")
         done = jobs.remove(name, Remove(purge))
     lines = [f"{name}: removed"]
     lines += [f"deleted: {', '.join(done.deleted)}"] if done.deleted else []

@@ -145,8 +145,8 @@ def erase(out: Output, name: str, id_: str | None, places: tuple[str, ...], reas
         raise ConfigError("what is to be erased?", wanted="--id or --at", got="both" if id_ else "neither")
     with connected(out) as platform:
         found = _places(platform, name, id_, places)
-        if not yes and not out.as_json:
-            click.confirm(f"Erase {len(found)} record{'s' if len(found) > 1 else ''} for good?", abort=True, err=True)
+        if not yes:
+            out.confirm(f"Erase {len(found)} record{'s' if len(found) > 1 else ''} for good?")
         done = erasing.erase(
             platform.log,
             found,

@@ -59,6 +59,9 @@ def test_a_jobs_life(supervised, tidemill, submitted, name, log):
 
     assert tidemill("job", "stop", name).code == 0
     own = [f"dead.{name}", f"progress.{name}"]
+    unsure = tidemill("job", "remove", name, "--purge", "--json")
+    assert (unsure.code, unsure.out, unsure.err.count("\n"), "wanted --yes" in unsure.err) == (2, "", 1, True)
+    assert set(own) <= log.topics().keys()
     told = tidemill("job", "remove", name, "--purge", "--yes")
     assert (told.code, told.err) == (0, "")
     assert f"deleted: {', '.join(own)}" in told.out and "still there: models" in told.out

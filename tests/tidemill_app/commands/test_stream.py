@@ -101,7 +101,10 @@ def test_an_erased_event_is_gone_for_readers(tidemill, orders, name):
     tidemill("stream", "create", name, "--infer", orders)
     tidemill("publish", name, orders)
     tidemill("label", name, "o2", "true")
-    done = tidemill("stream", "erase", name, "--id", "o2", "--reason", "asked by letter", "--json")
+    unsure = tidemill("stream", "erase", name, "--id", "o2", "--reason", "asked by letter", "--json")
+    assert (unsure.code, unsure.out, "wanted --yes" in unsure.err) == (2, "", True)
+    assert "o2" in tidemill("tail", name).out
+    done = tidemill("stream", "erase", name, "--id", "o2", "--reason", "asked by letter", "--json", "--yes")
     assert len(done.json["places"]) == 2
     assert "o2" not in tidemill("tail", name).out
     assert "o2" not in tidemill("tail", f"labels.{name}").out
