@@ -35,6 +35,7 @@ from tidemill_app.apart import SECONDS, Order, check_apart
 from tidemill_app.bundle import SIGNED, Bundle
 from tidemill_app.engines import check_options
 from tidemill_app.home import Home
+from tidemill_app.job_table import JobFiles
 from tidemill_app.jobs import (
     MAX_LINES,
     POLL,
@@ -50,7 +51,6 @@ from tidemill_app.jobs import (
     Wait,
     provided,
 )
-from tidemill_app.job_table import JobFiles
 from tidemill_app.log_lines import LogLines
 from tidemill_app.submission import record
 from tidemill_app.tokens import TokenGate, Tokens
