@@ -17,6 +17,10 @@ from tidemill.errors import BadEvent
 from tidemill.log import Log, Partition, Record
 from tidemill.time import to_rfc3339
 
+MARK = "dead_"
+MARKS = tuple(MARK + name for name in ("topic", "partition", "offset", "row", "error", "message", "field", "time"))
+"""The headers that a letter adds, after the event's own."""
+
 _CACHED = 32 * 1024 * 1024
 _OVERHEAD = 200
 
@@ -104,17 +108,9 @@ class DeadLetters:
         value, key, headers = (record.value, record.key, list(record.headers)) if record else (None, None, [])
         if record is not None and value is not None and ("content-type", ARROW.encode()) in headers:
             value = self._row(value, place.row)
-        marks = {
-            "topic": place.topic,
-            "partition": str(place.partition),
-            "offset": str(place.offset),
-            "row": str(place.row),
-            "error": type(error).__name__,
-            "message": str(error)[:1000],
-            "field": error.field,
-            "time": to_rfc3339(now),
-        }
-        headers += [(f"dead_{name}", text.encode()) for name, text in marks.items()]
+        where = (place.topic, str(place.partition), str(place.offset), str(place.row))
+        marks = (*where, type(error).__name__, str(error)[:1000], error.field, to_rfc3339(now))
+        headers += [(name, text.encode()) for name, text in zip(MARKS, marks, strict=True)]
         return self.topic, value, key, headers
 
     def _row(self, value: bytes, row: int) -> bytes:

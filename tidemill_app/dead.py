@@ -20,18 +20,18 @@ from typing import Any
 
 import msgspec
 
+from streams.dead_letters import MARK, MARKS
 from streams.erasures import Erasures
 from tidemill.block import Place
 from tidemill.cloudevents import ARROW
 from tidemill.errors import NotFoundError
 from tidemill.log import Log, Record, TopicSpec, Writer
-from tidemill.stream import StreamSpec
+from tidemill.stream import StreamSpec, label_stream
 from tidemill.time import to_rfc3339
 from tidemill_app.reading import read_all
 from tidemill_app.tailing import payload, safe_text
 
 REPLAY_OF = "replay_of"
-_MARK = "dead_"
 _HISTORY = "history:"
 
 
@@ -64,7 +64,7 @@ class Letter(msgspec.Struct, frozen=True):
             "key": None if self.record.key is None else safe_text(self.record.key),
             "bytes": len(self.record.value or b""),
         }
-        out["headers"] = {n: safe_text(v or b"") for n, v in self.record.headers if not n.startswith(_MARK)}
+        out["headers"] = {n: safe_text(v or b"") for n, v in _parted(self.record)[0]}
         return out | {"payload": value, "raw": raw}
 
 
@@ -142,13 +142,14 @@ def _is_replay(letter: Letter, ledgers: dict[str, dict[str, bytes]], read: Calla
 
 
 class Replayed(msgspec.Struct):
-    """What a replay did: letters given to their streams, and passed over as replayed before, as failed replays, and
-    because their bytes are gone."""
+    """What a replay did: letters given to their streams, and passed over as replayed before, as failed replays, because
+    their bytes are gone, and because their origin is no declared stream's topic."""
 
     replayed: int = 0
     before: int = 0
     failed_again: int = 0
     gone: int = 0
+    elsewhere: int = 0
     topics: dict[str, int] = {}
 
 
@@ -161,14 +162,16 @@ def replay(
     again: bool = False,
     chunk: int = 500,
 ) -> Replayed:
-    """Append the chosen letters' records to their origin once more; each letter at most once, ever.
+    """Append the chosen letters' records to their origin once more; each letter at most once, ever. The origin is the
+    topic of one of `streams` or of its labels, else the letter is passed over.
 
     Safe to break off and to run beside itself: ledger and replays are written in one transaction, and a second
     replayer fences the first.
     """
     ledger_topic = _ledger_topic(job)
     log.create(ledger_topic, TopicSpec(compacted=True))
-    ids = {spec.topic: spec.id for spec in streams.values()}
+    declared = [*streams.values(), *(label_stream(name) for name in streams if not name.startswith("labels."))]
+    ids = {spec.topic: spec.id for spec in declared}
     topics = log.topics()
     out = Replayed()
 
@@ -189,6 +192,9 @@ def replay(
                 out.failed_again += 1
             elif (target := _target(letter, streams)) not in topics or _is_gone(letter):
                 out.gone += 1
+            elif target not in ids:
+                # A letter's headers are whoever's can write it: they lead to no topic of ours.
+                out.elsewhere += 1
             else:
                 if open == 0:
                     writer.begin()
@@ -207,7 +213,7 @@ def replay(
 
 
 def _send(writer: Writer, letter: Letter, target: str, ids: Mapping[str, str | None], ledger_topic: str) -> None:
-    headers = [h for h in letter.record.headers if not h[0].startswith(_MARK) and h[0] != REPLAY_OF]
+    headers = [h for h in _parted(letter.record)[0] if h[0] != REPLAY_OF]
     arrow = ("content-type", ARROW.encode()) in headers
     if not arrow and target in ids and ids[target] is None and "ce_id" not in {name for name, _ in headers}:
         headers.append(("ce_id", f"{letter.topic}/{letter.partition}/{letter.offset}".encode()))
@@ -234,11 +240,7 @@ def _ledger_topic(job: str) -> str:
 
 
 def _letter(record: Record) -> Letter:
-    marks = {
-        name.removeprefix(_MARK): (value or b"").decode("utf-8", "replace")
-        for name, value in record.headers
-        if name.startswith(_MARK)
-    }
+    marks = {name.removeprefix(MARK): value.decode("utf-8", "replace") for name, value in _parted(record)[1].items()}
     original = next((v.decode("utf-8", "replace") for n, v in record.headers if n == REPLAY_OF), "")
     return Letter(
         number=record.offset,
@@ -253,6 +255,18 @@ def _letter(record: Record) -> Letter:
         replay_of=original,
         record=record,
     )
+
+
+def _parted(record: Record) -> tuple[list[tuple[str, bytes]], dict[str, bytes]]:
+    """The headers of the event itself, and those that its letter added: of each name the last."""
+    own: list[tuple[str, bytes]] = []
+    marks: dict[str, bytes] = {}
+    for name, value in reversed(record.headers):
+        if name in MARKS and name not in marks:
+            marks[name] = value or b""
+        else:
+            own.append((name, value))
+    return own[::-1], marks
 
 
 def _number(text: str | None) -> int:

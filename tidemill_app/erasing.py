@@ -9,6 +9,7 @@ is. The versions that did can no longer be rebuilt exactly, and are named.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ from tidemill.version import Span, decode_manifest
 from tidemill_app.reading import read_all
 
 TOPIC = "erasures"
+_PIECE = 500
+"""Records that are decoded at once."""
 
 
 class Erased(msgspec.Struct):
@@ -57,14 +60,15 @@ def places_of(log: Log, streams: Iterable[StreamSpec], id: str) -> list[Place]:
     """Where events with this id stand in the streams, and labels about it in streams of labels. Reads them whole."""
     found = []
     for spec in streams:
-        decoder = Decoder(spec, arrow.decode)
-        by_partition: dict[int, list[Record]] = {}
-        for record in read_all(log, spec.topic):
-            by_partition.setdefault(record.partition, []).append(record)
-        for records in by_partition.values():
-            for item in decoder.decode(records):
-                if isinstance(item, Block):
-                    found += [item.place(i) for i in np.flatnonzero(naming(spec, item, id)).tolist()]
+        decoder, records = Decoder(spec, arrow.decode), read_all(log, spec.topic)
+        while piece := list(islice(records, _PIECE)):
+            by_partition: dict[int, list[Record]] = {}
+            for record in piece:
+                by_partition.setdefault(record.partition, []).append(record)
+            for run in by_partition.values():
+                for item in decoder.decode(run):
+                    if isinstance(item, Block):
+                        found += [item.place(i) for i in np.flatnonzero(naming(spec, item, id)).tolist()]
     return sorted(found)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from collections.abc import Callable, Iterator
+from heapq import merge
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from tidemill.time import from_rfc3339, to_rfc3339
 from tidemill_app.reading import read_spans
 
 _LONG = 2000
+_PIECE = 500
 
 
 class Seen(msgspec.Struct):
@@ -128,14 +131,14 @@ def tail(
 ) -> Iterator[Record]:
     """The last `last` records (all from `origin` on, where that is not `end`), then, with `follow`, those that come.
 
-    Partitions are merged by time of appending as far as they lie there when asked.
+    Partitions are merged by time of appending as far as they lie there when asked. What is held is the last `last` of
+    each partition, or of a reading from `origin` on a piece of each.
     """
     ends = {p: log.end(p) for p in log.partitions(topic)}
     begins = start(log, topic, origin, last)
-    there = sorted(
-        read_spans(log, {p: (begins[p], ends[p]) for p in ends}), key=lambda r: (r.timestamp, r.partition, r.offset)
-    )
-    yield from there[-last:] if origin == "end" and last else there if origin != "end" else ()
+    parts = [read_spans(log, {p: (begins[p], ends[p])}, chunk=_PIECE) for p in ends]
+    there = merge(*parts, key=lambda r: (r.timestamp, r.partition, r.offset))
+    yield from deque(there, last) if origin == "end" else there
     if not follow:
         return
     reader = log.reader(ends)

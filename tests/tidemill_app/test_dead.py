@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from connectors import arrow
+from connectors.memory import MemoryLog
 from streams import erasures
 from streams.dead_letters import DeadLetters
 from tidemill import events
@@ -253,6 +254,36 @@ def test_a_row_of_a_history_file_goes_to_its_stream(log, name):
     done = dead.replay(log, name, {name: spec})
     assert (done.replayed, done.gone, done.topics) == (1, 1, {spec.topic: 1})
     assert json.loads(next(iter(read_all(log, spec.topic))).value) == {"id": "h"}
+
+
+def test_a_letter_goes_to_no_topic_but_a_declared_streams():
+    """Whoever can write letters must not write with the rights of who replays them."""
+    log, spec = MemoryLog(), spec_of("s")
+    for topic in (spec.topic, "labels.s", "jobs", "models", "dead.j"):
+        log.create(topic, TopicSpec())
+    writer = log.writer()
+    for topic in ("jobs", "models", "labels.s", spec.topic):
+        writer.send("dead.j", topic.encode(), headers=[("dead_topic", topic.encode()), ("dead_error", b"LateError")])
+    done = dead.replay(log, "j", {"s": spec})
+    assert (done.replayed, done.elsewhere) == (2, 2)
+    assert done.topics == {"labels.s": 1, spec.topic: 1}
+    assert list(read_now(log, "jobs")) == list(read_now(log, "models")) == []
+    assert dead.replay(log, "j", {"s": spec}).before == 2
+
+
+def test_only_what_a_letter_added_to_the_headers_is_taken_away_again():
+    log, spec = MemoryLog(), spec_of("s", partitions=1)
+    for topic in (spec.topic, "dead.j"):
+        log.create(topic, TopicSpec())
+    own = [("dead_reckoning", b"1"), ("dead_topic", b"mine"), ("trace", b"2")]
+    record = Record(spec.topic, 0, 0, b"k", b"{", own, NOW)
+    topic, value, key, headers = DeadLetters("j").letter(Place(spec.topic, 0, 0), WrongTypeError("w"), record, NOW)
+    log.writer().send(topic, value, key=key, headers=headers)
+    (letter,) = dead.letters(log, "j")
+    assert (letter.topic, letter.shown()["headers"]) == (spec.topic, {n: v.decode() for n, v in own})
+    dead.replay(log, "j", {"s": spec})
+    (replayed,) = read_now(log, spec.topic)
+    assert [h for h in replayed.headers if h[0] not in (dead.REPLAY_OF, "ce_id")] == own
 
 
 def test_a_letter_of_an_erased_event_is_neither_shown_nor_replayed(log, name, spec):

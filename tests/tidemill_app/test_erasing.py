@@ -5,6 +5,7 @@ import pytest
 
 from connectors import arrow
 from connectors.artefacts import ArtefactStore
+from connectors.memory import MemoryLog
 from connectors.segments import Segments
 from connectors.signing import make_key
 from streams.erasures import Erasures
@@ -80,6 +81,19 @@ def test_an_event_is_found_by_its_id_with_the_labels_about_it(log, spec):
     again = erase(log, places, reason="asked", clock=SystemClock())
     assert (again.places, again.before) == ([], 3)
     assert set(places) <= erased_before(log)
+
+
+def test_a_long_stream_is_searched_piece_by_piece(monkeypatch):
+    log = MemoryLog()
+    spec = StreamSpec(name="s", fields=(Field("id", "string"), Field("at", "time")), time="at", id="id", partitions=2)
+    log.create(spec.topic, spec.topic_spec())
+    writer = log.writer()
+    for n in range(5000):
+        writer.send(spec.topic, b'{"id": "e%d", "at": "2013-01-01"}' % (n % 4999), partition=n % 2)
+    held, decode = [], Decoder.decode
+    monkeypatch.setattr(Decoder, "decode", lambda self, records: held.append(len(records)) or decode(self, records))
+    assert places_of(log, [spec], "e0") == [Place(spec.topic, 0, 0), Place(spec.topic, 1, 2499)]
+    assert sum(held) == 5000 and max(held) <= 500
 
 
 def test_a_row_of_a_block_is_erased_alone(log, spec, segments):

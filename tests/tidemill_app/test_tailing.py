@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from connectors import arrow
+from connectors.memory import MemoryLog
 from tidemill.cloudevents import ARROW, to_headers
 from tidemill.errors import ConfigError
 from tidemill.log import Partition, Record, TopicSpec
@@ -32,6 +33,37 @@ def test_the_last_few_over_all_partitions(log, name):
     assert [r.value for r in tail(log, name, origin="1")] == [b"2", b"3", b"5"]
     with pytest.raises(ConfigError, match="beginning, end, an offset"):
         start(log, name, "yesterday", 1)
+
+
+class Counting(MemoryLog):
+    """A log that counts the records it hands out."""
+
+    polled = 0
+
+    def reader(self, positions):
+        reader = super().reader(positions)
+        poll = reader.poll
+
+        def counted(most, timeout):
+            records = poll(most, timeout)
+            self.polled += len(records)
+            return records
+
+        reader.poll = counted
+        return reader
+
+
+def test_a_long_topic_is_shown_from_its_first_record_on_without_being_read_whole():
+    now = iter(range(1_000_000))
+    log = Counting(lambda: next(now))
+    log.create("t", TopicSpec(partitions=3))
+    writer = log.writer()
+    for n in range(9000):
+        writer.send("t", str(n).encode(), partition=n // 2 % 3)
+    shown = tail(log, "t", origin="beginning")
+    assert [next(shown).value for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    assert log.polled <= 3000
+    assert [r.value for r in shown] == [str(n).encode() for n in range(4, 9000)]
 
 
 @pytest.mark.stack

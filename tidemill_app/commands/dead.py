@@ -81,6 +81,7 @@ def replay(out: Output, job: str, error: str | None, number: int | None, again: 
         (done.before, "replayed before"),
         (done.failed_again, "failed again after a replay (--again replays them)"),
         (done.gone, "whose record or topic is gone"),
+        (done.elsewhere, "from a topic that is no declared stream's"),
     ):
         if count:
             lines.append(f"{count} passed over: {why}")
