@@ -8,22 +8,47 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall((ROOT / "README.md").read_text())
+def blocks(page: str = "README.md") -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text())
+
+
+def named_block(name: str) -> str:
+    """The file of that name that the README shows."""
+    return next(text for _, text in blocks() if text.startswith(f"# file: {name}\n"))
+
+
+UNLAWFUL = """
+import dataclasses
+
+lawful = job
+
+
+def job():
+    made = lawful()
+
+    def step(state, batch):
+        effects = made.step(state, batch)
+        effects.state.counts.predicted += 1
+        return effects
+
+    return dataclasses.replace(made, step=step)
+"""
 
 
 class Reader:
     """Does what the README says, as a person in a shell would."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, ports: dict[str, int]) -> None:
+        """`ports` are those to take instead of the README's."""
         self.folder = folder
-        self.port = port
+        self.ports = ports
         self.behind: list[subprocess.Popen[str]] = []
         self.said: dict[str, str] = {}
         tool = folder / "bin" / "tidemill"
@@ -36,6 +61,8 @@ class Reader:
 
     def follow(self) -> None:
         for language, text in blocks():
+            for shown, taken in self.ports.items():
+                text = text.replace(shown, str(taken))
             if language == "python":
                 name = re.match(r"# file: (\S+)\n", text)
                 assert name, f"a python block that names no file: {text[:60]}"
@@ -43,7 +70,7 @@ class Reader:
             else:
                 assert language == "sh", language
                 for line in text.splitlines():
-                    self.run(line.replace("8080", str(self.port)))
+                    self.run(line)
 
     def run(self, line: str) -> None:
         if line.endswith("&"):
@@ -81,7 +108,8 @@ class Reader:
 def test_the_readme_works_as_printed(tmp_path):
     from tidemill_app.stack.ports import find_free
 
-    reader = Reader(tmp_path, find_free())
+    serving = find_free()
+    reader = Reader(tmp_path, {"8080": serving, "9092": find_free({serving})})
     try:
         reader.follow()
         answer = json.loads(next(said for line, said in reader.said.items() if line.startswith("curl")))
@@ -89,8 +117,38 @@ def test_the_readme_works_as_printed(tmp_path):
         assert set(answer["reasons"]) >= {"demand", "wind"}
         again = next(said for line, said in reader.said.items() if "reproduce" in line)
         assert "content digest equal" in again
+        # A plain producer sends no headers: what is shown in brackets is when Kafka took the event.
+        newest = next(said for line, said in reader.said.items() if line.startswith("tidemill tail power"))
+        assert all(line.split("  ")[1].startswith("(") for line in newest.splitlines())
     finally:
         reader.end()
+
+
+def test_events_are_published_by_ten_lines_that_know_nothing_of_ours():
+    lines = [line for line in named_block("publish.py").splitlines()[1:] if line]
+    assert "KafkaProducer" in "".join(lines) and len(lines) <= 10
+    assert {line.split()[1] for line in lines if line.startswith("from ")} == {"kafka"}
+
+
+@pytest.mark.parametrize("lawful", [True, False])
+def test_a_job_of_ones_own_is_proved_as_the_page_says(tmp_path, lawful):
+    """The README's job by the lines of docs/jobs.md; one that counts its batches is caught."""
+    from tidemill_app.declaring import from_sample
+
+    declares, proves = (text for language, text in blocks("docs/jobs.md") if language == "python")
+    (tmp_path / "power_job.py").write_text(named_block("power_job.py") + declares + ("" if lawful else UNLAWFUL))
+    for name, text in (("make_csv.py", named_block("make_csv.py")), ("prove.py", proves)):
+        (tmp_path / name).write_text(text)
+    run = [sys.executable, "-W", "ignore"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([*run, "make_csv.py"], cwd=tmp_path, check=True, timeout=60)
+    spec = from_sample("power", str(tmp_path / "power.csv"), {"time": "time", "label": "price_up"}).spec
+    (tmp_path / "power.json").write_bytes(msgspec.json.encode(spec))
+    done = subprocess.run(
+        [*run, "prove.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode == 0) == lawful, done.stderr
+    assert lawful or "AssertionError" in done.stderr
 
 
 def test_every_room_and_file_the_readme_names_is_there():
