@@ -175,10 +175,6 @@ class Prequential:
         """How many labelled predictions have been seen."""
         return int(self._clock[_COUNT])
 
-    def update_one(self, y: float, p: float, delay: float = np.nan, w: float = 1.0) -> None:
-        """Add one event: label 0 or 1, predicted probability, seconds from prediction to label, weight."""
-        self.update_block([y], [p], [delay], [w])
-
     def update_block(
         self, y: ArrayLike, p: ArrayLike, delay: ArrayLike | None = None, w: ArrayLike | None = None
     ) -> None:

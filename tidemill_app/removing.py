@@ -29,8 +29,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(platform: Platform, name: str) -> Plan:
     """What removing the job would come to. Raises `NotFoundError`, `IncompatibleError` where it may be running."""
-    platform.jobs().get(name)
-    check_at_rest(platform, name)
+    table = platform.jobs()
+    table.get(name)
+    check_at_rest(platform, name, table)
     made = progress.last(platform.log, name)
     models = sorted(made.deltas) if made is not None else []
     there = platform.log.topics()

@@ -30,11 +30,8 @@ def forgets(configs: Mapping[str, str]) -> bool:
 
 
 class Retention:
-    """Archives the records behind model versions, and gives them back.
-
-    `finite` says whether a topic forgets. `pin` is what the publisher of versions calls (`tidemill_app.publisher.Pin`),
-    `records` what a rebuild reads.
-    """
+    """Archives the records behind model versions. `finite` says whether a topic forgets. `pin` is what the publisher of
+    versions calls (`tidemill_app.publisher.Pin`)."""
 
     def __init__(self, log: Log, segments: Segments, finite: Callable[[str], bool], clock: Clock | None = None) -> None:
         self._log, self._segments, self._finite = log, segments, finite
@@ -53,19 +50,6 @@ class Retention:
         if missing and not why:
             why = f"found gone at {to_rfc3339(self._clock.now())}: {'; '.join(missing)}"
         return msgspec.structs.replace(lineage, unrepeatable=why)
-
-    def records(self, span: Span) -> Iterator[Record]:
-        """The records of a span in offset order: from the log as far as it reaches back, before that from the archive.
-
-        Raises `GoneError` naming the range that neither has, and `DigestError` for an archive that was altered.
-        """
-        partition = Partition(span.topic, span.partition)
-        begin = self._begin(partition)
-        if span.first < begin:
-            yield from self._segments.read(msgspec.structs.replace(span, next=min(begin, span.next)))
-        first = max(span.first, begin)
-        if first < span.next:
-            yield from read_spans(self._log, {partition: (first, span.next)})
 
     def _begin(self, partition: Partition) -> int:
         """The first offset the log has; after everything where the topic is no more."""

@@ -118,9 +118,9 @@ def _notes(platform: Platform, job: Job[Any]) -> list[str]:
     return notes
 
 
-def check_at_rest(platform: Platform, name: str) -> None:
-    """Raises `IncompatibleError` where a process of the job may be running."""
-    before = platform.jobs().jobs.get(name)
+def check_at_rest(platform: Platform, name: str, table: JobTable | None = None) -> None:
+    """Raises `IncompatibleError` where a process of the job may be running, as `table` has it where one was read."""
+    before = (table or platform.jobs()).jobs.get(name)
     if before is not None and before.wanted == "running":
         raise IncompatibleError("the job is running", where=f"job {name}", fix=f"First run `tidemill job stop {name}`.")
     if before is not None and before.wanted == "stopped":
@@ -173,12 +173,14 @@ def kept_by_engines(name: str) -> list[str]:
     return [changelog_of(name), idling.topic_of(name)]
 
 
-def set_wanted(platform: Platform, name: str, wanted: str, seconds: float) -> dict[str, Any]:
+def set_wanted(
+    platform: Platform, name: str, wanted: str, seconds: float, table: JobTable | None = None
+) -> dict[str, Any]:
     """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status. 0 seconds: do not wait."""
-    table = platform.jobs()
+    table = table or platform.jobs()
     table.get(name)
     wish = table.change(name, wanted=wanted, reason="")
-    return wait_until(platform, wish, seconds) if seconds else {}
+    return wait_until(platform, wish, seconds, table) if seconds else {}
 
 
 def stop(platform: Platform, name: str, seconds: float, *, savepoint: bool = False) -> dict[str, Any]:
@@ -186,9 +188,10 @@ def stop(platform: Platform, name: str, seconds: float, *, savepoint: bool = Fal
 
     Raises `IncompatibleError` where its engine takes none that could be named, `UnavailableError` where none was taken.
     """
+    table = platform.jobs()
     if savepoint:
-        _refuse_unless_named(platform.jobs().get(name))
-    status = set_wanted(platform, name, "stopped", seconds)
+        _refuse_unless_named(table.get(name))
+    status = set_wanted(platform, name, "stopped", seconds, table)
     if savepoint and seconds and not status.get("savepoint"):
         raise UnavailableError(
             "it has stopped, and no savepoint was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
@@ -210,9 +213,9 @@ def start(platform: Platform, name: str, seconds: float, *, savepoint: str = "")
     options = wish.options | {"savepoint": savepoint, "savepoint_asked": str(platform.clock.now())}
     check_options(wish.engine, name, options)
     check_savepoint(platform.connection, savepoint)
-    check_at_rest(platform, name)
+    check_at_rest(platform, name, table)
     wish = table.change(name, wanted="running", options=options, reason="")
-    return wait_until(platform, wish, seconds) if seconds else {}
+    return wait_until(platform, wish, seconds, table) if seconds else {}
 
 
 def _refuse_unless_named(wish: JobChanged) -> None:
@@ -240,10 +243,10 @@ def savepoint(platform: Platform, name: str, seconds: float) -> int:
         raise UserError("no snapshots are kept of the job: it is rebuilt by replay", where=f"job {name}", got=why)
     wish = table.change(name, wanted="stopped", reason="")
     try:
-        stopped = wait_until(platform, wish, seconds)
+        stopped = wait_until(platform, wish, seconds, table)
     finally:
         wish = _resumed(table, wish)
-    wait_until(platform, wish, seconds)
+    wait_until(platform, wish, seconds, table)
     if stopped.get("checkpoint_sequence") is None:
         raise UnavailableError("no snapshot was taken", where=f"job {name}", fix=f"See `tidemill job logs {name}`.")
     return int(stopped["checkpoint_sequence"])
@@ -269,7 +272,7 @@ def rescale(platform: Platform, name: str, parallelism: int, seconds: float) -> 
     options = wish.options | {"parallelism": str(parallelism)}
     check_options(wish.engine, name, options)
     wish = table.change(name, options=options, reason="")
-    return wait_until(platform, wish, seconds) if seconds else {}
+    return wait_until(platform, wish, seconds, table) if seconds else {}
 
 
 def refuse_unless_provided(wish: JobChanged, need: str) -> None:
@@ -284,16 +287,16 @@ def refuse_unless_provided(wish: JobChanged, need: str) -> None:
         )
 
 
-def wait_until(platform: Platform, wish: JobChanged, seconds: float) -> dict[str, Any]:
+def wait_until(platform: Platform, wish: JobChanged, seconds: float, table: JobTable | None = None) -> dict[str, Any]:
     """Wait until the job reports that it is as `wish` wants it; its status. What the process reports that ran before
-    with other code does not count.
+    with other code does not count. `table` is read on where one was read before: to read it anew is to read it whole.
 
     Raises `UnavailableError` where it does not within `seconds`, or fails; with the reason. Where no supervisor is
     there to see to it, that is said without waiting any longer.
     """
     name, state = wish.job, wish.wanted
     own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
-    table, files = platform.jobs(), JobFiles(platform.home, name)
+    table, files = table or platform.jobs(), JobFiles(platform.home, name)
     begun = time.monotonic()
     while True:
         table.refresh(wait=0.1)

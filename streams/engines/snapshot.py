@@ -31,9 +31,6 @@ class Snapshot(msgspec.Struct):
     journal: Journal
     erasures_at: int
     pipeline: Saved | None
-    deltas: dict[str, int]
-    versions: dict[str, int]
-    format: int = 1
 
 
 def fingerprint(job: Job[Any]) -> dict[str, str]:

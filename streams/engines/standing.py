@@ -156,8 +156,6 @@ class Standing:
             self._journal,
             erasures_at,
             None if self.job.cannot_save else self.pipeline.snapshot(),
-            self.live.sequences,
-            self.live.versions,
         )
         return states.encode(snapshot)
 

@@ -65,7 +65,7 @@ def test_every_cut_gives_the_same_bytes(settings):
         assert first_difference(parts.state(), whole.state()) is None
     single = Prequential(**settings)
     for event in zip(y, p, delay, w, strict=True):
-        single.update_one(*event)
+        single.update_block(*([value] for value in event))
     assert first_difference(single.state(), whole.state()) is None
 
 

@@ -19,7 +19,7 @@ from tidemill_app.catalogue import Catalogue
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import REMOVED, JobFiles
 from tidemill_app.run_job import submitted_job
-from tidemill_app.submission import forget, savepoint, set_wanted, submit, wait_until
+from tidemill_app.submission import forget, savepoint, set_wanted, start, stop, submit, wait_until
 
 JOB = """
 from tidemill.job import Effects, Input, Job
@@ -185,7 +185,7 @@ def test_without_a_supervisor_the_wait_ends_and_says_how_to_start_one(platform, 
 
 
 def breaks_off(error):
-    def wait(platform, wish, seconds):
+    def wait(platform, wish, seconds, table):
         assert wish.wanted == "stopped", "it is not waited for a second time"
         raise error
 
@@ -214,7 +214,7 @@ def test_a_savepoint_does_not_start_what_somebody_stops_meanwhile(platform, targ
 
     for wanted in ("stopped", "failed", REMOVED):
 
-        def meanwhile(platform, wish, seconds, wanted=wanted):
+        def meanwhile(platform, wish, seconds, table, wanted=wanted):
             if wanted == "failed":
                 platform.jobs().failed(wish, "no such column")
             else:
@@ -227,6 +227,19 @@ def test_a_savepoint_does_not_start_what_somebody_stops_meanwhile(platform, targ
             savepoint(platform, "j", 1.0)
         left = platform.jobs().jobs.get("j")
         assert (REMOVED if left is None else left.wanted) == wanted
+
+
+def test_a_verb_reads_the_table_of_jobs_once(platform, target, monkeypatch):
+    submit(platform, target(), "local")
+    read, jobs = [], platform.jobs
+    monkeypatch.setattr(platform, "jobs", lambda: read.append(1) or jobs())
+    with alive(platform.home, "supervisor"):
+        for verb in (stop, start, savepoint):
+            jobs().change("j", wanted="running")
+            read.clear()
+            with pytest.raises(UnavailableError, match="after 0 s"):
+                verb(platform, "j", 0.1)
+            assert len(read) == 1, verb.__name__
 
 
 def test_a_failure_ends_the_wait_with_its_reason(platform, target):

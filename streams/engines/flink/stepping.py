@@ -156,8 +156,6 @@ class Shard:
                 self._journal,
                 0,
                 self._pipeline.snapshot(),
-                self._live.sequences,
-                self._live.versions,
             )
         )
 
