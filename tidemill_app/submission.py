@@ -66,7 +66,7 @@ def check(
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
     (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs.
     """
-    from streams.engines.local import check_settings
+    from streams.engines.prepare import check_settings
     from tidemill_app.run_job import parts_of
 
     there = engines()

@@ -23,8 +23,8 @@ from streams import progress
 from streams.emit import Sent
 from streams.engines import collecting
 from streams.engines.keeper import Keeper
-from streams.engines.local import check_settings, make_topics
 from streams.engines.patience import Patience, patiently
+from streams.engines.prepare import check_settings, make_topics
 from streams.engines.recovery import Positions, Recovery, positions_of
 from streams.engines.snapshot import Snapshot, check_fits
 from streams.engines.standing import Standing
@@ -43,7 +43,8 @@ from tidemill.job import Job
 from tidemill.log import Partition, Writer, gone
 
 _TICK = 0.05
-_STARTING, _ENDING = 10.0, 30.0
+_STARTING, _ENDING, _SILENT = 10.0, 30.0, 30.0
+"""Seconds for the app to start before it is ended, to end, and without a record of what is there to be read."""
 
 
 class FaustEngine:
@@ -252,16 +253,16 @@ class Session:
         target = positions_of(planned.offsets)
         moves = Moves(entries_of(planned, False))
         sources = Sources(self._all, self.parts.log, {}, standing.committed, until=target)
-        silent = 0
+        heard = time.monotonic()
         try:
             moves.reach(standing.intake, sources.positions())
             while not sources.done():
                 runs = sources.poll(self._engine.max_batch, 1.0)
-                silent = 0 if runs else silent + 1
+                heard = time.monotonic() if runs else heard
                 for partition, records in runs:
                     standing.turn.letters.read(records, moves.feed(standing.intake, partition, records)[1])
                 moves.reach(standing.intake, sources.positions())
-                if silent >= _ENDING:
+                if time.monotonic() - heard >= _SILENT:
                     raise UnavailableError("the log gives no more records", where=f"recovery of {self.job.name}")
         finally:
             sources.close()

@@ -22,8 +22,8 @@ from streams.engines.flink.rest import Cluster
 from streams.engines.flink.setting import MAX_SHARDS, Setting
 from streams.engines.flink.submit import Order, submit
 from streams.engines.flink.watch import Watch
-from streams.engines.local import check_settings, make_topics
 from streams.engines.patience import Patience, wait
+from streams.engines.prepare import check_settings, make_topics
 from streams.engines.snapshot import check_fits, fingerprint
 from streams.sources import sources_of
 from tidemill.engine import Parts, refuse_unless_fit

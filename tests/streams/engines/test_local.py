@@ -11,7 +11,7 @@ from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tidemill.checks.reference import read_all
 from tidemill.engine import Parts
-from tidemill.errors import IncompatibleError, SubmissionError
+from tidemill.errors import IncompatibleError
 from tidemill.job import Deadlines, Input, Job, Output, per_event
 from tidemill.order import EventTime
 from tidemill.stream import Field, StreamSpec
@@ -106,28 +106,6 @@ def test_a_changed_job_is_refused_by_name(tmp_path, changes, named):
     run(make_job(), log, store)
     with pytest.raises(IncompatibleError, match=f"the job's {named} changed"):
         run(make_job(**changes), log, store)
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"order": EventTime(lateness=-1)}, "lateness"),
-        ({"order": EventTime(max_ahead=0)}, "max_ahead"),
-        ({"order": EventTime(max_ahead=1 << 70)}, "max_ahead"),
-        ({"order": EventTime(idle_after=0)}, "idle_after"),
-        ({"commit_every": 0}, "commit_every"),
-        ({"max_event_bytes": 1 << 30}, "max_event_bytes"),
-        ({"reads": (Input("trips", key="nothing"),)}, "key"),
-        ({"reads": (Input("walks"),)}, "reads"),
-        ({"init": object}, "state"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_at_submission(tmp_path, changes, field):
-    log = MemoryLog()
-    with pytest.raises(SubmissionError) as caught:
-        run(make_job(**changes), log, FolderStore(tmp_path))
-    assert caught.value.field == field
-    assert log.topics() == {}
 
 
 def test_a_job_that_was_idle_commits_as_soon_as_any_other(tmp_path):
