@@ -6,8 +6,6 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 ROOMS = {"tidemill", "connectors", "streams", "graph", "training", "serving", "tidemill_app"}
 OUTSIDE_ROOMS = {"tests", "benchmarks", "examples"}
@@ -70,27 +68,6 @@ def test_every_module_and_public_class_says_what_it_is():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node):
                 silent.append(f"{name}: {node.name}")
     assert not silent, silent
-
-
-@pytest.mark.parametrize("pattern", [r"^\s*(import|from) (pickle|cloudpickle|joblib|dill|marshal|shelve)\b"])
-def test_nothing_unpickles(pattern):
-    found = [
-        f"{p.relative_to(ROOT)}:{i}"
-        for p in room_files()
-        for i, line in enumerate(p.read_text().splitlines(), 1)
-        if re.search(pattern, line)
-    ]
-    assert not found, found
-
-
-def test_no_test_sleeps_to_wait_nor_times_itself():
-    found = [
-        f"{p.relative_to(ROOT)}:{i}"
-        for p in tracked("tests/*.py")
-        for i, line in enumerate(p.read_text().splitlines(), 1)
-        if re.search(r"\bassert\b.*\b(elapsed|seconds_taken)\b", line)
-    ]
-    assert not found, found
 
 
 def test_locks_are_pinned_with_hashes_and_no_address():

@@ -160,6 +160,8 @@ class Publisher(threading.Thread):
     def _wait(self, sent: int, moment: int) -> None:
         begun = time.monotonic()
         while self.share < 1.0 and sent > self.share * self.whole:
+            # A round waits for a commit, an answer and a start; after a failed one nobody lets this go on.
+            assert time.monotonic() < begun + 3 * PATIENCE, "no further round"
             time.sleep(0.02)
         self.waited += time.monotonic() - begun
 
@@ -230,7 +232,7 @@ def disturbed(world: World, kills: int, victims: tuple[str, ...], rate: float) -
             until(lambda n=before: publisher.failure or world.commits() > n, "a commit")
             until(lambda n=answered: len(caller.answers) > n, f"an answer; refused: {caller.refused}")
             assert publisher.is_alive(), publisher.failure
-            time.sleep(rng.uniform(0.0, 1.0))
+            publisher.join(rng.uniform(0.0, 1.0))  # a moment nobody chose
             print(
                 f"round {i + 1}: {world.commits()} commits, {len(caller.answers)} answers; killing {', '.join(victim)}"
             )

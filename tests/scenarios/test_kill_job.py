@@ -39,12 +39,16 @@ class Killed:
         with open(self.errors, "ab") as errors:
             self.process = subprocess.Popen(self.command, env=environment, stderr=errors)
 
-    def kill(self) -> None:
+    def kill(self, after: float = 0.0) -> None:
+        """kill -9 after so many seconds."""
         assert self.process is not None
-        gone = self.process.poll()
-        assert gone is None, f"the job ended by itself with {gone}: {self.errors.read_text()[-2000:]}"
-        self.process.kill()
-        self.process.wait()
+        try:
+            gone = self.process.wait(after)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        else:
+            pytest.fail(f"the job ended by itself with {gone}: {self.errors.read_text()[-2000:]}")
 
 
 def progressed(log: KafkaLog, job: str) -> int:
@@ -77,15 +81,15 @@ def rounds(kafka, fresh, tmp_path, order: str, kills: int, engine: str = "local"
             before = progressed(log, job)
             until(lambda before=before, m=middle: progressed(log, job) > before or finished(log, what, m), "a commit")
             publish(log, what, middle, edges[i + 1])
-            time.sleep(rng.uniform(0.0, 0.08))
-            runner.kill()
+            runner.kill(rng.uniform(0.0, 0.08))
             runner.start()
         wanted = numbers(what, expected(what, log))
         until(lambda: all(count(log, t) >= n for t, n in wanted.items()), f"all of {wanted}")
-        time.sleep(0.5)
+        until(lambda: finished(log, what, len(what.sendings)), "the last commit")
         runner.kill()
-        check_outcome(what, log, once=engine == "local")
         check_state(what, log, runner, snapshots(engine, job, state, log))
+        # After one more start, which had nothing left to read and so nothing to add.
+        check_outcome(what, log, once=engine == "local")
     finally:
         if runner.process is not None and runner.process.poll() is None:
             runner.process.kill()

@@ -1,6 +1,7 @@
 """What every server of ours does with a request: matches, admits, reads, answers, also part by part."""
 
 import asyncio
+import contextlib
 
 import httpx
 import pytest
@@ -44,7 +45,8 @@ def test_a_stream_is_sent_as_it_comes_and_ended_when_nobody_reads_it():
             yield b"one\n"
             while not more.is_set():
                 yield b""
-                await asyncio.sleep(0.01)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(more.wait(), 0.01)
             yield b"two\n"
         finally:
             ended.append(True)

@@ -30,6 +30,10 @@ def job():
 """
 
 
+def needs_faust():
+    pytest.importorskip("faust", reason="needs Faust: make faust")
+
+
 @pytest.fixture
 def platform(tmp_path):
     """A platform with stream `s` declared."""
@@ -256,6 +260,7 @@ def test_forgetting_a_job_that_never_ran_is_no_mistake(platform):
 
 
 def test_a_job_moves_to_another_engine_only_by_learning_again(platform, target, monkeypatch):
+    needs_faust()
     submit(platform, target(), "faust")
     # Nothing was committed yet.
     submit(platform, target(), "local")
@@ -272,6 +277,7 @@ def test_a_job_moves_to_another_engine_only_by_learning_again(platform, target, 
 
 
 def test_a_state_in_a_changelog_that_does_not_fit_is_refused_too(platform, target):
+    needs_faust()
     wish, _, _ = submit(platform, target(), "local")
     run(platform, wish)
     saved = FolderStore(platform.home.path / "state").load("j")

@@ -96,6 +96,8 @@ def publish(log: Any, rows: Any, spec: StreamSpec = SPEC) -> None:
     writer = log.writer()
     for i, one in enumerate(rows):
         writer.send(spec.topic, json.dumps(one).encode(), partition=i % spec.partitions)
+    writer.flush()
+    writer.close()
 
 
 class Shelf:
