@@ -19,8 +19,9 @@ PYTEST := $(BIN)/python -m pytest
 demo: setup
 	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
 
+# Two at a time, by file, on one stack (tests/conftest.py); ARGS=-n0 runs them one by one.
 test: setup-dev
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-dev
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)

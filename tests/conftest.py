@@ -64,6 +64,14 @@ def _sweep() -> None:
             _end(folder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a parallel run a file stays with one worker, and with one all that asks for Flink: its slots are few."""
+    for item in items:
+        wants = getattr(item, "fixturenames", ())
+        group = "flink" if "flink" in wants else item.path.stem.removeprefix("test_")
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def stack():
     """The `Connection` of a real, running Kafka and Redis; `stack.home` is its home."""

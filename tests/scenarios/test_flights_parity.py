@@ -15,7 +15,7 @@ from tidemill.learner import LEARN, PREDICT
 NUMBERS = ["distance", "month", "weekday", "hour", "sched_dep_time", "sched_minutes"]
 
 
-def _year(limit=None):
+def _year():
     """Operations in order of event time: predict at scheduled departure, learn at arrival."""
     planes = flights.flights().to_pydict()
     marks = flights.labels().to_pydict()
@@ -27,7 +27,7 @@ def _year(limit=None):
     rows = np.concatenate([np.arange(len(X)), [at[flight] for flight in marks["about"]]])
     ops = np.repeat(np.array([PREDICT, LEARN], dtype=np.uint8), [len(X), len(marks["about"])])
     y = np.concatenate([np.full(len(X), np.nan), np.array(marks["value"], dtype=float)])
-    order = np.argsort(np.concatenate([planes["time"], marks["time"]]), kind="stable")[:limit]
+    order = np.argsort(np.concatenate([planes["time"], marks["time"]]), kind="stable")
     return encoder.features, ops[order], np.ascontiguousarray(X[rows[order]]), y[order], rows[order]
 
 
@@ -43,11 +43,10 @@ def _river(names, ops, X, y):
     return scores, model["LogisticRegression"]
 
 
-@pytest.mark.parametrize(
-    "limit", [10_000, pytest.param(None, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])], ids=["10k", "year"]
-)
-def test_predictions_and_weights_are_rivers(limit):
-    names, ops, X, y, rows = _year(limit)
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_predictions_and_weights_are_rivers():
+    names, ops, X, y, rows = _year()
     want, river = _river(names, ops, X, y)
     n, rng = len(ops), np.random.default_rng(1)
     cuts = {
