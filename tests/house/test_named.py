@@ -53,7 +53,6 @@ PROVEN = {
 UNPROVEN = {
     "streams/engines/flink": "by tests/conformance/test_flink.py as a whole; unit tests are being added",
     "tidemill_app/commands/demo.py": "by nothing but `make demo`, run by hand",
-    "tidemill_app/demo.py": "by nothing but `make demo`, run by hand",
     "tidemill_app/demo_report.py": "by nothing but `make demo`, run by hand",
 }
 """By no test of its own yet, or not each file of the folder; and why."""
