@@ -58,12 +58,14 @@ $(VENV)/flink.done $(VENV)/faust.done: $(VENV)/%.done: requirements/%.lock $(VEN
 	touch $@
 
 # Needs uv on PATH; not part of any other target. One version of everything, whichever extras are installed together.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --overrides requirements/overrides.txt pyproject.toml
+PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+COMPILE := $(PIN) --overrides requirements/overrides.txt pyproject.toml
 lock:
 	$(COMPILE) --extra dev --extra faust --extra flink -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock -o requirements/core.lock
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
+	$(foreach peer,quix bytewax,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas

@@ -22,9 +22,9 @@ from typing import Any
 
 import faust
 import orjson
-from river import linear_model, optim, preprocessing
 
 from benchmarks.harness import compare
+from benchmarks.peers.river_job import RiverJob
 from benchmarks.pipeline import LR, NAMES, declare, fill, ours, same, scores
 from connectors.kafka import KafkaLog
 from streams.engines.faust import FaustEngine
@@ -50,8 +50,7 @@ async def plain(bootstrap: str, spec: StreamSpec, n: int, output: str, began: Ca
         )
         events = app.topic(spec.topic, value_type=bytes, value_serializer="raw")
         predictions = app.topic(output, value_type=bytes, value_serializer="raw")
-        model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(LR), intercept_lr=LR)
-        done, seen = asyncio.Event(), 0
+        job, done, seen = RiverJob(NAMES, LR), asyncio.Event(), 0
 
         @app.agent(events)
         async def learn(stream: Any) -> None:
@@ -61,11 +60,7 @@ async def plain(bootstrap: str, spec: StreamSpec, n: int, output: str, began: Ca
                     began()
                 if seen == n:
                     continue
-                event = orjson.loads(value)
-                x = {name: event[name] for name in NAMES}
-                p = model.predict_proba_one(x).get(True, 0.5)
-                model.learn_one(x, event["late"] == 1)
-                await predictions.send(value=orjson.dumps({"id": event["id"], "time": event["time"], "score": p}))
+                await predictions.send(value=orjson.dumps(job(orjson.loads(value))))
                 seen += 1
                 if seen == n:
                     done.set()

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from confluent_kafka import Consumer, Producer, TopicPartition
-from river import linear_model, optim, preprocessing
 
 from benchmarks.harness import compare, rate
 from connectors import arrow
@@ -84,12 +83,14 @@ def fill(log: KafkaLog, spec: StreamSpec, n: int, form: Form) -> None:
     writer.close()
 
 
-def ours(log: KafkaLog, spec: StreamSpec, n: int, form: Form, engine: Engine | None = None) -> str:
-    """Run the job over the topic until `n` − 1 predictions are committed; the output's topic.
+def ours(
+    log: KafkaLog, spec: StreamSpec, n: int, form: Form, engine: Engine | None = None, name: str | None = None
+) -> str:
+    """Run the job over the topic until `n` − 1 predictions are committed; the output's topic, `predictions.<name>`.
 
     The last event has no later one to release it, and is left out of both.
     """
-    name, stepped = f"bench-{uuid.uuid4().hex[:8]}", 0
+    name, stepped = name or f"bench-{uuid.uuid4().hex[:8]}", 0
     job = online_classifier(
         name=name,
         stream="bench",
@@ -156,6 +157,8 @@ CODECS = {"json": (read_json, write_json), "arrow": (read_arrow, write_arrow)}
 
 def by_hand(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> str:
     """What a careful person writes: a transaction every 10,000 events, with the offsets in it; the output's topic."""
+    from benchmarks.peers.river_job import RiverJob  # takes seconds, and who runs only our side starts without
+
     output, group = f"hand-{uuid.uuid4().hex[:8]}", f"hand-{uuid.uuid4().hex[:8]}"
     KafkaLog({"bootstrap.servers": bootstrap}).create(output, TopicSpec())
     consumer = consumer_of(bootstrap, group, spec)
@@ -169,7 +172,7 @@ def by_hand(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> str:
         }
     )
     producer.init_transactions()
-    model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optim.SGD(LR), intercept_lr=LR)
+    job = RiverJob(NAMES, LR)
     read, write = CODECS[form]
     per_record = 1 if form == "json" else BLOCK
     seen = 0
@@ -177,12 +180,7 @@ def by_hand(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> str:
         producer.begin_transaction()
         messages = consumer.consume(max(1, min(10_000, n - 1 - seen) // per_record), timeout=1.0)
         for message in messages:
-            made = []
-            for event in read(message.value())[: n - 1 - seen]:
-                x = {name: event[name] for name in NAMES}
-                p = model.predict_proba_one(x).get(True, 0.5)
-                model.learn_one(x, event["late"] == 1)
-                made.append({"id": event["id"], "time": event["time"], "score": p})
+            made = [job(event) for event in read(message.value())[: n - 1 - seen]]
             seen += len(made)
             for value in write(made):
                 producer.produce(output, value)
@@ -220,17 +218,32 @@ def records_of(n: int, form: Form) -> int:
     return n if form == "json" else -(-n // BLOCK)
 
 
+def predictions(
+    log: KafkaLog, topic: str, form: Form, *, wanted: int = 0, end: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The committed predictions in a topic: those before offset `end`; without it all, once `wanted` of them are there.
+
+    A commit is seen a moment after it has returned.
+    """
+    at, read, given = Partition(topic, 0), CODECS[form][0], 0
+    reader, deadline = log.reader({at: 0}), time.monotonic() + 120
+    while given < wanted or reader.positions()[at] < (log.end(at) if end is None else end):
+        if time.monotonic() > deadline:
+            break
+        for record in reader.poll(10_000, 1.0):
+            if end is None or record.offset < end:
+                rows = read(record.value or b"{}")
+                given += len(rows)
+                yield from rows
+    reader.close()
+
+
 def scores(log: KafkaLog, topic: str, n: int, form: Form) -> dict[str, float]:
     """The predictions in a topic, by event; raises where there are not exactly `n` − 1, each once."""
-    at, read = Partition(topic, 0), CODECS[form][0]
-    reader, found, count = log.reader({at: 0}), {}, 0
-    deadline = time.monotonic() + 120
-    while reader.positions()[at] < log.end(at) and time.monotonic() < deadline:
-        for record in reader.poll(10_000, 1.0):
-            for row in read(record.value or b"{}"):
-                found[row["id"]] = row["score"]
-                count += 1
-    reader.close()
+    found, count = {}, 0
+    for row in predictions(log, topic, form, wanted=n - 1):
+        found[row["id"]] = row["score"]
+        count += 1
     if count != len(found) or count != n - 1:
         raise AssertionError(f"{topic}: {count} predictions of {len(found)} events, wanted {n - 1}")
     return found

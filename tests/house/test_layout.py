@@ -71,7 +71,7 @@ def test_every_module_and_public_class_says_what_it_is():
 
 
 def test_locks_are_pinned_with_hashes_and_no_address():
-    for lock in sorted((ROOT / "requirements").glob("*.lock")):
+    for lock in tracked("*.lock"):
         lines = lock.read_text().splitlines()
         assert lines, lock
         assert not [x for x in lines if "://" in x or x.startswith(("--index", "--extra-index", "--find"))], lock
