@@ -28,6 +28,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.harness import compare, rate
+from benchmarks.peers.river_job import RiverJob
 from connectors import arrow
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
@@ -157,8 +158,6 @@ CODECS = {"json": (read_json, write_json), "arrow": (read_arrow, write_arrow)}
 
 def by_hand(bootstrap: str, spec: StreamSpec, n: int, form: Form) -> str:
     """What a careful person writes: a transaction every 10,000 events, with the offsets in it; the output's topic."""
-    from benchmarks.peers.river_job import RiverJob  # takes seconds, and who runs only our side starts without
-
     output, group = f"hand-{uuid.uuid4().hex[:8]}", f"hand-{uuid.uuid4().hex[:8]}"
     KafkaLog({"bootstrap.servers": bootstrap}).create(output, TopicSpec())
     consumer = consumer_of(bootstrap, group, spec)
