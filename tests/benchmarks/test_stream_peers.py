@@ -22,10 +22,10 @@ def test_ours_alone_in_its_process_predicts_what_river_does(kafka):
 
 @pytest.mark.stack
 def test_a_program_that_fails_says_why(kafka, fresh):
-    log, order = KafkaLog({"bootstrap.servers": kafka}), {"bootstrap": kafka, "output": fresh("out")}
+    log, order = KafkaLog({"bootstrap.servers": kafka}), {"bootstrap": kafka, "output": fresh("out"), "events": 1}
     with pytest.raises(RuntimeError, match="exit code 3: no such luck"):
         script = "import sys; print('no such luck'); sys.exit(3)"
-        stream_peers.run(log, [sys.executable, "-c", script], order, "json", 1)
+        stream_peers.run(log, [sys.executable, "-c", script], order, "json")
     log.close()
 
 
