@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
 
 from tidemill.engine import Engine, EngineKind
-from tidemill.errors import NotFoundError, SubmissionError, UnavailableError
+from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
 from tidemill.events import JobChanged
 from tidemill_app.config import Connection
 from tidemill_app.measuring import MEASURES
 
 EXTRAS = {"faust": "faust", "flink": "pyflink"}
 """Engines that need a package which not everybody has, and that package."""
+
+NO_CLUSTER = "there is no Flink cluster"
+GET_CLUSTER = "Start one here with `tidemill up --flink`, or name one in TIDEMILL_FLINK."
 
 WORKER = "tidemill_app.flink_worker:load"
 
@@ -65,6 +69,38 @@ def check_options(engine: str, job: str, options: Mapping[str, str]) -> None:
         check(job, Flow(kafka={}, choices=choices_of(job, options)))
 
 
+def check_prefix(job: str, options: Mapping[str, str], others: Iterable[JobChanged]) -> None:
+    """Raises `SubmissionError` where another job's transactions on Flink have the names that this one's would have."""
+    from streams.engines.flink.flow import choices_of, prefix_of
+
+    mine = prefix_of(job, choices_of(job, options))
+    for other in others:
+        if other.engine != "flink" or other.job == job:
+            continue
+        if prefix_of(other.job, choices_of(other.job, other.options)) == mine:
+            raise SubmissionError(
+                "another job's: each would end what the other has written and not yet committed",
+                where=f"job {job}",
+                wanted="a transactional_id_prefix of its own",
+                got=f"{mine}, which job {other.job} has",
+            )
+
+
+def check_cluster(connection: Connection, job: str, saved: bytes | None) -> None:
+    """Look at the Flink cluster before anything is recorded; `saved` is what was kept of the job.
+
+    Raises `ConfigError` where there is none, `UnavailableError` where it does not answer, `IncompatibleError` where
+    another job runs there under that name.
+    """
+    from streams.engines.flink.engine import check_name, decode
+    from streams.engines.flink.rest import Cluster
+
+    if not connection.flink:
+        raise ConfigError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
+    with closing(Cluster(connection.flink)) as cluster:
+        check_name(cluster, job, decode(job, saved).id if saved is not None else "")
+
+
 def check_savepoint(connection: Connection, path: str) -> None:
     """Raises `NotFoundError` where there is no savepoint at `path`. What only another machine's cluster can see is left
     to the cluster."""
@@ -98,11 +134,7 @@ def _flink(connection: Connection, wish: JobChanged) -> Engine:
     from tidemill_app.stack import flink_files
 
     if not connection.flink:
-        raise UnavailableError(
-            "there is no Flink cluster",
-            where=f"home {connection.home.path}",
-            fix="Start one here with `tidemill up --flink`, or name one in TIDEMILL_FLINK.",
-        )
+        raise UnavailableError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
     home, settings = connection.home, connection.settings
     lib = flink_files.library(home, settings)
     flow = Flow(

@@ -14,7 +14,7 @@ from tidemill.time import SECOND
 from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.config import up_command
-from tidemill_app.engines import check_options, check_savepoint, engines, kind_of
+from tidemill_app.engines import check_cluster, check_options, check_prefix, check_savepoint, engines, kind_of
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.supervisor import NAME as SUPERVISOR
@@ -65,6 +65,7 @@ def check(
     Raises `SubmissionError` where the engine cannot run the job or takes no such option, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
     (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs.
+    On Flink also as `check_prefix` and `check_cluster`.
     """
     from streams.engines.prepare import check_settings
     from tidemill_app.run_job import parts_of
@@ -78,7 +79,11 @@ def check(
         check_at_rest(platform, job.name)
     else:
         _check_saved(platform, job, engine)
-    return _notes(platform, job)
+    if engine == "flink":
+        check_prefix(job.name, options, platform.jobs().jobs.values())
+        saved = None if reset else _saved(platform, job.name, engine)
+        check_cluster(platform.connection, job.name, saved[1] if saved is not None else None)
+    return _notes(platform, job, options)
 
 
 def record(
@@ -101,11 +106,13 @@ def record(
     )
 
 
-def _notes(platform: Platform, job: Job[Any]) -> list[str]:
+def _notes(platform: Platform, job: Job[Any], options: Mapping[str, str]) -> list[str]:
     """What is to be said of a job that can be taken on."""
     notes = []
     if stays_single(job):
         notes.append("One global model whose merge is not exact: it runs at parallelism 1, whatever the engine.")
+    elif (asked := int(options.get("parallelism", 1))) > job.groups:
+        notes.append(f"It has {job.groups} groups, so no more than {job.groups} of {asked} tasks ever step at once.")
     if not job.cannot_save:
         return notes
     notes.append(f"No snapshots are kept: rebuilt by replay of all its input after a restart ({job.cannot_save}).")
@@ -317,5 +324,8 @@ def wait_until(platform: Platform, wish: JobChanged, seconds: float, table: JobT
             )
         if waited > seconds:
             raise UnavailableError(
-                f"not {state} after {seconds:.0f} s", where=f"job {name}", fix=f"See `tidemill job logs {name}`."
+                f"not {state} after {seconds:.0f} s",
+                where=f"job {name}",
+                got=str(status.get("last_error") or ""),
+                fix=f"See `tidemill job logs {name}`.",
             )

@@ -10,8 +10,8 @@ from connectors.kafka import KafkaLog
 from streams.engines.flink.engine import FlinkEngine
 from streams.engines.flink.flow import Choices, Flow
 from streams.state_store import FolderStore
-from tidemill.checks.engines import Rig, check_scenario
-from tidemill.checks.scenarios import renamed, scenarios
+from tidemill.checks.engines import Rig, check_outcome, check_scenario, expected, numbers, run
+from tidemill.checks.scenarios import publish, renamed, scenarios
 from tidemill.job import needs_of
 from tidemill_app.stack import flink_files
 
@@ -58,6 +58,36 @@ def rig_of(flink, tmp_path, scenario, prefix, **choices):
 def test_scenario(flink, tmp_path, fresh, scenario):
     prefix = fresh("flink") + "-"
     check_scenario(rig_of(flink, tmp_path, scenario, prefix), renamed(scenario, prefix))
+
+
+class Killed(Exception):
+    """What became of the process."""
+
+
+class KilledStore(FolderStore):
+    """A store whose process is killed just before it writes down where a job was stopped."""
+
+    killed = False
+
+    def save(self, job, sequence, data):
+        if b'"stopped":true' in data and not self.killed:
+            self.killed = True
+            raise Killed
+        super().save(job, sequence, data)
+
+
+@pytest.mark.stack
+def test_killed_between_a_stop_and_writing_it_down_it_goes_on_from_the_savepoint(flink, tmp_path, fresh):
+    prefix = fresh("flink") + "-"
+    (scenario,) = [s for s in SCENARIOS if s.name == FEW[0]]
+    rig, scenario = rig_of(flink, tmp_path, scenario, prefix), renamed(scenario, prefix)
+    log, store, half = rig.make_log(), KilledStore(tmp_path / "state"), len(scenario.sendings) // 2
+    publish(log, scenario, 0, half)
+    with pytest.raises(Killed):
+        run(rig, scenario, log, store, numbers(scenario, expected(scenario, log)))
+    publish(log, scenario, half)
+    run(rig, scenario, log, store, numbers(scenario, expected(scenario, log)))
+    check_outcome(scenario, log)
 
 
 @pytest.mark.slow

@@ -25,7 +25,8 @@ JOB = """
 from dataclasses import replace
 
 from tidemill.checks.witness import Witness, witness
-from tidemill.order import EventTime
+from tidemill.job import Input
+from tidemill.order import Arrival, EventTime
 
 class More(Witness):
     extra: int = 0

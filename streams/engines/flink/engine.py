@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from streams.engines.flink import idling, rest
-from streams.engines.flink.flow import Choices, Flow, check
+from streams.engines.flink.flow import Choices, Flow, check, prefix_of
 from streams.engines.flink.idling import Idling
 from streams.engines.flink.rest import Cluster
 from streams.engines.flink.setting import MAX_SHARDS, Setting
 from streams.engines.flink.submit import Order, submit
 from streams.engines.flink.watch import Watch
-from streams.engines.patience import Patience, wait
+from streams.engines.patience import PASSING, Patience, wait
 from streams.engines.prepare import check_settings, make_topics
 from streams.engines.snapshot import check_fits, fingerprint
 from streams.sources import sources_of
@@ -104,25 +104,30 @@ class FlinkEngine:
         check(job.name, self.flow)
         patience = Patience()
         watch = Watch(job, parts, self.url, self.flow.choices)
-        while not stop():
+        asked: float | None = None
+        while True:
+            if asked is None and stop():
+                asked = time.monotonic()
             cluster = Cluster(self.url)
             try:
-                make_topics(job, parts)
-                if self._tend(job, parts, cluster, watch, stop):
-                    return
+                if asked is None:
+                    make_topics(job, parts)
+                return self._tend(job, parts, cluster, watch, stop)
             except (UnavailableError, NotFoundError) as error:
+                if asked is not None and time.monotonic() - asked > STOP_SECONDS:
+                    raise  # it was not stopped, and whoever asks is to know
                 pause = patience.pause(error)
                 watch.waiting(error, pause)
-                wait(pause, stop)
+                wait(pause, stop) if asked is None else time.sleep(min(pause, 1.0))
             finally:
                 cluster.close()
 
-    def _tend(self, job: Job[Any], parts: Parts, cluster: Cluster, watch: Watch, stop: Callable[[], bool]) -> bool:
-        """One life of the job on the cluster; True where it was stopped as asked."""
+    def _tend(self, job: Job[Any], parts: Parts, cluster: Cluster, watch: Watch, stop: Callable[[], bool]) -> None:
+        """One life of the job on the cluster, until it is stopped as asked."""
         known = self._known(job, parts)
-        if known is None or known.stopped or not self._there(job, cluster, known, stop):
+        if known is None or known.stopped or not self._there(job, parts, cluster, known, stop):
             if stop():
-                return False
+                return
             known = self._submit(job, parts, cluster, known)
         watch.began(known.id, known.starts)
         quiet = _idling(job, parts, known)
@@ -138,20 +143,26 @@ class FlinkEngine:
         watch.state = "stopping"
         self._stop(job, parts, cluster, known, watch)
         watch.tell(cluster, force=True)
-        return True
 
-    def _there(self, job: Job[Any], cluster: Cluster, known: OnCluster, stop: Callable[[], bool]) -> bool:
+    def _there(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, stop: Callable[[], bool]) -> bool:
         """Whether the job is on the cluster and goes on there."""
         deadline = time.monotonic() + GONE_SECONDS
-        while not stop():
+        while True:
             try:
-                return cluster.state(known.id) not in rest.ENDED
+                state = cluster.state(known.id)
             except NotFoundError:
                 # A job that was written down and never submitted is in none of the lists.
-                if not known.restore or time.monotonic() > deadline:
+                if not known.restore or time.monotonic() > deadline or stop():
                     return False
                 time.sleep(0.5)
-        return False
+                continue
+            if state not in rest.ENDED:
+                return True
+            if state == "FINISHED" and (at := cluster.stopped_at(known.id)):
+                # Whoever stopped it was killed before writing that down. What the savepoint holds is committed.
+                known.restore, known.stopped = at, True
+                _keep(parts.store, job.name, known)
+            return False
 
     def _look(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
         state = watch.tell(cluster)
@@ -160,7 +171,9 @@ class FlinkEngine:
             _keep(parts.store, job.name, known)
         if state in rest.ENDED:
             why = cluster.why(known.id)
-            raise TidemillError(
+            # What Python raises again and again is the job's own, unless it says that something did not answer.
+            own = state == "FAILED" and rest.is_python(why) and not any(kind.__name__ in why for kind in PASSING)
+            raise (SubmissionError if own else TidemillError)(
                 f"the job ended on the cluster: {state}",
                 where=f"job {job.name} ({known.id} at {self.url})",
                 got=why or "no reason given",
@@ -176,16 +189,7 @@ class FlinkEngine:
         return known
 
     def _submit(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster | None) -> OnCluster:
-        taken = [
-            j["jid"] for j in cluster.jobs() if j["name"] == f"tidemill.{job.name}" and j["state"] not in rest.ENDED
-        ]
-        if taken:
-            raise IncompatibleError(
-                "a job runs under that name on the cluster, and it is not the one that was started from here",
-                where=f"job {job.name} at {self.url}",
-                got=f"Flink job {taken[0]}",
-                fix="Cancel it there, or submit under another name.",
-            )
+        check_name(cluster, job.name)
         sources = sorted(sources_of(job, parts.streams, parts.log, {}), key=lambda s: s.partition)
         starts = [(s.partition.topic, s.partition.number, parts.log.begin(s.partition)) for s in sources]
         restore = self.flow.choices.savepoint
@@ -221,7 +225,7 @@ class FlinkEngine:
             after=new.after,
             snapshot_every=self._snapshot_every,
         )
-        prefix = self.flow.choices.transactional_id_prefix or f"tidemill.{job.name}.flink"
+        prefix = prefix_of(job.name, self.flow.choices)
         return Order(setting=setting, flow=self.flow, rest=self.url, id=new.id, prefix=prefix, restore=restore)
 
     def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
@@ -245,6 +249,18 @@ class FlinkEngine:
         _await_end(cluster, known.id)
         known.stopped = True
         _keep(parts.store, job.name, known)
+
+
+def check_name(cluster: Cluster, job: str, known: str = "") -> None:
+    """Raises `IncompatibleError` where a job of that name runs on the cluster that is not `known`, its id there."""
+    for there in cluster.jobs():
+        if there["name"] == f"tidemill.{job}" and there["state"] not in rest.ENDED and there["jid"] != known:
+            raise IncompatibleError(
+                "a job runs under that name on the cluster, and it is not the one that was started from here",
+                where=f"job {job} at {cluster.url}",
+                got=f"Flink job {there['jid']}",
+                fix="Cancel it there, or submit under another name.",
+            )
 
 
 def decode(job: str, data: bytes) -> OnCluster:

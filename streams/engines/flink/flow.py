@@ -40,6 +40,12 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return f"{self.savepoint} {self.savepoint_asked}".strip()
 
 
+def prefix_of(job: str, choices: Choices) -> str:
+    """What the names of the job's transactions begin with. Of two jobs with the same, each would end what the other has
+    written and not yet committed."""
+    return choices.transactional_id_prefix or f"tidemill.{job}.flink"
+
+
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, the folder of savepoints
     (empty: the cluster's own).

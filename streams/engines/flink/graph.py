@@ -57,7 +57,9 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "200 ms",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
+        # So many in a row and the job ends, with the reason; a minute without trouble begins a new row.
         "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
         "python.execution-mode": flow.choices.mode,
         "python.fn-execution.bundle.time": str(max(10, flow.choices.gather_ms // 2)),
         "python.metric.enabled": "false",

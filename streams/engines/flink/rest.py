@@ -47,6 +47,22 @@ class Cluster:
         number = max((one["id"] for one in done), default=None)
         return (latest["completed"] or {}) | {"number": number}
 
+    def stopped_at(self, job: str) -> str:
+        """The newest savepoint of a job that the cluster still knows; empty where it took none."""
+        newest = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"].get("savepoint") or {}
+        return str(newest.get("external_path") or "")
+
+    def waits_for(self, job: str) -> str:
+        """What a job that is there waits for before all of it runs; empty where all of it does."""
+        states = [vertex["status"] for vertex in self.job(job)["vertices"]]
+        if all(state in ("RUNNING", "FINISHED") for state in states):
+            return ""
+        found = self._ask("GET", "/overview")
+        if "SCHEDULED" in states:
+            free = f"{found['slots-available']} of {found['slots-total']} are free"
+            return f"waiting for slots: {free}; start a TaskManager (`tidemill up --taskmanagers N`) or stop a job"
+        return f"tasks are {', '.join(sorted(set(states)))}".lower()
+
     def why(self, job: str) -> str:
         """What ended or restarted the job last, in one line; of a Python worker the exception itself."""
         entries = self._ask("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
@@ -114,6 +130,11 @@ def reason(trace: str) -> str:
         return str(python[-1])[:500]
     causes = [line for line in trace.splitlines() if line.startswith("Caused by:")]
     return (causes[-1] if causes else trace.strip().split("\n", 1)[0])[:500]
+
+
+def is_python(line: str) -> bool:
+    """Whether what `reason` has found is an exception of Python's."""
+    return not line.startswith(("Caused by:", "java.", "org."))
 
 
 def is_savepoint(path: str) -> bool:

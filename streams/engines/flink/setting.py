@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import socket
+import sys
 import threading
 from functools import cache
 from typing import Any
@@ -21,6 +23,8 @@ from tidemill.errors import SubmissionError
 from tidemill.job import Job
 from tidemill.log import Partition
 from tidemill.order import PartitionClock
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 MAX_SHARDS = 32
 """Parts that the groups of a job are dealt to: one is worked by one operator at a time."""
@@ -41,6 +45,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "process"
     after: int = 0
     snapshot_every: float = 10.0
+    python: str = PYTHON
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -77,6 +82,14 @@ def _give_print_back() -> None:
 @cache
 def _load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
     setting = msgspec.json.decode(encoded, type=Setting)
+    if setting.python != PYTHON:
+        raise SubmissionError(
+            "another Python works the job than submitted it",
+            where=f"job {setting.job} on {socket.gethostname()}",
+            wanted=f"Python {setting.python}",
+            got=f"{PYTHON} ({sys.executable})",
+            fix="Set python.executable in the cluster's configuration.",
+        )
     job, parts = worker_of(setting.worker)(setting.options)
     job.warm()
     return setting, job, parts

@@ -19,7 +19,14 @@ from tidemill.log import Partition, Reader
 from tidemill.time import MIN_TIME
 
 _EVERY = 1.0
-_STATES = {"RUNNING": "running", "RESTARTING": "restarting", "FAILING": "restarting", "CANCELLING": "stopping"}
+_STATES = {
+    "RUNNING": "running",
+    "RESTARTING": "restarting",
+    "FAILING": "restarting",
+    "CANCELLING": "stopping",
+    "FAILED": "failed",
+    "CANCELED": "failed",
+}
 
 
 class Watch:
@@ -60,15 +67,18 @@ class Watch:
         self._told = now
         self._flink = cluster.state(self._id)
         checkpoint = cluster.checkpoint(self._id)
+        waits = cluster.waits_for(self._id) if self._flink == "RUNNING" else ""
         if self._flink != "RUNNING":
             self._error = cluster.why(self._id) or self._error
+        elif waits:
+            self._error = cluster.why(self._id) or waits
         elif checkpoint.get("id") != self._checkpoint_id:
             self._error = ""  # what went wrong is shown until a checkpoint succeeds after it
         self._checkpoint_id = checkpoint.get("id")
         self.checkpoint = str(checkpoint.get("external_path") or self.checkpoint)
         self._follow()
         if self.state != "stopping":
-            self.state = _STATES.get(self._flink, "starting" if self._flink not in ("FAILED", "CANCELED") else "failed")
+            self.state = "starting" if waits else _STATES.get(self._flink, "starting")
         read = sum(at - self._starts.get(p, 0) for p, at in self._positions().items())
         since, before = self._before or (now, read)
         self._before = (now, read)

@@ -1,0 +1,148 @@
+"""What cannot run on Flink is refused in one line before anything is kept of it; what fails there says why."""
+
+import msgspec
+import pytest
+
+from tests.scenarios.flink_life import FAST, life, until
+from tidemill_app import cli
+from tidemill_app.__main__ import root
+from tidemill_app.home import Home
+from tidemill_app.stack import lifecycle, ports
+from tidemill_app.wiring import Platform
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def made(flink, fresh, tmp_path_factory):
+    """A declared stream with a job of its name, which is never submitted."""
+    folder = tmp_path_factory.mktemp("refused")
+    with life(flink, fresh("refused"), folder, 10) as it:
+        it.publish(1.0)
+        yield it
+
+
+@pytest.fixture
+def submit(flink, made, capfd):
+    """Submits a job file: the exit code, and the one line on standard error. Nothing is left of what is refused."""
+
+    def run(file, *options, home=flink.home.path):
+        capfd.readouterr()
+        code = cli.run(root, ["submit", str(file), "--engine", "flink", *map(str, options), "--home", str(home)])
+        told = capfd.readouterr()
+        assert (told.out, told.err.count("\n")) == ("", 1), told
+        with_home = Platform.open(flink.home.path)
+        try:
+            assert made.name not in with_home.jobs().jobs
+            assert f"progress.{made.name}" not in with_home.log.topics()
+            assert not (with_home.home.path / "state" / made.name).exists()
+            assert not (with_home.home.path / "jobs" / made.name).exists()
+        finally:
+            with_home.close()
+        return code, told.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ("order=Arrival()", "engine flink does not provide arrival_order. Engines that would do: local"),
+        ("needs=frozenset({'replay'})", "engine flink does not provide replay. Engines that would do: local"),
+        ("reads=(Input(NAME, history='old.jsonl'),)", "engine flink does not provide history. Engines that would do:"),
+        ("reads=(Input('not-there'),)", "no stream 'not-there'"),
+        ("groups=0", "groups"),
+        ("name='No Name'", "No Name"),
+        ("nothing=1", "the job function failed; got TypeError"),
+    ],
+)
+def test_a_job_that_cannot_run_there_is_refused(submit, made, changes, line):
+    file = made.file(changes.replace("NAME", repr(made.name)))
+    code, told = submit(file)
+    assert (code, line in told) == (2, True), told
+
+
+def test_a_file_that_makes_no_job_is_refused(submit, tmp_path):
+    (tmp_path / "job.py").write_text("def job(:\n")
+    code, told = submit(tmp_path / "job.py")
+    assert (code, "job.py:1: the job file failed to load; got SyntaxError" in told) == (2, True), told
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("delivery_guarantee=none", "loses or doubles events when a machine dies; wanted exactly-once; got none"),
+        ("delivery_guarantee=at-least-once", "loses or doubles events"),
+        ("transaction_timeout_ms=60000", "shorter than a checkpoint plus a restart"),
+        ("transaction_timeout_ms=3600000", "longer than the brokers allow"),
+        ("parallelism=0", "out of range; wanted 1 to 1024; got 0"),
+        ("parallelism=many", "an option cannot be used"),
+        ("mode=thread", "an option cannot be used"),
+        ("sasl.jaas.config=x", "no such option"),
+        ("transactional_id_prefix=tidemill.other.flink", "which job other has"),
+    ],
+)
+def test_a_setting_that_loses_data_or_cannot_work_is_refused(submit, made, flink, option, line):
+    platform = Platform.open(flink.home.path)
+    platform.jobs().change("other", wanted="stopped", bundle="1" * 64, file="job.py", engine="flink", options={})
+    platform.close()
+    code, told = submit(made.file(), "--option", option)
+    assert (code, line in told) == (2, True), told
+
+
+def test_a_cluster_that_is_not_there_is_named(submit, made, flink, monkeypatch):
+    monkeypatch.setenv("TIDEMILL_FLINK", f"http://127.0.0.1:{ports.find_free()}")
+    code, told = submit(made.file())
+    assert (code, "Flink does not answer" in told, "tidemill up --flink" in told) == (1, True, True), told
+
+
+def test_no_cluster_at_all_is_said(submit, made, flink, own_home, monkeypatch):
+    monkeypatch.setenv("TIDEMILL_BOOTSTRAP", flink.bootstrap)
+    monkeypatch.setenv("TIDEMILL_REDIS", flink.redis.reveal())
+    Home(own_home).create()
+    code, told = submit(made.file(), home=own_home)
+    assert (code, "there is no Flink cluster. Start one here with `tidemill up --flink`" in told) == (2, True), told
+
+
+def test_a_job_that_finds_no_free_slot_says_so_and_one_of_that_name_is_not_taken_twice(
+    flink, fresh, tmp_path, own_home, monkeypatch, capfd
+):
+    lifecycle.up(flink.settings)
+    with life(flink, fresh("waiting"), tmp_path, 10) as it:
+        done = it.outside.run("submit", it.file(), "--engine", "flink", *FAST, "--parallelism", 3, "--wait", 30)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+        assert "not running after 30 s; got waiting for slots: " in done.stderr
+        status = it.status()
+        assert (status["state"], status["flink"]) == ("starting", "RUNNING")
+
+        # Seen from another home, which knows nothing of it.
+        monkeypatch.setenv("TIDEMILL_BOOTSTRAP", flink.bootstrap)
+        monkeypatch.setenv("TIDEMILL_REDIS", flink.redis.reveal())
+        monkeypatch.setenv("TIDEMILL_FLINK", flink.flink)
+        Home(own_home).create()
+        capfd.readouterr()
+        assert cli.run(root, ["submit", str(it.file()), "--engine", "flink", "--home", str(own_home)]) == 2
+        told = capfd.readouterr().err
+        assert "it is not the one that was started from here" in told and status["flink_job"] in told
+
+
+BROKEN = """
+def step(state, batch):
+    raise ZeroDivisionError("only where it runs")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_python_raises_on_the_workers_is_the_reason(flink, fresh, tmp_path):
+    lifecycle.up(flink.settings)
+    with life(flink, fresh("broken"), tmp_path, 50) as it:
+        file = it.file("step=step")
+        file.write_text(BROKEN + file.read_text())
+        it.publish(1.0)
+        it.outside.run("submit", file, "--engine", "flink", *FAST, "--wait", 60)
+        until(lambda: "only where it runs" in it.status().get("last_error", ""), it.status)
+        until(lambda: it.status()["state"] == "failed", it.status, seconds=600)
+        reason = it.status()["reason"]
+        assert "the job ended on the cluster: FAILED" in reason and "only where it runs" in reason
+        assert msgspec.json.encode(reason).count(b"\\n") == 0
