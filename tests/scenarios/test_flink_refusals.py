@@ -109,9 +109,9 @@ def test_a_job_that_finds_no_free_slot_says_so_and_one_of_that_name_is_not_taken
 ):
     lifecycle.up(flink.settings)
     with life(flink, fresh("waiting"), tmp_path, 10) as it:
-        done = it.outside.run("submit", it.file(), "--engine", "flink", *FAST, "--parallelism", 3, "--wait", 30)
+        done = it.outside.run("submit", it.file(), "--engine", "flink", *FAST, "--parallelism", 3, "--wait", 25)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
-        assert "not running after 30 s; got waiting for slots: " in done.stderr
+        assert "not running after 25 s; got waiting for slots: " in done.stderr
         status = it.status()
         assert (status["state"], status["flink"]) == ("starting", "RUNNING")
 
@@ -142,7 +142,8 @@ def test_what_python_raises_on_the_workers_is_the_reason(flink, fresh, tmp_path)
         it.publish(1.0)
         it.outside.run("submit", file, "--engine", "flink", *FAST, "--wait", 60)
         until(lambda: "only where it runs" in it.status().get("last_error", ""), it.status)
-        until(lambda: it.status()["state"] == "failed", it.status, seconds=600)
+        until(lambda: it.status()["reason"], it.status, seconds=600)
+        assert it.status()["state"] == "failed"
         reason = it.status()["reason"]
         assert "the job ended on the cluster: FAILED" in reason and "only where it runs" in reason
         assert msgspec.json.encode(reason).count(b"\\n") == 0

@@ -230,7 +230,9 @@ class FlinkEngine:
 
     def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
         """With a savepoint; where none comes in time, by cancelling it: then its newest checkpoint counts."""
-        until = time.monotonic() + STOP_SECONDS
+        # One that waits for slots can take no savepoint.
+        waits = cluster.waits_for(known.id).startswith(rest.NO_SLOTS)
+        until = time.monotonic() + (0.0 if waits else STOP_SECONDS)
         folder = self.flow.savepoints or None
         while True:
             try:

@@ -12,6 +12,7 @@ import httpx
 from tidemill.errors import NotFoundError, TidemillError, UnavailableError
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+NO_SLOTS = "waiting for slots"
 _CHECKPOINT = re.compile(r"^(?P<folder>.+)/chk-(?P<number>\d+)$")
 
 
@@ -54,14 +55,16 @@ class Cluster:
 
     def waits_for(self, job: str) -> str:
         """What a job that is there waits for before all of it runs; empty where all of it does."""
-        states = [vertex["status"] for vertex in self.job(job)["vertices"]]
-        if all(state in ("RUNNING", "FINISHED") for state in states):
+        # A vertex's own status is that of the one task that is the furthest.
+        counts = [vertex["tasks"].items() for vertex in self.job(job)["vertices"]]
+        states = {state for tasks in counts for state, count in tasks if count} - {"RUNNING", "FINISHED"}
+        if not states:
             return ""
-        found = self._ask("GET", "/overview")
         if "SCHEDULED" in states:
+            found = self._ask("GET", "/overview")
             free = f"{found['slots-available']} of {found['slots-total']} are free"
-            return f"waiting for slots: {free}; start a TaskManager (`tidemill up --taskmanagers N`) or stop a job"
-        return f"tasks are {', '.join(sorted(set(states)))}".lower()
+            return f"{NO_SLOTS}: {free}; start a TaskManager (`tidemill up --taskmanagers N`) or stop a job"
+        return f"tasks are {', '.join(sorted(states))}".lower()
 
     def why(self, job: str) -> str:
         """What ended or restarted the job last, in one line; of a Python worker the exception itself."""
