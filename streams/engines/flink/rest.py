@@ -127,7 +127,7 @@ def _said(answer: httpx.Response) -> str:
 
 def reason(trace: str) -> str:
     """The line of a Java stack trace that says most: the error of Python where there is one, else the last cause."""
-    found = re.findall(r"^Traceback.*?\n(?:[ \t]+.*\n)+(\S.*)$", trace, re.MULTILINE)
+    found = re.findall(r"Traceback \(most recent.*\n(?:[ \t]+.*\n)+(\S.*)$", trace, re.MULTILINE)
     python = [line for line in found if not line.startswith("Traceback")]
     if python:
         return str(python[-1])[:500]
