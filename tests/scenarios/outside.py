@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 ROOT = Path(__file__).parents[2]
+NONE: Mapping[int, int] = {}
 
 
 class Outside:
@@ -31,23 +32,26 @@ class Outside:
             self.command(*words), check=False, capture_output=True, text=True, cwd=ROOT, timeout=timeout
         )
 
-    def tidemill(self, *words: object) -> Any:
+    def tidemill(self, *words: object, timeout: float = 300.0) -> Any:
         """The answer of a command that must go well."""
-        done = self.run(*words)
+        done = self.run(*words, timeout=timeout)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return json.loads(done.stdout) if done.stdout else None
 
-    def read(self, topic: str) -> Iterator[Any]:
-        """Every committed record of a topic, from its beginning."""
+    def read(self, topic: str, first: Mapping[int, int] = NONE) -> Iterator[Any]:
+        """Every committed record of a topic, from its beginning, or from the offsets `first` by partition."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "proof", "isolation.level": "read_committed"}
         consumer = Consumer(settings | {"enable.auto.commit": False, "fetch.message.max.bytes": 32 << 20})
         try:
             ends = {}
             for number in consumer.list_topics(topic).topics[topic].partitions:
                 ends[number] = consumer.get_watermark_offsets(TopicPartition(topic, number))[1]
-            consumer.assign([TopicPartition(topic, number, 0) for number in ends])
+            consumer.assign([TopicPartition(topic, number, first.get(number, 0)) for number in ends])
             deadline = time.monotonic() + 120
-            while any(max(at.offset, 0) < ends[at.partition] for at in consumer.position(consumer.assignment())):
+            while any(
+                max(at.offset, first.get(at.partition, 0)) < ends[at.partition]
+                for at in consumer.position(consumer.assignment())
+            ):
                 assert time.monotonic() < deadline, topic
                 record = consumer.poll(0.2)
                 if record is not None:
