@@ -7,6 +7,7 @@ once, by shard, together with the clock; Flink's own watermarks play no part (de
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ RECORD = Types.ROW([Types.LONG(), Types.LONG(), BYTES, BYTES, Types.MAP(Types.ST
 RUN = Types.OBJECT_ARRAY(RECORD)
 
 
+HEED_SECONDS = 10.0
+"""How often a gate looks for what was erased."""
+
+
 class GateState(msgspec.Struct):
     """Where the reading of one partition stands; the operator's keyed state."""
 
@@ -56,10 +61,9 @@ class Gate:
         self._shards, self._shard_of = setting.shards, np.array(shard_of(job.groups, setting.shards), dtype=np.int64)
         self._groups = Groups(job.groups)
         self._keys = {i.stream: i.key or parts.streams[i.stream].key for i in job.reads}
-        erasures = Erasures()
-        erasures.read(parts.log)
+        self._log, self._erasures, self._heeded = parts.log, Erasures(), -HEED_SECONDS
         self._pipeline: Pipeline[Any] = Pipeline(job, parts.streams, [source])
-        self._intake = Intake(job, parts.streams, [source], self._pipeline, erasures, parts.arrow_decode)
+        self._intake = Intake(job, parts.streams, [source], self._pipeline, self._erasures, parts.arrow_decode)
         self._letters = Letters(job, parts, {})
         if saved is not None:
             standing = states.decode(saved, GateState)
@@ -77,6 +81,7 @@ class Gate:
 
         Raises `IntegrityError` where records come twice or out of order.
         """
+        self._heed()
         moved: list[Entry] = []
         for move, run in itertools.groupby(records, lambda record: record.offset < 0):
             if move:
@@ -103,6 +108,14 @@ class Gate:
             ).encode()
             for shard, part in enumerate(self._deal(blocks))
         ]
+
+    def _heed(self) -> None:
+        """Learn now and then what was erased. What is admitted again after a restart was not committed before, so it
+        need not be as it was then."""
+        now = time.monotonic()
+        if now - self._heeded >= HEED_SECONDS:
+            self._erasures.read(self._log)
+            self._heeded = now
 
     def _read(self, records: Sequence[Record]) -> None:
         self._check(records)
