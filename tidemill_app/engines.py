@@ -101,6 +101,17 @@ def check_cluster(connection: Connection, job: str, saved: bytes | None) -> None
         check_name(cluster, job, decode(job, saved).id if saved is not None else "")
 
 
+def check_gone(connection: Connection, job: str) -> None:
+    """Raises `IncompatibleError` where the job runs on the Flink cluster, `UnavailableError` where that cannot be seen.
+    Where there is no cluster any more, nothing runs there."""
+    from streams.engines.flink.engine import check_name
+    from streams.engines.flink.rest import Cluster
+
+    if connection.flink:
+        with closing(Cluster(connection.flink)) as cluster:
+            check_name(cluster, job)
+
+
 def check_savepoint(connection: Connection, path: str) -> None:
     """Raises `NotFoundError` where there is no savepoint at `path`. What only another machine's cluster can see is left
     to the cluster."""

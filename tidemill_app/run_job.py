@@ -114,8 +114,9 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
         raise
 
 
-def run(home: str | os.PathLike[str] | None, name: str, stop: Callable[[], bool]) -> int:
-    """Run the submitted job `name` until `stop()`; the exit code.
+def run(home: str | os.PathLike[str] | None, name: str, stop: Callable[[], bool], *, stopping: bool = False) -> int:
+    """Run the submitted job `name` until `stop()`, or with `stopping` only stop what runs of it elsewhere; the exit
+    code.
 
     Where brokers or stores do not answer it waits and tries again, and the job's status says so: that they are away is
     no failure of the job.
@@ -137,8 +138,8 @@ def run(home: str | os.PathLike[str] | None, name: str, stop: Callable[[], bool]
                 wait(pause, stop)
         if ready is not None:
             with closing(ready.platform):
-                ready.engine.run(ready.job, ready.parts, stop)
-        files.write_status(files.read_status() | {"state": "stopped"})
+                ready.engine.run(ready.job, ready.parts, lambda: stopping or stop())
+            files.write_status(files.read_status() | {"state": "stopped"})
         return 0
     except REFUSED as error:
         print(f"refused: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

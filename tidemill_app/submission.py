@@ -14,9 +14,18 @@ from tidemill.time import SECOND
 from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.config import up_command
-from tidemill_app.engines import check_cluster, check_options, check_prefix, check_savepoint, engines, kind_of
+from tidemill_app.engines import (
+    check_cluster,
+    check_gone,
+    check_options,
+    check_prefix,
+    check_savepoint,
+    engines,
+    kind_of,
+)
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles, JobTable
+from tidemill_app.supervisor import ELSEWHERE
 from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
 
@@ -126,7 +135,8 @@ def _notes(platform: Platform, job: Job[Any], options: Mapping[str, str]) -> lis
 
 
 def check_at_rest(platform: Platform, name: str, table: JobTable | None = None) -> None:
-    """Raises `IncompatibleError` where a process of the job may be running, as `table` has it where one was read."""
+    """Raises `IncompatibleError` where a process of the job may be running, as `table` has it where one was read, or
+    the job elsewhere without one; `UnavailableError` where the latter cannot be seen."""
     before = (table or platform.jobs()).jobs.get(name)
     if before is not None and before.wanted == "running":
         raise IncompatibleError("the job is running", where=f"job {name}", fix=f"First run `tidemill job stop {name}`.")
@@ -134,6 +144,9 @@ def check_at_rest(platform: Platform, name: str, table: JobTable | None = None) 
         status = JobFiles(platform.home, name).read_status()
         if status.get("state") != "stopped" and time.time() - status.get("reported", 0.0) < STILL_SECONDS:
             raise IncompatibleError("the job is still stopping", where=f"job {name}", fix="Try again in a moment.")
+    told = JobFiles(platform.home, name).read_status().get("state")
+    if before is not None and before.engine in ELSEWHERE and told != "stopped":
+        check_gone(platform.connection, name)
 
 
 def _check_saved(platform: Platform, job: Job[Any], engine: str) -> None:

@@ -35,6 +35,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 STOP_SECONDS = 30.0
 """How long a job may take to commit, snapshot and end; then it is killed, and recovers at its next start."""
 
+ELSEWHERE = frozenset({"flink"})
+"""Engines whose jobs run on when their process ends: one has stopped only where its process says so."""
+
 Command = Callable[[str], Sequence[str]]
 """The command line that runs the job of a name."""
 
@@ -48,6 +51,8 @@ class Child:
         self.wish = ""
         """The id of the wish that was heeded last."""
         self._running: JobChanged | None = None
+        self.stopping = False
+        """Whether the process only stops what runs of the job elsewhere."""
         self._resting = ""
         self._started, self._log_began = 0.0, 0
         self._kill_at: float | None = None
@@ -55,13 +60,14 @@ class Child:
         self._reached = -1
         self.next_start = 0.0
 
-    def start(self, wish: JobChanged, command: Sequence[str]) -> None:
-        self._running, self._started = wish, time.monotonic()
+    def start(self, wish: JobChanged, command: Sequence[str], *, stopping: bool = False) -> None:
+        self._running, self._started, self.stopping = wish, time.monotonic(), stopping
         self.files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         rotate(self.files.log)
         with open(self.files.log, "ab") as log:
             self._log_began = log.tell()
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            words = [*command, "--stopping"] if stopping else command
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def runs(self, wish: JobChanged) -> bool:
         """Whether the process, running or just ended, is of what the wish names."""
@@ -90,6 +96,12 @@ class Child:
             return None
         asked, self.process, self._kill_at = self._kill_at is not None, None, None
         return None if asked else code
+
+    def runs_on(self, wish: JobChanged) -> bool:
+        """Whether the job may run elsewhere though its process has ended: none has said that it stopped it."""
+        if wish.engine not in ELSEWHERE or self._resting == wish.id:
+            return False
+        return bool(self.files.read_status().get("state", "stopped") != "stopped")
 
     def rest(self, wish: JobChanged) -> None:
         """Say that the job has stopped, as wished: its process may have been killed, or none was there."""
@@ -181,12 +193,17 @@ class Supervisor:
         wanted = wish.wanted == "running"
         if code is not None and wanted and child.runs(wish):
             wanted = self._goes_on(child, wish, code)
+        if code and child.stopping:
+            child.failed()  # to be tried again after a while, as often as it takes
         if child.process is None:
-            if wanted and time.monotonic() >= child.next_start:
+            due = time.monotonic() >= child.next_start
+            if wanted and due:
                 child.start(wish, self._command(job))
-            elif wish.wanted == "stopped":
+            elif wish.wanted == "stopped" and not child.runs_on(wish):
                 child.rest(wish)
-        elif not wanted or not child.runs(wish):
+            elif wish.wanted == "stopped" and due:
+                child.start(wish, self._command(job), stopping=True)
+        elif not child.stopping and (not wanted or not child.runs(wish)):
             child.stop()
 
     def _leave(self, job: str) -> None:

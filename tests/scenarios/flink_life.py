@@ -19,7 +19,7 @@ from tidemill_app.catalogue import Catalogue
 
 GROUPS, LATENESS = 4, 30
 FAST = ("--option", "checkpoint_ms=300", "--option", "gather_ms=50")
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 JOB = """
 from dataclasses import replace
@@ -57,7 +57,9 @@ class Life:
         return path
 
     def submit(self, *options: str, changes: str = "") -> Any:
-        return self.outside.tidemill("submit", self.file(changes), "--engine", "flink", *FAST, *options, "--wait", 200)
+        return self.outside.tidemill(
+            "submit", self.file(changes), "--engine", "flink", *FAST, *options, "--wait", 300, timeout=400
+        )
 
     def publish(self, share: float) -> None:
         """What comes up to this share of all that comes."""

@@ -52,9 +52,10 @@ class Outside:
                 max(at.offset, first.get(at.partition, 0)) < ends[at.partition]
                 for at in consumer.position(consumer.assignment())
             ):
+                records = consumer.consume(1000, 0.2)
+                deadline = time.monotonic() + 120 if records else deadline
                 assert time.monotonic() < deadline, topic
-                record = consumer.poll(0.2)
-                if record is not None:
+                for record in records:
                     assert record.error() is None, record.error()
                     yield record
         finally:

@@ -149,6 +149,57 @@ def test_a_job_that_does_not_stop_is_killed(world, monkeypatch):
     assert world.process("slow") is None
 
 
+# Fails to stop what runs elsewhere until somebody lets it.
+ELSEWHERE = """
+import pathlib, signal, sys, time
+from tidemill_app.home import Home
+from tidemill_app.job_table import JobFiles
+name, home = sys.argv[1], pathlib.Path(sys.argv[2])
+files = JobFiles(Home(home), name)
+def end(*_):
+    if not (home / "let").exists():
+        files.write_status({"job": name, "state": "failing"})
+        sys.exit(1)
+    files.write_status({"job": name, "state": "stopped"})
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+files.write_status({"job": name, "state": "running"})
+with open(home / f"{name}.starts", "a") as file:
+    file.write("s" if "--stopping" in sys.argv else "x")
+if "--stopping" in sys.argv:
+    end()
+time.sleep(60)
+"""
+
+
+def test_a_job_that_runs_elsewhere_has_stopped_only_when_its_process_says_so(world):
+    world.want("a", ELSEWHERE, engine="flink")
+    world.until(lambda: world.starts("a") == 1)
+    world.want("a", wanted="stopped")
+    world.until(lambda: world.starts("a") >= 3)
+    state = JobFiles(world.home, "a").read_status
+    assert state()["state"] != "stopped"
+    (world.home.path / "let").touch()
+    world.until(lambda: state()["state"] == "stopped" and world.process("a") is None)
+    assert set((world.home.path / "a.starts").read_text()[1:]) == {"s"}
+    starts = world.starts("a")
+    world.want("a", wanted="stopped")
+    world.until(lambda: world.supervisor.children["a"].wish == world.users.get("a").id)
+    assert world.starts("a") == starts
+    world.want("a")
+    world.until(lambda: world.starts("a") == starts + 1)
+    assert (world.home.path / "a.starts").read_text()[-1] == "x"
+
+
+@pytest.mark.parametrize("engine", ["local", "flink"])
+def test_a_supervisor_that_comes_new_stops_what_was_left_running_elsewhere_and_only_that(world, engine):
+    JobFiles(world.home, "a").write_status({"job": "a", "state": "running"})
+    (world.home.path / "let").touch()
+    world.want("a", ELSEWHERE, engine=engine, wanted="stopped")
+    world.until(lambda: JobFiles(world.home, "a").read_status()["state"] == "stopped" and world.process("a") is None)
+    assert world.starts("a") == (engine == "flink")
+
+
 def test_all_are_stopped_at_once(world):
     for job in ("a", "b", "c"):
         world.want(job, TOGETHER)

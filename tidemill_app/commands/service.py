@@ -29,7 +29,8 @@ def supervise(out: Output) -> None:
 
 @command("run-job")
 @click.argument("name")
-def run_job(out: Output, name: str) -> None:
+@click.option("--stopping", is_flag=True, help="Only stop what runs of it elsewhere.")
+def run_job(out: Output, name: str, stopping: bool) -> None:
     """Run one submitted job in this process until told to stop."""
     from tidemill_app.run_job import run
 
@@ -38,4 +39,4 @@ def run_job(out: Output, name: str) -> None:
     signal.signal(signal.SIGINT, lambda number, _: told.append(number))
     parent = os.getppid()
     # A supervisor killed outright leaves its children behind; they end so that the next one's can run.
-    sys.exit(run(out.home, name, lambda: bool(told) or os.getppid() != parent))
+    sys.exit(run(out.home, name, lambda: bool(told) or os.getppid() != parent, stopping=stopping))

@@ -26,6 +26,7 @@ from streams.engines.patience import PASSING, Patience, wait
 from streams.engines.prepare import check_settings, make_topics
 from streams.engines.snapshot import check_fits, fingerprint
 from streams.sources import sources_of
+from tidemill import state as states
 from tidemill.engine import Parts, refuse_unless_fit
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, TidemillError, UnavailableError
 from tidemill.job import Job
@@ -33,12 +34,13 @@ from tidemill.log import Partition
 from tidemill.order import EventTime
 from tidemill.state import StateStore
 
-STOP_SECONDS = 25.0
-"""What a savepoint may take before the job is cancelled instead, at its newest checkpoint."""
+STOP_SECONDS, END_SECONDS = 20.0, 8.0
+"""What a savepoint may take before the job is cancelled instead, at its newest checkpoint; and then its end. Together
+less than the supervisor gives a process."""
 
-GONE_SECONDS = 30.0
-"""For how long a cluster that answers may not know a job before it is put there again: a JobManager that has just come
-up reads what it ran before."""
+GONE_SECONDS, GONE_STOPPING = 30.0, 10.0
+"""For how long a cluster that answers may not know a job before it is put there again, or held to be stopped: a
+JobManager that has just come up reads what it ran before."""
 
 
 Starts = Sequence[tuple[str, int, int]]
@@ -49,7 +51,8 @@ class OnCluster(msgspec.Struct, kw_only=True):
     """What is written down of a job on a cluster.
 
     `restore` is a savepoint or checkpoint; with `stopped` the one to start from, else at least that one and maybe a
-    newer beside it. `given` is the savepoint that was asked for: it counts once.
+    newer beside it. `given` is the savepoint that was asked for: it counts once. `ran` is the digest of what was put
+    there, code and choices: what runs under the id is that, whatever is wanted now.
     """
 
     engine: str = "flink"
@@ -61,6 +64,7 @@ class OnCluster(msgspec.Struct, kw_only=True):
     restore: str = ""
     stopped: bool = False
     given: str = ""
+    ran: str = ""
 
 
 class FlinkEngine:
@@ -93,11 +97,12 @@ class FlinkEngine:
         check_fits(job, decode(job.name, saved).fingerprint)
 
     def run(self, job: Job[Any], parts: Parts, stop: Callable[[], bool]) -> None:
-        """Run on the cluster until `stop()`, then stop with a savepoint. While brokers or the cluster do not answer it
-        waits and tries again.
+        """Run on the cluster until `stop()`, then stop with a savepoint; what should have stopped before is only
+        stopped. While brokers or the cluster do not answer it waits and tries again.
 
-        Raises `SubmissionError` for settings that cannot work or lose data, `IncompatibleError` where the saved state
-        does not fit or the name is taken on the cluster, and `TidemillError` with the reason where the job fails there.
+        Raises `UnavailableError` where the job could not be stopped and may still run; `SubmissionError` for settings
+        that cannot work or lose data, `IncompatibleError` where the saved state does not fit or the name is taken on
+        the cluster, and `TidemillError` with the reason where the job fails there.
         """
         refuse_unless_fit(job, self, [self])
         check_settings(job, parts)
@@ -125,15 +130,22 @@ class FlinkEngine:
     def _tend(self, job: Job[Any], parts: Parts, cluster: Cluster, watch: Watch, stop: Callable[[], bool]) -> None:
         """One life of the job on the cluster, until it is stopped as asked."""
         known = self._known(job, parts)
+        runs = known
         if known is None or known.stopped or not self._there(job, parts, cluster, known, stop):
+            runs = None
+        elif known.ran != self._ran and not stop():
+            # It could not be stopped before something else was wanted of it.
+            self._stop(job, parts, cluster, known, watch)
+            runs = None
+        if runs is None:
             if stop():
                 return
-            known = self._submit(job, parts, cluster, known)
-        watch.began(known.id, known.starts)
-        quiet = _idling(job, parts, known)
+            runs = self._submit(job, parts, cluster, known)
+        watch.began(runs.id, runs.starts)
+        quiet = _idling(job, parts, runs)
         try:
             while not stop():
-                self._look(job, parts, cluster, known, watch)
+                self._look(job, parts, cluster, runs, watch)
                 if quiet is not None:
                     quiet.look(list(watch.shards.values()))
                 time.sleep(0.2)
@@ -141,18 +153,17 @@ class FlinkEngine:
             if quiet is not None:
                 quiet.close()
         watch.state = "stopping"
-        self._stop(job, parts, cluster, known, watch)
+        self._stop(job, parts, cluster, runs, watch)
         watch.tell(cluster, force=True)
 
     def _there(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, stop: Callable[[], bool]) -> bool:
         """Whether the job is on the cluster and goes on there."""
-        deadline = time.monotonic() + GONE_SECONDS
+        asked = time.monotonic()
         while True:
             try:
                 state = cluster.state(known.id)
             except NotFoundError:
-                # A job that was written down and never submitted is in none of the lists.
-                if not known.restore or time.monotonic() > deadline or stop():
+                if time.monotonic() - asked > (GONE_STOPPING if stop() else GONE_SECONDS):
                     return False
                 time.sleep(0.5)
                 continue
@@ -197,7 +208,7 @@ class FlinkEngine:
             _check_partitions(job, known.starts, starts)
             starts = known.starts
             if not restore or self.flow.choices.given == known.given:
-                restore = known.restore if known.stopped else rest.newest_checkpoint(known.restore)
+                restore = known.restore if known.stopped else newest(cluster, known)
         parts.log.create(idling.topic_of(job.name), idling.topic(len(sources)))
         after = known.after if known is not None else _newest(job, parts)
         new = OnCluster(
@@ -208,10 +219,26 @@ class FlinkEngine:
             after=after,
             restore=restore,
             given=self.flow.choices.given,
+            ran=self._ran,
         )
         _keep(parts.store, job.name, new)
-        submit(self._order(job, new, restore), self._environment)
+        try:
+            submit(self._order(job, new, restore), self._environment)
+        except SubmissionError:
+            # It is not there, and never was.
+            if known is None:
+                parts.store.clear(job.name)
+            else:
+                _keep(parts.store, job.name, known)
+            raise
         return new
+
+    @property
+    def _ran(self) -> str:
+        """The digest of what this engine puts on a cluster."""
+        plain = msgspec.structs.replace(self.flow.choices, savepoint="", savepoint_asked="")
+        told = {k: v for k, v in self._options.items() if k != "options"}
+        return states.digest(msgspec.json.encode((self._worker, told, plain), order="deterministic"))
 
     def _order(self, job: Job[Any], new: OnCluster, restore: str) -> Order:
         setting = Setting(
@@ -246,11 +273,23 @@ class FlinkEngine:
                 if cluster.state(known.id) not in rest.ENDED:
                     cluster.cancel(known.id)
                 _await_end(cluster, known.id)
-                known.restore = rest.newest_checkpoint(known.restore)
+                known.restore = newest(cluster, known)
                 break
         _await_end(cluster, known.id)
         known.stopped = True
         _keep(parts.store, job.name, known)
+
+
+def newest(cluster: Cluster, known: OnCluster) -> str:
+    """The newest checkpoint of a job that is not known to have stopped, else what it was started from. It may be one
+    that whoever tended it has not lived to see."""
+    try:
+        seen = str(cluster.checkpoint(known.id).get("external_path") or "")
+    except NotFoundError:
+        folder = cluster.checkpoints()
+        seen = f"{folder}/{known.id}/chk-0" if folder else ""
+    own = rest.newest_checkpoint(seen)
+    return own if own and not own.endswith("/chk-0") else rest.newest_checkpoint(known.restore)
 
 
 def check_name(cluster: Cluster, job: str, known: str = "") -> None:
@@ -308,9 +347,9 @@ def _newest(job: Job[Any], parts: Parts) -> int:
     return parts.publisher.newest(job.name, job.live.models(job.init()).keys())
 
 
-def _await_end(cluster: Cluster, job: str, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
+def _await_end(cluster: Cluster, job: str) -> None:
+    deadline = time.monotonic() + END_SECONDS
     while cluster.state(job) not in rest.ENDED:
         if time.monotonic() > deadline:
-            raise SubmissionError("the job does not end", where=f"Flink job {job} at {cluster.url}")
+            raise UnavailableError("the job does not end", where=f"Flink job {job} at {cluster.url}")
         time.sleep(0.1)

@@ -33,7 +33,13 @@ class Cluster:
         return sorted(jobs, key=lambda job: -job["start-time"])
 
     def state(self, job: str) -> str:
-        return str(self._ask("GET", f"/jobs/{job}/status")["status"])
+        try:
+            return str(self._ask("GET", f"/jobs/{job}/status")["status"])
+        except UnavailableError:
+            # Of a job that it does not know, Flink says here that something went wrong within.
+            if any(there["jid"] == job for there in self.jobs()):
+                raise
+            raise NotFoundError("no such job on the cluster", where=self.url, got=job) from None
 
     def job(self, job: str) -> dict[str, Any]:
         """The job with its vertices and their figures."""
@@ -47,6 +53,12 @@ class Cluster:
         done = [one for one in (latest["completed"], latest.get("savepoint")) if one]
         number = max((one["id"] for one in done), default=None)
         return (latest["completed"] or {}) | {"number": number}
+
+    def checkpoints(self) -> str:
+        """The folder in which jobs have their checkpoints, each in one named by its id; empty where none is set."""
+        settings = {row["key"]: row["value"] for row in self._ask("GET", "/jobmanager/config")}
+        folder = settings.get("execution.checkpointing.dir") or settings.get("state.checkpoints.dir") or ""
+        return str(folder).rstrip("/")
 
     def stopped_at(self, job: str) -> str:
         """The newest savepoint of a job that the cluster still knows; empty where it took none."""
