@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import msgspec
@@ -283,11 +284,12 @@ class FlinkEngine:
 def newest(cluster: Cluster, known: OnCluster) -> str:
     """The newest checkpoint of a job that is not known to have stopped, else what it was started from. It may be one
     that whoever tended it has not lived to see."""
-    try:
+    seen = ""
+    with suppress(NotFoundError):
         seen = str(cluster.checkpoint(known.id).get("external_path") or "")
-    except NotFoundError:
-        folder = cluster.checkpoints()
-        seen = f"{folder}/{known.id}/chk-0" if folder else ""
+    if not seen and (folder := cluster.checkpoints()):
+        # A cluster that has come up again knows of no checkpoint before its first.
+        seen = f"{folder}/{known.id}/chk-0"
     own = rest.newest_checkpoint(seen)
     return own if own and not own.endswith("/chk-0") else rest.newest_checkpoint(known.restore)
 
