@@ -93,7 +93,7 @@ class Chaos:
         """Waits for the moment. In the midst of a commit, what would commit stands still: the checkpoint counts, and
         its outputs are pre-committed."""
         if when == "any":
-            time.sleep(self.rng.uniform(0.5, 2.0))
+            threading.Event().wait(self.rng.uniform(0.5, 2.0))  # a moment nobody chose
             return
         name, deadline = "_metadata" if when == "complete" else "", time.monotonic() + PATIENCE
         while True:
