@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("job:submit", "Submit the streaming job in a Python file."),
     "jobs": ("job:jobs", "List the jobs."),
     "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint, rescale."),
+    "pack": ("pack:pack", "Pack the Python environment for a Flink cluster's machines."),
     "engines": ("job:engines", "What each engine provides."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),

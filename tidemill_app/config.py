@@ -8,7 +8,7 @@ arguments, and no `repr` shows them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -342,8 +342,13 @@ def up_command(settings: Settings) -> str:
     return "tidemill up" + ("" if str(settings.home) == ".tidemill" else f" --home {settings.home}")
 
 
-def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Connection:
-    """Where the brokers of this home are: the environment's, otherwise those that `up` started.
+def connect(
+    home: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    needs: Sequence[str] = ("kafka", "redis"),
+) -> Connection:
+    """Where the brokers of this home are: the environment's, otherwise those that `up` started. Only those in `needs`
+    must be there.
 
     It looks whether the embedded processes live, and opens no connection.
 
@@ -357,7 +362,7 @@ def connect(home: str | os.PathLike[str] | None = None, environ: Mapping[str, st
     folder = Home(settings.home)
     record = folder.read()
     bootstrap, redis = settings.bootstrap, settings.redis
-    missing = [name for name, given in (("kafka", bootstrap), ("redis", redis)) if not given]
+    missing = [name for name, given in (("kafka", bootstrap), ("redis", redis)) if name in needs and not given]
     down = [name for name in missing if record is None or process.running(folder.run, name) is None]
     if down:
         raise UnavailableError(

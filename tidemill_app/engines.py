@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from tidemill.engine import Engine, EngineKind
 from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
 from tidemill.events import JobChanged
 from tidemill_app.config import Connection
+from tidemill_app.home import write_atomically
+from tidemill_app.job_table import JobFiles
 from tidemill_app.measuring import MEASURES
 
 EXTRAS = {"faust": "faust", "flink": "pyflink"}
@@ -138,6 +141,34 @@ def engine_for(connection: Connection, wish: JobChanged) -> Engine:
     return FaustEngine(connection.confluent()) if wish.engine == "faust" else LocalEngine()
 
 
+def is_elsewhere(connection: Connection) -> bool:
+    """Whether the Flink cluster is one that this home has not started: its machines need not have what is here."""
+    return bool(connection.settings.flink)
+
+
+def _code(connection: Connection, wish: JobChanged) -> Path:
+    """The file of code that goes along to another cluster."""
+    from tidemill_app.bundle import SIGNED
+    from tidemill_app.flink_packing import code
+    from tidemill_app.wiring import open_store
+
+    folder = JobFiles(connection.home, wish.job).folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / "code.zip"
+    write_atomically(file, code(open_store(connection).get_signed(SIGNED, wish.bundle)))
+    return file.resolve()
+
+
+def _told(connection: Connection) -> dict[str, str]:
+    """The environment of the operators, without secrets: where the log and the artefacts are. The home is another."""
+    store = connection.artefacts
+    shown = {name: value for name, value in connection.shown().items() if name != "TIDEMILL_HOME"}
+    return shown | {
+        "TIDEMILL_BOOTSTRAP": connection.bootstrap,
+        "TIDEMILL_ARTEFACTS": store if "://" in store else str(Path(store).resolve()),
+    }
+
+
 def _flink(connection: Connection, wish: JobChanged) -> Engine:
     from connectors.kafka_settings import java_settings
     from streams.engines.flink.engine import FlinkEngine
@@ -148,14 +179,16 @@ def _flink(connection: Connection, wish: JobChanged) -> Engine:
         raise UnavailableError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
     home, settings = connection.home, connection.settings
     lib = flink_files.library(home, settings)
+    elsewhere = is_elsewhere(connection)
     flow = Flow(
         kafka=java_settings(connection.confluent()),
         choices=choices_of(wish.job, wish.options),
         jars=tuple(str(jar.resolve()) for jar in lib.glob("flink-sql-connector-kafka-*.jar")),
+        files=(str(_code(connection, wish)),) if elsewhere else (),
     )
     options: dict[str, Any] = {
-        "home": str(home.path.resolve()),
-        "environment": connection.shown(),
+        "home": "" if elsewhere else str(home.path.resolve()),
+        "environment": _told(connection),
         "job": wish.job,
         "bundle": wish.bundle,
         "file": wish.file,

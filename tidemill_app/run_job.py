@@ -33,13 +33,13 @@ UNKNOWN_FOR = 20.0
 """Seconds for which a job or stream may be unknown at the start: what was submitted is in the log, or soon will be."""
 
 
-def submitted_job(platform: Platform, wish: JobChanged) -> Job[Any]:
+def submitted_job(platform: Platform, wish: JobChanged, came: bytes | None = None) -> Job[Any]:
     """The job that was submitted, or the one that measures what its endpoint answers, from its bundle; nothing of it is
-    loaded before its signature is verified.
+    loaded before its signature is verified. `came` is a bundle of that digest from whoever has done so.
 
     Raises `SignatureError` where no trusted key has signed it, `SubmissionError` where it makes no job.
     """
-    bundle = decode(platform.artefacts.get_signed(SIGNED, wish.bundle))
+    bundle = decode(came if came is not None else platform.artefacts.get_signed(SIGNED, wish.bundle))
     if bundle.entry != wish.file:
         # The topic says so, and only the bundle is signed.
         raise SubmissionError(

@@ -21,6 +21,7 @@ from tidemill_app.engines import (
     check_prefix,
     check_savepoint,
     engines,
+    is_elsewhere,
     kind_of,
 )
 from tidemill_app.job_file import Target, load_job
@@ -92,7 +93,13 @@ def check(
         check_prefix(job.name, options, platform.jobs().jobs.values())
         saved = None if reset else _saved(platform, job.name, engine)
         check_cluster(platform.connection, job.name, saved[1] if saved is not None else None)
-    return _notes(platform, job, options)
+    notes = _notes(platform, job, options)
+    if engine == "flink" and is_elsewhere(platform.connection) and "://" not in platform.connection.artefacts:
+        notes.append(
+            f"Versions are kept in the folder {platform.connection.artefacts}, which the cluster's machines must see as "
+            "well; or name a store that all reach in TIDEMILL_ARTEFACTS."
+        )
+    return notes
 
 
 def record(

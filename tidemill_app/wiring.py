@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +43,9 @@ class Platform:
         self._forgetting: dict[str, tuple[float, bool]] = {}
 
     @staticmethod
-    def open(home: str | os.PathLike[str] | None) -> Platform:
-        """Raises `UnavailableError` where nothing runs in the home or its parts do not answer."""
-        connection = config.connect(home)
+    def open(home: str | os.PathLike[str] | None, needs: Sequence[str] = ("kafka", "redis")) -> Platform:
+        """Raises `UnavailableError` where what is needed of the home's stack does not run or does not answer."""
+        connection = config.connect(home, needs=needs)
         # There may be none yet where others run the brokers; keys, spools and snapshots go there.
         connection.home.create()
         log = KafkaLog(connection.confluent(), replication=connection.replication)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -14,6 +17,10 @@ RESTART_MS = 120_000
 """What a restart may take: until then the brokers must keep what a checkpoint has pre-committed."""
 
 
+ENVIRONMENT = "environment"
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
 class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What whoever submits a job may choose.
 
@@ -22,6 +29,9 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     from, once. `mode` is how Python runs beside the JVM; only `process` is right: in thread mode PyFlink 2.2.1 fails on
     an empty state of bytes, and gives one row again and again where an array of rows comes from Java. `savepoint_asked`
     tells one asking for a savepoint from another.
+
+    `archive` is a file of whoever submits that is unpacked for the job on each machine, into the folder `environment`;
+    `python` is the Python there that works the job: a path on those machines, or one that begins with `environment/`.
     """
 
     parallelism: int = 1
@@ -33,6 +43,13 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     mode: Literal["process"] = "process"
     savepoint: str = ""
     savepoint_asked: str = ""
+    archive: str = ""
+    python: str = ""
+
+    @property
+    def executable(self) -> str:
+        """The Python that works the job; empty for the cluster's own."""
+        return self.python or (f"{ENVIRONMENT}/bin/python" if self.archive else "")
 
     @property
     def given(self) -> str:
@@ -47,19 +64,13 @@ def prefix_of(job: str, choices: Choices) -> str:
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, the folder of savepoints
-    (empty: the cluster's own).
-
-    `python`, `files` and `archives` are for clusters whose machines do not have the project installed (Flink's
-    `python.executable`, `python.files`, `python.archives`).
-    """
+    """A job's choices, and what the roof knows: settings of Kafka's Java client, jars to ship, Python files to ship
+    (`.py`, or `.zip` of packages), the folder of savepoints (empty: the cluster's own)."""
 
     kafka: dict[str, str]
     choices: Choices = Choices()
     jars: tuple[str, ...] = ()
-    python: str = ""
     files: tuple[str, ...] = ()
-    archives: tuple[str, ...] = ()
     savepoints: str = ""
     longest_transaction_ms: int = 900_000
 
@@ -77,9 +88,7 @@ def choices_of(job: str, options: Mapping[str, str]) -> Choices:
 def check(job: str, flow: Flow) -> None:
     """Raises `SubmissionError`, naming the setting, for what would lose data or can never work."""
     chosen = flow.choices
-
-    def refuse(field: str, message: str, wanted: str, got: object) -> None:
-        raise SubmissionError(message, where=f"job {job}", field=field, wanted=wanted, got=str(got))
+    refuse = partial(_refuse, job)
 
     if chosen.delivery_guarantee != "exactly-once":
         refuse(
@@ -107,3 +116,22 @@ def check(job: str, flow: Flow) -> None:
         value = getattr(chosen, field)
         if not least <= value <= most:
             refuse(field, "out of range", f"{least} to {most}", value)
+    _check_python(job, chosen)
+
+
+def _check_python(job: str, chosen: Choices) -> None:
+    # In Flink's settings a comma begins the next file, and a # the name of the folder.
+    if (file := chosen.archive) and not (
+        Path(file).is_absolute() and Path(file).is_file() and file.endswith(ARCHIVES) and not set(file) & set(",#")
+    ):
+        wanted = f"the absolute path of a file here that ends in {', '.join(ARCHIVES)}, with no comma or # in it"
+        _refuse(job, "archive", "no archive that could be sent along", wanted, file)
+    # Flink's runner gives it to a shell.
+    if chosen.python and not re.fullmatch(r"[\w./+-]+", chosen.python):
+        _refuse(job, "python", "no Python's path", "letters, digits and . / _ + - only", chosen.python)
+    if chosen.python.startswith(f"{ENVIRONMENT}/") and not chosen.archive:
+        _refuse(job, "python", "there is no environment without an archive", "the option archive", chosen.python)
+
+
+def _refuse(job: str, field: str, message: str, wanted: str, got: object) -> None:
+    raise SubmissionError(message, where=f"job {job}", field=field, wanted=wanted, got=str(got))

@@ -23,7 +23,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 from streams import progress
 from streams.engines.flink import idling
 from streams.engines.flink.admission import BYTES, RUN, Admission
-from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, Flow
+from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, ENVIRONMENT, Flow
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import SENDING, Stepping
 from tidemill.job import Job
@@ -65,12 +65,9 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
     }
-    if flow.python:
-        settings |= {"python.executable": flow.python, "python.client.executable": flow.python}
-    if flow.files:
-        settings["python.files"] = ",".join(flow.files)
-    if flow.archives:
-        settings["python.archives"] = ",".join(flow.archives)
+    settings |= {"python.executable": flow.choices.executable, "python.files": ",".join(flow.files)}
+    if flow.choices.archive:
+        settings["python.archives"] = f"{flow.choices.archive}#{ENVIRONMENT}"
     if restore:
         settings["execution.state-recovery.path"] = restore
     out = Configuration()
