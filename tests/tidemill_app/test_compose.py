@@ -92,6 +92,22 @@ def test_what_one_service_names_another_one_offers(name):
             assert ignored.returncode == 0, "a secret's file must not be committed"
 
 
+def test_what_puts_jobs_on_flink_has_flink_and_shares_the_home_with_its_workers():
+    """PyFlink comes by `flink.lock`, the Kafka connector by the image's cache: the services may reach nothing."""
+    flink = [name for name in OURS if "TIDEMILL_FLINK" in SERVICES[name]["environment"]]
+    assert flink == ["jobs", "control"]
+    workers = SERVICES["taskmanager"]
+    for name in flink:
+        environment = SERVICES[name]["environment"]
+        text = DOCKERFILES[Path(SERVICES[name]["build"]["dockerfile"]).name]
+        assert "-r requirements/flink.lock" in text
+        assert f"TIDEMILL_CACHE={environment['TIDEMILL_CACHE']} python -m tidemill_app.stack.flink_image" in text
+        assert environment["TIDEMILL_HOME"] == workers["environment"]["TIDEMILL_HOME"]
+        assert set(SERVICES[name]["volumes"]) <= set(workers["volumes"])
+        # A volume takes the owner of the folder in the image that it is first laid over.
+        assert re.search(rf"--owner flink .*{re.escape(environment['TIDEMILL_HOME'])}$", text, re.MULTILINE)
+
+
 def test_volumes_are_declared():
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert used == set(COMPOSE["volumes"])

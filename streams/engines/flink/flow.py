@@ -134,4 +134,4 @@ def _check_python(job: str, chosen: Choices) -> None:
 
 
 def _refuse(job: str, field: str, message: str, wanted: str, got: object) -> None:
-    raise SubmissionError(message, where=f"job {job}", field=field, wanted=wanted, got=str(got))
+    raise SubmissionError(message, where=f"job {job}, option {field}", field=field, wanted=wanted, got=str(got))

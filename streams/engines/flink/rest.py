@@ -13,6 +13,8 @@ from tidemill.errors import NotFoundError, TidemillError, UnavailableError
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 NO_SLOTS = "waiting for slots"
+_PYTHON = re.compile(r'Cannot run program "(?P<missing>[^"]+)"|Failed to execute the command: (?P<poor>\S+) ')
+_NAME_ONE = "name one by the options python or archive (`tidemill pack`)"
 _CHECKPOINT = re.compile(r"^(?P<folder>.+)/chk-(?P<number>\d+)$")
 
 
@@ -138,9 +140,15 @@ def _said(answer: httpx.Response) -> str:
 
 
 def reason(trace: str) -> str:
-    """The line of a Java stack trace that says most: the error of Python where there is one, else the last cause."""
+    """The line of a Java stack trace that says most: the error of Python where there is one, else the last cause; that
+    a machine has no Python, or one without PyFlink, together with what helps."""
+    started = _PYTHON.search(trace)
+    if started and started["missing"]:
+        return f"no Python {started['missing']!r} where Flink works the job; {_NAME_ONE}"
     found = re.findall(r"Traceback \(most recent.*\n(?:[ \t]+.*\n)+(\S.*)$", trace, re.MULTILINE)
     python = [line for line in found if not line.startswith("Traceback")]
+    if started and python:
+        return f"{python[-1]}, with the Python {started['poor']!r} where Flink works the job; {_NAME_ONE}"[:500]
     if python:
         return str(python[-1])[:500]
     causes = [line for line in trace.splitlines() if line.startswith("Caused by:")]

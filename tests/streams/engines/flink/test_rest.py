@@ -16,6 +16,18 @@ ZeroDivisionError: only where it runs
 
 \tat org.apache.beam.Other
 """
+MISSING = """java.io.IOException: Cannot run program "python": error=2, No such file or directory
+\tat java.base/java.lang.ProcessBuilder.start(Unknown Source)
+Caused by: java.io.IOException: error=2, No such file or directory
+"""
+POOR = """java.io.IOException: Failed to execute the command: /usr/bin/python3 -c import pyflink;import os;print(1)
+output: Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+ModuleNotFoundError: No module named 'pyflink'
+
+\tat org.apache.flink.python.util.PythonEnvironmentManagerUtils.execute(PythonEnvironmentManagerUtils.java:237)
+"""
+PACK = "(`tidemill pack`)"
 JAVA = "org.apache.flink.util.FlinkException: gone\n\tat x\nCaused by: java.io.IOException: no space\n\tat y"
 
 
@@ -33,6 +45,13 @@ class Answers(Cluster):
     ("trace", "line", "python"),
     [
         (PYTHON, "ZeroDivisionError: only where it runs", True),
+        (MISSING, "no Python 'python' where Flink works the job; name one by the options python or archive " + PACK, True),
+        (
+            POOR,
+            "ModuleNotFoundError: No module named 'pyflink', with the Python '/usr/bin/python3' where Flink works the "
+            "job; name one by the options python or archive " + PACK,
+            True,
+        ),
         (JAVA, "Caused by: java.io.IOException: no space", False),
         ("java.lang.Exception: alone\n\tat z", "java.lang.Exception: alone", False),
     ],
