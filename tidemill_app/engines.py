@@ -90,18 +90,21 @@ def check_prefix(job: str, options: Mapping[str, str], others: Iterable[JobChang
 
 
 def check_cluster(connection: Connection, job: str, saved: bytes | None) -> None:
-    """Look at the Flink cluster before anything is recorded; `saved` is what was kept of the job.
+    """Look at the Flink cluster, and for the jars that go there, before anything is recorded; `saved` is what was kept
+    of the job.
 
-    Raises `ConfigError` where there is none, `UnavailableError` where it does not answer, `IncompatibleError` where
-    another job runs there under that name.
+    Raises `ConfigError` where there is none, `UnavailableError` where it does not answer or a jar cannot be fetched,
+    `IncompatibleError` where another job runs there under that name.
     """
     from streams.engines.flink.engine import check_name, decode
     from streams.engines.flink.rest import Cluster
+    from tidemill_app.stack import flink_files
 
     if not connection.flink:
         raise ConfigError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
     with closing(Cluster(connection.flink)) as cluster:
         check_name(cluster, job, decode(job, saved).id if saved is not None else "")
+    flink_files.library(connection.home, connection.settings)
 
 
 def check_gone(connection: Connection, job: str) -> None:

@@ -96,8 +96,8 @@ def check(
     notes = _notes(platform, job, options)
     if engine == "flink" and is_elsewhere(platform.connection) and "://" not in platform.connection.artefacts:
         notes.append(
-            f"Versions are kept in the folder {platform.connection.artefacts}, which the cluster's machines must see as "
-            "well; or name a store that all reach in TIDEMILL_ARTEFACTS."
+            f"Versions are kept in the folder {platform.connection.artefacts}, which the cluster's machines must see "
+            "as well; or name a store that all reach in TIDEMILL_ARTEFACTS."
         )
     return notes
 

@@ -1,13 +1,21 @@
 """What cannot run on Flink is refused in one line before anything is kept of it; what fails there says why."""
 
+from contextlib import closing
+
 import msgspec
 import pytest
 
+from streams.engines.flink.rest import Cluster
 from tests.scenarios.flink_life import FAST, life, until
+from tidemill.errors import SubmissionError
+from tidemill.state import digest
 from tidemill_app import cli
 from tidemill_app.__main__ import root
+from tidemill_app.bundle import pack
 from tidemill_app.home import Home
+from tidemill_app.job_file import Target, load_job
 from tidemill_app.stack import lifecycle, ports
+from tidemill_app.submission import check
 from tidemill_app.wiring import Platform
 
 pytestmark = pytest.mark.stack
@@ -24,24 +32,36 @@ def made(flink, fresh, tmp_path_factory):
 
 @pytest.fixture
 def submit(flink, made, capfd):
-    """Submits a job file: the exit code, and the one line on standard error. Nothing is left of what is refused."""
+    """Submits a job file: the exit code, and the one line on standard error. Nothing is left of what is refused: no
+    wish, no topic, no code, no state, nothing on the cluster."""
+
+    def topics(platform):
+        return {topic for topic in platform.log.topics() if made.name in topic}
 
     def run(file, *options, home=flink.home.path):
         capfd.readouterr()
-        code = cli.run(root, ["submit", str(file), "--engine", "flink", *map(str, options), "--home", str(home)])
-        told = capfd.readouterr()
-        assert (told.out, told.err.count("\n")) == ("", 1), told
-        with_home = Platform.open(flink.home.path)
-        try:
-            assert made.name not in with_home.jobs().jobs
-            assert f"progress.{made.name}" not in with_home.log.topics()
-            assert not (with_home.home.path / "state" / made.name).exists()
-            assert not (with_home.home.path / "jobs" / made.name).exists()
-        finally:
-            with_home.close()
+        with closing(Platform.open(flink.home.path)) as platform, closing(Cluster(flink.flink)) as cluster:
+            before = topics(platform)
+            code = cli.run(root, ["submit", str(file), "--engine", "flink", *map(str, options), "--home", str(home)])
+            told = capfd.readouterr()
+            assert (told.out, told.err.count("\n")) == ("", 1), told
+            assert made.name not in platform.jobs().jobs
+            assert topics(platform) == before
+            assert not [there for there in cluster.jobs() if there["name"] == f"tidemill.{made.name}"]
+            for kept in ("state", "jobs"):
+                assert not (platform.home.path / kept / made.name).exists()
+            if file.suffix == ".py" and (code_of := bundle_of(file)) is not None:
+                assert not platform.artefacts.has(digest(code_of))
         return code, told.err
 
     return run
+
+
+def bundle_of(file):
+    try:
+        return pack(Target.parse(str(file))).encode()
+    except SubmissionError:
+        return None
 
 
 @pytest.mark.parametrize(
@@ -78,6 +98,11 @@ def test_a_file_that_makes_no_job_is_refused(submit, tmp_path):
         ("parallelism=0", "out of range; wanted 1 to 1024; got 0"),
         ("parallelism=many", "an option cannot be used"),
         ("mode=thread", "an option cannot be used"),
+        ("checkpoint_ms=500000", "option transaction_timeout_ms: shorter than a checkpoint plus a restart"),
+        ("archive=environment.zip", "option archive: no archive that could be sent along; wanted the absolute path"),
+        ("archive=/not/there.zip", "option archive: no archive that could be sent along"),
+        ("python=python3 -c evil", "option python: no Python's path"),
+        ("python=environment/bin/python", "option python: there is no environment without an archive"),
         ("sasl.jaas.config=x", "no such option"),
         ("transactional_id_prefix=tidemill.other.flink", "which job other has"),
     ],
@@ -94,6 +119,20 @@ def test_a_cluster_that_is_not_there_is_named(submit, made, flink, monkeypatch):
     monkeypatch.setenv("TIDEMILL_FLINK", f"http://127.0.0.1:{ports.find_free()}")
     code, told = submit(made.file())
     assert (code, "Flink does not answer" in told, "tidemill up --flink" in told) == (1, True, True), told
+
+
+def test_a_jar_that_cannot_be_had_is_named(submit, made, tmp_path, monkeypatch):
+    monkeypatch.setenv("TIDEMILL_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("TIDEMILL_MAVEN", f"http://127.0.0.1:{ports.find_free()}")
+    code, told = submit(made.file())
+    assert (code, "flink-sql-connector-kafka" in told) == (1, True), told
+
+
+def test_more_tasks_than_groups_are_noted(flink, made):
+    job = load_job(made.file())
+    with closing(Platform.open(flink.home.path)) as platform:
+        notes = check(platform, job, "job.py", "flink", options={"parallelism": "5"})
+    assert notes == ["It has 4 groups, so no more than 4 of 5 tasks ever step at once."]
 
 
 def test_no_cluster_at_all_is_said(submit, made, flink, own_home, monkeypatch):

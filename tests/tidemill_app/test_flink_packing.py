@@ -48,7 +48,12 @@ def test_an_environment_begins_python_with_the_packages_in_it(tmp_path, monkeypa
         assert archive.getinfo("bin/python").external_attr >> 16 == 0o100755
     (tmp_path / "there" / "bin" / "python").chmod(0o755)
     done = subprocess.run(
-        [tmp_path / "there" / "bin" / "python", "-c", "import msgspec, sys; print(msgspec.__file__, sys.argv[1:])", "a b"],
+        [
+            tmp_path / "there" / "bin" / "python",
+            "-c",
+            "import msgspec, sys; print(msgspec.__file__, sys.argv[1:])",
+            "a b",
+        ],
         env={"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -30,11 +30,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     restore: str = ""
 
 
-def submit(order: Order, environment: Mapping[str, str], seconds: float = 120.0) -> str:
+CLIENT_SECONDS, ARCHIVE_SECONDS = 120.0, 600.0
+"""What Flink's client may take, and what it may take where it sends an archive of hundreds of megabytes along."""
+
+
+def submit(order: Order, environment: Mapping[str, str]) -> str:
     """Submit in a process with `environment`; the id of the job.
 
     Raises `UnavailableError` where the cluster or the client does not answer, `SubmissionError` where Flink refuses.
     """
+    seconds = ARCHIVE_SECONDS if order.flow.choices.archive else CLIENT_SECONDS
     try:
         done = subprocess.run(
             [sys.executable, "-m", "streams.engines.flink.submit"],

@@ -4,7 +4,7 @@ import pytest
 
 from streams.engines.flink.engine import check_name
 from streams.engines.flink.rest import Cluster, is_python, is_savepoint, newest_checkpoint, reason
-from tidemill.errors import IncompatibleError, UnavailableError
+from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError
 from tidemill_app.stack import ports
 
 PYTHON = """org.apache.flink.runtime.taskmanager.AsynchronousException: Caught exception
@@ -45,7 +45,11 @@ class Answers(Cluster):
     ("trace", "line", "python"),
     [
         (PYTHON, "ZeroDivisionError: only where it runs", True),
-        (MISSING, "no Python 'python' where Flink works the job; name one by the options python or archive " + PACK, True),
+        (
+            MISSING,
+            "no Python 'python' where Flink works the job; name one by the options python or archive " + PACK,
+            True,
+        ),
         (
             POOR,
             "ModuleNotFoundError: No module named 'pyflink', with the Python '/usr/bin/python3' where Flink works the "
@@ -88,6 +92,15 @@ def test_a_cluster_that_does_not_answer_is_named():
     cluster = Cluster(f"http://127.0.0.1:{ports.find_free()}")
     with pytest.raises(UnavailableError, match=r"Flink does not answer.*tidemill up --flink"):
         cluster.jobs()
+    cluster.close()
+
+
+@pytest.mark.stack
+def test_a_job_that_the_cluster_does_not_know_is_not_found(flink):
+    cluster = Cluster(flink.flink)
+    for ask in (cluster.state, cluster.job, cluster.checkpoint):
+        with pytest.raises(NotFoundError):
+            ask("0" * 32)
     cluster.close()
 
 
