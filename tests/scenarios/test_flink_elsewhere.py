@@ -54,7 +54,7 @@ def submit(made, *options):
     return cli.run(root, list(map(str, words)))
 
 
-def run(made, done, seconds=400.0):
+def run(made, done, seconds=900.0):
     """The process of the job, here, until `done()` says so of its status or it fails on the cluster; the exit code and
     the last status."""
     files, deadline = JobFiles(config.connect().home, made.name), time.monotonic() + seconds

@@ -34,6 +34,14 @@ PARTITION_KEYS = 128
 
 
 def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configuration:
+    """What `settings_of` says, as Flink takes it."""
+    out = Configuration()
+    for name, value in settings_of(flow, rest, id, restore).items():
+        out.set_string(name, value)
+    return out
+
+
+def settings_of(flow: Flow, rest: str, id: str, restore: str = "") -> dict[str, str]:
     """Flink's settings for one run, on the cluster at the URL `rest`; the job's own id is `id` (32 hex digits)."""
     address = urlsplit(rest)
     settings = {
@@ -70,11 +78,7 @@ def configuration(flow: Flow, rest: str, id: str, restore: str = "") -> Configur
         settings["python.archives"] = f"{flow.choices.archive}#{ENVIRONMENT}"
     if restore:
         settings["execution.state-recovery.path"] = restore
-    out = Configuration()
-    for name, value in settings.items():
-        if value:
-            out.set_string(name, value)
-    return out
+    return {name: value for name, value in settings.items() if value}
 
 
 def environment(settings: Configuration) -> StreamExecutionEnvironment:

@@ -1,0 +1,61 @@
+"""What Flink is told of a job: settings, tables, and the topics it may write to."""
+
+import re
+
+from streams.engines.flink.flow import Choices, Flow
+from streams.engines.flink.graph import settings_of, sink_table, source_table, topics
+from tidemill.checks.scenarios import scenarios
+
+(SCENARIO,) = [s for s in scenarios() if s.name == "two-streams"]
+KAFKA = {"bootstrap.servers": "b:9092", "sasl.jaas.config": "password='it''s'"}
+
+
+def option(table, name):
+    """An option of a table's DDL, its quotes undone."""
+    found = re.findall(rf"'{re.escape(name)}' = '((?:[^']|'')*)'", table)
+    assert len(found) == 1, table
+    return found[0].replace("''", "'")
+
+
+def test_a_job_writes_to_its_own_topics_and_no_others():
+    pattern = topics(SCENARIO.job)
+    own = [f"{kind}.{SCENARIO.job.name}" for kind in ("dead", "features", "progress")]
+    for topic in (*(o.topic for o in SCENARIO.job.writes), *own, "models", "deltas.some-model"):
+        assert re.fullmatch(pattern, topic), topic
+    for topic in ("jobs", f"xdead.{SCENARIO.job.name}", f"dead.{SCENARIO.job.name}2", "deltas.", "streams"):
+        assert not re.fullmatch(pattern, topic), topic
+    assert not re.fullmatch(pattern, own[0].replace(".", "x"))  # a dot is a dot
+
+
+def test_what_is_read_is_committed_and_what_is_written_comes_once():
+    flow = Flow(kafka=KAFKA, choices=Choices(transaction_timeout_ms=777_000))
+    source, sink = source_table(["a", "b"], flow, "g"), sink_table("a|b", flow, "mine")
+    assert option(source, "properties.isolation.level") == "read_committed"
+    assert option(source, "topic") == "a;b"
+    assert option(sink, "sink.delivery-guarantee") == "exactly-once"
+    assert option(sink, "sink.transactional-id-prefix") == "mine"
+    assert option(sink, "properties.transaction.timeout.ms") == "777000"
+    for table in (source, sink):
+        assert option(table, "properties.sasl.jaas.config") == KAFKA["sasl.jaas.config"]
+
+
+def test_the_cluster_is_found_by_its_url():
+    for url, said in (
+        ("http://host:8081", {"rest.address": "host", "rest.port": "8081"}),
+        ("https://host", {"rest.address": "host", "rest.port": "443", "security.ssl.rest.enabled": "true"}),
+    ):
+        found = settings_of(Flow(kafka={}), url, "0" * 32)
+        assert {name: found[name] for name in found if "rest." in name} == said
+    assert "execution.state-recovery.path" not in found
+    assert settings_of(Flow(kafka={}), url, "0" * 32, "s3://there")["execution.state-recovery.path"] == "s3://there"
+
+
+def test_what_goes_along_is_named_to_flink():
+    plain = settings_of(Flow(kafka={}), "http://h:1", "0" * 32)
+    assert not {"python.files", "python.archives", "python.executable", "python.client.executable"} & plain.keys()
+    flow = Flow(kafka={}, choices=Choices(archive="/a/e.zip"), files=("/a/code.zip", "/b.py"), jars=("/a.jar", "/b.jar"))
+    found = settings_of(flow, "http://h:1", "0" * 32)
+    assert found["python.files"] == "/a/code.zip,/b.py"
+    assert found["python.archives"] == "/a/e.zip#environment"
+    assert found["python.executable"] == "environment/bin/python"
+    assert found["pipeline.jars"] == "file:///a.jar;file:///b.jar"
