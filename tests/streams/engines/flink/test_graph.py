@@ -53,7 +53,9 @@ def test_the_cluster_is_found_by_its_url():
 def test_what_goes_along_is_named_to_flink():
     plain = settings_of(Flow(kafka={}), "http://h:1", "0" * 32)
     assert not {"python.files", "python.archives", "python.executable", "python.client.executable"} & plain.keys()
-    flow = Flow(kafka={}, choices=Choices(archive="/a/e.zip"), files=("/a/code.zip", "/b.py"), jars=("/a.jar", "/b.jar"))
+    flow = Flow(
+        kafka={}, choices=Choices(archive="/a/e.zip"), files=("/a/code.zip", "/b.py"), jars=("/a.jar", "/b.jar")
+    )
     found = settings_of(flow, "http://h:1", "0" * 32)
     assert found["python.files"] == "/a/code.zip,/b.py"
     assert found["python.archives"] == "/a/e.zip#environment"
