@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from tidemill.errors import DigestError, NotFoundError, UserError
@@ -77,9 +77,13 @@ def environment(file: Path, names: Sequence[str] = ()) -> Packed:
     """Pack what Tidemill with the extra `flink` needs, and the further distributions `names` with all they need, into
     the zip `file`. It holds packages, not Python itself: the machines need the same version of that.
 
-    Raises `NotFoundError` for what is not installed here, `UserError` where the file cannot be written.
+    Raises `NotFoundError` for what is not installed here, `UserError` for what is no requirement, or where the file
+    cannot be written.
     """
-    needed = _needed([f"{OWN}[flink]", *names])
+    try:
+        needed = _needed([f"{OWN}[flink]", *names])
+    except InvalidRequirement as error:
+        raise UserError("not a package's name", got=str(error).splitlines()[0]) from None
     part = file.with_name(f".{file.name}.part")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     files = {name: path for one in needed.values() for path, name in _files(one)}  # two may share one
