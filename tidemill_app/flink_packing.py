@@ -80,10 +80,7 @@ def environment(file: Path, names: Sequence[str] = ()) -> Packed:
     Raises `NotFoundError` for what is not installed here, `UserError` for what is no requirement, or where the file
     cannot be written.
     """
-    try:
-        needed = _needed([f"{OWN}[flink]", *names])
-    except InvalidRequirement as error:
-        raise UserError("not a package's name", got=str(error).splitlines()[0]) from None
+    needed = _needed([_requirement(name) for name in (f"{OWN}[flink]", *names)])
     part = file.with_name(f".{file.name}.part")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     files = {name: path for one in needed.values() for path, name in _files(one)}  # two may share one
@@ -101,11 +98,18 @@ def environment(file: Path, names: Sequence[str] = ()) -> Packed:
     return Packed(str(file.resolve()), version, versions, file.stat().st_size)
 
 
-def _needed(names: Sequence[str]) -> dict[str, Distribution]:
+def _requirement(name: str) -> Requirement:
+    try:
+        return Requirement(name)
+    except InvalidRequirement:
+        raise UserError("not a package's name", got=repr(name)) from None
+
+
+def _needed(names: Sequence[Requirement]) -> dict[str, Distribution]:
     """The installed distributions of these requirements, and of theirs."""
     found: dict[str, Distribution] = {}
     asked: set[tuple[str, frozenset[str]]] = set()
-    todo = [(Requirement(name), True) for name in names]
+    todo = [(name, True) for name in names]
     while todo:
         wanted, named = todo.pop()
         name, extras = canonicalize_name(wanted.name), frozenset(wanted.extras)
