@@ -88,7 +88,7 @@ def _load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
             where=f"job {setting.job} on {socket.gethostname()}",
             wanted=f"Python {setting.python}",
             got=f"{PYTHON} ({sys.executable})",
-            fix="Set python.executable in the cluster's configuration.",
+            fix="Name one of that version there by the option python, or bring one by archive.",
         )
     job, parts = worker_of(setting.worker)(setting.options)
     job.warm()

@@ -13,7 +13,7 @@ def setting(**changes):
 
 
 def test_another_python_than_that_of_whoever_submitted_is_refused_by_name():
-    with pytest.raises(SubmissionError, match=rf"job j on .*wanted Python 3\.2; got {PYTHON} \(.*python.executable"):
+    with pytest.raises(SubmissionError, match=rf"job j on .*wanted Python 3\.2; got {PYTHON} \(.*by the option python"):
         load(setting(python="3.2"))
 
 
