@@ -14,20 +14,18 @@ PROVEN = {
         "tidemill/checks/reference.py",
         "tidemill/checks/scenarios.py",
     ],
-    "tests/conformance/test_flink.py": ["tidemill_app/flink_worker.py"],
     "tests/conformance/test_learners.py": [
         "streams/learners/bayes.py",
         "streams/learners/rowwise.py",
         "streams/learners/statistics.py",
         "tidemill/learner.py",
     ],
+    "tests/scenarios/test_flink_elsewhere.py": ["tidemill_app/flink_worker.py"],
     "tests/scenarios/test_reproduce.py": ["tidemill_app/commands/model.py"],
     "tests/scenarios/test_served_metrics.py": ["tidemill_app/commands/serve.py"],
     "tests/serving/test_follow.py": ["serving/freshness.py"],
     "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py", "serving/scoring.py"],
-    "tests/streams/engines/test_local.py": ["streams/engines/turn.py"],
     "tests/streams/engines/test_recovery.py": ["tidemill/checks/faults.py"],
-    "tests/streams/engines/test_session.py": ["streams/engines/standing.py"],
     "tests/streams/test_anomaly.py": ["streams/learners/deviation.py"],
     "tests/streams/test_classifier.py": ["streams/learning.py"],
     "tests/streams/test_intake.py": ["streams/rejecting.py"],
@@ -51,7 +49,6 @@ PROVEN = {
 """By another test, which uses it as it is used."""
 
 UNPROVEN = {
-    "streams/engines/flink": "by tests/conformance/test_flink.py as a whole; unit tests are being added",
     "tidemill_app/commands/demo.py": "by nothing but `make demo`, run by hand",
     "tidemill_app/demo_report.py": "by nothing but `make demo`, run by hand",
 }
