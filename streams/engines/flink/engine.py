@@ -286,7 +286,8 @@ def newest(cluster: Cluster, known: OnCluster) -> str:
     that whoever tended it has not lived to see."""
     seen = ""
     with suppress(NotFoundError):
-        seen = str(cluster.checkpoint(known.id).get("external_path") or "")
+        # A savepoint that came too late for whoever stopped the job has committed what it holds all the same.
+        seen = cluster.newest(known.id)
     if not seen and (folder := cluster.checkpoints()):
         # A cluster that has come up again knows of no checkpoint before its first.
         seen = f"{folder}/{known.id}/chk-0"

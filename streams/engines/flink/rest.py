@@ -62,6 +62,12 @@ class Cluster:
         folder = settings.get("execution.checkpointing.dir") or settings.get("state.checkpoints.dir") or ""
         return str(folder).rstrip("/")
 
+    def newest(self, job: str) -> str:
+        """Where the newest complete checkpoint or savepoint of a job is; empty where there is none."""
+        latest = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"]
+        done = [one for one in (latest["completed"], latest.get("savepoint")) if one]
+        return str(max(done, key=lambda one: int(one["id"]))["external_path"] or "") if done else ""
+
     def stopped_at(self, job: str) -> str:
         """The newest savepoint of a job that the cluster still knows; empty where it took none."""
         newest = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"].get("savepoint") or {}

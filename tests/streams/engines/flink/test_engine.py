@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from streams.engines.flink import engine as flink
-from streams.engines.flink.engine import FlinkEngine, OnCluster, decode
+from streams.engines.flink.engine import FlinkEngine, OnCluster, decode, newest
 from streams.engines.flink.flow import Choices, Flow
 from streams.engines.snapshot import fingerprint
 from streams.state_store import FolderStore
 from tests.streams.engines.flink.beside import Beside
+from tests.streams.engines.flink.test_rest import Answers
 from tidemill.errors import IncompatibleError, SubmissionError, UnavailableError
 from tidemill.order import Arrival
 from tidemill_app.stack import ports
@@ -74,3 +75,17 @@ def test_a_job_whose_partitions_changed_is_not_put_there_again(beside):
     flink._check_partitions(beside.job, known.starts, known.starts)
     with pytest.raises(IncompatibleError, match="the partitions that the job reads changed"):
         flink._check_partitions(beside.job, known.starts, known.starts[1:])
+
+
+@pytest.mark.parametrize(("checkpoint", "found"), [(6, "savepoint-1"), (8, "chk-8")])
+def test_a_job_goes_on_from_a_savepoint_that_nobody_waited_for(beside, tmp_path, checkpoint, found):
+    """What it holds is committed: from the checkpoint before it everything since would come twice."""
+    for name in ("savepoint-1", f"chk-{checkpoint}"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "_metadata").touch()
+    latest = {
+        "completed": {"id": checkpoint, "external_path": f"file:{tmp_path}/chk-{checkpoint}"},
+        "savepoint": {"id": 7, "external_path": f"file:{tmp_path}/savepoint-1"},
+    }
+    cluster = Answers({f"/jobs/{'1' * 32}/checkpoints": {"latest": latest}})
+    assert newest(cluster, decode("j", kept(beside))) == f"file:{tmp_path}/{found}"
