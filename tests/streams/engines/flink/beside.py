@@ -7,7 +7,7 @@ from connectors.memory import MemoryLog
 from streams.engines.flink.admission import Gate
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import Shard
-from streams.engines.local import make_topics
+from streams.engines.prepare import make_topics
 from streams.sources import sources_of
 from tidemill.checks.reference import read_all
 from tidemill.checks.scenarios import publish, scenarios
