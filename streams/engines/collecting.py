@@ -28,6 +28,13 @@ def at_own_pace() -> Iterator[None]:
             gc.enable()
 
 
+def seldom() -> None:
+    """For a process that someone else's loop runs: what is there now is never looked at again, the rest seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def young() -> None:
     """Collect among what was made since the last call."""
     gc.collect(0)

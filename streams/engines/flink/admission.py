@@ -17,7 +17,9 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
+from streams.engines import collecting
 from streams.engines.flink import idling
+from streams.engines.flink.runs import records_of
 from streams.engines.flink.setting import Admitted, load, shard_of
 from streams.engines.turn import Letters
 from streams.erasures import Erasures
@@ -32,9 +34,6 @@ from tidemill.errors import IntegrityError
 from tidemill.log import Record
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-RECORD = Types.ROW([Types.LONG(), Types.LONG(), BYTES, BYTES, Types.MAP(Types.STRING(), BYTES)])
-"""Offset, append time in milliseconds, key, value, headers."""
-RUN = Types.OBJECT_ARRAY(RECORD)
 
 
 HEED_SECONDS = 10.0
@@ -163,18 +162,15 @@ class Admission(KeyedProcessFunction):  # type: ignore[misc]
         self._state = runtime_context.get_state(ValueStateDescriptor("standing", BYTES))
         self._numbers = {key: number for number, key in enumerate(self._keys)}
         self._gates: dict[int, Gate] = {}
+        load(self._encoded)
+        collecting.seldom()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         number = self._numbers[key_of(ctx)]
         gate = self._gates.get(number)
         if gate is None:
             gate = self._gates[number] = Gate(self._encoded, number, self._state.value())
-        topic, partition = gate.partition
-        records = [
-            Record(topic, partition, offset, key, value, tuple((headers or {}).items()), appended * 1000)
-            for offset, appended, key, value, headers in value
-        ]
-        messages = gate.take(records)
+        messages = gate.take(records_of(value, gate.partition))
         self._state.update(gate.save())
         for key, message in zip(self._shards, messages, strict=True):
             yield Row(key, message)

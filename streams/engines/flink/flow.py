@@ -35,7 +35,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     parallelism: int = 1
-    gather_ms: int = 100
+    gather_ms: int = 20
     checkpoint_ms: int = 1000
     transaction_timeout_ms: int = 600_000
     delivery_guarantee: str = "exactly-once"

@@ -1,9 +1,9 @@
 """The job graph: Kafka, admission by partition, stepping by shard, Kafka.
 
 Records come from Flink's Table connector for Kafka (`raw` format; it is the one that gives headers, partition and
-offset) and are gathered to runs before they reach Python: a run crosses from Java as one element, which is what makes
-the difference between ten thousand events a second and many times that. What is sent leaves the same way, an array at a
-time, into the connector's exactly-once sink.
+offset) and are gathered to runs before they reach Python (`Gather.java`): a run crosses from Java as one message, which
+is what makes the difference between ten thousand events a second and many times that. What is sent leaves the same way,
+many records in a message (`Scatter.java`), into the connector's exactly-once sink.
 """
 
 from __future__ import annotations
@@ -18,16 +18,21 @@ from pyflink.common.typeinfo import TypeInformation
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.data_stream import KeyedStream
 from pyflink.java_gateway import get_gateway
-from pyflink.table import Schema, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from streams import progress
-from streams.engines.flink import idling
-from streams.engines.flink.admission import BYTES, RUN, Admission
+from streams.engines.flink import idling, java
+from streams.engines.flink.admission import BYTES, Admission
 from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, ENVIRONMENT, Flow
 from streams.engines.flink.setting import Setting
-from streams.engines.flink.stepping import SENDING, Stepping
+from streams.engines.flink.stepping import Stepping
 from tidemill.job import Job
 from tidemill.log import Partition
+
+SOURCE = ("`topic`", "`partition`", "`offset`", "`at`", "`k`", "`v`", "`headers`")
+SINK = "ROW<`topic` STRING, `k` BYTES, `v` BYTES, `headers` MAP<STRING, BYTES>>"
+RUNS = Types.ROW([Types.INT(), BYTES])
+"""The Flink key of a partition, and records of it."""
 
 PARTITION_KEYS = 128
 """Flink's key groups for the admission: the most machines that can share the partitions."""
@@ -70,6 +75,7 @@ def settings_of(flow: Flow, rest: str, id: str, restore: str = "") -> dict[str, 
         "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
         "python.execution-mode": flow.choices.mode,
         "python.fn-execution.bundle.time": str(max(10, flow.choices.gather_ms // 2)),
+        "pipeline.object-reuse": "true",
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
     }
@@ -97,10 +103,10 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
     moves = idling.topic_of(job.name)
     read = sorted({p.topic for p in sources} | {moves})
     tables.execute_sql(source_table(read, flow, f"tidemill.{job.name}"))
-    tables.create_temporary_view("records", tables.sql_query(keys_query(sources, keys, moves)))
-    runs = tables.to_append_stream(tables.sql_query(runs_query(flow)), Types.ROW([Types.INT(), RUN]))
+    rows = java.rows_of(tables, tables.sql_query(f"SELECT {', '.join(SOURCE)} FROM source"))
+    runs = java.operator(rows, "Gather", gather(sources, keys, moves, flow), RUNS.get_java_type_info())
     admitted = (
-        keyed(runs, RUN)
+        keyed(runs, BYTES)
         .process(Admission(encoded, keys, shards), output_type=Types.ROW([Types.INT(), BYTES]))
         .name("admission")
         .uid("admission")
@@ -109,21 +115,17 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
     )
     sending = (
         keyed(admitted, BYTES)
-        .process(Stepping(encoded, shards), output_type=SENDING)
+        .process(Stepping(encoded, shards), output_type=BYTES)
         .name("stepping")
         .uid("stepping")
         .set_max_parallelism(setting.shards)
         .set_parallelism(min(flow.choices.parallelism, setting.shards))
     )
-    record = "ROW<`topic` STRING, `k` BYTES, `v` BYTES, `headers` MAP<STRING, BYTES>>"
-    schema = Schema.new_builder().column("f0", f"ARRAY<{record}>").build()
-    tables.create_temporary_view("sending", tables.from_data_stream(sending, schema))
     tables.execute_sql(sink_table(topics(job), flow, prefix))
+    records = java.operator(sending, "Scatter", [], java.row_type(SINK))
+    tables.create_temporary_view("sending", tables.from_data_stream(records))
     statements = tables.create_statement_set()
-    statements.add_insert_sql(
-        "INSERT INTO sink SELECT r.topic, r.k, r.v, r.headers FROM sending "
-        "CROSS JOIN UNNEST(sending.f0) AS r (topic, k, v, headers)"
-    )
+    statements.add_insert_sql("INSERT INTO sink SELECT * FROM sending")
     statements.attach_as_datastream()
 
 
@@ -165,7 +167,12 @@ def topics(job: Job[Any]) -> str:
 
 def source_table(topics: Sequence[str], flow: Flow, group: str) -> str:
     """DDL of the table over every topic that the job reads."""
-    settings = flow.kafka | {"group.id": group, "isolation.level": "read_committed", "auto.offset.reset": "none"}
+    settings = flow.kafka | {
+        "group.id": group,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "none",
+        "max.poll.records": "5000",
+    }
     options = {
         "connector": "kafka",
         "topic": ";".join(topics),
@@ -178,28 +185,15 @@ def source_table(topics: Sequence[str], flow: Flow, group: str) -> str:
     return (
         "CREATE TABLE source (`topic` STRING METADATA VIRTUAL, `partition` INT METADATA VIRTUAL, "
         "`offset` BIGINT METADATA VIRTUAL, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, "
-        "`headers` MAP<STRING, BYTES> METADATA VIRTUAL, `k` BYTES, `v` BYTES, `came` AS PROCTIME()) " + _with(options)
+        "`headers` MAP<STRING, BYTES> METADATA VIRTUAL, `k` BYTES, `v` BYTES) " + _with(options)
     )
 
 
-def keys_query(sources: Sequence[Partition], keys: Sequence[int], moves: str) -> str:
-    """The table's records, each under the Flink key of its partition; of the topic `moves`, whose partitions stand for
-    those of the sources, with offsets below zero."""
+def gather(sources: Sequence[Partition], keys: Sequence[int], moves: str, flow: Flow) -> list[Any]:
+    """What `Gather.java` is told: the Flink key of each partition and of the topic `moves`, whose partitions stand for
+    those of the sources, and for how long it gathers."""
     both = [*zip(sources, keys, strict=True), *((Partition(moves, i), key) for i, key in enumerate(keys))]
-    cases = " ".join(f"WHEN `topic` = {_quoted(p.topic)} AND `partition` = {p.number} THEN {key}" for p, key in both)
-    offset = f"CASE WHEN `topic` = {_quoted(moves)} THEN -1 - `offset` ELSE `offset` END"
-    ms = "CAST(EXTRACT(EPOCH FROM `at`) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM `at`) AS BIGINT)"
-    key = f"CAST(CASE {cases} END AS INT)"
-    return f"SELECT {key} AS `key`, {offset} AS `offset`, {ms} AS `ms`, `k`, `v`, `headers`, `came` FROM source"
-
-
-def runs_query(flow: Flow) -> str:
-    """The records of each partition in runs."""
-    return (
-        "SELECT `key`, ARRAY_AGG(ROW(`offset`, `ms`, `k`, `v`, `headers`)) FROM TABLE(TUMBLE(TABLE records, "
-        f"DESCRIPTOR(`came`), INTERVAL '{flow.choices.gather_ms / 1000:.3f}' SECOND)) "
-        "GROUP BY `key`, window_start, window_end"
-    )
+    return [{f"{p.topic}/{p.number}": key for p, key in both}, moves, flow.choices.gather_ms]
 
 
 def sink_table(pattern: str, flow: Flow, prefix: str) -> str:
@@ -208,6 +202,7 @@ def sink_table(pattern: str, flow: Flow, prefix: str) -> str:
         "transaction.timeout.ms": str(flow.choices.transaction_timeout_ms),
         "compression.type": "lz4",
         "linger.ms": "5",
+        "batch.size": str(256 * 1024),
         "max.request.size": str(18 * 1024 * 1024),
     }
     options = {

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
 from streams import progress
 from streams.emit import Sent
+from streams.engines import collecting
 from streams.engines.flink.admission import BYTES, key_of
+from streams.engines.flink.runs import packed
 from streams.engines.flink.setting import Admitted, load
 from streams.engines.snapshot import Snapshot, check_fits, fingerprint
 from streams.engines.turn import Turn, sent
@@ -29,10 +30,6 @@ from tidemill import state as states
 from tidemill.errors import IntegrityError
 from tidemill.events import ProgressMade
 from tidemill.log import Partition
-
-SENT = Types.ROW([Types.STRING(), BYTES, BYTES, Types.MAP(Types.STRING(), BYTES)])
-"""Topic, key, value, headers of a record to send."""
-SENDING = Types.ROW([Types.OBJECT_ARRAY(SENT)])
 
 MOST_KEPT = 8 * 1024 * 1024
 """Bytes of messages after which a snapshot is taken, however recent the last is."""
@@ -186,7 +183,7 @@ class Shard:
 
 
 class Stepping(KeyedProcessFunction):  # type: ignore[misc]
-    """Messages in, arrays of records to send out. `keys` are the Flink keys of the shards."""
+    """Messages in, records to send out, many in one. `keys` are the Flink keys of the shards."""
 
     def __init__(self, encoded: bytes, keys: list[int]) -> None:
         self._encoded, self._keys = encoded, list(keys)
@@ -200,14 +197,15 @@ class Stepping(KeyedProcessFunction):  # type: ignore[misc]
         self._kept: dict[int, int] = {}
         self._saved: dict[int, float] = {}
         self._every = load(self._encoded)[0].snapshot_every
+        collecting.seldom()
 
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
         number = self._numbers[key_of(ctx)]
         shard = self._shards.get(number) or self._taken_up(number)
         message = bytes(value)
         records = shard.take(message)
         self._keep(number, shard, message)
-        yield Row([Row(topic, key, value, dict(headers)) for topic, value, key, headers in records])
+        yield from packed(records)
 
     def _taken_up(self, number: int) -> Shard:
         shard = self._shards[number] = Shard(self._encoded, number)
