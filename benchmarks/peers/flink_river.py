@@ -1,7 +1,7 @@
 """The peer of `benchmarks/flink.py`: River in PyFlink, one event at a time, as PyFlink's documentation shows.
 
 Reads an order as JSON on its input, submits the job with the client configuration of its environment, and prints the
-job's id. Process mode with every default of PyFlink 2.2: bundles of 100,000 elements or 1 s.
+job's id. Process mode with every default of PyFlink 2.2: bundles of 1,000 elements or 1 s.
 
 Sources: PyFlink's documentation, DataStream API: Kafka connector, state (a pickled model in a `ValueState`).
 """

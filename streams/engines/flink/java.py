@@ -21,14 +21,7 @@ def operator(stream: DataStream, name: str, references: Sequence[Any], output: A
     `references` are strings, numbers, and dicts of these. The operator holds no state, and keeps the order.
     """
     jvm = get_gateway().jvm
-    given = get_gateway().new_array(jvm.Object, len(references))
-    for i, value in enumerate(references):
-        given[i] = _java(value)
-    code = files(__package__).joinpath(f"{name}.java").read_text(encoding="utf-8")
-    generated = jvm.org.apache.flink.table.runtime.generated.GeneratedOperator(
-        name, code, given, jvm.org.apache.flink.configuration.Configuration()
-    )
-    factory = jvm.org.apache.flink.table.runtime.operators.CodeGenOperatorFactory(generated)
+    factory = jvm.org.apache.flink.table.runtime.operators.CodeGenOperatorFactory(generated(name, references))
     before = stream._j_data_stream
     transformation = jvm.org.apache.flink.streaming.api.transformations.OneInputTransformation(
         before.getTransformation(), name.lower(), factory, output, before.getParallelism(), False
@@ -36,6 +29,17 @@ def operator(stream: DataStream, name: str, references: Sequence[Any], output: A
     transformation.setUid(name.lower())
     kind = jvm.org.apache.flink.streaming.api.datastream.DataStream
     return DataStream(kind(before.getExecutionEnvironment(), transformation))
+
+
+def generated(name: str, references: Sequence[Any]) -> Any:
+    """The source of the operator of the class `name`, as Flink ships and compiles it."""
+    jvm = get_gateway().jvm
+    given = get_gateway().new_array(jvm.Object, len(references))
+    for i, value in enumerate(references):
+        given[i] = _java(value)
+    code = files(__package__).joinpath(f"{name}.java").read_text(encoding="utf-8")
+    settings = jvm.org.apache.flink.configuration.Configuration()
+    return jvm.org.apache.flink.table.runtime.generated.GeneratedOperator(name, code, given, settings)
 
 
 def rows_of(tables: StreamTableEnvironment, table: Table) -> DataStream:
@@ -49,8 +53,12 @@ def row_type(columns: str) -> Any:
     """The Java type of rows with `columns` (as in SQL's `ROW<...>`) as Flink holds them."""
     jvm = get_gateway().jvm
     types = jvm.org.apache.flink.table.types.logical.utils.LogicalTypeParser
-    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-    return jvm.org.apache.flink.table.runtime.typeutils.InternalTypeInfo.of(types.parse(columns, loader))
+    return jvm.org.apache.flink.table.runtime.typeutils.InternalTypeInfo.of(types.parse(columns, class_loader()))
+
+
+def class_loader() -> Any:
+    """The one that finds Flink's classes in the client."""
+    return get_gateway().jvm.java.lang.Thread.currentThread().getContextClassLoader()
 
 
 def _java(value: Any) -> Any:

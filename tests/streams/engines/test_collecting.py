@@ -38,3 +38,15 @@ def test_it_is_left_as_it_was_found(automatic):
         assert gc.get_freeze_count() == 0
     finally:
         gc.enable()
+
+
+def test_seldom_leaves_alone_what_was_there():
+    before = gc.get_threshold()
+    try:
+        collecting.seldom()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
