@@ -152,7 +152,9 @@ class Chaos:
         finally:
             os.kill(leader, signal.SIGCONT)
         until(lambda: self.it.status()["state"] == "stopped", self.it.status)
-        assert (ask(self.url, f"/jobs/{self.checkpoints.name}") or {}).get("state") in ("FINISHED", "CANCELED")
+        there = f"/jobs/{self.checkpoints.name}"
+        ended = ("FINISHED", "CANCELED")
+        until(lambda: (ask(self.url, there) or {}).get("state") in ended, lambda: ask(self.url, there), seconds=120)
 
 
 @contextmanager
@@ -225,7 +227,7 @@ def test_ten_kills(own_home, fresh, tmp_path):
         it.caught_up()
         status = it.status()
         assert (status["state"], status["flink_job"]) == ("running", chaos.checkpoints.name)
-        chaos.stop_unheard()
         it.check()
         assert chaos.between >= 3, "too few kills struck between the phases of a commit"
+        chaos.stop_unheard()
         print(f"{chaos.between} of {len(KILLS)} kills struck between the two phases of a commit")
