@@ -24,7 +24,7 @@ def refused(outside, *words):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_savepoint_stop_rescale_and_upgrade(tended, fresh, tmp_path):
     with life(tended, fresh("life"), tmp_path, 3000) as it:
         name, tidemill = it.name, it.outside.tidemill

@@ -12,7 +12,8 @@ import msgspec
 
 from tidemill.errors import SubmissionError
 
-CHECKPOINT_TIMEOUT_MS = 60_000
+CHECKPOINT_TIMEOUT_MS = 300_000
+"""A checkpoint waits for the step that is running, and one step may be over all that a log holds."""
 RESTART_MS = 120_000
 """What a restart may take: until then the brokers must keep what a checkpoint has pre-committed."""
 
