@@ -32,7 +32,7 @@ class More(Witness):
     extra: int = 0
 
 def job():
-    return replace(witness("{job}", ["{stream}"], {groups}, EventTime(lateness={lateness})){changes})
+    return replace(witness("{job}", ["{stream}"], {groups}, EventTime(lateness={lateness}, idle_after=None)){changes})
 """
 
 
@@ -41,7 +41,7 @@ class Life:
 
     def __init__(self, connection: Any, name: str, folder: Path, events: int) -> None:
         spec = stream(name, 3)
-        job = witness(name, [name], GROUPS, EventTime(lateness=LATENESS))
+        job = witness(name, [name], GROUPS, EventTime(lateness=LATENESS, idle_after=None))
         self.name, self.folder, self.outside = name, folder, Outside(connection)
         self.log = KafkaLog({"bootstrap.servers": str(connection.bootstrap)})
         self.scenario = Scenario(name, job, {name: spec}, adversarial([spec], events, 40, seed=5))
