@@ -141,21 +141,6 @@ class Chaos:
         self.figures.append(f"the tending process: reporting again after {after['reported'] - began:.1f} s")
         print(self.figures[-1], flush=True)
 
-    def stop_unheard(self) -> None:
-        """A stop while the JobManager does not answer is no stop, and comes about as soon as it answers again."""
-        name, leader = self.it.name, process.running(self.run, LEADER).pid
-        os.kill(leader, signal.SIGSTOP)
-        try:
-            done = self.it.outside.run("job", "stop", name, "--wait", 45)
-            assert (done.returncode, "not stopped after 45 s" in done.stderr) == (1, True), done
-            assert self.it.outside.run("job", "remove", name).returncode != 0
-        finally:
-            os.kill(leader, signal.SIGCONT)
-        until(lambda: self.it.status()["state"] == "stopped", self.it.status)
-        there = f"/jobs/{self.checkpoints.name}"
-        ended = ("FINISHED", "CANCELED")
-        until(lambda: (ask(self.url, there) or {}).get("state") in ended, lambda: ask(self.url, there), seconds=120)
-
 
 @contextmanager
 def consumer(it: Life, isolation: str) -> Iterator[Consumer]:
@@ -229,5 +214,6 @@ def test_ten_kills(own_home, fresh, tmp_path):
         assert (status["state"], status["flink_job"]) == ("running", chaos.checkpoints.name)
         it.check()
         assert chaos.between >= 3, "too few kills struck between the phases of a commit"
-        chaos.stop_unheard()
+        it.outside.tidemill("job", "stop", it.name, "--wait", 300, timeout=400)
+        it.check()
         print(f"{chaos.between} of {len(KILLS)} kills struck between the two phases of a commit")
