@@ -175,6 +175,9 @@ class KafkaWriter:
             self._commit_offsets([TopicPartition(p.topic, p.number, at) for p, at in offsets.items()], group)
         try:
             self._retry(self._producer.commit_transaction, "committing")
+        except FencedError:
+            self._failure = None  # its records were thrown away for no reason of their own
+            raise
         except TidemillError:
             self._raise_failure()  # a record that could not be written says more than the commit it made impossible
             raise

@@ -3,12 +3,14 @@
 A declaration is a `StreamDeclared` event keyed `<name>/<version>` in a compacted topic. The version is part of the
 key, so compaction keeps every version: a consumer must be able to read everything that was written under any of them,
 and what a model version learned from names the version it was read with. Declaring runs in a transaction of one fixed
-id, so of two people who declare at the same moment one is told to try again.
+id, so of two people who declare at the same moment one is refused by the broker, reads what the other declared, and
+tries again.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ import msgspec
 
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import BadEvent, DeclarationError, NotFoundError, UnavailableError
+from tidemill.errors import BadEvent, DeclarationError, FencedError, NotFoundError, UnavailableError
 from tidemill.events import StreamDeclared
 from tidemill.log import Log, Record, TopicSpec
 from tidemill.stream import StreamSpec, check_compatible, label_stream
@@ -73,6 +75,19 @@ class Catalogue:
         another stream; `NotFoundError` where there is nothing to update.
         """
         self._log.create(TOPIC, TopicSpec(compacted=True))
+        deadline = time.monotonic() + 30.0
+        while True:
+            try:
+                made = self._declare(spec, update)
+                break
+            except FencedError:  # somebody else declares: what they declared is heeded by the next attempt
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(0.01, 0.5))
+        self._await(made)
+        return made
+
+    def _declare(self, spec: StreamSpec, update: bool) -> StreamSpec:
         writer = self._log.writer(_WRITER)
         try:
             versions = self.versions()
@@ -92,10 +107,9 @@ class Catalogue:
                 partition=0,
             )
             writer.commit()
+            return made
         finally:
             writer.close()
-        self._await(made)
-        return made
 
     def _await(self, made: StreamSpec) -> None:
         """A broker answers a commit before readers see it: wait, so that what was declared can be used at once."""

@@ -1,5 +1,7 @@
 """The catalogue: declarations with all their versions, kept in the log."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 
@@ -55,6 +57,12 @@ def test_labels_are_a_stream_of_their_own(log, name):
     spec = catalogue.declare_labels(name)
     assert (spec.name, spec.tag, spec.partitions) == (f"labels.{name}", "label.given.v1", 3)
     assert catalogue.newest()[f"labels.{name}"] == spec
+
+
+def test_many_who_declare_at_the_same_moment_all_succeed(log, name):
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda i: Catalogue(log).declare(trips(f"{name}-{i}")), range(4)))
+    assert [spec.name for spec in made] == [f"{name}-{i}" for i in range(4)]
 
 
 def test_a_topic_belongs_to_one_stream(log, name):
