@@ -1,8 +1,8 @@
 """The peer of `benchmarks/stream_peers.py` in Quix Streams: exactly once, as its documentation shows.
 
 Reads an order as JSON on its input and runs until it has committed that many predictions. It commits every 0.5 s, as
-our job does; commits every 5 s, its default, were measured to be no faster. The model is in memory only: in Quix
-Streams' own state it would be encoded anew at each event.
+our job does; commits every 5 s, its default, were no faster in a single run on a busy machine. The model is in memory
+only: in Quix Streams' own state it would be encoded anew at each event.
 
 Sources: Quix Streams' documentation, configuration (processing guarantees, Kafka settings) and checkpointing.
 """
