@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from tidemill.errors import IncompatibleError, RequestError
 from tidemill.servable import DATATYPES, Tensor, TensorSpec
@@ -47,6 +46,8 @@ class OnnxServable:
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
+        import onnxruntime  # only where an ONNX model is served
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

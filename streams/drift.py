@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from river import drift
+from river._river_rust.drift import AdaptiveWindowing
 
 from streams.learners.restore import decode
 from streams.learners.save import encode
 from tidemill.errors import ConfigError, IncompatibleError, NotFiniteError, WrongTypeError
 
-DETECTORS: dict[str, type[Any]] = {"adwin": drift.ADWIN, "page_hinkley": drift.PageHinkley}
+
+class _Adwin:
+    """River's ADWIN by its compiled part: `river.drift.ADWIN` in Python is no more than this, but to import it imports
+    scikit-learn, SciPy and pandas, which is seconds of every job's start."""
+
+    def __init__(
+        self,
+        delta: float = 0.002,
+        clock: int = 32,
+        max_buckets: int = 5,
+        min_window_length: int = 5,
+        grace_period: int = 10,
+    ) -> None:
+        self._settings = (delta, clock, max_buckets, min_window_length, grace_period)
+        self.window = AdaptiveWindowing(*self._settings)
+        self.drift_detected = False
+
+    def update(self, value: float) -> None:
+        if self.drift_detected:
+            self.window = AdaptiveWindowing(*self._settings)
+        self.drift_detected = self.window.update(value)
+
+    @property
+    def estimation(self) -> float:
+        width = self.window.get_width()
+        return self.window.get_total() / width if width else 0.0
+
+
+def _page_hinkley(**settings: Any) -> Any:
+    from river.drift import PageHinkley
+
+    return PageHinkley(**settings)
+
+
+DETECTORS: dict[str, Callable[..., Any]] = {"adwin": _Adwin, "page_hinkley": _page_hinkley}
 
 
 class DriftPoint(msgspec.Struct, frozen=True):
@@ -101,8 +135,9 @@ class DriftMonitor:
 
     def state(self) -> dict[str, Any]:
         """Plain data: the detector's structure and the running counts."""
+        mine = self._detector
         return {
-            "structure": encode(self._detector),
+            "structure": encode([mine.window, mine.drift_detected] if isinstance(mine, _Adwin) else mine),
             "seen": self._seen,
             "since": self._since,
             "total": self._total,
@@ -113,7 +148,11 @@ class DriftMonitor:
         if set(state) != {"structure", "seen", "since", "total"}:
             raise IncompatibleError("not a state of a drift monitor", got=str(sorted(state)))
         loaded = decode(state["structure"])
-        if type(loaded) is not type(self._detector):
+        mine = self._detector
+        if isinstance(mine, _Adwin) and isinstance(loaded, list) and [*map(type, loaded)] == [AdaptiveWindowing, bool]:
+            mine.window, mine.drift_detected = loaded
+        elif type(loaded) is type(mine):
+            self._detector = loaded
+        else:
             raise IncompatibleError("state of another detector", wanted=self.detector, got=type(loaded).__qualname__)
-        self._detector = loaded
         self._seen, self._since, self._total = int(state["seen"]), int(state["since"]), float(state["total"])

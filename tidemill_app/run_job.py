@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from streams.engines.patience import PASSING, Patience, wait
+from tidemill.block import Column
 from tidemill.engine import Engine, Parts
 from tidemill.errors import IntegrityError, SubmissionError, UserError
 from tidemill.events import JobChanged
@@ -52,8 +53,6 @@ def submitted_job(platform: Platform, wish: JobChanged, came: bytes | None = Non
 
 def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callable[[dict[str, Any]], None]) -> Parts:
     """What the engine is handed for `job`."""
-
-    from connectors import arrow
     from streams.state_store import FolderStore
     from tidemill_app.publisher import ArtefactPublisher
 
@@ -66,14 +65,28 @@ def parts_of(platform: Platform, job: Job[Any], wish: JobChanged, report: Callab
         streams=platform.specs_of(job),
         publisher=publisher,
         objects=platform.artefacts,
-        arrow_decode=arrow.decode,
-        arrow_encode=arrow.encode,
+        arrow_decode=arrow_decode,
+        arrow_encode=arrow_encode,
         history=file_log,
         archive=platform.archive,
         bundle=wish.bundle,
         file=wish.file,
         report=report,
     )
+
+
+def arrow_decode(content: bytes) -> dict[str, Column]:
+    """As `connectors.arrow.decode`, which is imported where a topic holds such."""
+    from connectors import arrow
+
+    return arrow.decode(content)
+
+
+def arrow_encode(columns: Mapping[str, Column]) -> bytes:
+    """As `connectors.arrow.encode`."""
+    from connectors import arrow
+
+    return arrow.encode(columns)
 
 
 def file_log(path: str, spec: StreamSpec) -> Log:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from river.utils import VectorDict
+from river._river_rust.vectordict import VectorDict
 
 from streams.learners.allow import BASES, BIT_GENERATORS, FORMAT, STD_CALLABLES, allowed, is_native, resolve
 from tidemill.errors import IntegrityError

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from river.utils import VectorDict
+from river._river_rust.vectordict import VectorDict
 
 from streams.learners.allow import BASES, BIT_GENERATORS, FORMAT, STD_CALLABLES, allowed, is_native, name_of, slots
 from tidemill.errors import UserError

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
-
-import fsspec
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import NotFoundError, TidemillError, UnavailableError
+
+if TYPE_CHECKING:
+    import httpx
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 NO_SLOTS = "waiting for slots"
@@ -23,6 +23,8 @@ class Cluster:
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
         self.url = url.rstrip("/")
+        import httpx  # 0.2 s, and every job's process imports this file
+
         # Neither proxies nor credentials of the environment: what is asked here is meant for this address only.
         self._client = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
 
@@ -119,6 +121,8 @@ class Cluster:
         raise UnavailableError(f"no savepoint after {seconds:.0f} s", where=f"Flink job {job} at {self.url}")
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        import httpx
+
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
@@ -168,6 +172,8 @@ def is_python(line: str) -> bool:
 
 def is_savepoint(path: str) -> bool:
     """Whether a complete savepoint or checkpoint is at `path`; False also where it cannot be looked at from here."""
+    import fsspec
+
     try:
         files, folder = fsspec.core.url_to_fs(path)
         return bool(files.exists(f"{folder}/_metadata"))
@@ -180,6 +186,8 @@ def newest_checkpoint(known: str) -> str:
 
     What a restart goes on from must be the newest: outputs of every complete checkpoint are committed.
     """
+    import fsspec
+
     match = _CHECKPOINT.match(known)
     if match is None:
         return known
