@@ -71,7 +71,7 @@ class Parts:
 
 class EngineKind(Protocol):
     """An engine as it is known before it is made: `provides` names what of `tidemill.job.NEEDS` it can do, `options`
-    what a submission may set."""
+    what a submission may set. An engine that is a subclass takes over what is not its own."""
 
     @property
     def name(self) -> str: ...
@@ -83,9 +83,24 @@ class EngineKind(Protocol):
     def options(self) -> frozenset[str]: ...
 
     @staticmethod
+    def check_options(job: str, options: Mapping[str, str]) -> None:
+        """Raises `SubmissionError` where the value of one of its `options` can never work, or would lose data."""
+        return None
+
+    @staticmethod
+    def topics(job: str) -> list[str]:
+        """The topics in which it keeps what it knows of a job, beside the job's progress."""
+        return []
+
+    @staticmethod
+    def saved(job: str, log: Log, store: StateStore) -> tuple[int, bytes] | None:
+        """The newest state kept of a job, and its sequence."""
+        return store.load(job)
+
+    @staticmethod
     def check_saved(job: Job[Any], saved: bytes) -> None:
-        """Raises `IncompatibleError`, naming what differs, where what the engine kept in its `StateStore` is of a job
-        that `job` cannot go on from."""
+        """Raises `IncompatibleError`, naming what differs, where what was `saved` is of a job that `job` cannot go on
+        from."""
         ...
 
 

@@ -19,7 +19,7 @@ from tidemill.log import Log
 from tidemill.stream import StreamSpec
 from tidemill_app import config
 from tidemill_app.bundle import SIGNED, decode, unpack
-from tidemill_app.engines import engine_for
+from tidemill_app.engines import check_options, host_of
 from tidemill_app.giving_way import give_way
 from tidemill_app.home import Home
 from tidemill_app.job_file import load_job
@@ -117,7 +117,8 @@ def prepare(home: str | os.PathLike[str] | None, name: str, report: Callable[[di
         job = submitted_job(platform, wish)
         if job.name != name:
             raise SubmissionError("the bundle holds another job", where=name, got=job.name)
-        engine = engine_for(platform.connection, wish)
+        check_options(wish.engine, name, {k: v for k, v in wish.options.items() if k != MEASURES})
+        engine = host_of(wish.engine).make(platform.connection, wish)
         # Every report says what it is of: a process that is being replaced goes on reporting for a while.
         own = {"bundle": wish.bundle, "file": wish.file, "engine": wish.engine, "options": wish.options}
         parts = parts_of(platform, job, wish, lambda status: report(status | own))

@@ -14,19 +14,9 @@ from tidemill.time import SECOND
 from tidemill_app.alive import living
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.config import up_command
-from tidemill_app.engines import (
-    check_cluster,
-    check_gone,
-    check_options,
-    check_prefix,
-    check_savepoint,
-    engines,
-    is_elsewhere,
-    kind_of,
-)
+from tidemill_app.engines import check_options, engines, every, host_of, kind_of
 from tidemill_app.job_file import Target, load_job
 from tidemill_app.job_table import JobFiles, JobTable
-from tidemill_app.supervisor import ELSEWHERE
 from tidemill_app.supervisor import NAME as SUPERVISOR
 from tidemill_app.wiring import Platform
 
@@ -74,8 +64,8 @@ def check(
 
     Raises `SubmissionError` where the engine cannot run the job or takes no such option, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
-    (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs.
-    On Flink also as `check_prefix` and `check_cluster`.
+    (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs;
+    and as the engine's `Host.check`.
     """
     from streams.engines.prepare import check_settings
     from tidemill_app.run_job import parts_of
@@ -87,19 +77,8 @@ def check(
     check_settings(job, parts_of(platform, job, wish, lambda status: None))
     if reset:
         check_at_rest(platform, job.name)
-    else:
-        _check_saved(platform, job, engine)
-    if engine == "flink":
-        check_prefix(job.name, options, platform.jobs().jobs.values())
-        saved = None if reset else _saved(platform, job.name, engine)
-        check_cluster(platform.connection, job.name, saved[1] if saved is not None else None)
-    notes = _notes(platform, job, options)
-    if engine == "flink" and is_elsewhere(platform.connection) and "://" not in platform.connection.artefacts:
-        notes.append(
-            f"Versions are kept in the folder {platform.connection.artefacts}, which the cluster's machines must see "
-            "as well; or name a store that all reach in TIDEMILL_ARTEFACTS."
-        )
-    return notes
+    saved = None if reset else _check_saved(platform, job, engine)
+    return _notes(platform, job, options) + host_of(engine).check(platform, job.name, options, saved)
 
 
 def record(
@@ -152,35 +131,32 @@ def check_at_rest(platform: Platform, name: str, table: JobTable | None = None) 
         if status.get("state") != "stopped" and time.time() - status.get("reported", 0.0) < STILL_SECONDS:
             raise IncompatibleError("the job is still stopping", where=f"job {name}", fix="Try again in a moment.")
     told = JobFiles(platform.home, name).read_status().get("state")
-    if before is not None and before.engine in ELSEWHERE and told != "stopped":
-        check_gone(platform.connection, name)
+    if before is not None and told != "stopped":
+        host_of(before.engine).check_gone(platform.connection, name)
 
 
-def _check_saved(platform: Platform, job: Job[Any], engine: str) -> None:
+def _check_saved(platform: Platform, job: Job[Any], engine: str) -> bytes | None:
+    """The newest state of a job, from where its engine keeps it; refused where `job` cannot go on from it."""
+    from streams.state_store import FolderStore
+
     before = platform.jobs().jobs.get(job.name)
-    saved = _saved(platform, job.name, engine if before is None else before.engine)
+    kept_by = every().get(engine if before is None else before.engine)
+    store = FolderStore(platform.home.path / "state")
+    saved = kept_by.saved(job.name, platform.log, store) if kept_by is not None else None
     moves = before is not None and before.engine != engine
     # Another engine would go on from the progress alone, not knowing whether its last commit is whole.
     if saved is None and not (moves and f"progress.{job.name}" in platform.log.topics()):
-        return
+        return None
     if before is not None and moves:
         raise IncompatibleError(
             f"the job ran on engine {before.engine}, and its state does not move between engines",
             where=f"job {job.name}",
             fix="Submit it with --reset to learn again from the log (the answer is the same), or under a new name.",
         )
-    if saved is not None:
-        kind_of(engine).check_saved(job, saved[1])
-
-
-def _saved(platform: Platform, name: str, engine: str) -> tuple[int, bytes] | None:
-    """The newest state of a job, from where its engine keeps it."""
-    from streams.engines import table_store
-    from streams.state_store import FolderStore
-
-    if engine == "faust":
-        return table_store.load(table_store.read(platform.log, name))
-    return FolderStore(platform.home.path / "state").load(name)
+    if saved is None:
+        return None
+    kind_of(engine).check_saved(job, saved[1])
+    return saved[1]
 
 
 def forget(platform: Platform, name: str) -> None:
@@ -194,10 +170,7 @@ def forget(platform: Platform, name: str) -> None:
 
 def kept_by_engines(name: str) -> list[str]:
     """The topics in which engines keep what they know of a job, beside its progress."""
-    from streams.engines.flink import idling
-    from streams.engines.table_store import changelog_of
-
-    return [changelog_of(name), idling.topic_of(name)]
+    return [topic for kind in every().values() for topic in kind.topics(name)]
 
 
 def set_wanted(
@@ -239,22 +212,16 @@ def start(platform: Platform, name: str, seconds: float, *, savepoint: str = "")
     # Which asking this is: the same savepoint may be asked for again, and each asking counts once.
     options = wish.options | {"savepoint": savepoint, "savepoint_asked": str(platform.clock.now())}
     check_options(wish.engine, name, options)
-    check_savepoint(platform.connection, savepoint)
+    host_of(wish.engine).check_savepoint(platform.connection, savepoint)
     check_at_rest(platform, name, table)
     wish = table.change(name, wanted="running", options=options, reason="")
     return wait_until(platform, wish, seconds, table) if seconds else {}
 
 
 def _refuse_unless_named(wish: JobChanged) -> None:
-    there = engines()
-    able = sorted(engine.name for engine in there.values() if "savepoint" in engine.options)
-    if wish.engine not in able:
-        raise IncompatibleError(
-            f"engine {wish.engine} has no savepoints that can be named",
-            where=f"job {wish.job}",
-            wanted=f"one of the engines {', '.join(able)}" if able else "another engine; none that is installed has",
-            fix="`tidemill job stop` and `start` go on where it left off.",
-        )
+    able = sorted(engine.name for engine in engines().values() if "savepoint" in engine.options)
+    go_on = "`tidemill job stop` and `start` go on where it left off."
+    _refuse_unless(wish, able, "has no savepoints that can be named", go_on)
 
 
 def savepoint(platform: Platform, name: str, seconds: float) -> int:
@@ -295,22 +262,21 @@ def rescale(platform: Platform, name: str, parallelism: int, seconds: float) -> 
     """
     table = platform.jobs()
     wish = table.get(name)
-    refuse_unless_provided(wish, "rescale")
+    able = sorted(engine.name for engine in engines().values() if "rescale" in engine.provides)
+    _refuse_unless(wish, able, "does not provide rescale")
     options = wish.options | {"parallelism": str(parallelism)}
     check_options(wish.engine, name, options)
     wish = table.change(name, options=options, reason="")
     return wait_until(platform, wish, seconds, table) if seconds else {}
 
 
-def refuse_unless_provided(wish: JobChanged, need: str) -> None:
-    """Raises `IncompatibleError`, naming the engines that do, where the job's engine does not provide `need`."""
-    there = engines()
-    able = sorted(engine.name for engine in there.values() if need in engine.provides)
+def _refuse_unless(wish: JobChanged, able: Sequence[str], lacks: str, fix: str = "") -> None:
     if wish.engine not in able:
         raise IncompatibleError(
-            f"engine {wish.engine} does not provide {need}",
+            f"engine {wish.engine} {lacks}",
             where=f"job {wish.job}",
             wanted=f"one of the engines {', '.join(able)}" if able else "another engine; none that is installed does",
+            fix=fix,
         )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from streams.engines.patience import PASSING
 from tidemill.events import JobChanged
+from tidemill_app.engines import host_of
 from tidemill_app.home import Home
 from tidemill_app.job_table import JobFiles, JobTable
 from tidemill_app.stack.process import reason, rotate
@@ -34,9 +35,6 @@ MAX_FAILURES, WINDOW = 6, 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 STOP_SECONDS = 30.0
 """How long a job may take to commit, snapshot and end; then it is killed, and recovers at its next start."""
-
-ELSEWHERE = frozenset({"flink"})
-"""Engines whose jobs run on when their process ends: one has stopped only where its process says so."""
 
 Command = Callable[[str], Sequence[str]]
 """The command line that runs the job of a name."""
@@ -99,7 +97,7 @@ class Child:
 
     def runs_on(self, wish: JobChanged) -> bool:
         """Whether the job may run elsewhere though its process has ended: none has said that it stopped it."""
-        if wish.engine not in ELSEWHERE or self._resting == wish.id:
+        if not host_of(wish.engine).elsewhere or self._resting == wish.id:
             return False
         return bool(self.files.read_status().get("state", "stopped") != "stopped")
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from streams import progress
 from streams.emit import Sent
-from streams.engines import collecting
+from streams.engines import collecting, table_store
 from streams.engines.keeper import Keeper
 from streams.engines.patience import Patience, patiently
 from streams.engines.prepare import check_settings, make_topics
@@ -36,24 +36,25 @@ from streams.journal import Moves, entries_of
 from streams.pipeline import Source
 from streams.sources import Sources, sources_of
 from tidemill import state as states
-from tidemill.engine import Parts, refuse_unless_fit
+from tidemill.engine import EngineKind, Parts, refuse_unless_fit
 from tidemill.errors import FencedError, IntegrityError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import Job
-from tidemill.log import Partition, Writer, gone
+from tidemill.log import Log, Partition, Writer, gone
+from tidemill.state import StateStore
 
 _TICK = 0.05
 _STARTING, _ENDING, _SILENT = 10.0, 30.0, 30.0
 """Seconds for the app to start before it is ended, to end, and without a record of what is there to be read."""
 
 
-class FaustEngine:
+class FaustEngine(EngineKind):
     """An `Engine` on a Faust app in this process: one worker, which reads every partition.
 
     `connection` are the settings to connect with, by librdkafka's names. The other settings are the local engine's.
     """
 
-    name = "faust"
+    name: ClassVar[str] = "faust"
     provides: ClassVar[frozenset[str]] = frozenset({"event_time", "timers", "versions", "deltas"})
     options: ClassVar[frozenset[str]] = frozenset()
 
@@ -71,6 +72,16 @@ class FaustEngine:
         self.max_batch = max_batch
         self.snapshot_every = snapshot_every
         self.unknown_for = unknown_for
+
+    @staticmethod
+    def topics(job: str) -> list[str]:
+        """The table's changelog."""
+        return [changelog_of(job)]
+
+    @staticmethod
+    def saved(job: str, log: Log, store: StateStore) -> tuple[int, bytes] | None:
+        """The newest snapshot in the table."""
+        return table_store.load(table_store.read(log, job))
 
     @staticmethod
     def check_saved(job: Job[Any], saved: bytes) -> None:

@@ -17,12 +17,12 @@ from streams.engines.snapshot import Snapshot, check_fits
 from streams.engines.status import Status
 from streams.sources import sources_of
 from tidemill import state as states
-from tidemill.engine import Parts, refuse_unless_fit
+from tidemill.engine import EngineKind, Parts, refuse_unless_fit
 from tidemill.job import NEEDS, Job
 from tidemill.log import Log
 
 
-class LocalEngine:
+class LocalEngine(EngineKind):
     """An `Engine` in this process. `max_buffered` bounds the events that wait for the watermark, `max_batch` those of
     one step; `snapshot_every` is seconds between snapshots, which bounds how much a restart re-runs; where taking one
     keeps the job for more than a 200th of that, they come at 200 times what it takes; `unknown_for` is

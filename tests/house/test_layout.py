@@ -6,6 +6,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from tidemill_app.engines import EXTRAS
+
 ROOT = Path(__file__).parents[2]
 ROOMS = {"tidemill", "connectors", "streams", "graph", "training", "serving", "tidemill_app"}
 OUTSIDE_ROOMS = {"tests", "benchmarks", "examples"}
@@ -93,3 +95,16 @@ def test_locks_hold_every_declared_dependency():
     assert names(project["dependencies"]) <= locked("core")
     assert names(project["optional-dependencies"]["dev"]) <= locked("dev")
     assert not {"torch", "apache-flink", "faust-streaming", "dgl"} & locked("core"), "the core extra stays small"
+
+
+def test_the_roof_names_an_engine_only_where_they_are_listed():
+    """What is particular to an engine is said by the engine, or by its `Host`."""
+    listed = {"tidemill_app/engines.py", "tidemill_app/config.py"}  # of the latter, the setting of that name
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in room_files()
+        if path.is_relative_to(ROOT / "tidemill_app") and not path.is_relative_to(ROOT / "tidemill_app/stack")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in EXTRAS and str(path.relative_to(ROOT)) not in listed
+    ]
+    assert not found, found

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streams.engines.flink import idling, rest
-from streams.engines.flink.flow import Choices, Flow, check, prefix_of
+from streams.engines.flink.flow import Choices, Flow, check, choices_of, prefix_of
 from streams.engines.flink.idling import Idling
 from streams.engines.flink.rest import Cluster
 from streams.engines.flink.setting import MAX_SHARDS, Setting
@@ -28,7 +28,7 @@ from streams.engines.prepare import check_settings, make_topics
 from streams.engines.snapshot import check_fits, fingerprint
 from streams.sources import sources_of
 from tidemill import state as states
-from tidemill.engine import Parts, refuse_unless_fit
+from tidemill.engine import EngineKind, Parts, refuse_unless_fit
 from tidemill.errors import IncompatibleError, NotFoundError, SubmissionError, TidemillError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Partition
@@ -68,7 +68,7 @@ class OnCluster(msgspec.Struct, kw_only=True):
     ran: str = ""
 
 
-class FlinkEngine:
+class FlinkEngine(EngineKind):
     """An `Engine` on the cluster at the URL `url`. `worker` and `options` tell the operators how to load the job where
     they run (`setting.Setting`), `environment` is that of the process that submits."""
 
@@ -91,6 +91,16 @@ class FlinkEngine:
         self.url, self.flow = url, flow
         self._worker, self._options, self._environment = worker, dict(options), dict(environment)
         self._snapshot_every = snapshot_every
+
+    @staticmethod
+    def check_options(job: str, options: Mapping[str, str]) -> None:
+        """Raises `SubmissionError`, naming the option, for what would lose data or can never work."""
+        check(job, Flow(kafka={}, choices=choices_of(job, options)))
+
+    @staticmethod
+    def topics(job: str) -> list[str]:
+        """Where the clocks of quiet partitions stand."""
+        return [idling.topic_of(job)]
 
     @staticmethod
     def check_saved(job: Job[Any], saved: bytes) -> None:

@@ -1,0 +1,129 @@
+"""A Flink cluster as where jobs run: what is looked at there before a job is taken on, and what goes along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from connectors.kafka_settings import java_settings
+from streams.engines.flink.engine import FlinkEngine, check_name, decode
+from streams.engines.flink.flow import Choices, Flow, choices_of, prefix_of
+from streams.engines.flink.rest import Cluster, is_savepoint
+from tidemill.engine import Engine
+from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
+from tidemill.events import JobChanged
+from tidemill_app.bundle import SIGNED
+from tidemill_app.config import Connection
+from tidemill_app.engines import Host
+from tidemill_app.flink_packing import code
+from tidemill_app.home import write_atomically
+from tidemill_app.job_table import JobFiles
+from tidemill_app.stack import flink_files
+from tidemill_app.wiring import Platform, open_store
+
+NO_CLUSTER = "there is no Flink cluster"
+GET_CLUSTER = "Start one here with `tidemill up --flink`, or name one in TIDEMILL_FLINK."
+
+WORKER = "tidemill_app.flink_worker:load"
+
+
+class FlinkHost(Host):
+    """The cluster that the connection names."""
+
+    elsewhere = True
+
+    def check(self, platform: Platform, job: str, options: Mapping[str, str], saved: bytes | None) -> list[str]:
+        """Look at the cluster, and for the jars that go there.
+
+        Raises `SubmissionError` where another job's transactions have the names that this one's would have,
+        `ConfigError` where there is no cluster, `UnavailableError` where it does not answer or a jar cannot be fetched,
+        `IncompatibleError` where another job runs there under that name.
+        """
+        connection, chosen = platform.connection, choices_of(job, options)
+        _check_prefix(platform, job, chosen)
+        if not connection.flink:
+            raise ConfigError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
+        with closing(Cluster(connection.flink)) as cluster:
+            check_name(cluster, job, decode(job, saved).id if saved is not None else "")
+        flink_files.library(connection.home, connection.settings)
+        if not _is_foreign(connection) or "://" in connection.artefacts:
+            return []
+        return [
+            f"Versions are kept in the folder {connection.artefacts}, which the cluster's machines must see as well; "
+            "or name a store that all reach in TIDEMILL_ARTEFACTS."
+        ]
+
+    def check_gone(self, connection: Connection, job: str) -> None:
+        """As `Host`. Where there is no cluster any more, nothing runs there."""
+        if connection.flink:
+            with closing(Cluster(connection.flink)) as cluster:
+                check_name(cluster, job)
+
+    def check_savepoint(self, connection: Connection, path: str) -> None:
+        """As `Host`. What only another machine's cluster can see is left to the cluster."""
+        if not _is_foreign(connection) and not is_savepoint(path):
+            raise NotFoundError(
+                "no savepoint there", where=path, wanted="a folder that `tidemill job stop NAME --savepoint` has named"
+            )
+
+    def make(self, connection: Connection, wish: JobChanged) -> Engine:
+        """The engine, with the jars and, for a cluster of other machines, the code that go along."""
+        if not connection.flink:
+            raise UnavailableError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
+        home, settings = connection.home, connection.settings
+        lib = flink_files.library(home, settings)
+        foreign = _is_foreign(connection)
+        flow = Flow(
+            kafka=java_settings(connection.confluent()),
+            choices=choices_of(wish.job, wish.options),
+            jars=tuple(str(jar.resolve()) for jar in lib.glob("flink-sql-connector-kafka-*.jar")),
+            files=(str(_code(connection, wish)),) if foreign else (),
+        )
+        options: dict[str, Any] = {
+            "home": "" if foreign else str(home.path.resolve()),
+            "environment": _told(connection),
+            **{name: getattr(wish, name) for name in ("job", "bundle", "file", "engine", "options")},
+        }
+        environment = flink_files.client_environment(home, settings, connection.flink)
+        # The client makes the job too, to see its topics and groups: it reads what this process reads.
+        return FlinkEngine(connection.flink, flow, WORKER, options, environment | connection.environment())
+
+
+def _check_prefix(platform: Platform, job: str, chosen: Choices) -> None:
+    mine = prefix_of(job, chosen)
+    for other in platform.jobs().jobs.values():
+        if other.engine != FlinkEngine.name or other.job == job:
+            continue
+        if prefix_of(other.job, choices_of(other.job, other.options)) == mine:
+            raise SubmissionError(
+                "another job's: each would end what the other has written and not yet committed",
+                where=f"job {job}",
+                wanted="a transactional_id_prefix of its own",
+                got=f"{mine}, which job {other.job} has",
+            )
+
+
+def _is_foreign(connection: Connection) -> bool:
+    """Whether the cluster is one that this home has not started: its machines need not have what is here."""
+    return bool(connection.settings.flink)
+
+
+def _code(connection: Connection, wish: JobChanged) -> Path:
+    """The file of code that goes along to another cluster."""
+    folder = JobFiles(connection.home, wish.job).folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / "code.zip"
+    write_atomically(file, code(open_store(connection).get_signed(SIGNED, wish.bundle)))
+    return file.resolve()
+
+
+def _told(connection: Connection) -> dict[str, str]:
+    """The environment of the operators, without secrets: where the log and the artefacts are. The home is another."""
+    store = connection.artefacts
+    shown = {name: value for name, value in connection.shown().items() if name != "TIDEMILL_HOME"}
+    return shown | {
+        "TIDEMILL_BOOTSTRAP": connection.bootstrap,
+        "TIDEMILL_ARTEFACTS": store if "://" in store else str(Path(store).resolve()),
+    }
