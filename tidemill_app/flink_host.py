@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ from connectors.kafka_settings import java_settings
 from streams.engines.flink.engine import FlinkEngine, check_name, decode
 from streams.engines.flink.flow import Choices, Flow, choices_of, prefix_of
 from streams.engines.flink.rest import Cluster, is_savepoint
+from streams.engines.flink.setting import PYTHON
 from tidemill.engine import Engine
 from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
 from tidemill.events import JobChanged
@@ -28,6 +31,9 @@ GET_CLUSTER = "Start one here with `tidemill up --flink`, or name one in TIDEMIL
 
 WORKER = "tidemill_app.flink_worker:load"
 
+PYTHON_SECONDS = 60.0
+"""How long a Python that a job names may take to say what it is."""
+
 
 class FlinkHost(Host):
     """The cluster that the connection names."""
@@ -37,7 +43,8 @@ class FlinkHost(Host):
     def check(self, platform: Platform, job: str, options: Mapping[str, str], saved: bytes | None) -> list[str]:
         """Look at the cluster, and for the jars that go there.
 
-        Raises `SubmissionError` where another job's transactions have the names that this one's would have,
+        Raises `SubmissionError` where another job's transactions have the names that this one's would have, or the
+        option `python` names none that could work the job on this home's own cluster;
         `ConfigError` where there is no cluster, `UnavailableError` where it does not answer or a jar cannot be fetched,
         `IncompatibleError` where another job runs there under that name.
         """
@@ -48,6 +55,8 @@ class FlinkHost(Host):
         with closing(Cluster(connection.flink)) as cluster:
             check_name(cluster, job, decode(job, saved).id if saved is not None else "")
         flink_files.library(connection.home, connection.settings)
+        if not _is_foreign(connection) and not chosen.archive:
+            _check_python(job, chosen.executable)
         if not _is_foreign(connection) or "://" in connection.artefacts:
             return []
         return [
@@ -103,6 +112,31 @@ def _check_prefix(platform: Platform, job: str, chosen: Choices) -> None:
                 wanted="a transactional_id_prefix of its own",
                 got=f"{mine}, which job {other.job} has",
             )
+
+
+def _check_python(job: str, python: str) -> None:
+    if not python:
+        return
+    ask = "import sys, pyflink; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run(
+            [python, "-c", ask],
+            env=flink_files.python_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PYTHON_SECONDS,
+            check=False,
+        )
+        said = (done.stdout or done.stderr).decode(errors="replace").strip().rpartition("\n")[2]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said != PYTHON:
+        raise SubmissionError(
+            "not a Python that can work the job",
+            where=f"job {job}, option python",
+            wanted=f"Python {PYTHON} with what Tidemill needs, as here: {sys.executable}",
+            got=f"{python}, which says: {said[:200] or 'nothing'}",
+        )
 
 
 def _is_foreign(connection: Connection) -> bool:

@@ -45,10 +45,12 @@ def load_job(file: Path, function: str | None = None) -> Job[Any]:
     maker = _maker(module, file, function)
     try:
         made = maker()
-    except TidemillError:
+    except (TidemillError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # one that ends the process, too
         raise SubmissionError("the job function failed", where=_place(error, file), got=_said(error)) from error
+    if inspect.iscoroutine(made):
+        made.close()  # or Python warns of one that nobody awaited
     if not isinstance(made, Job):
         raise SubmissionError(
             "the job function returns no job", where=str(file.name), wanted="a tidemill.job.Job", got=repr(type(made))
@@ -59,11 +61,9 @@ def load_job(file: Path, function: str | None = None) -> Job[Any]:
 def _load(file: Path) -> ModuleType:
     try:
         return load(file)
-    except TidemillError:
+    except (TidemillError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
         raise SubmissionError("the job file failed to load", where=_place(error, file), got=_said(error)) from error
 
 
@@ -106,4 +106,7 @@ def _place(error: BaseException, file: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    try:
+        return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    except Exception:  # its own text raises, too
+        return type(error).__name__

@@ -3,6 +3,7 @@
 from contextlib import closing
 
 import msgspec
+import psutil
 import pytest
 
 from streams.engines.flink.rest import Cluster
@@ -33,23 +34,26 @@ def made(flink, fresh, tmp_path_factory):
 @pytest.fixture
 def submit(flink, made, capfd):
     """Submits a job file: the exit code, and the one line on standard error. Nothing is left of what is refused: no
-    wish, no topic, no code, no state, nothing on the cluster."""
+    wish, no topic, no code, no state, no process, nothing on the cluster."""
 
     def topics(platform):
         return {topic for topic in platform.log.topics() if made.name in topic}
 
-    def run(file, *options, home=flink.home.path):
+    def run(file, *options, home=flink.home.path, engine="flink"):
         capfd.readouterr()
+        children = psutil.Process().children(recursive=True)
         with closing(Platform.open(flink.home.path)) as platform, closing(Cluster(flink.flink)) as cluster:
             before = topics(platform)
-            code = cli.run(root, ["submit", str(file), "--engine", "flink", *map(str, options), "--home", str(home)])
+            code = cli.run(root, ["submit", str(file), "--engine", engine, *map(str, options), "--home", str(home)])
             told = capfd.readouterr()
-            assert (told.out, told.err.count("\n")) == ("", 1), told
+            assert (told.out, told.err.count("\n"), "Traceback" in told.err) == ("", 1, False), told
+            assert psutil.Process().children(recursive=True) == children
             assert made.name not in platform.jobs().jobs
             assert topics(platform) == before
             assert not [there for there in cluster.jobs() if there["name"] == f"tidemill.{made.name}"]
             for kept in ("state", "jobs"):
                 assert not (platform.home.path / kept / made.name).exists()
+            assert not list(platform.home.logs.glob(f"job-{made.name}*"))
             if file.suffix == ".py" and (code_of := bundle_of(file)) is not None:
                 assert not platform.artefacts.has(digest(code_of))
         return code, told.err
@@ -82,10 +86,40 @@ def test_a_job_that_cannot_run_there_is_refused(submit, made, changes, line):
     assert (code, line in told) == (2, True), told
 
 
-def test_a_file_that_makes_no_job_is_refused(submit, tmp_path):
-    (tmp_path / "job.py").write_text("def job(:\n")
-    code, told = submit(tmp_path / "job.py")
-    assert (code, "job.py:1: the job file failed to load; got SyntaxError" in told) == (2, True), told
+@pytest.mark.parametrize("engine", ["local", "faust", "flink"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("def job(:", "job.py:1: the job file failed to load; got SyntaxError"),
+        ("import not_there", "job.py:1: the job file failed to load; got ModuleNotFoundError"),
+        ("raise RuntimeError('two\\nlines')", "job.py:1: the job file failed to load; got RuntimeError: two"),
+        ("raise SystemExit(0)", "job.py:1: the job file failed to load; got SystemExit"),
+        ("x = 1", "no function makes a job; wanted a function `job()`"),
+        ("def job():\n    return 1 / 0", "job.py:2: the job function failed; got ZeroDivisionError"),
+        ("def job():\n    exit(0)", "job.py:2: the job function failed; got SystemExit"),
+        ("def job(needed):\n    pass", "the job function failed; got TypeError"),
+        ("def job():\n    return 'a job'", "the job function returns no job; wanted a tidemill.job.Job"),
+        ("async def job():\n    pass", "the job function returns no job; wanted a tidemill.job.Job"),
+    ],
+)
+def test_a_file_that_makes_no_job_is_refused(submit, tmp_path, engine, text, line):
+    (tmp_path / "job.py").write_text(text + "\n")
+    code, told = submit(tmp_path / "job.py", engine=engine)
+    assert (code, line in told) == (2, True), told
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "line"),
+    [
+        ("faust", "order=Arrival()", "engine faust does not provide arrival_order. Engines that would do: local"),
+        ("local", "needs=frozenset({'magic'})", "needs what no engine knows"),
+        ("local", "reads=(Input('not-there'),)", "no stream 'not-there'"),
+        ("spark", "", "no engine 'spark' here; wanted one of faust, flink, local"),
+    ],
+)
+def test_so_is_what_another_engine_cannot_run(submit, made, engine, changes, line):
+    code, told = submit(made.file(changes), engine=engine)
+    assert (code, line in told) == (2, True), told
 
 
 @pytest.mark.parametrize(
@@ -103,6 +137,8 @@ def test_a_file_that_makes_no_job_is_refused(submit, tmp_path):
         ("archive=/not/there.zip", "option archive: no archive that could be sent along"),
         ("python=python3 -c evil", "option python: no Python's path"),
         ("python=environment/bin/python", "option python: there is no environment without an archive"),
+        ("python=/not/there", "not a Python that can work the job; wanted Python 3."),
+        ("python=/bin/false", "got /bin/false, which says: nothing"),
         ("sasl.jaas.config=x", "no such option"),
         ("transactional_id_prefix=tidemill.other.flink", "which job other has"),
     ],
