@@ -173,7 +173,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     offset, time]`, before the record at that offset. `starts` are the offsets where the job began. `journal` is the
     digest of the newest chunk of what can be repeated only as it was (under `arrival` the segments, else the moves);
     where it is another than in the record before, it covers this commit too. `journaled` is the newest commit that
-    added to it. `emitted` counts rows per output since the beginning, `after` is the highest
+    added to it. `emitted` counts rows per output since the beginning, `stepped` events; `after` is the highest
     version number there was then. Where an engine works a job's groups in several shards, each tells of its own;
     the first of them also of the `clocks` (the largest time of each partition), and each of how many events it holds
     (`buffered`).
@@ -198,6 +198,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     shard: int = 0
     clocks: list[tuple[str, int, int]] = []
     buffered: int = 0
+    stepped: int = 0
 
 
 PlatformEvent = (

@@ -112,6 +112,7 @@ class Standing:
             emitted=dict(pipeline.counts.emitted),
             dead=pipeline.counts.dead,
             steps=pipeline.counts.steps,
+            stepped=pipeline.counts.stepped,
             deltas=dict(self.live.sequences),
             versions=dict(self.live.versions),
             after=pipeline.after,

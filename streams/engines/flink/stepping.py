@@ -119,6 +119,7 @@ class Shard:
             emitted=dict(counts.emitted),
             dead=counts.dead + (sum(c.dead for c in self._admitted.values()) if self.number == 0 else 0),
             steps=counts.steps,
+            stepped=counts.stepped,
             deltas=dict(self._live.sequences),
             versions=dict(self._live.versions),
             after=pipeline.after,

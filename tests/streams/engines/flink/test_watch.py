@@ -29,7 +29,7 @@ def watched():
     beside.parts = type(beside.parts)(**vars(beside.parts) | {"report": told.append})
     watch = Watch(beside.job, beside.parts, "http://there", Choices(parallelism=2))
     watch.began("j", beside.setting.starts)
-    shards = [beside.shard(number) for number in range(beside.setting.shards)]
+    shards = beside.shards = [beside.shard(number) for number in range(beside.setting.shards)]
     messages = list(beside.messages())
     for number, message in messages[: len(messages) // 2]:
         beside.write(shards[number].take(message))
@@ -45,6 +45,9 @@ def test_progress_of_all_shards_counts_together(watched):
     assert (fact["state"], fact["flink"], fact["parallelism"]) == ("running", "RUNNING", 2)
     assert fact["page"] == "http://there/#/job/running/j"
     assert fact["steps"] == sum(m.steps for m in made) and fact["dead"] == sum(m.dead for m in made) > 0
+    pipelines = [shard._pipeline for shard in beside.shards]
+    assert fact["stepped"] == sum(p.counts.stepped for p in pipelines) > 0
+    assert fact["buffered"] == sum(p.buffered for p in pipelines) > 0
     assert fact["emitted"]["seen"] == sum(m.emitted["seen"] for m in made) > 0
     assert fact["watermark"] == min(m.watermark for m in made)
     # The shard that is the furthest behind says what has been read.
