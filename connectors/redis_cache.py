@@ -73,17 +73,25 @@ class FeatureCache:
 
     def clear(self, positions: Mapping[Partition, int]) -> None:
         with self._asking("clearing rows"):
-            # First the positions: a follower that comes in between finds nothing to go on from, and clears as well.
-            self._client.delete(self._at)
-            some: list[bytes] = []
-            for key in self._client.scan_iter(match=_literal(self._prefix) + "*", count=_REMOVED_AT_ONCE):
-                some.append(key)
-                if len(some) == _REMOVED_AT_ONCE:
-                    self._client.unlink(*some)
-                    some.clear()
-            if some:
-                self._client.unlink(*some)
+            self._forget()
             self._client.hset(self._at, mapping=_fields(positions, 0))
+
+    def forget(self) -> None:
+        """Leave nothing of the job in Redis."""
+        with self._asking("forgetting rows"):
+            self._forget()
+
+    def _forget(self) -> None:
+        # First the positions: a follower that comes in between finds nothing to go on from, and clears as well.
+        self._client.delete(self._at)
+        some: list[bytes] = []
+        for key in self._client.scan_iter(match=_literal(self._prefix) + "*", count=_REMOVED_AT_ONCE):
+            some.append(key)
+            if len(some) == _REMOVED_AT_ONCE:
+                self._client.unlink(*some)
+                some.clear()
+        if some:
+            self._client.unlink(*some)
 
     def apply(self, rows: Mapping[Name, Row], before: Mapping[Partition, int], after: Mapping[Partition, int]) -> bool:
         with self._asking("writing rows"):

@@ -74,6 +74,22 @@ class Output:
             yield shown.update
 
 
+class _Text(click.ParamType):
+    """A word that goes into an event. What is typed need not be UTF-8; Python then keeps its bytes as surrogates."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!a} is not UTF-8", param, ctx)
+        return value
+
+
+TEXT = _Text()
+
+
 def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """`click.command` with `--home` and `--json`; the function gets an `Output` as its first argument."""
 

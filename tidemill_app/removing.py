@@ -1,4 +1,5 @@
-"""Removing a job: what this home keeps of it, its entry in the table of jobs, and with `purge` the topics of its own.
+"""Removing a job: what this home keeps of it, its entry in the table of jobs, and with `purge` the topics of its own,
+its rows in Redis, its spools and its unpacked code; what a running server has of these is left to it.
 
 What others may build on stays: its predictions and other outputs, the streams it read, its model versions, and their
 deltas: a server tells by the numbers in one topic where a job began anew. A job of that name that is submitted later
@@ -11,9 +12,13 @@ import shutil
 
 import msgspec
 
+from connectors.redis_cache import FeatureCache
+from serving.prediction_log import PredictionLog
+from serving.spool import Spool
 from streams import progress
 from streams.state_store import FolderStore
-from tidemill.errors import IncompatibleError
+from tidemill.errors import IncompatibleError, UnavailableError
+from tidemill_app.alive import living
 from tidemill_app.job_table import REMOVED, JobFiles, JobTable
 from tidemill_app.submission import check_at_rest, kept_by_engines
 from tidemill_app.wiring import Platform
@@ -49,13 +54,16 @@ def plan(platform: Platform, name: str) -> Plan:
 
 
 def remove(platform: Platform, what: Plan, *, purge: bool) -> None:
-    """Forget the job; with `purge` delete its own topics.
+    """Forget the job; with `purge` delete its own topics, and what servers keep of it.
 
-    Raises `IncompatibleError` where another job reads one of them; nothing is changed then.
+    Raises `IncompatibleError` where another job reads one of them; nothing is changed then. Raises `UnavailableError`
+    where Redis or the brokers do not answer; the job is there still, to be removed later.
     """
     table = platform.jobs()
     if purge:
         _refuse_where_read(platform, table, what)
+        _remove_served(platform, what.job)
+        _remove_code(platform, table, what.job)
     FolderStore(platform.home.path / "state").clear(what.job)
     for topic in what.own if purge else ():
         platform.delete_topic(topic)
@@ -64,6 +72,30 @@ def remove(platform: Platform, what: Plan, *, purge: bool) -> None:
     for log in files.log.parent.glob(files.log.name + "*"):
         log.unlink(missing_ok=True)
     table.change(what.job, wanted=REMOVED, reason="")
+
+
+def _remove_served(platform: Platform, name: str) -> None:
+    """Its rows in Redis, and its spools: what was not sent of one is sent first, for predictions stay."""
+    if platform.connection.redis.reveal():
+        FeatureCache(platform.connection.redis_client(), name).forget()
+    parent = platform.home.path / "spill" / name
+    for folder in sorted(parent.glob("*/")):
+        try:
+            spool = Spool(folder)
+        except UnavailableError:
+            continue  # a server has it
+        PredictionLog(name, platform.log, spool).drain()
+        shutil.rmtree(folder)
+    if parent.exists() and not any(parent.iterdir()):
+        parent.rmdir()
+
+
+def _remove_code(platform: Platform, table: JobTable, name: str) -> None:
+    """Its newest code as it was unpacked here, unless another job runs the same; stored and signed it stays, for its
+    versions to be rebuilt by."""
+    digest, others = table.get(name).bundle, {wish.bundle for job, wish in table.jobs.items() if job != name}
+    if digest and digest not in others and not living(platform.home, "serve"):
+        shutil.rmtree(platform.home.path / "bundles" / digest, ignore_errors=True)
 
 
 def _refuse_where_read(platform: Platform, table: JobTable, what: Plan) -> None:

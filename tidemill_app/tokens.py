@@ -115,9 +115,9 @@ class Tokens:
 
     def find(self, text: bytes) -> Token | None:
         """The token of this text."""
-        digest = _digest(text)
+        digest = _digest(text).encode()
         # No early end: every one is compared, each in constant time.
-        found = [token for token in self.all() if hmac.compare_digest(token.sha256, digest)]
+        found = [token for token in self.all() if hmac.compare_digest(token.sha256.encode(), digest)]
         return found[0] if found else None
 
     def _write(self, tokens: list[Token]) -> None:

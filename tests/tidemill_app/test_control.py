@@ -9,6 +9,7 @@ import pytest
 
 from tests.serving.helpers import serving, until
 from tests.tidemill_app.in_memory import memory_platform
+from tidemill.engine import EngineKind
 from tidemill.errors import UnavailableError
 from tidemill_app import control
 from tidemill_app.control import ControlDoor
@@ -51,6 +52,16 @@ def test_what_is_read(client):
     assert "exactly_once" in client.get("/api/engines").json()["local"]
 
 
+@pytest.mark.parametrize("header", [b"Bearer \xff\xfe", "Bearer tök".encode(), b"B\xe9arer x", b"\xff", b"Bearer"])
+def test_a_header_that_is_no_ascii_is_a_wrong_token(client, platform, header):
+    file = platform.home.keys / "control.json"
+    for digest in (None, "\u00e9" * 64):
+        if digest is not None:
+            file.write_text(file.read_text().replace(Tokens(platform.home).all()[0].sha256, digest))
+        refused = client.get("/api/jobs", headers={b"authorization": header})
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+
+
 def test_a_verb_its_wish_and_its_line_in_the_log(client, platform, caplog):
     caplog.set_level(logging.INFO, "tidemill.control")
     assert client.post("/api/jobs/j/stop", json={"wait": 0}).json() == {"job": "j", "state": "to be stopped"}
@@ -80,7 +91,7 @@ def test_what_an_engine_does_not_provide_names_those_that_do(client, platform, m
     )
     assert client.post("/api/jobs/j/rescale").status_code == 400
 
-    class Wide:
+    class Wide(EngineKind):
         name, provides, options = "wide", frozenset({"rescale"}), frozenset({"parallelism"})
 
     for module in (submission, engines):

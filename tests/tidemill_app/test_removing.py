@@ -1,17 +1,27 @@
 """A removed job leaves nothing in the home; its own topics go only where that is asked, and nobody reads them."""
 
+import msgspec
 import pytest
 
+from connectors.features import Row
+from connectors.redis_cache import FeatureCache
+from serving.spool import Spool
 from streams import progress
 from streams.state_store import FolderStore
+from tests.connectors.test_redis_cache import Server
+from tests.serving.test_leftovers import killed
+from tests.serving.test_prediction_log import ids, told
 from tests.tidemill_app.in_memory import memory_platform, run
-from tidemill.errors import IncompatibleError, NotFoundError
+from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError
 from tidemill.events import ProgressMade
+from tidemill.log import Partition
 from tidemill.stream import Field, StreamSpec
 from tidemill_app.catalogue import Catalogue
+from tidemill_app.config import Secret
 from tidemill_app.job_file import Target
 from tidemill_app.job_table import JobFiles
 from tidemill_app.removing import plan, remove
+from tidemill_app.stack.ports import find_free
 from tidemill_app.submission import submit
 from tidemill_app.telling import tell
 
@@ -37,6 +47,15 @@ def platform(tmp_path, monkeypatch):
     made.jobs().change("j", wanted="stopped")
     yield made
     made.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A Redis."""
+    made = Server(tmp_path)
+    made.start()
+    yield made
+    made.kill()
 
 
 def commit(platform, job, sequence, **more):
@@ -77,6 +96,46 @@ def test_purged_its_own_topics_go_and_it_begins_anew(platform, tmp_path):
     wish, _, _ = submit(platform, Target(tmp_path / "job.py", None), "local")
     run(platform, wish)
     assert progress.last(platform.log, "j").sequence == before
+
+
+def test_purged_nothing_of_it_is_left_in_redis_nor_where_servers_keep_their_own(platform, server, monkeypatch):
+    redis = Secret(f"redis://127.0.0.1:{server.port}")
+    monkeypatch.setattr(platform, "connection", msgspec.structs.replace(platform.connection, redis=redis))
+    caches = {job: FeatureCache(platform.connection.redis_client(), job) for job in ("j", "j2")}
+    at = Partition("features.j", 0)
+    for cache in caches.values():
+        cache.clear({at: 0})
+        assert cache.apply({("t", "k"): Row({"x": 1}, 1)}, {at: 0}, {at: 1})
+    spill = platform.home.path / "spill" / "j"
+    killed(platform.log, spill / "0", "j", range(3))
+    living = Spool(spill / "1")
+    code = platform.home.path / "bundles" / platform.jobs().get("j").bundle
+    assert code.is_dir()
+
+    remove(platform, plan(platform, "j"), purge=False)
+    assert (caches["j"].get("t", "k"), (spill / "0").is_dir(), code.is_dir()) == ({"x": 1}, True, True)
+    platform.jobs().change("j", wanted="stopped", bundle=code.name)
+    remove(platform, plan(platform, "j"), purge=True)
+    assert (caches["j"].get("t", "k"), caches["j"].positions()) == (None, None)
+    assert caches["j2"].get("t", "k") == {"x": 1}
+    assert [f.name for f in spill.iterdir()] == ["1"], "the spool of one that lives is its own"
+    assert told(platform.log, "j") == ids(3), "predictions stay, those that were not sent yet too"
+    assert not code.exists()
+
+    living.close()
+    platform.jobs().change("j", wanted="stopped", bundle=code.name)
+    platform.jobs().change("j2", wanted="stopped", bundle=code.name)
+    code.mkdir()
+    remove(platform, plan(platform, "j"), purge=True)
+    assert (spill.exists(), code.is_dir()) == (False, True), "of code that two jobs run one removal takes none"
+
+
+def test_where_redis_is_away_the_job_is_there_still(platform, monkeypatch):
+    away = Secret(f"redis://127.0.0.1:{find_free()}")
+    monkeypatch.setattr(platform, "connection", msgspec.structs.replace(platform.connection, redis=away))
+    with pytest.raises(UnavailableError, match="in Redis"):
+        remove(platform, plan(platform, "j"), purge=True)
+    assert platform.jobs().jobs.keys() == {"j"} and "progress.j" in platform.log.topics()
 
 
 def test_one_that_runs_or_is_still_stopping_is_not_removed(platform):

@@ -32,6 +32,20 @@ def test_only_a_digest_is_kept_and_only_the_owner_can_read_it(home):
         Tokens(home).all()
 
 
+def test_no_text_and_no_digest_but_the_right_ones_let_anybody_in(home):
+    tokens = Tokens(home)
+    text = tokens.create("ci", ["read"])
+    file = home.keys / "control.json"
+    kept, digest = file.read_text(), tokens.all()[0].sha256
+    for odd in ("\u00e9" * 64, "", digest[:63]):
+        file.write_text(kept.replace(digest, odd))
+        assert Tokens(home).all()[0].sha256 == odd
+        for given in (text.encode(), odd.encode(), b"\xff\xfe", b""):
+            assert Tokens(home).find(given) is None
+            answer = TokenGate(Tokens(home)).admit("read", [(b"authorization", b"Bearer " + given)], "10.0.0.1")
+            assert answer.status == 401
+
+
 def test_what_cannot_be_a_token_is_refused(home):
     tokens = Tokens(home)
     tokens.create("ci", ["read"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tidemill.errors import ConfigError
-from tidemill_app.cli import Output, command
+from tidemill_app.cli import TEXT, Output, command
 
 if TYPE_CHECKING:
     from tidemill_app.publishing import Pace, Published
@@ -55,10 +55,10 @@ def publish(out: Output, stream: str | None, file: str | None, dataset: str | No
 
 
 @command("label")
-@click.argument("stream")
-@click.argument("event_id")
+@click.argument("stream", type=TEXT)
+@click.argument("event_id", type=TEXT)
 @click.argument("value")
-@click.option("--by", help="Who says so.")
+@click.option("--by", type=TEXT, help="Who says so.")
 def label(out: Output, stream: str, event_id: str, value: str, by: str | None) -> None:
     """Say what the event EVENT_ID of STREAM turned out to be. VALUE is JSON, or else a text.
 

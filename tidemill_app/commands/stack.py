@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +71,15 @@ def status(out: Output) -> None:
 
 @command()
 @click.option("--purge", is_flag=True, help="Remove the home and everything in it.")
-def down(out: Output, purge: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask. On a terminal --purge does.")
+def down(out: Output, purge: bool, yes: bool) -> None:
     """End what `up` started. Data stays, unless --purge is given."""
     from tidemill_app.stack import lifecycle
 
     settings = config.load(out.home)
+    there = Home(settings.home).path
+    if purge and not yes and not out.as_json and there.exists() and sys.stdin.isatty():
+        out.confirm(f"Remove {there} and all that is in it, its topics, models and keys, for good?")
     with out.progress("ending the stack") as tell:
         ended = lifecycle.down(settings, purge, tell)
     home = str(Home(settings.home).path)

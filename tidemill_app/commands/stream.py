@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tidemill.errors import ConfigError, NotFoundError
-from tidemill_app.cli import Output, command
+from tidemill_app.cli import TEXT, Output, command
 from tidemill_app.tables import table
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def show(out: Output, name: str, version: int | None) -> None:
 
 @command("erase")
 @click.argument("name")
-@click.option("--id", "id_", metavar="ID", help="The event with this id, and the labels about it.")
+@click.option("--id", "id_", type=TEXT, metavar="ID", help="The event with this id, and the labels about it.")
 @click.option("--at", "places", multiple=True, metavar="TOPIC/PARTITION/OFFSET[/ROW]", help="The record at this place.")
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--reason", type=TEXT, required=True, help="Why; it is recorded.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(out: Output, name: str, id_: str | None, places: tuple[str, ...], reason: str, yes: bool) -> None:
     """Erase events on a person's request: readers take them as absent, archives are rewritten without them.

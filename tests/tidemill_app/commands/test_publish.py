@@ -61,6 +61,15 @@ def test_a_label_that_may_be_amiss_is_given_with_a_warning(tidemill, stream, ord
     assert tidemill("label", stream, "o1", "1", "--json").json["warnings"] == [unread]
 
 
+@pytest.mark.parametrize("words", [("x\udcff", "1"), ("x", "1", "--by", "\udc80"), ("x", "\udcff")])
+def test_a_label_that_is_no_utf_8_is_refused(tidemill, stream, words):
+    before = tidemill("tail", f"labels.{stream}", "--json", "--from", "beginning").out
+    told = tidemill("label", stream, *words)
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert "UTF-8" in told.err and "\\udc" in told.err
+    assert tidemill("tail", f"labels.{stream}", "--json", "--from", "beginning").out == before
+
+
 def test_labels_are_published_from_a_file(tidemill, stream, tmp_path):
     file = tmp_path / "labels.jsonl"
     file.write_text("\n".join(json.dumps({"about": f"o{i}", "value": i % 2 == 0}) for i in range(3)))

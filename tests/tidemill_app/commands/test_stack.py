@@ -1,6 +1,7 @@
 """`tidemill up|status|logs|doctor|down` as a person calls them."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,39 @@ def test_down_where_nothing_is_changes_nothing(tmp_path):
     assert refused.returncode == 2
     assert (tmp_path / "mine.txt").exists()
     assert Path(tmp_path).exists()
+
+
+def on_a_terminal(home, answer, *words):
+    """`tidemill down` as somebody at a terminal calls it, who answers so: the exit code, and what was shown."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "tidemill_app", "down", *words, "--home", str(home)]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        os.write(ours, answer)
+        shown, _ = process.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    return process.returncode, shown.decode()
+
+
+def test_a_home_is_removed_unasked_but_on_a_terminal(tmp_path):
+    home = Home(tmp_path / "h")
+    for words, answer, removed, asked in [
+        (["--purge"], b"n\n", False, True),
+        ([], b"", False, False),
+        (["--purge"], b"y\n", True, True),
+        (["--purge"], b"", True, False),  # there is nothing to ask about
+    ]:
+        if not removed:
+            home.create()
+        code, shown = on_a_terminal(home.path, answer, *words)
+        assert (code == 0, home.path.exists(), "for good?" in shown) == (answer != b"n\n", not removed, asked), shown
+    for words in (["--yes"], ["--json"]):
+        home.create()
+        code, shown = on_a_terminal(home.path, b"", "--purge", *words)
+        assert (code, home.path.exists(), "for good?" in shown) == (0, False, False), shown
+    home.create()
+    assert tidemill(home.path, "down", "--purge").returncode == 0  # as a script does: no terminal
+    assert not home.path.exists()
 
 
 @pytest.mark.parametrize(
