@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
+
+import msgspec
 
 from tidemill_app.demo import ENDPOINT, JOB, Watch
 from tidemill_app.report import Findings, quantile, when
@@ -114,16 +117,15 @@ def findings(platform: Platform, watch: Watch, compared: Compared | None, second
 def next_steps(watch: Watch, home: str) -> list[str]:
     """Commands that work as printed, where the demo was run."""
     flight = {n: c[-1] for n, c in watch.flights["columns"].items()}
-    import msgspec
-
-    body = msgspec.json.encode(flight).decode()
+    body = quote(msgspec.json.encode(flight).decode())
+    ours = f"tidemill --home {quote(home)}"
     return [
-        f"tidemill --home {home} tail flights -n 3",
-        f"tidemill --home {home} jobs",
-        f"curl -s '{watch.url}/score/{ENDPOINT}?explain=true' -d '{body}'",
-        f"tidemill --home {home} model list",
-        f"tidemill --home {home} model reproduce {JOB}@1",
-        f"tidemill --home {home} down --purge",
+        f"{ours} tail flights -n 3",
+        f"{ours} jobs",
+        f"curl -s '{watch.url}/score/{ENDPOINT}?explain=true' -d {body}",
+        f"{ours} model list",
+        f"{ours} model reproduce {JOB}@1",
+        f"{ours} down --purge",
     ]
 
 

@@ -3,7 +3,7 @@ is what an undisturbed run gives."""
 
 import pytest
 
-from tests.scenarios.flink_life import life
+from tests.scenarios.flink_life import life, until
 from tidemill_app.stack import lifecycle
 
 pytestmark = pytest.mark.stack
@@ -66,4 +66,7 @@ def test_a_savepoint_is_named_and_started_from_once(tended, fresh, tmp_path):
         assert "the job is running" in line
         it.publish(1.0)
         it.caught_up()
+        told = []
+        until(lambda: told.append(it.status()) or told[-1]["emitted"].get("seen", 0) > 0, it.status)
+        assert told[-1]["stepped"] >= told[-1]["emitted"]["seen"] and told[-1]["buffered"] >= 0
         it.check()
