@@ -5,31 +5,11 @@ from __future__ import annotations
 from tidemill import events
 from tidemill.errors import BadEvent
 from tidemill.events import DeltaPublished
-from tidemill.log import Log, Partition
+from tidemill.log import Log, Partition, offset_before
 from tidemill.time import MINUTE
 
 MARGIN = 2 * MINUTE
 """A version and the deltas around it are written in one transaction, which lasts no longer than this."""
-
-_NEAR = 2_000
-
-
-def offset_at(log: Log, partition: Partition, time: int) -> int:
-    """An offset before which every record was appended before `time` (µs), found by bisection; append times never
-    fall."""
-    low, high = log.begin(partition), log.end(partition)
-    while high - low > _NEAR:
-        middle = (low + high) // 2
-        reader = log.reader({partition: middle})
-        try:
-            found = reader.poll(1, 2.0)
-        finally:
-            reader.close()
-        if found and found[0].timestamp < time:
-            low = found[0].offset + 1
-        else:
-            high = middle
-    return low
 
 
 def read_since(log: Log, partition: Partition, published: int) -> tuple[list[DeltaPublished], int, bool]:
@@ -38,7 +18,7 @@ def read_since(log: Log, partition: Partition, published: int) -> tuple[list[Del
 
     A job that learns again from scratch numbers its deltas from 1 again; those before are left out.
     """
-    at = offset_at(log, partition, published - MARGIN)
+    at = offset_before(log, partition, published - MARGIN)
     end = log.end(partition)
     reader = log.reader({partition: at})
     deltas: list[DeltaPublished] = []

@@ -172,3 +172,24 @@ class Log(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+_NEAR = 2_000
+
+
+def offset_before(log: Log, partition: Partition, time: int) -> int:
+    """An offset before which every record was appended before `time` (µs), and no more than 2,000 from the first that
+    was not; found by bisection, as append times never fall within a partition."""
+    low, high = log.begin(partition), log.end(partition)
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        reader = log.reader({partition: middle})
+        try:
+            found = reader.poll(1, 2.0)
+        finally:
+            reader.close()
+        if found and found[0].timestamp < time:
+            low = found[0].offset + 1
+        else:
+            high = middle
+    return low

@@ -14,7 +14,7 @@ from tidemill.block import rows_of
 from tidemill.cloudevents import ARROW, IDS
 from tidemill.decode import ArrowDecoder
 from tidemill.errors import BadEvent, ConfigError
-from tidemill.log import Log, Partition, Record
+from tidemill.log import Log, Partition, Record, offset_before
 from tidemill.time import from_rfc3339, to_rfc3339
 from tidemill_app.reading import read_spans
 
@@ -108,16 +108,9 @@ def start(log: Log, topic: str, origin: str, last: int) -> dict[Partition, int]:
 
 
 def offset_at(log: Log, partition: Partition, time: int) -> int:
-    """The first offset appended at or after `time` (append times never fall within a partition)."""
-    low, high = log.begin(partition), log.end(partition)
-    while low < high:
-        middle = (low + high) // 2
-        found = next(read_spans(log, {partition: (middle, high)}, chunk=1), None)
-        if found is None or found.timestamp >= time:
-            high = middle
-        else:
-            low = found.offset + 1
-    return low
+    """The first offset appended at or after `time`."""
+    near, end = offset_before(log, partition, time), log.end(partition)
+    return next((r.offset for r in read_spans(log, {partition: (near, end)}) if r.timestamp >= time), end)
 
 
 def tail(

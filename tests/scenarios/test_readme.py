@@ -101,7 +101,8 @@ class Reader:
         for process in self.behind:
             process.terminate()
             process.wait(30)
-        subprocess.run(["sh", "-c", "tidemill down --purge"], cwd=self.folder, env=self.env, check=True, timeout=120)
+        words = ["sh", "-c", "tidemill down --purge"]
+        subprocess.run(words, stdin=subprocess.DEVNULL, cwd=self.folder, env=self.env, check=True, timeout=120)
 
 
 @pytest.mark.stack

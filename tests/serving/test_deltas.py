@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connectors.memory import MemoryLog
-from serving.deltas import MARGIN, offset_at, read_since
+from serving.deltas import MARGIN, read_since
 from tidemill import events
 from tidemill.events import DeltaPublished
 from tidemill.log import Log, Partition, TopicSpec
@@ -26,13 +26,6 @@ def log_of(deltas: Sequence[tuple[int, int]]) -> Log:
         writer.send(AT.topic, events.encode(delta))
     writer.flush()
     return log
-
-
-def test_reading_begins_near_the_time_asked_for_and_never_after_it():
-    log = log_of([(i * 1000, i) for i in range(1, 20_001)])
-    for time in (0, 1, 5_000_000, 19_999_000, 10**12):
-        first = offset_at(log, AT, time)
-        assert first <= max(0, time // 1000) and (first >= time // 1000 - 2_001 or first >= 17_990)
 
 
 def test_deltas_since_a_version_are_all_there_in_order():

@@ -66,6 +66,18 @@ def test_a_long_topic_is_shown_from_its_first_record_on_without_being_read_whole
     assert [r.value for r in shown] == [str(n).encode() for n in range(4, 9000)]
 
 
+def test_of_a_long_topic_the_first_from_a_time_on_is_exact():
+    now = iter(range(1_000, 90_000_000, 500))
+    log, at = MemoryLog(lambda: next(now) // 2_000 * 2_000), Partition("t", 0)
+    log.create("t", TopicSpec())
+    writer = log.writer()
+    for n in range(9_000):
+        writer.send("t", str(n).encode())
+    stamps = [record.timestamp for record in read_all(log, "t")]
+    for time in (0, stamps[4_321], stamps[4_321] + 1, stamps[-1], stamps[-1] + 1):
+        assert offset_at(log, at, time) == next((i for i, stamp in enumerate(stamps) if stamp >= time), 9_000)
+
+
 @pytest.mark.stack
 def test_from_a_time_of_appending_on(log, name):
     log.create(name, TopicSpec())
