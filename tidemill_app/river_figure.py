@@ -65,9 +65,9 @@ def compare(log: Log, predictions: str, labels: str, names: tuple[str, ...], *, 
             labelled += 1
     return Compared(
         labelled=labelled,
-        ours=ours.get(),
-        river=theirs.get(),
-        largest_difference=largest,
+        ours=float(ours.get()),  # numpy's, which no JSON can hold
+        river=float(theirs.get()),
+        largest_difference=float(largest),
         river_seconds=time.perf_counter() - begun,
     )
 

@@ -50,6 +50,7 @@ def written(*, off=0.0):
 def test_the_difference_is_that_of_the_scores(off):
     found = compare(written(off=off), "p", "l", ("x",), limit=N, lr=0.1)
     assert found.largest_difference == pytest.approx(off, abs=1e-12)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
     # Labels that come after the last prediction teach nothing.
     assert found.labelled == N - 2
     assert (found.ours == found.river) == (off == 0.0)
