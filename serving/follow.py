@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 
+from serving.currency import Currency
 from serving.deltas import delta_of, read_since
 from serving.freshness import Freshness
 from serving.known import FeatureTables
@@ -26,7 +27,6 @@ Load = Callable[[ModelPublished], Servable]
 """Fetches, verifies and loads a version. Raises `IntegrityError`, `UserError` where it must not or cannot be served,
 `UnavailableError` where trying again may help."""
 
-_PROBE_SECONDS = 0.4
 _POLL_SECONDS = 0.1
 _MAX_BACKOFF = 2.0
 _FALLBACKS = 10
@@ -72,19 +72,20 @@ class Follower:
         self._aliases: dict[tuple[str, str], str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tidemill-follow", daemon=True)
-        self._probe: tuple[float, dict[Partition, int]] | None = None
-        self._probed = 0.0
+        self._currency = Currency(log)
         self._more = False
         self.rejected: dict[str, str] = {}
         self.gaps = 0
         self.failures = 0
 
     def start(self) -> None:
+        self._currency.start()
         self._thread.start()
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(35)
+        self._currency.close()
 
     def fill(self, job: str, tables: FeatureTables) -> None:
         """Follow the feature tables of `job` too. Called before `start`, or by what this follower calls."""
@@ -116,7 +117,8 @@ class Follower:
             self._stop.wait(0.3)
             return
         reader = self._log.reader(self._positions)
-        self._more, self._probe = False, None
+        self._more = False
+        self._currency.watch(self._positions)
         looked = time.monotonic()
         try:
             while not self._stop.is_set() and not self._more:
@@ -308,18 +310,12 @@ class Follower:
             _log.warning("alias %s of %s stays where it is: there is no version %s", alias, model, version)
 
     def _note_currency(self, reader: Reader) -> None:
-        """Ask for the ends of all partitions now and then; once they are passed, everything up to that time is in."""
-        if self._probe is not None:
-            asked, ends = self._probe
-            at = reader.positions()
-            if all(at[p] >= end for p, end in ends.items()):
-                self._freshness.current(asked)
-                for topic, tables in self._tables.items():
-                    tables.fresh = topic in self._topics() or tables.fresh
-                self._probe = None
-        if self._probe is None and time.monotonic() - self._probed > _PROBE_SECONDS:
-            self._probed = time.monotonic()
-            self._probe = (self._probed, {p: self._log.end(p) for p in reader.positions()})
+        """Once the ends of all partitions are passed, everything up to when they were asked for is in."""
+        asked = self._currency.reached(reader.positions)
+        if asked is not None:
+            self._freshness.current(asked)
+            for topic, tables in self._tables.items():
+                tables.fresh = topic in self._topics() or tables.fresh
 
 
 def _event(record: Record) -> object:
