@@ -349,7 +349,7 @@ class Session:
             return
         log = self.parts.log
         erased = Erasures.end(log)
-        self._keeper.save(standing.sequence, standing.snapshot(erased))
+        self._keeper.save(standing.sequence, lambda: standing.snapshot(erased))
         # What is newly erased may be taken as absent only behind a snapshot that says so, and that is there for good.
         if erased > standing.erasures.position and await asyncio.to_thread(self._note_kept, wait=True):
             standing.erasures.read(log, erased)

@@ -29,7 +29,7 @@ _QUIET = 0.1
 """Seconds a poll waits while nothing comes; also how soon a stop is noticed."""
 
 SNAPSHOT_SHARE = 1 / 200
-"""Of the job's time, what snapshots may take."""
+"""Of a processor's time, what snapshots may take."""
 
 _FEW, _LULL = 1_000, 0.005
 """Of fewer records than this at once the next are waited for this many seconds: polls cost more than records."""
@@ -198,12 +198,12 @@ class Session:
             self._standing.advance_idle(self._sources.reading(), self._sources.positions(), self.parts.log.end)
 
     def _snapshot_in_time(self) -> None:
-        """A snapshot, and when the next one is due: no label is learned meanwhile, so a large state is kept more
-        seldom."""
+        """A snapshot, and when the next one is due: a large state is kept more seldom."""
         began, busy = time.monotonic(), time.thread_time()
         self._snapshot()
         collecting.all_made()
-        self._snapshot_due = began + max(self._snapshot_every, (time.thread_time() - busy) / SNAPSHOT_SHARE)
+        took = max(time.thread_time() - busy, self._keeper.seconds)
+        self._snapshot_due = began + max(self._snapshot_every, took / SNAPSHOT_SHARE)
 
     def _snapshot(self) -> None:
         """Keep the job as the last commit left it, while it goes on."""
@@ -212,7 +212,7 @@ class Session:
         self._note_kept(wait=True)
         log, standing = self.parts.log, self._standing
         erased = Erasures.end(log)
-        self._keeper.save(standing.sequence, standing.snapshot(erased))
+        self._keeper.save(standing.sequence, lambda: standing.snapshot(erased))
         # What is newly erased may be taken as absent only behind a snapshot that says so, and that is there for good.
         if erased > standing.erasures.position and self._note_kept(wait=True):
             standing.erasures.read(log, erased)
