@@ -60,7 +60,8 @@ class _Memory:
         """Which are kept; None for all."""
         self.forget(positions[0] - window)
         new = dict(zip(names, positions, strict=True))
-        if len(new) == len(names) and new.keys().isdisjoint(self.kept):
+        # Of two views of keys the shorter is gone through; of a dict as it stands, all that is remembered.
+        if len(new) == len(names) and new.keys().isdisjoint(self.kept.keys()):
             self.kept.update(new)
             self.runs.append((positions[-1], names))
             return None

@@ -200,8 +200,9 @@ class Session:
     def _snapshot_in_time(self) -> None:
         """A snapshot, and when the next one is due: a large state is kept more seldom."""
         began, busy = time.monotonic(), time.thread_time()
-        self._snapshot()
+        # Before it: a copy of the process shares its memory only as long as no collection marks every object.
         collecting.all_made()
+        self._snapshot()
         took = max(time.thread_time() - busy, self._keeper.seconds)
         self._snapshot_due = began + max(self._snapshot_every, took / SNAPSHOT_SHARE)
 
