@@ -71,6 +71,7 @@ class Decoder:
         self._names = [f.name for f in spec.fields]
         self._row = row_type(spec)
         self._json = msgspec.json.Decoder(self._row)
+        self._tagged = msgspec.json.Decoder(row_type(spec, tagged=True)) if spec.tag else self._json
         self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
         self._id_at = None if spec.id is None else self._names.index(spec.id)
         self._get = [(attrgetter(f"f{i}"), f.type == "float" and not f.nullable) for i, f in enumerate(spec.fields)]
@@ -93,7 +94,7 @@ class Decoder:
         the next record's `{` begins another value. So each holds at least one, and n values are one each.
         """
         n = len(records)
-        if n < 2 or self.spec.tag:
+        if n < 2:
             return None
         values = list(map(_value, records))
         if not all(values) or set(map(_first, values)) != {_OPENS} or set(map(_last, values)) != {_CLOSES}:
@@ -104,7 +105,9 @@ class Decoder:
         given = [a for a in attributes if a is not cloudevents.NONE]
         if any(a.type == ADVANCED or a.content_type == ARROW for a in given):
             return None
-        rows = self._json.decode_lines(b"\n".join(values))
+        if self.spec.tag and any(a.type and a.type != self.spec.tag for a in given):
+            return None
+        rows = self._tagged.decode_lines(b"\n".join(values))
         if len(rows) != n:
             return None
         columns: list[Any] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,10 +17,11 @@ PLAIN: dict[str, Any] = {"int": int, "float": float, "bool": bool, "string": str
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
-def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
+def row_type(spec: StreamSpec, *, tagged: bool = False) -> type[msgspec.Struct]:
     """The Struct that a JSON payload of the declared stream decodes to; unknown fields are passed over.
 
     Its attributes are `f0`, `f1`, … in the order of the fields, whose names need not be identifiers: see `payload_of`.
+    With `tagged`, nothing decodes to it whose `type` is not the stream's tag.
     """
     fields: list[Any] = []
     for i, f in enumerate(spec.fields):
@@ -32,6 +33,9 @@ def row_type(spec: StreamSpec) -> type[msgspec.Struct]:
         else:
             fields.append((f"f{i}", kind))
     names = {f"f{i}": f.name for i, f in enumerate(spec.fields)}
+    if tagged:
+        fields.append(("tag", Literal[spec.tag]))
+        names["tag"] = "type"
     return msgspec.defstruct(spec.name.replace(".", "_").replace("-", "_"), fields, kw_only=True, rename=names)
 
 

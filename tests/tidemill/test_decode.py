@@ -249,6 +249,33 @@ def test_what_is_parsed_at_once_is_what_is_parsed_one_by_one(seed):
         assert decoder._together(records) is not None
 
 
+TAG = b'{"type":"trip.v1",'
+TAGGED = [TAG + value[1:] for value in WHOLE]
+BROKEN_TOO = [TAG + value[1:] for value in BROKEN if value.startswith(b"{")]
+OTHER_TAGS = [
+    WHOLE[0],
+    b'{"type":"trip.v2",' + WHOLE[1][1:],
+    b'{"type":1,' + WHOLE[2][1:],
+    TAG + b'"type":"trip.v2",' + WHOLE[0][1:],
+    b'{"type":"trip.v2","type":"trip.v1",' + WHOLE[0][1:],
+    (TAGGED[0], to_headers("x", "/elsewhere", "trip.v2", 9)),
+]
+HEADED = [(TAGGED[1], to_headers("y", "/elsewhere", "trip.v1", 9))]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_platform_events_are_parsed_at_once_too(seed):
+    rng = np.random.default_rng(seed)
+    kinds = [TAGGED, TAGGED + OTHER_TAGS, TAGGED + HEADED, TAGGED + OTHER_TAGS + BROKEN_TOO][seed % 4]
+    picked = [kinds[i] for i in rng.integers(len(kinds), size=rng.integers(2, 12))]
+    records = [record(one[0], i, one[1]) if isinstance(one, tuple) else record(one, i) for i, one in enumerate(picked)]
+    decoder = Decoder(msgspec.structs.replace(SPEC, time_unit="us", tag="trip.v1"))
+    together = [row for item in decoder.decode(records) for row in told(item)]
+    assert together == [row for r in records for item in decoder.decode([r]) for row in told(item)]
+    if seed % 4 in (0, 2):
+        assert decoder._together(records) is not None
+
+
 def told(item):
     """An item's rows as plain values."""
     if not isinstance(item, Block):
