@@ -31,8 +31,9 @@ _QUIET = 0.1
 SNAPSHOT_SHARE = 1 / 200
 """Of a processor's time, what snapshots may take."""
 
-_FEW, _LULL = 1_000, 0.005
-"""Of fewer records than this at once the next are waited for this many seconds: polls cost more than records."""
+_FEW, _LULL, _LONGEST = 1_000, 0.1, 0.05
+"""Of fewer records than this at once, the next are waited for this share of the time between commits, this many seconds
+at most: polls cost more than records, and nothing is done with what is read before the commit."""
 
 
 class Session:
@@ -168,8 +169,7 @@ class Session:
             if sources.paused or (not runs and (not rows or self.stop())):
                 return
             if runs and sum([len(records) for _, records in runs]) < _FEW:
-                # All there is was read, and nothing is done with it before the commit: let some more come together.
-                time.sleep(max(0.0, min(_LULL, until - time.monotonic())))
+                time.sleep(max(0.0, min(_LULL * self.job.commit_every, _LONGEST, until - time.monotonic())))
 
     def _commit(self) -> None:
         assert self._sources is not None
