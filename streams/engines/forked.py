@@ -75,7 +75,7 @@ def _make_and_end(make: Callable[[], bytes], to: int) -> None:
     """In the copy: never returns."""
     status = 1
     try:
-        os.nice(5)  # whoever waits for events goes first
+        os.nice(15)  # whoever waits for events goes first
         data = make()
         left = memoryview(len(data).to_bytes(_SIZE, "little") + data)
         while left:
