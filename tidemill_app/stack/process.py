@@ -128,6 +128,7 @@ def start(service: Service, run: Path, logs: Path) -> PidFile:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
+                *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
             ],
             setsid=True,
             setsigmask=[],
@@ -149,6 +150,17 @@ def start(service: Service, run: Path, logs: Path) -> PidFile:
     )
     write_atomically(run / f"{service.name}.pid", msgspec.json.encode(file))
     return file
+
+
+def _inherited() -> list[int]:
+    """Open files, besides the standard ones, that whoever started us left open to every process we start: a lock or a
+    pipe among them would be held for as long as the stack runs."""
+    found = []
+    for number in map(int, os.listdir("/dev/fd")):
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
+            if number > 2 and os.get_inheritable(number):
+                found.append(number)
+    return found
 
 
 def wait_ready(service: Service, run: Path, logs: Path) -> float:

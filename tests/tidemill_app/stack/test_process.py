@@ -1,6 +1,7 @@
 """Detached processes: started once, found again, ended, and never somebody else's."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -45,6 +46,18 @@ def test_it_is_started_once_and_found_again(folder):
     assert process.stop(folder, "part") is True
     assert process.running(folder, "part") is None
     assert process.stop(folder, "part") is False
+
+
+def test_it_holds_nothing_open_that_whoever_started_it_had_open(folder):
+    reader, writer = os.pipe()
+    try:
+        os.set_inheritable(writer, True)  # as a shell's, which waits for a pipe's end
+        process.start(service(folder, LOOP), folder, folder)
+        os.close(writer)
+        assert select.select([reader], [], [], 10)[0] and os.read(reader, 1) == b""
+        assert process.running(folder, "part")
+    finally:
+        os.close(reader)
 
 
 def test_a_number_given_to_another_process_is_never_signalled(folder):
