@@ -70,7 +70,8 @@ def test_it_is_current_as_of_the_asking_once_all_ends_are_reached(log: Asked, st
     until(lambda: log.asked[-1:] == [B])
     assert started.reached(at(a=0, b=0)) is None
     asked = until(lambda: started.reached(at(a=1, b=0)))
-    assert before <= asked <= time.monotonic()
+    after = time.monotonic()
+    assert before <= asked <= after
     assert until(lambda: started.reached(at(a=1, b=0))) > asked
 
 
