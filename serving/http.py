@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from serving import oip, openapi
+from serving import oip, openapi, tensor_rows
 from serving.access import Gatekeeper
 from serving.batching import Batcher
 from serving.freshness import Freshness
@@ -18,11 +18,22 @@ from serving.routing import Request, Response, Route, Router, json_of, of_error
 from serving.scoring import Scorer
 from tidemill import __version__
 from tidemill.errors import NotFoundError, RequestError
+from tidemill.events import PredictionMade
+from tidemill.servable import Tensor
+from tidemill.time import Clock, SystemClock
+
+Keep = Callable[[Loaded, Sequence[PredictionMade]], None]
+"""Takes the predictions of one answer of a model's state; from any thread."""
+
+_SMALL = 16_384
+"""Bytes of tensors, and of a body, that are worked on at once: some tens of microseconds. A thread costs as much."""
+_FEW = 16
+"""Rows of which the same holds."""
 
 
 class Door(Router):
     """The ASGI application of the scoring server. `ready` says what is missing before the server is ready (empty:
-    nothing)."""
+    nothing); `keep` takes what was answered to tensors, before it is answered."""
 
     def __init__(
         self,
@@ -32,6 +43,8 @@ class Door(Router):
         *,
         keys: list[str] | None = None,
         ready: Callable[[], str] = lambda: "",
+        keep: Keep = lambda loaded, predictions: None,
+        clock: Clock | None = None,
         metrics: Metrics | None = None,
         limit: int = 512,
         max_event: int = 1 << 20,
@@ -41,6 +54,8 @@ class Door(Router):
         self.scorers = scorers
         self.freshness = freshness
         self.ready = ready
+        self._keep = keep
+        self._clock = clock or SystemClock()
         self.batcher = Batcher(limit=limit)
         v2 = "/v2/models/{model}"
         routes = (
@@ -81,7 +96,7 @@ class Door(Router):
 
     async def _infer(self, request: Request) -> Response:
         loaded = self._resolve(request)
-        small = len(request.body) < 65_536
+        small = len(request.body) < _SMALL
         header = request.header(oip.HEADER_LENGTH)
         # What takes more than some tens of microseconds goes to a thread, or every other request would wait for it.
         if small:
@@ -92,7 +107,17 @@ class Door(Router):
             outputs = loaded.servable.predict(asked.inputs)  # Some microseconds: a thread would cost more.
         else:
             outputs = await self.batcher.predict(loaded, asked.inputs)
-        parameters: dict[str, Any] = {"delta": loaded.delta, "staleness": _finite(self.freshness.seconds())}
+        size = sum(tensor.data.nbytes for tensors in (asked.inputs, outputs) for tensor in tensors.values())
+        if len(asked.event_ids) <= _FEW and size < _SMALL:
+            return self._inferred(loaded, asked, outputs)
+        return await asyncio.to_thread(self._inferred, loaded, asked, outputs)
+
+    def _inferred(self, loaded: Loaded, asked: oip.InferRequest, outputs: Mapping[str, Tensor]) -> Response:
+        """The answer, once its predictions are kept."""
+        if asked.event_ids:
+            made = tensor_rows.predictions(loaded, asked.event_ids, asked.inputs, outputs, self._clock.now())
+            self._keep(loaded, made)
+        parameters = {"delta": loaded.delta, "staleness": _staleness(self.freshness.seconds())}
         body, headers = oip.encode(loaded, asked, outputs, parameters)
         return Response(body, 200, headers)
 
@@ -116,7 +141,8 @@ class Door(Router):
         return json_of({"models": self.plane.models()})
 
     async def _server(self, request: Request) -> Response:
-        return json_of({"name": "tidemill", "version": __version__, "extensions": ["binary_tensor_data", "score"]})
+        extensions = ["binary_tensor_data", tensor_rows.EVENT_IDS, "score"]
+        return json_of({"name": "tidemill", "version": __version__, "extensions": extensions})
 
     async def _endpoints(self, request: Request) -> Response:
         return json_of({name: {"missing": s.waiting_for} for name, s in self.scorers.items()})
@@ -141,5 +167,6 @@ def _answer_json(answer: Any) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def _finite(value: float) -> float | None:
-    return None if value == float("inf") else round(value, 3)
+def _staleness(seconds: float) -> float:
+    """-1 where the log was never read to its end: neither JSON nor the protocol's parameters have infinity or null."""
+    return -1.0 if seconds == float("inf") else round(seconds, 3)

@@ -1,5 +1,8 @@
 """The Open Inference Protocol, version 2: its bodies, in JSON and with binary tensors.
 
+Every answer has an id, and its parameter `event_ids` names each row of it (`serving.tensor_rows`). The protocol has
+strings, numbers and booleans as parameters' values; this list is an extension, which `"event_ids": false` leaves out.
+
 Source: kserve.github.io "Open Inference Protocol (V2)", and its binary tensor data extension: the body is
 `Inference-Header-Content-Length` bytes of JSON, then the raw tensors that `binary_data_size` announces, in order.
 """
@@ -16,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving import tensor_rows
 from serving.plane import Loaded
 from tidemill.errors import MalformedError, RequestError
 from tidemill.servable import DATATYPES, Servable, Tensor, TensorSpec
@@ -50,11 +54,14 @@ class _Request(msgspec.Struct):
 
 
 class InferRequest(msgspec.Struct, eq=False):
-    """A decoded request: tensors that fit the model, and which outputs are wanted, in binary or not."""
+    """A decoded request: tensors that fit the model, and which outputs are wanted, in binary or not. `event_ids` are
+    its rows'; where not `named`, the answer does not list them."""
 
     id: str
     inputs: dict[str, Tensor]
     outputs: list[tuple[str, bool]]
+    event_ids: list[str]
+    named: bool = True
 
 
 _decoder = msgspec.json.Decoder(_Request)
@@ -88,7 +95,10 @@ def decode(body: bytes, header_length: str | None, servable: Servable) -> InferR
     sizes = {t.data.shape[0] for t in inputs.values() if t.data.ndim}
     if len(sizes) > 1 and all(s.shape[:1] == [-1] for s in specs.values()):
         raise RequestError("inputs differ in their first axis", got=str(sorted(sizes)), field=next(iter(inputs)))
-    return InferRequest(request.id, inputs, _wanted(request, servable))
+    rows = tensor_rows.count(inputs, servable)
+    id, ids = tensor_rows.event_ids(request.id, request.parameters.get(tensor_rows.EVENT_IDS), rows)
+    named = request.parameters.get(tensor_rows.EVENT_IDS) is not False
+    return InferRequest(id, inputs, _wanted(request, servable), ids, named)
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
@@ -237,9 +247,9 @@ def encode(
                 v if not isinstance(v, bytes) else v.decode(errors="replace") for v in tensor.data.ravel().tolist()
             ]
         described.append(entry)
-    body = {"model_name": loaded.model, "model_version": loaded.version}
-    if request.id:
-        body["id"] = request.id
+    if request.named:
+        parameters = {**parameters, tensor_rows.EVENT_IDS: request.event_ids}
+    body = {"model_name": loaded.model, "model_version": loaded.version, "id": request.id}
     head = orjson.dumps({**body, "parameters": parameters, "outputs": described})
     if not tails:
         return head, [(b"content-type", b"application/json")]

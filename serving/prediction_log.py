@@ -1,5 +1,7 @@
 """Predictions on their way to `predictions.<endpoint>`: to disk first, then to Kafka, in order, each exactly once.
 
+One log can serve many topics: each prediction in the spool says its own where it is not the log's.
+
 An answer is given after its prediction was written to a spool, so what was answered survives kill -9 of the server. A
 background thread brings the spool to the disk (one fsync for all that came within 50 ms), and another sends from there
 in transactions. Each record says its spool and sequence in header `spool`; after an ambiguous commit, or a crash, the
@@ -16,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,6 +44,7 @@ class _Item(msgspec.Struct, array_like=True):
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
+    topic: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,9 +52,9 @@ _decode = msgspec.msgpack.Decoder(_Item).decode
 
 
 class PredictionLog:
-    """The predictions of one endpoint. `append` may be called from the event loop: it writes, and does not wait for the
-    disk. Where that fails it raises `UnavailableError`, and so does the request: no answer is given that could not be
-    joined with its label later.
+    """The predictions of one endpoint. `append` may be called from the event loop and from any thread: it writes, and
+    does not wait for the disk. Where that fails it raises `UnavailableError`, and so does the request: no answer is
+    given that could not be joined with its label later.
     """
 
     def __init__(self, endpoint: str, log: Log, spool: Spool) -> None:
@@ -63,6 +67,8 @@ class PredictionLog:
         self._writer: Writer | None = None
         self._settled = False
         self._noted = 0.0
+        self._created: set[str] = set()
+        self._touched: set[str] = set()
         self.problem = ""
         """Why predictions cannot be kept at the moment (no room on the disk); empty where they can."""
         self.down = ""
@@ -77,12 +83,17 @@ class PredictionLog:
             thread.start()
 
     def append(self, prediction: PredictionMade) -> None:
-        key = prediction.about.encode("utf-8", "replace")
+        self.append_all((prediction,))
+
+    def append_all(self, predictions: Sequence[PredictionMade], topic: str = "") -> None:
+        """All of `predictions` or none, for `topic` where that is not the log's own. Of a thousand rows this takes
+        milliseconds, nearly all of it before the spool is touched: call it in a thread."""
         try:
-            self._spool.append([_encode(_Item(key, events.encode(prediction), headers_of(prediction)))])
+            self._spool.append(_packed(predictions, topic))
         except UnavailableError as error:
             self.problem = str(error)
-            raise UnavailableError("predictions cannot be kept", where=self.topic, got=self.problem) from None
+            where = topic or self.topic
+            raise UnavailableError("predictions cannot be kept", where=where, got=self.problem) from None
 
     @property
     def unsent(self) -> int:
@@ -158,28 +169,43 @@ class PredictionLog:
         if not len(self._spool):
             return
         if self._writer is None:
-            self._log.create(self.topic, self._spec)
             # The transactional id fences whoever had this spool before; its open transaction is settled after this.
             self._writer = self._log.writer(f"tidemill.{self.topic}.{self._spool.sent.spool}")
         if not self._settled:
             self._settle()
-        while items := self._spool.read(self._spool.sent.sequence, _BATCH):
+        while items := self._next_after(self._spool.sent.sequence):
+            for topic in {self._topic_of(item) for _, item in items}:
+                self._create(topic)
+                self._touched.add(topic)
             self._settled = False
             self._writer.begin()
-            for sequence, data in items:
-                item = _decode(data)
+            for sequence, item in items:
                 mark = (HEADER, f"{self._spool.sent.spool}:{sequence}".encode())
-                self._writer.send(self.topic, item.value, key=item.key, headers=[*item.headers, mark])
+                self._writer.send(self._topic_of(item), item.value, key=item.key, headers=[*item.headers, mark])
             self._writer.commit()
             self._settled = True
             self._spool.discard(items[-1][0], self._spool.sent.ends)
         if time.monotonic() - self._noted > _NOTE_EVERY:
             self._note()
 
+    def _next_after(self, sequence: int) -> list[tuple[int, _Item]]:
+        return [(at, _decode(data)) for at, data in self._spool.read(sequence, _BATCH)]
+
+    def _topic_of(self, item: _Item) -> str:
+        return item.topic or self.topic
+
+    def _create(self, topic: str) -> None:
+        if topic not in self._created:
+            self._log.create(topic, self._spec)
+            self._created.add(topic)
+
     def _note(self) -> None:
         """Keep how far we are, so that settling need not read from further back."""
         self._noted = time.monotonic()
-        ends = {at.number: self._log.end(at) for at in self._log.partitions(self.topic)}
+        ends = dict(self._spool.sent.ends)
+        for topic in self._touched:
+            ends |= {self._name_of(at): self._log.end(at) for at in self._log.partitions(topic)}
+        self._touched = set()
         self._spool.discard(self._spool.sent.sequence, ends)
         try:
             self._spool.save_sent()
@@ -187,25 +213,57 @@ class PredictionLog:
             self.problem = f"disk: {error.strerror}"
 
     def _settle(self) -> None:
-        """Find out from the topic how much of the spool has arrived."""
-        spool = self._spool.sent.spool
-        found, ends = self._spool.sent.sequence, {}
-        for at in self._log.partitions(self.topic):
-            end = self._log.end(at)
-            begin = min(max(self._spool.sent.ends.get(at.number, 0), self._log.begin(at)), end)
-            for record in _read(self._log, at, begin, end):
-                found = max(found, _sequence_of(record, spool))
-            ends[at.number] = end
+        """Find out from the topics how much of the spool has arrived. Transactions hold the spool's items in order, so
+        where the next item is not in its topic, no later one is in any."""
+        found, ends = self._spool.sent.sequence, dict(self._spool.sent.ends)
+        seen: set[str] = set()
+        while items := self._next_after(found):
+            unseen = {self._topic_of(item) for _, item in items} - seen
+            newest = max((self._newest_in(topic, ends) for topic in unseen), default=0)
+            seen |= unseen
+            if newest <= found:
+                break
+            found = newest
         self._spool.discard(found, ends)
+        self._touched |= seen
         self._settled = True
 
+    def _newest_in(self, topic: str, ends: dict[str, int]) -> int:
+        """The newest sequence of this spool in a topic, 0 where there is none; `ends` are moved to where it ends."""
+        self._create(topic)
+        found = 0
+        for at in self._log.partitions(topic):
+            end, name = self._log.end(at), self._name_of(at)
+            begin = min(max(ends.get(name, 0), self._log.begin(at)), end)
+            for record in _read(self._log, at, begin, end):
+                found = max(found, _sequence_of(record, self._spool.sent.spool))
+            ends[name] = end
+        return found
+
+    def _name_of(self, at: Partition) -> str:
+        """What a partition is called in the hint."""
+        return str(at.number) if at.topic == self.topic else f"{at.topic}/{at.number}"
+
     def _abandon_writer(self) -> None:
-        writer, self._writer, self._settled = self._writer, None, False
+        writer, self._writer, self._settled, self._created = self._writer, None, False, set()
         if writer is not None:
             try:
                 writer.close()
             except TidemillError as error:
                 _log.info("%s: %s", self.topic, error)
+
+
+def _packed(predictions: Sequence[PredictionMade], topic: str) -> list[bytes]:
+    """The predictions as items of the spool. Those of one request share all headers but the id."""
+    out: list[bytes] = []
+    shared: tuple[int, str] | None = None
+    headers: list[tuple[str, bytes]] = []
+    for made in predictions:
+        if shared != (made.time, made.source):
+            shared, headers = (made.time, made.source), [h for h in headers_of(made) if h[0] != "ce_id"]
+        own = [("ce_id", made.id.encode()), *headers]
+        out.append(_encode(_Item(made.about.encode("utf-8", "replace"), events.encode(made), own, topic)))
+    return out
 
 
 def _read(log: Log, at: Partition, begin: int, end: int) -> list[Record]:

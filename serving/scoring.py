@@ -148,6 +148,11 @@ class Scorer:
         """As the newest code has it."""
         return self._codes[0].endpoint
 
+    @property
+    def models(self) -> set[str]:
+        """The models it answers with, by all code that is here."""
+        return {code.endpoint.model for code in self._codes}
+
     def add(self, endpoint: Endpoint, known: FeatureTables, bundle: str, *, newest: bool = True) -> None:
         """More code of this endpoint: `newest`, or that of an older model state still in use."""
         code = Code(endpoint, known, bundle)

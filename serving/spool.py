@@ -31,16 +31,16 @@ _PROBE_BYTES = 1 << 20
 
 
 class Sent(msgspec.Struct):
-    """What is known to have arrived: a hint kept beside the segments. `ends` are the ends of the topic's partitions
-    as they were then, so that only what came after needs to be looked through."""
+    """What is known to have arrived: a hint kept beside the segments. `ends` are the ends of the partitions as they
+    were then, by names that the sender gives them, so that only what came after needs to be looked through."""
 
     spool: str
     sequence: int = 0
-    ends: dict[int, int] = {}
+    ends: dict[str, int] = {}
 
 
 class Spool:
-    """The queue in `folder`, which one process has at a time. One thread appends, one syncs, one reads and discards."""
+    """The queue in `folder`, which one process has at a time. Any thread appends, one syncs, one reads and discards."""
 
     def __init__(self, folder: Path, *, max_bytes: int = 1 << 30, segment_bytes: int = 4 << 20) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -84,17 +84,18 @@ class Spool:
 
     def append(self, items: list[bytes]) -> None:
         """Add all of `items` or none; they survive this process. Raises `UnavailableError` where there is no room."""
-        frames, sequence = [], self.last
-        for item in items:
-            sequence += 1
-            frames.append(_FRAME.pack(len(item), _crc(sequence, item), sequence) + item)
-        data = b"".join(frames)
-        if self.bytes + len(data) > self._max_bytes:
-            raise UnavailableError(
-                "the spool is full", where=str(self.folder), wanted=f"at most {self._max_bytes} bytes"
-            )
+        if not items:
+            return
         try:
             with self._changing:
+                frames, sequence = [], self.last
+                for item in items:
+                    sequence += 1
+                    frames.append(_FRAME.pack(len(item), _crc(sequence, item), sequence) + item)
+                data = b"".join(frames)
+                if self.bytes + len(data) > self._max_bytes:
+                    wanted = f"at most {self._max_bytes} bytes"
+                    raise UnavailableError("the spool is full", where=str(self.folder), wanted=wanted)
                 self._write(self._active(sequence - len(items) + 1), data)
                 self.last = sequence
         except OSError as error:
@@ -140,7 +141,7 @@ class Spool:
                         return out
         return out
 
-    def discard(self, upto: int, ends: dict[int, int]) -> None:
+    def discard(self, upto: int, ends: dict[str, int]) -> None:
         """Everything up to sequence `upto` has arrived: whole segments of it are removed."""
         with self._changing:
             self.sent = Sent(self.sent.spool, upto, ends)

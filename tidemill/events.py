@@ -54,7 +54,9 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     """A score for the event named `about`, by a job or an endpoint. Topic `predictions.<endpoint>`.
 
     `features` are the values as they were used, in the model's order; `delta` and `feature_sequence` say how fresh
-    the parameters and the streamed features were.
+    the parameters and the streamed features were. Of a row of tensors that are no short row of finite numbers,
+    `inputs_digest` stands in the place of the features (`serving.tensor_rows`); `outputs` are all values of the output
+    that the score is the last of, where it has some more.
     """
 
     about: str
@@ -64,6 +66,8 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     delta: int = 0
     feature_sequence: int = 0
     features: list[float] | None = None
+    outputs: list[float] | None = None
+    inputs_digest: str = ""
 
 
 class MetricsMeasured(Event, frozen=True, kw_only=True, tag="metrics.measured.v1"):

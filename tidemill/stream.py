@@ -139,6 +139,8 @@ def prediction_stream(name: str, *, partitions: int = 1) -> StreamSpec:
             Field("delta", "int", default=0),
             Field("feature_sequence", "int", default=0),
             Field("features", "json", nullable=True),
+            Field("outputs", "json", nullable=True),
+            Field("inputs_digest", "string", default=""),
         ),
         key="about",
         time="time",

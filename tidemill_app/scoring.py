@@ -11,14 +11,11 @@ from serving.follow import Follower, Load
 from serving.freshness import Freshness
 from serving.http import Door
 from serving.known import FeatureTables
-from serving.leftovers import Leftovers
 from serving.metrics import Metrics
 from serving.online import ServedLearner
 from serving.onnx import FILE, KIND, OnnxServable
 from serving.plane import DataPlane
-from serving.prediction_log import PredictionLog
 from serving.scoring import Scorer
-from serving.spool import Spool
 from tidemill.endpoint import Endpoint
 from tidemill.errors import IncompatibleError, TidemillError
 from tidemill.events import JobChanged, ModelPublished
@@ -28,6 +25,7 @@ from tidemill.stream import StreamSpec
 from tidemill.version import Lineage
 from tidemill_app.endpoints import Submitted
 from tidemill_app.online_features import reading
+from tidemill_app.prediction_logs import PredictionLogs
 from tidemill_app.publisher import load_content
 from tidemill_app.wiring import Platform
 
@@ -71,14 +69,11 @@ class ScoringService:
         self.plane = DataPlane()
         self.freshness = Freshness()
         self.tables: dict[str, FeatureTables] = {}
-        self.logs: dict[str, PredictionLog] = {}
-        self._spools = platform.home.path / "spill"
-        self._leftovers = Leftovers(platform.log, self._spools)
+        self.logs = PredictionLogs(platform.log, platform.home.path / "spill", lambda: self.door.scorers)
         self._keeping = keeping
         self._measuring = measuring
         self._submitted = Submitted(platform) if endpoints is None else None
         self._specs: dict[str, StreamSpec] = {}
-        self._started = False
         self._trusted = platform.artefacts.trusted
         table = platform.jobs() if self._submitted is not None else None
         self.follower = Follower(
@@ -91,7 +86,16 @@ class ScoringService:
             jobs_from=None if table is None else table.position,
             renewed=self._renewed,
         )
-        self.door = Door(self.plane, {}, self.freshness, keys=keys, ready=self.missing, metrics=Metrics(self._gauges))
+        self.door = Door(
+            self.plane,
+            {},
+            self.freshness,
+            keys=keys,
+            ready=self.missing,
+            keep=self.logs.keep,
+            clock=platform.clock,
+            metrics=Metrics(self._gauges),
+        )
         for endpoint in endpoints or ():
             self._take(endpoint, "")
         if table is not None:
@@ -104,18 +108,13 @@ class ScoringService:
         return self.door.scorers
 
     def start(self) -> None:
-        self._started = True
-        for kept in self.logs.values():
-            kept.start()
-        self._leftovers.start()
+        self.logs.start()
         self.follower.start()
 
     def close(self) -> None:
         """After the last answer: every prediction reaches the disk, and Kafka where it answers."""
         self.follower.close()
-        self._leftovers.close()
-        for kept in self.logs.values():
-            kept.close()
+        self.logs.close()
         self.door.close()
 
     def missing(self) -> str:
@@ -126,7 +125,7 @@ class ScoringService:
         if self._submitted is not None and not all(waiting):
             # One job that has no version yet does not take the server from those that have.
             waiting = []
-        return "; ".join(filter(None, [*(kept.problem for kept in self.logs.values()), *waiting]))
+        return "; ".join(filter(None, [self.logs.problem, *waiting]))
 
     def _changed(self, wish: JobChanged) -> None:
         assert self._submitted is not None
@@ -155,18 +154,15 @@ class ScoringService:
         scorer = self.scorers.get(endpoint.name)
         if scorer is not None:
             scorer.add(endpoint, tables, bundle, newest=newest)
+            self.logs.renamed()
             return
-        platform = self._platform
-        spool = Spool.claim(self._spools / endpoint.name)
-        kept = PredictionLog(endpoint.name, platform.log, spool)
-        scorer = Scorer(endpoint, self.plane, tables, self.freshness, kept.append, platform.clock, bundle)
+        keep = self.logs.endpoint(endpoint.name).append
+        scorer = Scorer(endpoint, self.plane, tables, self.freshness, keep, self._platform.clock, bundle)
         for spec in self._specs.values():
             scorer.declare(spec)
-        if self._started:
-            kept.start()
         # Replaced, not edited: requests read them meanwhile.
-        self.logs = {**self.logs, endpoint.name: kept}
         self.door.scorers = {**self.scorers, endpoint.name: scorer}
+        self.logs.renamed()
         _log.info("endpoint %s: answering for job %s", endpoint.name, endpoint.job)
 
     def _tables_of(self, job: str) -> FeatureTables:
@@ -212,11 +208,7 @@ class ScoringService:
         for job, tables in self.tables.items():
             yield "tidemill_feature_sequence", "Sequence of the newest features", {"job": job}, tables.sequence
             yield "tidemill_feature_rows", "Rows of features in memory", {"job": job}, len(tables)
-        for name, kept in self.logs.items():
-            labels = {"endpoint": name}
-            yield "tidemill_predictions_unsent", "Predictions not in Kafka yet", labels, kept.unsent
-            yield "tidemill_spool_bytes", "Size of the spool on disk", labels, kept.spooled_bytes
-            yield "tidemill_spool_faults", "Damage and failed syncs of the spool's disk", labels, kept.faults
+        yield from self.logs.gauges()
 
     def summary(self) -> dict[str, Any]:
         return {"endpoints": sorted(self.scorers)}

@@ -76,7 +76,10 @@ class Service:
         self.kept: list[PredictionMade] = []
         self.scorer = Scorer(ENDPOINT, self.plane, self.known, self.freshness, self.kept.append)
         self.scorer.declare(SPEC)
-        self.door = Door(self.plane, {"late": self.scorer}, self.freshness, **options)
+        self.door = Door(self.plane, {"late": self.scorer}, self.freshness, keep=self.keep, **options)
+
+    def keep(self, loaded: Loaded, predictions: Sequence[PredictionMade]) -> None:
+        self.kept += predictions
 
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -16,6 +16,7 @@ from serving.access import Gatekeeper
 from serving.online import ServedLearner
 from serving.plane import Loaded
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, content, features, loaded, serving, until
+from tidemill.errors import UnavailableError
 from tidemill.events import FeatureUpdated
 from tidemill.job import ModelContent
 from tidemill.time import MINUTE, SystemClock
@@ -145,15 +146,89 @@ def test_the_protocol_over_json(client):
     assert flat["outputs"] == answer["outputs"]
 
 
-def test_events_are_kept_and_tensors_are_not(service, client):
+ROWS = [[1400.0, 5.0, 7.5], [300.0, 23.0, 1.0], [900.0, 1.0, 4.5]]
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_each_row_of_tensors_is_named_and_kept_as_it_was_served(service, client, count):
+    rows = [[distance + i, *rest] for i in range(count) for distance, *rest in [ROWS[i % 3]]]
     before = len(service.kept)
-    assert client.post("/v2/models/trips/infer", json=infer_body()).status_code == 200
+    answer = client.post("/v2/models/trips/infer", json=infer_body(rows, [count, 3])).json()
+    id = answer["id"]
+    ids = answer["parameters"]["event_ids"]
+    assert ids == ([id] if count == 1 else [f"{id}/{i}" for i in range(count)])
+    kept = service.kept[before:]
+    assert [(p.id, p.about) for p in kept] == [(i, i) for i in ids]
+    assert [p.score for p in kept] == answer["outputs"][0]["data"]
+    assert [p.features for p in kept] == rows
+    assert {(p.model, p.version, p.delta, p.source) for p in kept} == {("trips", "1", 0, "/models/trips")}
+    assert abs(kept[0].time - SystemClock().now()) < MINUTE
+
+
+def test_rows_are_named_by_the_caller_or_after_the_requests_id(service, client):
+    path = "/v2/models/trips/infer"
+    body = infer_body(ROWS[:2], [2, 3])
+    named = client.post(path, json={"id": "q", **body, "parameters": {"event_ids": ["a", "b"]}}).json()
+    assert (named["id"], named["parameters"]["event_ids"]) == ("q", ["a", "b"])
+    derived = client.post(path, json={"id": "q", **body}).json()
+    assert derived["parameters"]["event_ids"] == ["q/0", "q/1"]
+    # The protocol's parameters are strings, numbers and booleans: who wants no other gets no other.
+    quiet = client.post(path, json={"id": "r", **body, "parameters": {"event_ids": False}}).json()
+    assert quiet["id"] == "r" and set(map(type, quiet["parameters"].values())) <= {int, float}
+    assert [p.id for p in service.kept[-6:]] == ["a", "b", "q/0", "q/1", "r/0", "r/1"]
+    assert client.post(path, json=infer_body([], [0, 3])).json()["parameters"]["event_ids"] == []
+    assert len({client.post(path, json=infer_body()).json()["id"] for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"parameters": {"event_ids": ["a"]}}, "event_ids"),
+        ({"parameters": {"event_ids": ["a", "a"]}}, "event_ids"),
+        ({"parameters": {"event_ids": ["a", ""]}}, "event_ids"),
+        ({"parameters": {"event_ids": ["a", 2]}}, "event_ids"),
+        ({"parameters": {"event_ids": ["a", "b" * 300]}}, "event_ids"),
+        ({"parameters": {"event_ids": "a"}}, "event_ids"),
+        ({"parameters": {"event_ids": True}}, "event_ids"),
+        ({"parameters": {"event_ids": {"a": 1}}}, "event_ids"),
+        ({"id": "b" * 300}, "id"),
+    ],
+)
+def test_names_that_name_no_row_are_refused(service, client, wrong, field):
+    before = len(service.kept)
+    answer = client.post("/v2/models/trips/infer", json={**infer_body(ROWS[:2], [2, 3]), **wrong})
+    assert (answer.status_code, answer.json()["field"]) == (400, field), answer.text
     assert len(service.kept) == before
-    assert client.post("/score/late", json=EVENT).status_code == 200
-    assert len(service.kept) == before + 1
 
 
-def test_the_protocol_in_binary(client):
+@pytest.mark.parametrize("rows", [1, 40])
+def test_what_cannot_be_kept_is_not_answered(rows):
+    def full(loaded, predictions):
+        raise UnavailableError("predictions cannot be kept", got="no room")
+
+    service = Service()
+    service.door._keep = full
+    service.plane.install(loaded("1"))
+    with client_of(service) as client:
+        answer = client.post("/v2/models/trips/infer", json=infer_body([ROWS[0]] * rows, [rows, 3]))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "cannot be kept" in answer.json()["error"]
+
+
+def test_a_large_answer_is_made_and_kept_beside_the_event_loop():
+    service = Service()
+    service.plane.install(loaded("1"))
+    threads = []
+    service.door._keep = lambda loaded, predictions: threads.append((len(predictions), threading.current_thread().name))
+    with client_of(service) as client:
+        for rows in (1, 1000):
+            answer = client.post("/v2/models/trips/infer", json=infer_body([ROWS[0]] * rows, [rows, 3]))
+            assert len(answer.json()["parameters"]["event_ids"]) == rows
+    (_, loop), (_, other) = threads
+    assert loop != other
+
+
+def test_the_protocol_in_binary(service, client):
     rows = np.array([[1400.0, 5.0, 7.5], [300.0, 23.0, 1.0]])
     head = json.dumps(
         {
@@ -172,6 +247,8 @@ def test_the_protocol_in_binary(client):
     n = int(answer.headers["inference-header-content-length"])
     described = json.loads(answer.content[:n])["outputs"][0]
     assert described["parameters"] == {"binary_data_size": 16}
+    ids = json.loads(answer.content[:n])["parameters"]["event_ids"]
+    assert [(p.id, p.features) for p in service.kept[-2:]] == list(zip(ids, rows.tolist(), strict=True))
     plain = client.post("/v2/models/trips/infer", json=infer_body(rows.tolist(), [2, 3])).json()
     assert list(struct.unpack("<2d", answer.content[n:])) == plain["outputs"][0]["data"]
 
