@@ -22,7 +22,7 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
     """Publish the ONNX model in `file` as `name`; deploying the newest version's very bytes again changes nothing.
 
     Raises `UserError` where the file cannot be read, `IncompatibleError` where it is no ONNX model that runs here, or
-    the version is there already with other content.
+    the version is there already with other content, or a job has the name.
     """
     check_name(name, "model")
     try:
@@ -50,6 +50,12 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
             fix = "Deploy under a new version."
             raise IncompatibleError("a version never changes", where=f"{name}@{version}", fix=fix)
         return there[version]
+    if name in platform.jobs().jobs:
+        raise IncompatibleError(
+            f"a job of this name writes its predictions to predictions.{name}, where the model's answers would be kept",
+            where=name,
+            fix="Deploy under another name.",
+        )
     manifest = Manifest(
         model=name,
         version=version,

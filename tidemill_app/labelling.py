@@ -25,6 +25,7 @@ from tidemill_app.reading import read_spans
 LOOK_BACK = 200_000
 """Offsets of each partition in which an id is looked for, newest first: what a person labels by hand is not old."""
 _CHUNK = 20_000
+_KEPT = "predictions."
 
 
 def value_of(text: str) -> Any:
@@ -42,11 +43,25 @@ def value_of(text: str) -> Any:
 def doubts(log: Log, jobs: JobTable, stream: StreamSpec, labels: StreamSpec, id: str) -> list[str]:
     """A sentence for each thing that may be amiss with a label about event `id` of `stream`."""
     found = []
-    places = [s for s in (stream, prediction_stream(stream.name)) if s.topic in log.topics()]
+    there = log.topics()
+    # Also where the jobs that read the labels look for answers: of a deployed model, say.
+    kept = {topic for topic in _read_with(log, jobs, labels) if topic.startswith(_KEPT)} | {_KEPT + stream.name}
+    answers = [prediction_stream(topic.removeprefix(_KEPT)) for topic in sorted(kept)]
+    places = [s for s in (stream, *answers) if s.topic in there]
     if not any(_holds(log, spec, id) for spec in places):
         where = " or ".join(spec.topic for spec in places) or stream.topic
         found.append(f"no event {id!r} is among the newest of {where}: a label that names no event is dead-lettered")
     found += _unread(log, jobs, labels)
+    return found
+
+
+def _read_with(log: Log, jobs: JobTable, labels: StreamSpec) -> set[str]:
+    """All topics that are read by jobs which read the labels."""
+    found: set[str] = set()
+    for name in jobs.jobs:
+        made = progress.last(log, name)
+        topics = set() if made is None else {topic for topic, _, _ in made.offsets}
+        found |= topics if labels.topic in topics else set()
     return found
 
 

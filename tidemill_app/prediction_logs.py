@@ -1,4 +1,4 @@
-"""Where each answer's prediction is kept: a log for each endpoint, and one for all models that no endpoint answers with.
+"""Where each answer is kept: a log for each endpoint, and one for all models that no endpoint answers with.
 
 However many models there are, the second is one spool with one thread that writes, one that sends, and one producer.
 """

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer
 
 from tests.scenarios.outside import Outside
 from tests.serving.helpers import until
+from tests.serving.test_onnx import onnx_model
 from tidemill.events import LabelGiven
 from tidemill_app.home import Home
 from tidemill_app.stack import process
@@ -111,12 +112,16 @@ def world(supervised, fresh, tmp_path):
         made.run("job", "stop", job, "--wait", "0")
 
 
-def counted(world, total):
-    """The newest row of each version, once the whole has this count."""
-    if world.state(world.measuring) == "none" or f"metrics.{world.measuring}" not in world.topics():
+def newest(world, job, total):
+    """The newest row of each version that the job measured, once the whole has this count."""
+    if world.state(job) == "none" or f"metrics.{job}" not in world.topics():
         return None
-    last = {row["version"]: row for row in world.rows()}
+    last = {row["version"]: row for row in world.values(f"metrics.{job}") if "values" in row}
     return last if last.get("", {"count": 0})["count"] >= total else None
+
+
+def counted(world, total):
+    return newest(world, world.measuring, total)
 
 
 def test_what_was_served_is_measured_by_itself_and_once(world):
@@ -144,7 +149,7 @@ def test_what_was_served_is_measured_by_itself_and_once(world):
     assert set(last) == {"", *given} and last[""]["count"] == ASKED
     for version in given:
         mine = [(goes(i), a["score"]) for i, a in enumerate(answers) if f"{a['model']}@{a['version']}" == version]
-        loss = -sum(log(p if went == "up" else 1 - p) for went, p in mine) / len(mine)
+        loss = log_loss(mine)
         assert last[version]["count"] == len(mine)
         assert last[version]["values"]["log_loss"] == pytest.approx(loss, abs=1e-9)
     assert last[""]["values"]["repeated"] == ASKED // 2
@@ -159,6 +164,70 @@ def test_what_was_served_is_measured_by_itself_and_once(world):
     with world.serving() as client:
         until(lambda: world.score(client, "probe"), 60)
     assert world.state(world.measuring) == "stopped"
+
+
+NET = """
+from streams.served import served_metrics
+
+
+def job():
+    return served_metrics(endpoint="NAME-net", stream="NAME", positive="up")
+"""
+
+
+def log_loss(rows):
+    return -sum(log(p if went == "up" else 1 - p) for went, p in rows) / len(rows)
+
+
+def test_answers_to_tensors_are_measured_as_those_to_events(world):
+    """A job's model by the job that measures its endpoint; a deployed one by a job of three lines."""
+    net, measuring = f"{world.name}-net", f"{world.name}-net-served"
+    world.tidemill("submit", world.folder / "job.py")
+    world.tidemill("publish", world.name, world.folder / "first.csv")
+    (world.folder / "net.onnx").write_bytes(onnx_model())
+    world.tidemill("deploy", world.folder / "net.onnx", "--name", net)
+    (world.folder / "net.py").write_text(NET.replace("NAME", world.name))
+    world.tidemill("submit", world.folder / "net.py")
+    try:
+        with world.serving() as client:
+            until(lambda: (a := world.score(client, "probe")) and int(a["version"]) >= 2, 60)
+            until(lambda: client.get(f"/v2/models/{net}/ready").status_code == 200)
+
+            def infer(model, name, rows, datatype, **more):
+                inputs = [{"name": name, "shape": [len(rows), len(rows[0])], "datatype": datatype, "data": rows}]
+                got = client.post(f"/v2/models/{model}/infer", json={"inputs": inputs, **more})
+                assert got.status_code == 200, got.text
+                answer = got.json()
+                served = f"{answer['model_name']}@{answer['model_version']}"
+                ids = answer["parameters"]["event_ids"]
+                return [(id, served, score) for id, score in zip(ids, answer["outputs"][0]["data"], strict=True)]
+
+            rows = [[float(i % 7 - 3)] for i in range(ASKED)]
+            job_rows = infer(f"{world.name}-up", "features", rows[:10], "FP64", id=f"{world.name}-batch")
+            own = [f"{world.name}-own-{i}" for i in range(10, ASKED)]
+            job_rows += infer(f"{world.name}-up", "features", rows[10:], "FP64", parameters={"event_ids": own})
+            net_rows = infer(net, "x", [[x * 900, 1.0, 2.0] for (x,) in rows], "FP32")
+            platform = Platform.open(world.home)
+            for i in range(ASKED):
+                for id, _, _ in (job_rows[i], net_rows[i]):
+                    now = platform.clock.now()
+                    event = LabelGiven(id=f"l-{id}", time=now, source="/test", about=id, value=goes(i))
+                    tell(platform.log, f"labels.{world.name}", event, id)
+            platform.close()
+            for job, asked in ((world.measuring, job_rows), (measuring, net_rows)):
+                last = until(lambda job=job: newest(world, job, ASKED), 90)
+                for version in {served for _, served, _ in asked}:
+                    mine = [(goes(i), score) for i, (_, served, score) in enumerate(asked) if served == version]
+                    assert last[version]["count"] == len(mine)
+                    assert last[version]["values"]["log_loss"] == pytest.approx(log_loss(mine), abs=1e-6)
+        shown = world.tidemill("model", "show", f"{net}@1")["served"]
+        assert shown[measuring]["count"] == ASKED
+        for job in (world.measuring, measuring):
+            assert not world.values(f"dead.{job}")
+        kept = {p["about"]: p for p in world.values(f"predictions.{world.name}")}
+        assert [kept[id]["features"] for id, _, _ in job_rows] == rows
+    finally:
+        world.run("job", "stop", measuring, "--wait", "0")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from connectors.memory import MemoryLog
@@ -183,3 +184,116 @@ def test_what_was_appended_survives_a_kill_at_that_moment(log: Faulty, tmp_path:
     until(lambda: again.unsent == 0)
     again.close()
     assert told(log) == ids(20)
+
+
+def batches(kept: PredictionLog, start: int, count: int) -> None:
+    """Ten predictions a request, in turns for three topics, one of them the log's own."""
+    for i in range(start, start + count):
+        topic = ("", "predictions.a", "predictions.b")[i % 3]
+        kept.append_all([prediction(10 * i + j) for j in range(10)], topic)
+
+
+def arrived(log: Log) -> list[str]:
+    return [id for endpoint in ("late", "a", "b") for id in told(log, endpoint)]
+
+
+def test_a_request_is_kept_whole_or_not_at_all(log: Faulty, tmp_path: Path):
+    kept = started(log, tmp_path)
+    kept.append_all([])
+    kept.append_all([prediction(i) for i in range(10)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = max(p.stat().st_size for p in tmp_path.glob("*.spool"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 1_000, before[1]))  # room for two of them
+    try:
+        with pytest.raises(UnavailableError, match="cannot be kept"):
+            kept.append_all([prediction(i) for i in range(10, 20)], "predictions.a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept.append_all([prediction(i) for i in range(20, 30)])
+    kept.close()
+    assert told(log) == [*ids(10), *ids(30)[20:]]
+    assert told(log, "a") == []
+
+
+@pytest.mark.parametrize("fault", ["down", "before", "after"])
+def test_one_log_bridges_an_outage_for_many_topics(log: Faulty, tmp_path: Path, fault: str):
+    kept = started(log, tmp_path)
+    batches(kept, 0, 30)
+    until(lambda: kept.unsent == 0)
+    log.fault = fault
+    batches(kept, 30, 30)
+    until(lambda: kept.down)
+    batches(kept, 60, 30)
+    log.fault = ""
+    until(lambda: kept.unsent == 0 and not kept.down)
+    kept.close()
+    assert sorted(arrived(log)) == sorted(ids(900))
+    assert [told(log, name) for name in ("late", "a", "b")] == [
+        [f"e{10 * i + j}" for i in range(first, 90, 3) for j in range(10)] for first in range(3)
+    ]
+
+
+@pytest.mark.parametrize("sent", [1, 2, 10])
+def test_after_a_kill_what_reached_any_topic_is_not_sent_again(
+    log: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int
+):
+    """Killed after so many transactions of a few items each, with the hint of before the first."""
+    monkeypatch.setattr("serving.prediction_log._BATCH", 7)
+    killed = PredictionLog("late", log, Spool(tmp_path))
+    killed.append_all([prediction(i) for i in range(20)], "predictions.a")
+    killed.append_all([prediction(i) for i in range(20, 50)], "predictions.b")
+    killed.append_all([prediction(i) for i in range(50, 80)])
+    killed._spool.sync()
+    killed._log = Dying(log, sent)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        killed._send_spooled()
+    os.close(killed._spool._lock)
+    assert len(arrived(log)) == 7 * sent
+    again = started(log, tmp_path)
+    until(lambda: again.unsent == 0)
+    again.close()
+    assert [told(log, name) for name in ("a", "b", "late")] == [ids(20), ids(50)[20:], ids(80)[50:]]
+
+
+class Dying:
+    """A log at whose commit the process is killed: as many as given have arrived, and it does not know of the last."""
+
+    def __init__(self, log: Log, commits: int) -> None:
+        self._log = log
+        self.left = commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def writer(self, transactional_id: str = "") -> Any:
+        return _Last(self, self._log.writer(transactional_id))
+
+
+class _Last:
+    def __init__(self, log: Dying, writer: Any) -> None:
+        self._log = log
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def commit(self) -> None:
+        self._writer.commit()
+        self._log.left -= 1
+        if not self._log.left:
+            raise KeyboardInterrupt
+
+
+def test_what_a_server_of_before_kept_is_read(log: Faulty, tmp_path: Path):
+    """The spool's items had no topic, and the hint named partitions by number."""
+    spool = Spool(tmp_path)
+    before = msgspec.msgpack.encode([b"e0", events.encode(prediction(0)), [("ce_id", b"e0")]])
+    spool.append([before])
+    os.close(spool._lock)
+    hint = msgspec.json.decode((tmp_path / "sent.json").read_bytes()) | {"ends": {"0": 0}}
+    (tmp_path / "sent.json").write_bytes(msgspec.json.encode(hint))
+    again = started(log, tmp_path)
+    until(lambda: again.unsent == 0)
+    again.close()
+    assert told(log) == ["e0"]
+    assert again._spool.sent.spool == hint["spool"]

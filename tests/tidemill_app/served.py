@@ -100,6 +100,7 @@ class World(NamedTuple):
             model=self.name,
             version=str(number),
             delta=delta,
+            job=self.name,
             bundle=bundle,
             **fields,
         )

@@ -101,6 +101,17 @@ def test_what_the_endpoint_answered_is_known_too(world):
     assert "predictions.trips" in world.doubts("asked-2")[0]
 
 
+def test_what_a_deployed_model_answered_is_known_where_a_job_joins_it_with_these_labels(world):
+    spec = prediction_stream("net")
+    world.log.create(spec.topic, spec.topic_spec())
+    made = PredictionMade(id="p", time=0, about="asked-1", model="net", version="1", score=0.5)
+    tell(world.log, spec.topic, made, "asked-1")
+    world.job("running", TRIPS.topic, LABELS.topic)
+    assert "'asked-1'" in world.doubts("asked-1")[0]
+    world.job("running", spec.topic, LABELS.topic)
+    assert world.doubts("asked-1") == []
+
+
 def test_it_is_looked_for_in_the_newest_part_only(world, monkeypatch):
     world.job("running", LABELS.topic)
     monkeypatch.setattr(labelling, "LOOK_BACK", 2)

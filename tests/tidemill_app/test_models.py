@@ -8,7 +8,7 @@ from tests.serving.test_onnx import onnx_model
 from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import NotFoundError, TidemillError, UserError
+from tidemill.errors import IncompatibleError, NotFoundError, TidemillError, UserError
 from tidemill.events import ModelPublished, RecordErased
 from tidemill.log import TopicSpec
 from tidemill.stream import Field, StreamSpec
@@ -119,6 +119,15 @@ def test_a_version_made_elsewhere_has_nothing_to_be_rebuilt_from(learned, tmp_pa
     deploy(learned, tmp_path / "net.onnx", "net")
     with pytest.raises(UserError, match="not learned from the log"):
         models.reproduce(learned, "net")
+
+
+def test_a_model_is_not_deployed_under_the_name_of_a_job(learned, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(onnx_model())
+    learned.jobs().change("quiet", wanted="running", bundle="1" * 64, file="job.py")
+    with pytest.raises(IncompatibleError, match=r"predictions\.quiet"):
+        deploy(learned, tmp_path / "net.onnx", "quiet")
+    with pytest.raises(IncompatibleError, match="job up"):
+        deploy(learned, tmp_path / "net.onnx", "up")
 
 
 def test_an_erased_record_is_said(learned):
