@@ -64,4 +64,4 @@ class Leftovers:
             return  # its server lives
         count = len(spool)
         PredictionLog(folder.parent.name, self._log, spool).drain()
-        _log.info("%s: a server that is no more left up to %d predictions: all are sent", folder, count)
+        _log.info("%s: a server that is no more left up to %d answers: all are sent", folder, count)

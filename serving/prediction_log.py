@@ -1,6 +1,7 @@
 """Predictions on their way to `predictions.<endpoint>`: to disk first, then to Kafka, in order, each exactly once.
 
-One log can serve many topics: each prediction in the spool says its own where it is not the log's.
+What one answer leaves, a prediction or a thousand, is one item of the spool: kept whole or not at all, and sent in one
+transaction. One log can serve many topics: each item says its own where it is not the log's.
 
 An answer is given after its prediction was written to a spool, so what was answered survives kill -9 of the server. A
 background thread brings the spool to the disk (one fsync for all that came within 50 ms), and another sends from there
@@ -38,17 +39,31 @@ _SEND_EVERY = 0.1
 _ROOM_EVERY = 1.0
 _NOTE_EVERY = 5.0
 _BATCH = 5_000
+_BATCH_BYTES = 4 << 20
 
 
 class _Item(msgspec.Struct, array_like=True):
+    """What one answer leaves: the topic (empty: the log's own), the headers that all share, and of each prediction its
+    id, key and value. One row of headers for all is what makes a thousand cheap, to write and to send."""
+
+    topic: str
+    headers: list[tuple[str, bytes]]
+    rows: list[tuple[bytes, bytes, bytes]]
+
+
+class _Single(msgspec.Struct, array_like=True):
+    """As servers of before wrote them, one by one."""
+
     key: bytes
     value: bytes
     headers: list[tuple[str, bytes]]
-    topic: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Item).decode
+_decoder = msgspec.msgpack.Decoder(_Item)
+_single = msgspec.msgpack.Decoder(_Single)
+_BYTES = b"\xc4\xc5\xc6"
+"""How bytes begin in MessagePack, as the key that a `_Single` begins with."""
 
 
 class PredictionLog:
@@ -86,10 +101,12 @@ class PredictionLog:
         self.append_all((prediction,))
 
     def append_all(self, predictions: Sequence[PredictionMade], topic: str = "") -> None:
-        """All of `predictions` or none, for `topic` where that is not the log's own. Of a thousand rows this takes
-        milliseconds, nearly all of it before the spool is touched: call it in a thread."""
+        """All `predictions` of one answer or none, for `topic` where that is not the log's own. Of a thousand rows this
+        takes some milliseconds, nearly all of it before the spool is touched: call it in a thread."""
+        if not predictions:
+            return
         try:
-            self._spool.append(_packed(predictions, topic))
+            self._spool.append([_packed(predictions, topic)])
         except UnavailableError as error:
             self.problem = str(error)
             where = topic or self.topic
@@ -97,7 +114,7 @@ class PredictionLog:
 
     @property
     def unsent(self) -> int:
-        """Predictions that are not in Kafka yet."""
+        """Answers whose predictions are not in Kafka yet."""
         return len(self._spool)
 
     @property
@@ -180,8 +197,10 @@ class PredictionLog:
             self._settled = False
             self._writer.begin()
             for sequence, item in items:
-                mark = (HEADER, f"{self._spool.sent.spool}:{sequence}".encode())
-                self._writer.send(self._topic_of(item), item.value, key=item.key, headers=[*item.headers, mark])
+                topic = self._topic_of(item)
+                shared = [*item.headers, (HEADER, f"{self._spool.sent.spool}:{sequence}".encode())]
+                for id, key, value in item.rows:
+                    self._writer.send(topic, value, key=key, headers=[("ce_id", id), *shared])
             self._writer.commit()
             self._settled = True
             self._spool.discard(items[-1][0], self._spool.sent.ends)
@@ -189,7 +208,7 @@ class PredictionLog:
             self._note()
 
     def _next_after(self, sequence: int) -> list[tuple[int, _Item]]:
-        return [(at, _decode(data)) for at, data in self._spool.read(sequence, _BATCH)]
+        return [(at, _unpacked(data)) for at, data in self._spool.read(sequence, _BATCH, _BATCH_BYTES)]
 
     def _topic_of(self, item: _Item) -> str:
         return item.topic or self.topic
@@ -253,17 +272,19 @@ class PredictionLog:
                 _log.info("%s: %s", self.topic, error)
 
 
-def _packed(predictions: Sequence[PredictionMade], topic: str) -> list[bytes]:
-    """The predictions as items of the spool. Those of one request share all headers but the id."""
-    out: list[bytes] = []
-    shared: tuple[int, str] | None = None
-    headers: list[tuple[str, bytes]] = []
-    for made in predictions:
-        if shared != (made.time, made.source):
-            shared, headers = (made.time, made.source), [h for h in headers_of(made) if h[0] != "ce_id"]
-        own = [("ce_id", made.id.encode()), *headers]
-        out.append(_encode(_Item(made.about.encode("utf-8", "replace"), events.encode(made), own, topic)))
-    return out
+def _packed(predictions: Sequence[PredictionMade], topic: str) -> bytes:
+    """The predictions of one answer, all of one time and source, as an item of the spool."""
+    shared = [header for header in headers_of(predictions[0]) if header[0] != "ce_id"]
+    rows = [(p.id.encode(), p.about.encode("utf-8", "replace"), events.encode(p)) for p in predictions]
+    return _encode(_Item(topic, shared, rows))
+
+
+def _unpacked(data: bytes) -> _Item:
+    if data[1] not in _BYTES:
+        return _decoder.decode(data)
+    single = _single.decode(data)
+    headers = dict(single.headers)
+    return _Item("", [h for h in single.headers if h[0] != "ce_id"], [(headers["ce_id"], single.key, single.value)])
 
 
 def _read(log: Log, at: Partition, begin: int, end: int) -> list[Record]:

@@ -122,9 +122,11 @@ class Spool:
             os.close(file)
         self.durable = upto
 
-    def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` items on the disk with a sequence above `after`, in order."""
+    def read(self, after: int, limit: int, max_bytes: int = 1 << 62) -> list[tuple[int, bytes]]:
+        """Up to `limit` items on the disk with a sequence above `after`, in order; no more once they have `max_bytes`
+        together."""
         out: list[tuple[int, bytes]] = []
+        size = 0
         last, segments = self.durable, self._segments
         for i, first in enumerate(segments):
             if i + 1 < len(segments) and segments[i + 1] <= after + 1:
@@ -137,7 +139,8 @@ class Spool:
                 if sequence > after:
                     out.append((sequence, item))
                     self._cursor = (sequence, first, end)
-                    if len(out) >= limit:
+                    size += len(item)
+                    if len(out) >= limit or size >= max_bytes:
                         return out
         return out
 

@@ -95,7 +95,7 @@ class PredictionLogs:
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         for name, kept in self._all():
             labels = {"endpoint": name}
-            yield "tidemill_predictions_unsent", "Predictions not in Kafka yet", labels, kept.unsent
+            yield "tidemill_predictions_unsent", "Answers whose predictions are not in Kafka yet", labels, kept.unsent
             yield "tidemill_spool_bytes", "Size of the spool on disk", labels, kept.spooled_bytes
             yield "tidemill_spool_faults", "Damage and failed syncs of the spool's disk", labels, kept.faults
 

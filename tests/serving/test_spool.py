@@ -186,3 +186,12 @@ def test_a_second_process_takes_the_next_slot(tmp_path: Path):
     assert first.folder != second.folder
     first.close()
     assert Spool.claim(tmp_path).folder == first.folder
+
+
+def test_a_read_ends_where_it_has_enough_bytes_but_never_without_an_item(tmp_path: Path):
+    spool = Spool(tmp_path)
+    spool.append([b"a" * 10, b"b" * 10, b"c" * 100, b"d"])
+    spool.sync()
+    assert [[item[:1] for _, item in spool.read(after, 10, 15)] for after in range(5)] == [
+        [b"a", b"b"], [b"b", b"c"], [b"c"], [b"d"], [],
+    ]  # fmt: skip
