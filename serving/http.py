@@ -57,11 +57,11 @@ class Door(Router):
         self._keep = keep
         self._clock = clock or SystemClock()
         self.batcher = Batcher(limit=limit)
-        v2 = "/v2/models/{model}"
+        v2, tensors = "/v2/models/{model}", (max_tensors, openapi.InferBody, openapi.InferAnswer)
         routes = (
             Route("POST", "/score/{endpoint}", "key", self._score, "Score one plain event", max_event),
-            Route("POST", f"{v2}/infer", "key", self._infer, "Infer with the live model", max_tensors),
-            Route("POST", v2 + "/versions/{version}/infer", "key", self._infer, "Infer with one version", max_tensors),
+            Route("POST", f"{v2}/infer", "key", self._infer, "Infer with the live model", *tensors),
+            Route("POST", v2 + "/versions/{version}/infer", "key", self._infer, "Infer with one version", *tensors),
             Route("GET", "/v2/health/live", "open", self._live, "Is the process alive"),
             Route("GET", "/v2/health/ready", "open", self._ready, "Can the server answer"),
             Route("GET", f"{v2}/ready", "key", self._model_ready, "Can the model be asked"),

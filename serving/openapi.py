@@ -6,12 +6,13 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from serving.access import OPEN
 from serving.scoring import Answer, Scorer
+from serving.tensor_rows import MAX_ID
 from tidemill import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +36,63 @@ _ERRORS = {
 
 _WITHOUT_BODY = ("400", "413", "422")
 _EXPLAIN = ("explain", "boolean", "Give the reasons")
+
+
+Parameter = str | int | float | bool
+
+
+class InferTensor(msgspec.Struct, omit_defaults=True):
+    """A tensor in JSON, its `data` nested or flat; or by its length among the bytes that follow the JSON."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any] = []
+    parameters: dict[str, Parameter] = {}
+
+
+class InferOutput(msgspec.Struct, omit_defaults=True):
+    """An output that is wanted."""
+
+    name: str
+    parameters: dict[str, Parameter] = {}
+
+
+class InferParameters(msgspec.Struct, omit_defaults=True):
+    """Of a request."""
+
+    binary_data_output: bool = False
+    event_ids: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]] | bool | None,
+        msgspec.Meta(description="One for each row, all different; false: the answer does not list them"),
+    ] = None
+
+
+class InferBody(msgspec.Struct, omit_defaults=True):
+    """A request of the Open Inference Protocol."""
+
+    inputs: list[InferTensor]
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
+    outputs: list[InferOutput] = []
+    parameters: InferParameters = msgspec.field(default_factory=InferParameters)
+
+
+class InferFacts(msgspec.Struct, omit_defaults=True):
+    """Of an answer: how new the model's state is, and the event id of each row, by which a label joins it."""
+
+    delta: int
+    staleness: float
+    event_ids: list[str] | None = None
+
+
+class InferAnswer(msgspec.Struct):
+    """An answer of the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str
+    id: str
+    parameters: InferFacts
+    outputs: list[InferTensor]
 
 
 def document(routes: Sequence[Route], scorers: Mapping[str, Scorer]) -> dict[str, Any]:

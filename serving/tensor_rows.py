@@ -15,7 +15,7 @@ import hashlib
 import struct
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +131,7 @@ def _scores(outputs: Mapping[str, Tensor], rows: int) -> tuple[list[float], Sequ
     if not 1 < by_row.shape[1] <= KEPT_OUTPUTS or by_row.size > KEPT_VALUES:
         return scores, nothing
     values = by_row.astype(np.float64)
-    finite = np.isfinite(values).all(axis=1).tolist()
-    return scores, [kept if good else None for kept, good in zip(values.tolist(), finite, strict=True)]
+    return scores, [kept if good else None for kept, good in zip(values.tolist(), _finite(values), strict=True)]
 
 
 def _features(inputs: list[NDArray[Any]], rows: int) -> tuple[Sequence[list[float] | None], Sequence[str]]:
@@ -143,12 +142,17 @@ def _features(inputs: list[NDArray[Any]], rows: int) -> tuple[Sequence[list[floa
     if width <= KEPT_FEATURES and width * rows <= KEPT_VALUES and all(_exact(data) for data in inputs):
         flat = [data.reshape(rows, -1).astype(np.float64) for data in inputs if data.size]
         values = np.concatenate(flat, axis=1) if flat else np.empty((rows, 0))
-        kept, good = values.tolist(), np.isfinite(values).all(axis=1).tolist()
+        kept, good = values.tolist(), _finite(values)
     if all(good):
         return kept, [""] * rows
     digests = _digests(inputs, rows)
     features = [kept[i] if good[i] else None for i in range(rows)]
     return features, ["" if good[i] else of for i, of in enumerate(digests)]
+
+
+def _finite(values: NDArray[np.float64]) -> list[bool]:
+    """Whether all of a row is finite, of each row."""
+    return cast("list[bool]", np.isfinite(values).all(axis=1).tolist())
 
 
 def _exact(data: NDArray[Any]) -> bool:

@@ -7,11 +7,13 @@ import struct
 import threading
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving import openapi
 from serving.access import Gatekeeper
 from serving.online import ServedLearner
 from serving.plane import Loaded
@@ -410,6 +412,13 @@ def test_metrics_and_pages(client):
     assert document["openapi"] == "3.1.0"
     fields = document["paths"]["/score/late"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"distance", "airport"} <= set(fields["properties"])
+    infer = document["paths"]["/v2/models/{model}/infer"]["post"]
+    assert infer["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/InferBody"}
+    shapes = document["components"]["schemas"]
+    assert "event_ids" in shapes["InferParameters"]["properties"] and "event_ids" in shapes["InferFacts"]["properties"]
+    answer = client.post("/v2/models/trips/infer", json=infer_body()).content
+    assert msgspec.json.decode(answer, type=openapi.InferAnswer).parameters.event_ids
+    assert {"event_ids", "binary_tensor_data"} <= set(client.get("/v2").json()["extensions"])
     page = client.get("/docs")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "/score/late" in page.text
