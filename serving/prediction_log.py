@@ -40,6 +40,8 @@ _ROOM_EVERY = 1.0
 _NOTE_EVERY = 5.0
 _BATCH = 5_000
 _BATCH_BYTES = 4 << 20
+_READ = 500
+"""Records that are looked through at a time: the event loop waits while a reader makes them."""
 
 
 class _Item(msgspec.Struct, array_like=True):
@@ -170,6 +172,8 @@ class PredictionLog:
             try:
                 self._send_spooled()
                 self.down, backoff = "", _SEND_EVERY
+                if stopping and self._touched:
+                    self._note()  # so that the next process has nothing to look through
             except Exception as error:
                 # Whatever it is, the spool holds everything, and a thread that ended would never send it.
                 if not isinstance(error, TidemillError):
@@ -294,7 +298,7 @@ def _read(log: Log, at: Partition, begin: int, end: int) -> list[Record]:
     reader = log.reader({at: begin})
     try:
         while reader.positions()[at] < end:
-            out += [record._replace(value=None) for record in reader.poll(5_000, 0.1)]
+            out += [record._replace(value=None) for record in reader.poll(_READ, 0.1)]
     except GoneError:
         return []
     finally:

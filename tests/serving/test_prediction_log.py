@@ -297,3 +297,13 @@ def test_what_a_server_of_before_kept_is_read(log: Faulty, tmp_path: Path):
     again.close()
     assert told(log) == ["e0"]
     assert again._spool.sent.spool == hint["spool"]
+
+
+def test_who_ends_in_order_leaves_nothing_to_look_through(log: Faulty, tmp_path: Path):
+    for start in (0, 10):
+        kept = started(log, tmp_path)
+        batches(kept, start, 10)
+        kept.close()
+        ends = {name: log.end(Partition(f"predictions.{name}", 0)) for name in ("late", "a", "b")}
+        names = {"late": "0", "a": "predictions.a/0", "b": "predictions.b/0"}
+        assert kept._spool.sent.ends == {names[name]: end for name, end in ends.items()}
