@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from typing import Any
 
@@ -84,16 +84,14 @@ def _plain_value(value: Any) -> Any:
     return str(value)
 
 
-def start(log: Log, topic: str, origin: str, last: int) -> dict[Partition, int]:
-    """Where to begin, per partition: `beginning`, `end` (less the `last` records), an offset, or a time of appending.
+def start(log: Log, topic: str, origin: str) -> dict[Partition, int]:
+    """Where to begin, per partition: `beginning`, an offset, or a time of appending.
 
     Raises `ConfigError` where `origin` is none of these.
     """
     partitions = log.partitions(topic)
     if origin == "beginning":
         return {p: log.begin(p) for p in partitions}
-    if origin == "end":
-        return {p: max(log.begin(p), log.end(p) - last) for p in partitions}
     if origin.isdigit():
         return {p: min(max(log.begin(p), int(origin)), log.end(p)) for p in partitions}
     try:
@@ -113,6 +111,18 @@ def offset_at(log: Log, partition: Partition, time: int) -> int:
     return next((r.offset for r in read_spans(log, {partition: (near, end)}) if r.timestamp >= time), end)
 
 
+def newest(log: Log, partition: Partition, end: int, count: int) -> deque[Record]:
+    """The last `count` records before `end`, looked for ever further back: markers of transactions, what was aborted
+    and what compaction removed have offsets too, and are no records."""
+    begin, back, found = log.begin(partition), count, deque[Record]()
+    while count and len(found) < count and end > begin:
+        first = max(begin, end - back)
+        piece = read_spans(log, {partition: (first, end)}, chunk=_PIECE)
+        found.extendleft(reversed(deque(piece, count - len(found))))
+        end, back = first, back * 2
+    return found
+
+
 def tail(
     log: Log,
     topic: str,
@@ -128,8 +138,12 @@ def tail(
     each partition, or of a reading from `origin` on a piece of each.
     """
     ends = {p: log.end(p) for p in log.partitions(topic)}
-    begins = start(log, topic, origin, last)
-    parts = [read_spans(log, {p: (begins[p], ends[p])}, chunk=_PIECE) for p in ends]
+    parts: list[Iterable[Record]]
+    if origin == "end":
+        parts = [newest(log, p, end, last) for p, end in ends.items()]
+    else:
+        begins = start(log, topic, origin)
+        parts = [read_spans(log, {p: (begins[p], ends[p])}, chunk=_PIECE) for p in ends]
     there = merge(*parts, key=lambda r: (r.timestamp, r.partition, r.offset))
     yield from deque(there, last) if origin == "end" else there
     if not follow:

@@ -32,7 +32,7 @@ def test_the_last_few_over_all_partitions(log, name):
     assert len(list(tail(log, name, origin="beginning"))) == 5
     assert [r.value for r in tail(log, name, origin="1")] == [b"2", b"3", b"5"]
     with pytest.raises(ConfigError, match="beginning, end, an offset"):
-        start(log, name, "yesterday", 1)
+        start(log, name, "yesterday")
 
 
 class Counting(MemoryLog):
@@ -76,6 +76,18 @@ def test_of_a_long_topic_the_first_from_a_time_on_is_exact():
     stamps = [record.timestamp for record in read_all(log, "t")]
     for time in (0, stamps[4_321], stamps[4_321] + 1, stamps[-1], stamps[-1] + 1):
         assert offset_at(log, at, time) == next((i for i, stamp in enumerate(stamps) if stamp >= time), 9_000)
+def test_markers_of_transactions_do_not_count_as_records():
+    log = MemoryLog(lambda: 0)
+    log.create("t", TopicSpec(partitions=2))
+    writer = log.writer("w")
+    for n in range(6):
+        writer.begin()
+        writer.send("t", str(n).encode(), partition=0)
+        writer.abort() if n in (2, 3, 4) else writer.commit()
+    assert [r.value for r in tail(log, "t", last=1)] == [b"5"]
+    assert [r.value for r in tail(log, "t", last=3)] == [b"0", b"1", b"5"]
+    assert [r.value for r in tail(log, "t", last=9)] == [b"0", b"1", b"5"]
+    assert list(tail(log, "t", last=0)) == []
 
 
 @pytest.mark.stack
