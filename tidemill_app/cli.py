@@ -131,6 +131,9 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
         return _code(root.main(arguments, prog_name="tidemill", standalone_mode=False))
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         hint = ""
         if isinstance(error, click.UsageError) and error.ctx is not None:

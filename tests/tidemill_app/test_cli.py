@@ -84,6 +84,12 @@ def test_a_wrong_option_names_where_to_look(tidemill):
     assert "--help`" in told
 
 
+def test_a_group_alone_shows_its_help_as_it_is(tidemill):
+    code, out, err = tidemill(lambda out, n: None)
+    assert (code, out) == (2, "")
+    assert "\n  act  Act.\n" in err
+
+
 def test_a_command_says_its_own_exit_code(tidemill):
     assert tidemill(lambda out, n: 7, "act")[0] == 7
     assert tidemill(lambda out, n: True, "act")[0] == 0
