@@ -25,6 +25,7 @@ SAMPLE = 10_000
 
 _INT = re.compile(r"[+-]?(0|[1-9]\d{0,17})")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_OFFSET = re.compile(r"[zZ]$|[tT ].*[+-]\d\d(:?\d\d)*$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME_NAMES = re.compile(
     r"(event_?)?(time|timestamp|ts|datetime|epoch)(_?(us|ms|s|utc))?|.*_(at|time|ts|timestamp)", re.I
@@ -103,9 +104,14 @@ def infer(
     are. Raises `DeclarationError` where the sample is empty, a named field is not in it, or the event time is not
     obvious; it names the choices.
     """
-    columns, count = _look(rows, text)
+    columns, count, problem = _look(rows, text)
     if not count:
-        raise DeclarationError("the sample holds no rows", where=f"stream {name}", wanted="at least one JSON object")
+        raise DeclarationError(
+            "the sample holds no rows that can be read",
+            where=f"stream {name}",
+            wanted="at least one " + ("row" if text else "JSON object"),
+            got=problem,
+        )
     for role, chosen in (("time", time), ("id", id), ("key", key), ("label", settings.get("label"))):
         if chosen is not None and chosen != RECORD_TIME and chosen not in columns:
             raise DeclarationError(
@@ -124,7 +130,7 @@ def infer(
     if unit != "rfc3339":
         # One unit for the whole stream: texts that look like times are still read as such.
         notes.append(f"numbers in {time!r} count {unit} since 1970")
-    elif time != RECORD_TIME and text and any("+" not in v[10:] and not v.endswith("Z") for v in _some(columns[time])):
+    elif time != RECORD_TIME and text and any(not _OFFSET.search(v) for v in _some(columns[time])):
         notes.append(f"times without an offset, as in {time!r}, are UTC")
     if id is None and (id := _propose_id(columns, types, count, time)) is not None:
         notes.append(f"id is {id!r}: different in every row")
@@ -137,16 +143,18 @@ def infer(
     return Inference(spec, count, tuple(notes))
 
 
-def _look(rows: Iterable[Row], text: bool) -> tuple[dict[str, _Column], int]:
+def _look(rows: Iterable[Row], text: bool) -> tuple[dict[str, _Column], int, str]:
+    """The columns, how many rows they were made of, and what was wrong with the first that was left out."""
     columns: dict[str, _Column] = {}
-    count = 0
+    count, problem = 0, ""
     for row in islice(rows, SAMPLE):
         if row.data is None:
+            problem = problem or row.problem
             continue
         count += 1
         for name, value in row.data.items():
             columns.setdefault(name, _Column(name)).add(value, text)
-    return columns, count
+    return columns, count, problem
 
 
 def _some(column: _Column) -> list[str]:

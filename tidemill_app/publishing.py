@@ -26,7 +26,7 @@ from tidemill.block import Block
 from tidemill.cloudevents import ARROW, IDS, headers_of, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.engine import ArrowEncoder
-from tidemill.errors import BadEvent, TooLargeError, UserError
+from tidemill.errors import BadEvent, MalformedError, TooLargeError, UserError
 from tidemill.events import TimeAdvanced
 from tidemill.hashing import partition_of
 from tidemill.log import MAX_RECORD_BYTES, Log, Record, Writer
@@ -109,7 +109,8 @@ class Checker:
             if isinstance(item, Block):
                 blocks.append(item)
             elif isinstance(item, Bad):
-                bad.append(BadRow(rows[item.place.offset].line, item.error))
+                row = rows[item.place.offset]
+                bad.append(BadRow(row.line, MalformedError(row.problem) if row.problem else item.error))
         if not blocks:
             return None, bad
         block = Block.concat(blocks)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
@@ -29,12 +30,14 @@ from tidemill.time import round_micros, to_rfc3339
 class Row(NamedTuple):
     """One row of a file: its line (counted from 1; of Parquet, the row) and what stood there.
 
-    `value` is the payload as JSON bytes; `data` the same as a dict, or None where the line is no JSON object.
+    `value` is the payload as JSON bytes; `data` the same as a dict, or None where the line is no JSON object. `problem`
+    says why, where the file's own format does.
     """
 
     line: int
     value: bytes
     data: dict[str, Any] | None
+    problem: str = ""
 
 
 def kind_of(path: str, kind: str | None = None) -> str:
@@ -53,10 +56,13 @@ def read_rows(path: str, spec: StreamSpec | None = None, *, kind: str | None = N
         yield from _parquet(path)
         return
     with open_bytes(path) as stream:
-        if what == "jsonl":
-            yield from _jsonl(stream)
-        else:
-            yield from _csv(path, stream, "\t" if what == "tsv" else ",", spec)
+        try:
+            if what == "jsonl":
+                yield from _jsonl(stream)
+            else:
+                yield from _csv(path, stream, "\t" if what == "tsv" else ",", spec)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise ConfigError("cannot read the file", where=path, wanted="gzip", got=str(error)) from None
 
 
 def open_bytes(path: str) -> AbstractContextManager[Any]:
@@ -104,7 +110,9 @@ def _csv(path: str, stream: IO[bytes], delimiter: str, spec: StreamSpec | None) 
             if not cells:
                 continue
             if len(cells) != len(names):
-                yield Row(reader.line_num, delimiter.join(cells).encode(), None)
+                count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+                problem = f"{count}, where the first line names {len(names)}: {', '.join(names)}"[:200]
+                yield Row(reader.line_num, delimiter.join(cells).encode(), None, problem)
                 continue
             data = {n: c(cell) for n, c, cell in zip(names, convert, cells, strict=True) if cell != "" or spec is None}
             if None in data.values():

@@ -49,6 +49,20 @@ def test_numbers_that_are_times_tell_their_unit(unit, value):
     assert (spec.time, spec.time_unit, spec.field("ts").type) == ("ts", unit, "time")
 
 
+@pytest.mark.parametrize(
+    ("offset", "naive"), [("", True), ("Z", False), ("z", False), ("+02:00", False), ("-05:30", False), ("-05", False)]
+)
+def test_only_times_without_an_offset_are_said_to_be_utc(offset, naive):
+    rows = [Row(i, b"", {"at": f"2024-03-10T10:00:{i:02}{offset}"}) for i in range(60)]
+    assert any("UTC" in note for note in infer("t", rows, text=True).notes) is naive
+
+
+def test_a_csv_with_another_separator_says_what_was_read(tmp_path):
+    path = write(tmp_path / "t.csv", "at;x\n2024-03-10;1,5\n")
+    with pytest.raises(DeclarationError, match="2 cells, where the first line names 1: at;x"):
+        infer("t", read_rows(path), text=True)
+
+
 def test_two_possible_times_are_named_and_not_guessed():
     sample = rows({"made": "2013-01-01", "sent": "2013-01-02"})
     with pytest.raises(DeclarationError, match=r"several fields could be the event time.*made, sent.*--time made"):

@@ -44,6 +44,7 @@ def test_a_quoted_line_break_and_a_short_row_keep_the_count(tmp_path):
     rows = list(read_rows(str(path), SPEC))
     assert [r.line for r in rows] == [3, 4, 5]
     assert rows[1].data is None
+    assert rows[1].problem == "1 cell, where the first line names 2: at, s"
 
 
 def test_json_lines_gzip_and_standard_input(tmp_path, monkeypatch):
@@ -78,6 +79,9 @@ def test_not_a_number_stays_visible_in_the_payload():
         ("t.csv", b"a,a\n1,2\n", "each once"),
         ("t.csv", b"a\n\xff\n", "not UTF-8"),
         ("t.parquet", b"PAR0", "wanted Parquet"),
+        ("t.csv.gz", b"a\n1\n", "wanted gzip"),
+        ("t.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], "wanted gzip"),
+        ("t.jsonl.gz", gzip.compress(b"x" * 999)[:20] + b"\xff" * 20, "wanted gzip"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path, file, content, message):
