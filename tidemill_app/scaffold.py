@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -57,13 +59,14 @@ def scaffold(
     folder: Path | None = None,
     label: str | None = None,
     positive: str | None = None,
+    home: str | None = None,
     **roles: str | None,
 ) -> Scaffold:
     """Judge `sample` and write `stream.json` and `job.py` into `folder` (default: one called `name`).
 
     `label` names the field to predict and `positive` the value of it that is class 1; `roles` are time, id and key as
-    `infer` takes them. Raises `ConfigError` where the folder holds something already or the label is not obvious,
-    naming the choices.
+    `infer` takes them. The commands to go on with are about `home`, where one is named. Raises `ConfigError` where the
+    folder holds something already or the label is not obvious, naming the choices.
     """
     check_name(name, "stream")
     folder = folder or Path(name)
@@ -94,18 +97,19 @@ def scaffold(
     files = (folder / "stream.json", folder / "job.py")
     folder.mkdir(parents=True, exist_ok=True)
     files[0].write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
-    files[1].write_text(_job(name, label, value, features, len(rows)))
+    files[1].write_text(_job(name, label, value, features, len(rows)), encoding="utf-8")
     return Scaffold(
-        str(folder), tuple(map(str, files)), spec, label, value, features, notes, _next(spec, files, sample)
+        str(folder), tuple(map(str, files)), spec, label, value, features, notes, _next(spec, files, sample, home)
     )
 
 
-def _next(spec: StreamSpec, files: tuple[Path, Path], sample: str) -> tuple[str, ...]:
-    sort = "" if spec.time == RECORD_TIME else " --sort"
+def _next(spec: StreamSpec, files: tuple[Path, Path], sample: str, home: str | None) -> tuple[str, ...]:
+    sort = [] if spec.time == RECORD_TIME else ["--sort"]
+    tidemill = ["tidemill", *([] if home is None else ["--home", home])]
     return (
-        f"tidemill stream create {spec.name} --schema {files[0]}",
-        f"tidemill submit {files[1]}",
-        f"tidemill publish {spec.name} {sample}{sort}",
+        shlex.join([*tidemill, "stream", "create", spec.name, "--schema", str(files[0])]),
+        shlex.join([*tidemill, "submit", str(files[1])]),
+        shlex.join([*tidemill, "publish", spec.name, sample, *sort]),
     )
 
 
@@ -185,7 +189,7 @@ def _job(name: str, label: str, positive: Any, features: tuple[str, ...], rows: 
     per_line = -(-len(features) // 12)
     lines = [features[i : i + per_line] for i in range(0, len(features), per_line)]
     listed = "\n".join("            " + " ".join(f"{_literal(f)}," for f in line) for line in lines)
-    suffix = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-") or "label"
+    suffix = re.sub("[^a-z0-9]+", "-", label.lower()).strip("-") or "label"
     return _JOB.format(
         title=f"{label} of stream {name}".replace('"', "'").replace("\\", "/"),
         name=name,
@@ -199,4 +203,4 @@ def _job(name: str, label: str, positive: Any, features: tuple[str, ...], rows: 
 
 def _literal(value: Any) -> str:
     """A Python literal; texts in double quotes."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,19 @@ def test_the_commands_it_prints_name_what_it_made(sample, tmp_path):
     assert [step.split()[1] for step in made.next] == ["stream", "submit", "publish"]
     for file in made.files:
         assert any(file in step for step in made.next)
+
+
+def test_names_and_values_in_any_script_make_a_job_and_commands_that_work(tmp_path):
+    path = tmp_path / "my file.csv"
+    path.write_text(
+        "at,Größe?,😀,id\n" + "".join(f"2024-01-0{i},{'👍' if i % 2 else 'ä'},{i},e{i}\n" for i in range(1, 9))
+    )
+    made = scaffold("uni", str(path), folder=tmp_path / "my folder", label="Größe?", positive="👍")
+    job = load_job(Path(made.files[1]), None)
+    assert job.name == "uni-gr-e"
+    assert dict(job.reads[0].fields) == {"Größe?": "label", "😀": "features"}
+    assert 'positive="👍"' in Path(made.files[1]).read_text("utf-8")
+    assert [shlex.split(step)[-1 - (i == 2)] for i, step in enumerate(made.next)] == [*made.files, str(path)]
 
 
 def test_elec2_has_no_time_and_takes_that_of_arrival(tmp_path):

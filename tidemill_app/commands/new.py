@@ -24,6 +24,6 @@ def new(
     """Make a folder with a declared stream and a streaming job that learns from it."""
     from tidemill_app.scaffold import scaffold
 
-    made = scaffold(name, sample, folder=into, label=label, positive=positive, **roles)
+    made = scaffold(name, sample, folder=into, label=label, positive=positive, home=out.home, **roles)
     lines = [f"Made {' and '.join(made.files)}", *(f"  {note}" for note in made.notes), "", "Go on with:"]
     out.answer(made._asdict(), "\n".join([*lines, *(f"  {step}" for step in made.next)]))
