@@ -82,18 +82,23 @@ class Totals(msgspec.Struct):
 def letters(log: Log, job: str) -> Iterator[Letter]:
     """Every dead letter of a job, in order, but those whose event was erased. Raises `NotFoundError` where the job has
     no dead-letter topic."""
-    topic = f"dead.{job}"
-    if topic not in log.topics():
-        known = sorted(t.removeprefix("dead.") for t in log.topics() if t.startswith("dead."))
+    topic = _topic(log, job)
+    erased = Erasures()
+    erased.read(log)
+    made = (_letter(record) for record in read_all(log, topic))
+    return (one for one in made if Place(one.topic, one.partition, one.offset, one.row) not in erased)
+
+
+def _topic(log: Log, job: str) -> str:
+    topic, topics = f"dead.{job}", log.topics()
+    if topic not in topics:
+        known = sorted(t.removeprefix("dead.") for t in topics if t.startswith("dead."))
         raise NotFoundError(
             f"job {job!r} has no dead letters",
             wanted=f"one of {', '.join(known)}" if known else "",
             fix="" if known else "A job's topic is made when it first starts.",
         )
-    erased = Erasures()
-    erased.read(log)
-    made = (_letter(record) for record in read_all(log, topic))
-    return (one for one in made if Place(one.topic, one.partition, one.offset, one.row) not in erased)
+    return topic
 
 
 def totals(log: Log, job: str) -> list[Totals]:
@@ -166,8 +171,9 @@ def replay(
     topic of one of `streams` or of its labels, else the letter is passed over.
 
     Safe to break off and to run beside itself: ledger and replays are written in one transaction, and a second
-    replayer fences the first.
+    replayer fences the first. Raises `NotFoundError` where the job has no dead-letter topic.
     """
+    _topic(log, job)
     ledger_topic = _ledger_topic(job)
     log.create(ledger_topic, TopicSpec(compacted=True))
     declared = [*streams.values(), *(label_stream(name) for name in streams if not name.startswith("labels."))]

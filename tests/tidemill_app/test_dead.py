@@ -271,6 +271,15 @@ def test_a_letter_goes_to_no_topic_but_a_declared_streams():
     assert dead.replay(log, "j", {"s": spec}).before == 2
 
 
+def test_a_job_without_letters_is_refused_and_nothing_is_made():
+    log = MemoryLog()
+    log.create("dead.mine", TopicSpec())
+    for ask in (dead.letters, dead.totals, lambda log, job: dead.replay(log, job, {})):
+        with pytest.raises(NotFoundError, match="one of mine"):
+            ask(log, "other")
+    assert set(log.topics()) == {"dead.mine"}
+
+
 def test_only_what_a_letter_added_to_the_headers_is_taken_away_again():
     log, spec = MemoryLog(), spec_of("s", partitions=1)
     for topic in (spec.topic, "dead.j"):

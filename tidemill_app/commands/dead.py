@@ -74,6 +74,8 @@ def replay(out: Output, job: str, error: str | None, number: int | None, again: 
         return error in (None, letter.error) and number in (None, letter.number)
 
     with connected(out) as platform:
+        if number is not None:
+            letters.find(platform.log, job, number)
         streams = platform.catalogue().newest()
         done = letters.replay(platform.log, job, streams, chosen=chosen, again=again)
     lines = [f"{done.replayed} replayed" + "".join(f", {n} to {topic}" for topic, n in sorted(done.topics.items()))]

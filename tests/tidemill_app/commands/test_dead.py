@@ -41,7 +41,9 @@ def test_replaying_twice_changes_nothing(tidemill, job):
 
 
 def test_mistakes(tidemill, job):
-    assert "no dead letter 7" in tidemill("dead", "show", job, "7").err
+    for action in (("show", job, "7"), ("replay", job, "--number", "7")):
+        told = tidemill("dead", *action)
+        assert (told.code, "no dead letter 7" in told.err) == (2, True)
     told = tidemill("dead", "list", job + "x")
     assert told.code == 2
     assert "has no dead letters" in told.err
