@@ -94,6 +94,7 @@ class Catalogue:
             earlier = versions.get(spec.name, ())
             made = self._next(spec, earlier, update)
             _check_topic(made, versions)
+            _check_labels(made)
             self._log.create(made.topic, made.topic_spec())
             if earlier and made.version == earlier[-1].version:
                 return made
@@ -120,7 +121,9 @@ class Catalogue:
             time.sleep(0.02)
 
     def declare_labels(self, name: str) -> StreamSpec:
-        """Declare `labels.<name>`, where labels about the events of stream `name` are given."""
+        """Declare `labels.<name>`, where labels about the events of stream `name` are given; one of your own stays."""
+        if there := self.versions().get(f"labels.{name}"):
+            return there[-1]
         return self.declare(label_stream(name, partitions=self.get(name).partitions))
 
     def _next(self, spec: StreamSpec, earlier: tuple[StreamSpec, ...], update: bool) -> StreamSpec:
@@ -141,6 +144,19 @@ class Catalogue:
         made = msgspec.structs.replace(spec, version=newest.version + 1)
         check_compatible(earlier, made)
         return made
+
+
+def _check_labels(spec: StreamSpec) -> None:
+    """Jobs join what is on `labels.<stream>` by these fields."""
+    about = next((f for f in spec.fields if f.name == "about"), None)
+    fits = about is not None and about.type == "string" and not about.nullable
+    if spec.name.startswith("labels.") and not (fits and any(f.name == "value" for f in spec.fields)):
+        raise DeclarationError(
+            "labels must say what they are about",
+            where=f"stream {spec.name}",
+            wanted="a field `about`, a string that is never null, and a field `value`",
+            got=", ".join(f"{f.name} {describe(f)}" for f in spec.fields),
+        )
 
 
 def difference(old: StreamSpec, new: StreamSpec) -> str:

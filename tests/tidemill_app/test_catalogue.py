@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
+from connectors.memory import MemoryLog
 from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError
 from tidemill.log import TopicSpec
 from tidemill.stream import Field, StreamSpec
@@ -63,6 +64,17 @@ def test_many_who_declare_at_the_same_moment_all_succeed(log, name):
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda i: Catalogue(log).declare(trips(f"{name}-{i}")), range(4)))
     assert [spec.name for spec in made] == [f"{name}-{i}" for i in range(4)]
+
+
+@pytest.mark.parametrize("about", [None, Field("about", "int"), Field("about", "string", nullable=True)])
+def test_labels_of_your_own_say_what_they_are_about_and_are_kept_when_the_stream_comes(about):
+    catalogue = Catalogue(MemoryLog())
+    given = [field for field in (about, Field("value", "json")) if field is not None]
+    with pytest.raises(DeclarationError, match="about"):
+        catalogue.declare(trips("labels.t", *given))
+    mine = catalogue.declare(trips("labels.t", Field("about", "string"), Field("value", "json"), topic="theirs"))
+    catalogue.declare(trips("t"))
+    assert catalogue.declare_labels("t") == mine
 
 
 def test_a_topic_belongs_to_one_stream(log, name):

@@ -38,7 +38,7 @@ def tail(out: Output, name: str, last: int, follow: bool, origin: str) -> None:
         if topic not in topics:
             import difflib
 
-            near = difflib.get_close_matches(name, [*topics, *(t.removeprefix("data.") for t in topics)], 3)
+            near = difflib.get_close_matches(name, sorted({*topics, *(t.removeprefix("data.") for t in topics)}), 3)
             raise NotFoundError(
                 f"no stream or topic {name!r}",
                 fix=f"Did you mean {' or '.join(near)}?" if near else "tidemill stream list",
