@@ -158,7 +158,13 @@ class OnlineClassifier:
         return Job(
             name=self.name,
             reads=tuple(
-                Input(s, key=None if alone else self.per, history=self.history.get(s), fields=self.asks(s))
+                Input(
+                    s,
+                    key=None if alone else self.per,
+                    history=self.history.get(s),
+                    fields=self.asks(s),
+                    types=self.types(s),
+                )
                 for s in self.reads
             ),
             writes=(
@@ -216,6 +222,17 @@ class OnlineClassifier:
                 names = (*table.key, *([table.field] if table.field else [])) if stream == self.stream else ()
             asked += [(name, where) for name in names]
         return tuple(dict.fromkeys(asked))
+
+    def types(self, stream: str) -> tuple[tuple[str, Literal["number", "text"]], ...]:
+        """What the fields of its own stream must be that are computed with, and the label that is compared."""
+        if stream != self.stream:
+            return ()
+        numbers = [] if callable(self.features) else [*self.features]
+        numbers += [t.field for t in self.tables if isinstance(t, Running) and t.field]
+        types: dict[str, Literal["number", "text"]] = dict.fromkeys(numbers, "number")
+        if self.label and not callable(self.positive):
+            types[self.label] = "text" if isinstance(self.positive, str) else "number"
+        return tuple(types.items())
 
     def functions(self) -> tuple[Features, BlockFeatures | None]:
         """The features of one event, and of a block where there is such a form."""

@@ -47,13 +47,15 @@ class Input:
     them first and goes on in Kafka without gap or overlap.
 
     `fields` are those that the job asks for by name, each with what asks for it: a submission is refused where the
-    stream does not declare one.
+    stream does not declare one. `types` says of some of them whether they must be a `number` or a `text`: a submission
+    is refused where the stream declares one that can never be.
     """
 
     stream: str
     key: str | None = None
     history: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    types: tuple[tuple[str, Literal["number", "text"]], ...] = ()
 
 
 @dataclass(frozen=True)

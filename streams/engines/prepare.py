@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams import progress
@@ -17,6 +17,10 @@ from tidemill.time import MAX_TIME, show_span
 
 _OVERHEAD = 64 * 1024
 """Room for a dead letter's headers beside a payload of the largest size."""
+
+
+FITS: Mapping[str, tuple[str, ...]] = {"number": ("int", "float", "bool", "time", "json"), "text": ("string", "json")}
+"""The types of declared fields that can hold what `Input.types` asks for."""
 
 
 def make_topics(job: Job[Any], parts: Parts) -> None:
@@ -86,6 +90,10 @@ def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> No
         for name, asks in read.fields:
             if name not in names:
                 refuse(f"stream {read.stream} has no field {name!r}, for {asks}", ", ".join(names), name, name)
+            for what in (wanted for field, wanted in read.types if field == name):
+                if (type := spec.field(name).type) not in FITS[what]:
+                    said = f"field {name!r} of stream {read.stream} is no {what}, for {asks}"
+                    refuse(said, " or ".join(FITS[what]), type, name)
         if job.groups > 1 and key is None:
             refuse(f"stream {read.stream} has no key, and the job has {job.groups} groups", "a key", "none", "key")
         if read.history and parts.history is None:

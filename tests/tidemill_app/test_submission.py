@@ -134,6 +134,30 @@ def test_a_field_that_a_setting_names_and_no_stream_has_is_refused(platform, tar
     assert platform.jobs().jobs == {}
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("features=['x', 'who']", "field 'who' of stream t is no number, for features; wanted int or float or bool"),
+        (
+            "tables=[Running('n', ('x',), of='event', field='who')]",
+            "field 'who' of stream t is no number, for table 'n'",
+        ),
+        ("positive='1'", "field 'y' of stream t is no text, for label; wanted string or json; got int"),
+        ("label='who'", "field 'who' of stream t is no number, for label"),
+    ],
+)
+def test_a_field_of_a_type_that_a_setting_cannot_use_is_refused(platform, target, changes, said):
+    x, y, who = Field("x", "float"), Field("y", "int", nullable=True), Field("who", "string")
+    fields = (Field("at", "time"), x, y, who, Field("any", "json"))
+    Catalogue(platform.log).declare(StreamSpec(name="t", fields=fields, time="at"))
+    with pytest.raises(SubmissionError) as told:
+        submit(platform, target("stream='t', " + changes, CLASSIFIER), "local")
+    assert said in str(told.value) and told.value.field in ("who", "y")
+    assert platform.jobs().jobs == {}
+    for fine in ("features=['x', 'any']", "label='who', positive='yes'", "label='who', positive=bool", "label='any'"):
+        submit(platform, target("stream='t', " + fine, CLASSIFIER), "local")
+
+
 def test_a_stream_that_is_not_declared_is_named(platform, target):
     with pytest.raises(NotFoundError, match=r"no stream 'other'.*tidemill stream create other"):
         submit(platform, target(text=JOB.replace('"s"', '"other"')), "local")
