@@ -51,6 +51,8 @@ class Features:
         self._known = known
         self._clock = clock
         optional = {spec.id, spec.time, spec.label} | endpoint.optional
+        if endpoint.needs is not None:
+            optional |= {f.name for f in spec.fields} - endpoint.needs
         fields = tuple(
             msgspec.structs.replace(f, nullable=True) if f.name in optional and f.default is None else f
             for f in spec.fields

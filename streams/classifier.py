@@ -252,6 +252,7 @@ class OnlineClassifier:
             feature_names=self.names,
             features=self.functions()[0],
             optional=frozenset([*self.optional, *([self.label] if self.label else [])]),
+            needs=None if callable(self.features) else frozenset([*self.features, *([self.per] if self.per else [])]),
             measured=self.measured,
         )
 

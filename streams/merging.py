@@ -175,7 +175,7 @@ class MergedClassifier:
             job=self.name,
             feature_names=names,
             features=of_fields(names),
-            optional=frozenset([self.label]),
+            needs=frozenset(names),
         )
 
     def _rows(self, block: Block, label_of: Callable[[Any], float], effects: Effects[Part]) -> Any:

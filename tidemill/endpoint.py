@@ -27,9 +27,10 @@ class Endpoint:
 
     `event` is the payload of one event of `stream`; the job's step calls the same function, so that training and
     serving cannot differ. `model` names the model whose versions and deltas the endpoint follows, `job` the job whose
-    feature tables it reads. `optional` names payload fields a caller may leave out. `unserved`, where not empty, says
-    why the model cannot be served at all. `measured(spec)`, where given, is the job that measures the answers as labels
-    come for them, with the stream declared as `spec`; its name is `<name>-served`.
+    feature tables it reads. `optional` names payload fields a caller may leave out; `needs`, where given, all that
+    `features` looks at, so that every other may be left out too. `unserved`, where not empty, says why the model cannot
+    be served at all. `measured(spec)`, where given, is the job that measures the answers as labels come for them, with
+    the stream declared as `spec`; its name is `<name>-served`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Endpoint:
     feature_names: tuple[str, ...]
     features: Callable[[Mapping[str, Any], Known], Sequence[float]]
     optional: frozenset[str] = frozenset()
+    needs: frozenset[str] | None = None
     unserved: str = ""
     measured: Callable[[StreamSpec], Job[Any]] | None = None
 

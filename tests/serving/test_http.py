@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from dataclasses import replace
 
 import httpx
 import msgspec
@@ -17,10 +18,13 @@ from serving import openapi
 from serving.access import Gatekeeper
 from serving.online import ServedLearner
 from serving.plane import Loaded
+from serving.scoring import Features
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, content, features, loaded, serving, until
 from tidemill.errors import UnavailableError
+from tidemill.errors import WrongTypeError
 from tidemill.events import FeatureUpdated
 from tidemill.job import ModelContent
+from tidemill.stream import Field
 from tidemill.time import MINUTE, SystemClock
 
 
@@ -109,6 +113,20 @@ def test_what_is_wrong_with_an_event_is_said(client, body, status, field):
     assert answer.status_code == status or (status is None and 400 <= answer.status_code < 500)
     if field:
         assert answer.json()["field"] == field
+
+
+def test_only_what_the_features_need_must_be_there(service):
+    spec = msgspec.structs.replace(SPEC, fields=(*SPEC.fields, Field("more", "string")))
+
+    def asked(body, **changes):
+        return Features(replace(ENDPOINT, **changes), spec, service.known, SystemClock()).event(body)[0]
+
+    needs = frozenset({"distance"})
+    assert asked(b'{"distance": 1400.0}', needs=needs)["more"] is None
+    for body, changes, field in ((b'{"more": "x"}', {"needs": needs}, "distance"), (b'{"distance": 1.0}', {}, "more")):
+        with pytest.raises(WrongTypeError) as told:
+            asked(body, **changes)
+        assert f"missing required field `{field}`" in str(told.value)
 
 
 def test_unknown_routes_models_endpoints_and_methods(client):

@@ -338,6 +338,18 @@ def test_the_endpoint_makes_the_features_the_job_used() -> None:
     assert rows(job.step(state, Batch.of([again])), "predictions")["features"] == [served]
 
 
+def test_the_endpoint_says_which_fields_its_features_need() -> None:
+    def needs(**settings: Any) -> Any:
+        endpoint = online_classifier(
+            **{"name": "n", "stream": "s", "label": "label", "features": ["a"]} | settings
+        ).endpoint
+        return None if endpoint is None else endpoint.needs
+
+    assert needs() == {"a"}
+    assert needs(features=["a", "b"], per="who") == {"a", "b", "who"}
+    assert needs(**{**RICH, "name": "n"}) is None
+
+
 def test_a_learner_that_cannot_be_saved_is_replayed_and_not_served() -> None:
     job = online_classifier(**CASES["replayed"])
     assert job.endpoint is not None
