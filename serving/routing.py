@@ -32,7 +32,6 @@ from tidemill.errors import (
     TooLargeError,
     UnavailableError,
     UserError,
-    WrongTypeError,
 )
 
 _log = logging.getLogger("tidemill.serving")
@@ -272,13 +271,10 @@ def problem(status: int, message: str, field: str = "", headers: list[tuple[byte
 
 def of_error(error: TidemillError, status: int = 0) -> Response:
     """The answer for an error, under its own status unless another is given."""
-    field = error.field
-    if isinstance(error, WrongTypeError) and not field and "missing required field `" in error.got:
-        field = error.got.partition("missing required field `")[2].partition("`")[0]
     headers = []
     if isinstance(error, UnavailableError):
         wait = error.retry_after if isinstance(error, OverloadedError) else 1.0
         headers.append((b"retry-after", str(max(1, round(wait))).encode()))
     # A message may quote the request, which may hold half of a character.
     message = str(error).encode("utf-8", "replace").decode()
-    return problem(status or status_of(error), message, field.encode("utf-8", "replace").decode(), headers)
+    return problem(status or status_of(error), message, error.field.encode("utf-8", "replace").decode(), headers)

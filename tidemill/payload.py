@@ -76,8 +76,10 @@ def explain(data: bytes, error: Exception) -> BadEvent:
     except (ValueError, RecursionError):
         return MalformedError("not JSON", got=str(error))
     if isinstance(error, msgspec.ValidationError):
-        field = str(error).rpartition("`$.")[2].rstrip("`") if "`$." in str(error) else ""
-        return WrongTypeError("does not fit the declaration", got=str(error), field=field)
+        said = str(error)
+        missing = said.partition("missing required field `")[2].partition("`")[0]
+        field = said.rpartition("`$.")[2].rstrip("`") if "`$." in said else missing
+        return WrongTypeError("does not fit the declaration", got=said, field=field)
     return MalformedError("not JSON", got=str(error))
 
 

@@ -29,7 +29,7 @@ def test_a_row_is_its_payload_again_under_whatever_names():
     [
         (b'{"at":1,"unit price":"much"}', WrongTypeError, "unit price"),
         (b'{"at":1,"unit price":1,"class":9223372036854775808}', WrongTypeError, "class"),
-        (b'{"at":1}', WrongTypeError, ""),
+        (b'{"at":1}', WrongTypeError, "unit price"),
         (b'{"at":1,"unit price":Infinity}', NotFiniteError, "unit price"),
         (b'{"at":1,"unit price":1e999}', NotFiniteError, "unit price"),
         (b'{"at":1,', MalformedError, ""),
