@@ -215,7 +215,7 @@ class KafkaLog:
                     raise error_of(error, where, doing) from None
 
     def topics(self) -> dict[str, int]:
-        found = self._metadata("Kafka", "listing topics")
+        found = self._metadata(f"Kafka at {self._settings['bootstrap.servers']}", "listing topics")
         return {name: len(t.partitions) for name, t in found.items() if not name.startswith("__")}
 
     def create(self, topic: str, spec: TopicSpec) -> bool:

@@ -90,7 +90,8 @@ def _imports(path: Path, root: Path) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise SubmissionError("not Python", where=str(path), got=str(error)) from None
+        line, said = (error.lineno, error.msg) if isinstance(error, SyntaxError) else (None, str(error))
+        raise SubmissionError("not Python", where=f"{path}:{line}" if line else str(path), got=said) from None
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

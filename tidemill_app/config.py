@@ -7,6 +7,7 @@ arguments, and no `repr` shows them.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,6 +133,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(name="TIDEMILL_TRACEBACK", field="traceback", about="1 shows where an error came from"),
 )
 
+_KAFKA = "TIDEMILL_KAFKA_"
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -194,6 +196,7 @@ def load(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
             of a secret.
     """
     environ = os.environ if environ is None else environ
+    _refuse_unknown(environ)
     types = {f.name: f.type for f in msgspec.structs.fields(Settings)}
     values: dict[str, Any] = {}
     for variable in VARIABLES:
@@ -205,6 +208,16 @@ def load(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] 
     settings = Settings(**values)
     _check_security(settings)
     return msgspec.structs.replace(settings, flink=_rest_url(settings.flink))
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """A name of the brokers' settings that is mistyped would be one that is not heeded: no TLS, another user."""
+    known = [v.name for v in VARIABLES] + [f"{v.name}_FILE" for v in VARIABLES if v.secret]
+    known = [name for name in known if name.startswith(_KAFKA)]
+    for name in sorted(environ):
+        if name.startswith(_KAFKA) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.9)
+            raise ConfigError("no such setting", where=name, wanted=near[0] if near else f"one of {', '.join(known)}")
 
 
 def _rest_url(address: str) -> str:

@@ -135,13 +135,15 @@ class Home:
         """The record, or None where `up` has never run.
 
         Raises:
-            ConfigError: `stack.json` is not what we write.
+            ConfigError: `stack.json` is not what we write, or the home is no folder.
         """
         file = self.path / "stack.json"
         try:
             return msgspec.json.decode(file.read_bytes(), type=StackRecord)
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise ConfigError("not a folder", where=str(self.path), fix="Give another with --home.") from None
         except msgspec.DecodeError as error:
             raise ConfigError(
                 f"unreadable: {error}", where=str(file), fix="Move the file away and run `tidemill up`."

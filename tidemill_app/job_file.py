@@ -76,7 +76,8 @@ def _maker(module: ModuleType, file: Path, function: str | None) -> Any:
     if function is not None:
         if function in own:
             return own[function]
-        raise SubmissionError("no such function", where=file.name, wanted=f"one of {sorted(own)}", got=function)
+        wanted = " or ".join(sorted(own)) or "a function in it"
+        raise SubmissionError("no such function", where=file.name, wanted=wanted, got=function)
     if "job" in own:
         return own["job"]
     makers = [f for f in own.values() if _makes_job(f)]

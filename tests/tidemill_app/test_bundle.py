@@ -48,6 +48,15 @@ def test_only_what_the_job_imports_is_packed(folder):
     assert packed(root) == [*wanted, "pkg/other.py"]
 
 
+def test_a_file_that_is_no_python_is_named_with_its_line(folder):
+    for text, said in (
+        ("x = 1\ndef job(:\n", "job.py:2: not Python; got invalid syntax$"),
+        ("\0", "job.py: not Python"),
+    ):
+        with pytest.raises(SubmissionError, match=said):
+            packed(folder(job_dot_py=text))
+
+
 def test_a_star_packs_a_packages_modules(folder):
     root = folder(job_dot_py="from pkg import *", pkg__a_dot_py="")
     (root / "pkg" / "__init__.py").write_text("__all__ = ['a']")

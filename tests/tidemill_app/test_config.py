@@ -104,13 +104,16 @@ def test_a_file_of_api_keys_means_the_same_by_variable_and_by_option(tmp_path):
             {"TIDEMILL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "TIDEMILL_KAFKA_SASL_MECHANISM": "PLAIN"},
             "TIDEMILL_KAFKA_SASL_PASSWORD_FILE",
         ),
+        ({"TIDEMILL_KAFKA_SASL_PASWORD": "hidden"}, "TIDEMILL_KAFKA_SASL_PASWORD.*wanted TIDEMILL_KAFKA_SASL_PASSWORD"),
+        ({"TIDEMILL_KAFKA_LINGER_MS": "5"}, "TIDEMILL_KAFKA_LINGER_MS.*wanted one of .*TIDEMILL_KAFKA_SSL_CAFILE"),
         ({"TIDEMILL_API_KEY_FILE": "/no/such/file"}, "TIDEMILL_API_KEY_FILE"),
         ({"TIDEMILL_API_KEY": "x", "TIDEMILL_API_KEY_FILE": "y"}, "TIDEMILL_API_KEY"),
     ],
 )
 def test_a_wrong_setting_is_named(environ, says):
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as told:
         load("h", environ)
+    assert "hidden" not in str(told.value)
 
 
 def test_where_nothing_runs_the_fix_is_said(tmp_path):

@@ -68,6 +68,12 @@ def test_the_record_comes_back_and_a_spoiled_one_is_said(tmp_path):
         home.read()
 
 
+def test_a_file_is_no_home(tmp_path):
+    (tmp_path / "f").touch()
+    with pytest.raises(ConfigError, match="not a folder"):
+        Home(tmp_path / "f").read()
+
+
 def test_a_failed_write_leaves_the_old_bytes(tmp_path, monkeypatch):
     file = tmp_path / "f"
     write_atomically(file, b"old")

@@ -41,6 +41,15 @@ def test_the_function_is_named_or_called_job_or_the_only_one(tmp_path):
         load_job(file, "absent")
 
 
+def test_a_function_that_is_not_there_is_told_which_are(tmp_path):
+    file = tmp_path / "job.py"
+    for text, wanted in (("def a(): ...\ndef b(): ...\n", "wanted a or b;"), ("x = 1\n", "wanted a function in it;")):
+        file.write_text(text)
+        with pytest.raises(SubmissionError, match=wanted):
+            load_job(file, "c")
+        file.unlink()
+
+
 def test_two_jobs_with_helpers_of_one_name_are_not_mixed(tmp_path):
     text = "import helper\ndef job(): return make(helper.NAME)\n"
     files = [write(tmp_path / n, text, helper=f"NAME = {n!r}") for n in ("one", "two")]
