@@ -23,12 +23,13 @@ from tidemill.errors import BadEvent, DeclarationError, FencedError, NotFoundErr
 from tidemill.events import StreamDeclared
 from tidemill.log import Log, Record, TopicSpec
 from tidemill.stream import StreamSpec, check_compatible, label_stream
-from tidemill.time import Clock, SystemClock
+from tidemill.time import Clock, SystemClock, parse_time
 from tidemill_app.reading import read_all
 
 _log = logging.getLogger("tidemill.catalogue")
 
 TOPIC = "streams"
+_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "string": str}
 _WRITER = "tidemill.catalogue"
 
 
@@ -95,6 +96,7 @@ class Catalogue:
             made = self._next(spec, earlier, update)
             _check_topic(made, versions)
             _check_labels(made)
+            _check_defaults(made)
             self._log.create(made.topic, made.topic_spec())
             if earlier and made.version == earlier[-1].version:
                 return made
@@ -157,6 +159,25 @@ def _check_labels(spec: StreamSpec) -> None:
             wanted="a field `about`, a string that is never null, and a field `value`",
             got=", ".join(f"{f.name} {describe(f)}" for f in spec.fields),
         )
+
+
+def _check_defaults(spec: StreamSpec) -> None:
+    """What an event without the field is read with must be what an event could hold."""
+    for field in spec.fields:
+        if field.default is None:
+            continue
+        try:
+            if field.type == "time":
+                parse_time(field.default, spec.time_unit)
+            elif field.type != "json":
+                msgspec.convert(field.default, _TYPES[field.type])
+        except (msgspec.ValidationError, BadEvent):
+            raise DeclarationError(
+                f"the default of field {field.name!r} is of another type",
+                where=f"stream {spec.name}",
+                wanted=field.type,
+                got=repr(field.default),
+            ) from None
 
 
 def difference(old: StreamSpec, new: StreamSpec) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.onnx import FILE, KIND, OnnxServable
+from serving.plane import LATEST
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.events import ModelPublished
 from tidemill.log import TopicSpec
@@ -21,8 +22,8 @@ MAX_BYTES = 2 << 30
 def deploy(platform: Platform, file: Path, name: str, version: str | None = None) -> ModelPublished:
     """Publish the ONNX model in `file` as `name`; deploying the newest version's very bytes again changes nothing.
 
-    Raises `UserError` where the file cannot be read, `IncompatibleError` where it is no ONNX model that runs here, or
-    the version is there already with other content, or a job has the name.
+    Raises `UserError` where the file cannot be read or the version is named as an alias is, `IncompatibleError` where
+    it is no ONNX model that runs here, or the version is there already with other content, or a job has the name.
     """
     check_name(name, "model")
     try:
@@ -33,13 +34,16 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
         raise UserError("model file cannot be read", where=str(file), got=error.strerror or str(error)) from None
     OnnxServable(data)
     content = content_digest(KIND, digest(data))
-    there = {v: event for (model, v), event in Published(platform.log).refresh().versions.items() if model == name}
+    published = Published(platform.log).refresh()
+    there = {v: event for (model, v), event in published.versions.items() if model == name}
     newest = max((v for v in there if v.isdigit()), key=int, default=None)
     if version is None:
         version = str(int(newest) + 1) if newest is not None else "1"
         if newest is not None and there[newest].content_digest == content:
             version = newest
     check_name(version, "version")
+    if version == LATEST or (name, version) in published.aliases:
+        raise UserError("this name stands for another version", where=name, got=version, fix="Name another --version.")
     if newest is not None and there[newest].job:
         job = there[newest].job
         raise IncompatibleError(

@@ -66,6 +66,25 @@ def test_many_who_declare_at_the_same_moment_all_succeed(log, name):
     assert [spec.name for spec in made] == [f"{name}-{i}" for i in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("type", "good", "bad"),
+    [
+        ("int", 3, "3"),
+        ("int", 3, True),
+        ("float", 3, "3"),
+        ("bool", False, 0),
+        ("string", "", 0),
+        ("time", "2024-01-01", "x"),
+    ],
+)
+def test_a_default_is_of_its_fields_type(type, good, bad):
+    catalogue = Catalogue(MemoryLog())
+    catalogue.declare(trips("t", Field("f", type, default=good), Field("j", "json", default=[])))
+    with pytest.raises(DeclarationError, match=f"default of field 'f'.*wanted {type}"):
+        catalogue.declare(trips("u", Field("f", type, default=bad)))
+    assert set(catalogue.versions()) == {"t"}
+
+
 @pytest.mark.parametrize("about", [None, Field("about", "int"), Field("about", "string", nullable=True)])
 def test_labels_of_your_own_say_what_they_are_about_and_are_kept_when_the_stream_comes(about):
     catalogue = Catalogue(MemoryLog())

@@ -53,6 +53,15 @@ def test_a_version_is_found_by_number_alias_or_as_the_newest(platform):
         find(platform, "other")
 
 
+def test_no_version_is_called_as_the_newest_or_an_alias_is(platform, tmp_path):
+    file = tmp_path / "m.onnx"
+    file.write_bytes(onnx_model())
+    set_alias(platform, "m@3", "champion")
+    for version in ("latest", "champion"):
+        with pytest.raises(UserError, match="stands for another version"):
+            deploy(platform, file, "m", version)
+
+
 def test_a_rollback_can_be_taken_back(platform):
     set_alias(platform, "m@3", "champion")
     set_alias(platform, "m@latest", "champion")

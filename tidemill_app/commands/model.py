@@ -35,8 +35,8 @@ def list_(out: Output, name: str | None) -> None:
                     r["version"],
                     ", ".join(r["aliases"]),
                     to_rfc3339(r["created"]),
-                    f"{r['metrics'].get('roc_auc', float('nan')):.4f}",
-                    f"{r['metrics'].get('count', 0):.0f}",
+                    _figure(r["metrics"], "roc_auc", ".4f"),
+                    _figure(r["metrics"], "count", ".0f"),
                     f"refused: {r['refused']}" if r["refused"] else r["content_digest"][:16],
                 ]
                 for r in rows
@@ -45,6 +45,10 @@ def list_(out: Output, name: str | None) -> None:
         if rows
         else "No model versions yet.",
     )
+
+
+def _figure(metrics: dict[str, float], name: str, form: str) -> str:
+    return format(metrics[name], form) if name in metrics else ""
 
 
 @command("show")
