@@ -20,8 +20,7 @@ from serving.online import ServedLearner
 from serving.plane import Loaded
 from serving.scoring import Features
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, content, features, loaded, serving, until
-from tidemill.errors import UnavailableError
-from tidemill.errors import WrongTypeError
+from tidemill.errors import UnavailableError, WrongTypeError
 from tidemill.events import FeatureUpdated
 from tidemill.job import ModelContent
 from tidemill.stream import Field

@@ -76,6 +76,8 @@ def test_of_a_long_topic_the_first_from_a_time_on_is_exact():
     stamps = [record.timestamp for record in read_all(log, "t")]
     for time in (0, stamps[4_321], stamps[4_321] + 1, stamps[-1], stamps[-1] + 1):
         assert offset_at(log, at, time) == next((i for i, stamp in enumerate(stamps) if stamp >= time), 9_000)
+
+
 def test_markers_of_transactions_do_not_count_as_records():
     log = MemoryLog(lambda: 0)
     log.create("t", TopicSpec(partitions=2))
