@@ -151,6 +151,8 @@ class DriftMonitor:
         mine = self._detector
         if isinstance(mine, _Adwin) and isinstance(loaded, list) and [*map(type, loaded)] == [AdaptiveWindowing, bool]:
             mine.window, mine.drift_detected = loaded
+        elif isinstance(mine, _Adwin) and type(loaded).__qualname__ == "ADWIN":  # as builds before saved it
+            mine.window, mine.drift_detected = loaded._helper, loaded.drift_detected
         elif type(loaded) is type(mine):
             self._detector = loaded
         else:

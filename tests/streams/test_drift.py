@@ -12,6 +12,7 @@ from river import drift
 
 from streams.drift import DriftMonitor
 from streams.learners.logistic import ScaledLogistic
+from streams.learners.save import encode
 from tidemill.errors import ConfigError, IncompatibleError, NotFiniteError, WrongTypeError
 
 FOLDER = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "drift_synthetic"
@@ -81,6 +82,20 @@ def test_a_saved_monitor_goes_on(name, settings):
     second = DriftMonitor(**first.params())
     second.load_state(msgspec.msgpack.decode(msgspec.msgpack.encode(first.state())))
     assert found + second.update_block(errors[1400:], times[1400:]) == whole
+
+
+def test_a_state_saved_as_rivers_own_class_goes_on_too():
+    """As it was saved before the compiled part was used by itself: jobs have such snapshots."""
+    errors, times = step(seed=3), np.arange(3000)
+    for cut in (1400, 1 + DriftMonitor().update_block(errors, times)[0].index):
+        first, rivers = DriftMonitor(), drift.ADWIN()
+        first.update_block(errors[:cut], times[:cut])
+        for value in errors[:cut].tolist():
+            rivers.update(value)
+        state, second = first.state(), DriftMonitor()
+        second.load_state({**state, "structure": encode(rivers)})
+        assert second.state() == state
+        assert second.update_block(errors[cut:], times[cut:]) == first.update_block(errors[cut:], times[cut:])
 
 
 def test_sine_changes_are_found_each_within_a_thousand_rows():
