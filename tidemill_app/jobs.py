@@ -240,6 +240,13 @@ def provided() -> dict[str, list[str]]:
     return {name: sorted(engine.provides) for name, engine in engines().items()}
 
 
+def options_taken() -> dict[str, list[str]]:
+    """The options that each engine that is installed here takes."""
+    from tidemill_app.engines import engines
+
+    return {name: sorted(engine.options) for name, engine in engines().items()}
+
+
 @contextmanager
 def jobs_of(out: Output) -> Iterator[Jobs]:
     """The jobs a command is about: those of the control server that `TIDEMILL_CONTROL` names, unless the command was

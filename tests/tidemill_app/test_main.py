@@ -10,6 +10,7 @@ import pytest
 
 import tidemill
 from tidemill_app.__main__ import COMMANDS, root
+from tidemill_app.engines import engines
 
 
 def tidemill_command(*arguments, **environment):
@@ -81,6 +82,17 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, says):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
+
+
+def test_the_table_of_engines_names_their_options_as_the_help_of_submit_says():
+    assert "see `tidemill engines`" in " ".join(tidemill_command("submit", "--help").stdout.split())
+    done = tidemill_command("engines")
+    there = engines()
+    assert "checkpoint_ms" in there["flink"].options
+    for name, kind in there.items():
+        said = f"Options of {name}: {', '.join(sorted(kind.options))}\n" if kind.options else f"Options of {name}"
+        assert (said in done.stdout) is bool(kind.options)
+    assert set(msgspec.json.decode(tidemill_command("engines", "--json").stdout)) == set(there)
 
 
 def test_where_nothing_runs_one_line_says_what_to_do(tmp_path):

@@ -18,6 +18,7 @@ from tidemill_app.jobs import (
     Stop,
     client_of,
     jobs_of,
+    options_taken,
     provided,
 )
 from tidemill_app.tables import table
@@ -204,17 +205,21 @@ def remove(out: Output, name: str, purge: bool, yes: bool) -> None:
 
 @command("engines")
 def engines(out: Output) -> None:
-    """What each engine provides."""
+    """What each engine provides, and the options that `submit --option` takes for it."""
     from tidemill.job import NEEDS
 
     client = client_of(out)
+    options = ""
     if client is None:
         there = provided()
+        options = "".join(
+            f"\nOptions of {name}: {', '.join(taken)}" for name, taken in options_taken().items() if taken
+        )
     else:
         with client:
             there = client.engines()
     rows = [[need, *("yes" if need in does else "no" for does in there.values()), NEEDS[need]] for need in NEEDS]
-    out.answer(there, table(["need", *there, "meaning"], rows))
+    out.answer(there, table(["need", *there, "meaning"], rows) + options)
 
 
 def _tell(out: Output, done: Outcome) -> None:
