@@ -1,5 +1,6 @@
 """`tidemill new`: what it makes runs by the commands it prints."""
 
+import shlex
 import time
 
 import pytest
@@ -14,7 +15,7 @@ def job(supervised, tidemill, name):
     tidemill("job", "stop", f"{name}-paid", "--wait", "0")
 
 
-def test_a_csv_becomes_a_job_that_learns(tidemill, job, name, tmp_path, monkeypatch):
+def test_a_csv_becomes_a_job_that_learns(stack, tidemill, job, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [
         f"l{i},2013-01-01T{i // 60:02d}:{i % 60:02d}:00Z,{i % 7},{'yes' if i % 7 > 3 else 'no'}" for i in range(1000)
@@ -22,8 +23,9 @@ def test_a_csv_becomes_a_job_that_learns(tidemill, job, name, tmp_path, monkeypa
     (tmp_path / "loans.csv").write_text("loan_id,made,amount,paid\n" + "\n".join(rows) + "\n")
     made = tidemill("new", name, "--from", "loans.csv")
     assert made.code == 0
-    steps = [line.split()[1:] for line in made.out.splitlines() if line.startswith("  tidemill ")]
-    assert [step[0] for step in steps] == ["stream", "submit", "publish"]
+    steps = [shlex.split(line)[1:] for line in made.out.splitlines() if line.startswith("  tidemill ")]
+    assert {tuple(step[:2]) for step in steps} == {("--home", str(stack.home.path))}
+    assert [step[2] for step in steps] == ["stream", "submit", "publish"]
     for step in steps:
         told = tidemill(*step)
         assert (told.code, told.err) == (0, "")
