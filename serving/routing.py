@@ -36,6 +36,7 @@ from tidemill.errors import (
 
 _log = logging.getLogger("tidemill.serving")
 JSON = [(b"content-type", b"application/json")]
+_FLAGS = {"": True, "1": True, "true": True, "0": False, "false": False}
 
 
 class Request(NamedTuple):
@@ -59,7 +60,11 @@ class Request(NamedTuple):
         return values[-1]
 
     def flag(self, name: str) -> bool:
-        return self.query(name, "false").lower() in ("", "1", "true", "yes")
+        """Whether a query parameter is set; `?name` alone sets it. Raises `RequestError` for a word that is no flag."""
+        text = self.query(name, "false")
+        if text.lower() not in _FLAGS:
+            raise RequestError("not a flag", wanted="true, false, 1 or 0", got=repr(text)[:80], field=name)
+        return _FLAGS[text.lower()]
 
 
 class Response(NamedTuple):

@@ -84,6 +84,8 @@ class Features:
         if time is None:
             time = event[spec.time] = self._clock.now()
         id = None if spec.id is None else event[spec.id]
+        if id == "":
+            raise WrongTypeError("an empty id", wanted="text, or none for a new one", got="''", field=spec.id or "")
         return event, uuid.uuid4().hex if id is None else str(id), time
 
     def schema(self) -> dict[str, Any]:

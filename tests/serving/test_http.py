@@ -97,6 +97,7 @@ def test_an_event_without_an_id_gets_one_and_without_a_time_is_of_now(service, c
         ({**EVENT, "distance": 1e308}, 422, "distance"),
         ({**EVENT, "distance": -1e151}, 422, "distance"),
         ({**EVENT, "time": "yesterday"}, 422, "time"),
+        ({**EVENT, "id": ""}, 422, "id"),
         (b'{"distance": NaN}', 422, ""),
         (b"{", 400, ""),
         (b"", 400, ""),
@@ -112,6 +113,18 @@ def test_what_is_wrong_with_an_event_is_said(client, body, status, field):
     assert answer.status_code == status or (status is None and 400 <= answer.status_code < 500)
     if field:
         assert answer.json()["field"] == field
+
+
+@pytest.mark.parametrize("word", ["banana", "2", "yes", "true,false"])
+def test_a_flag_that_is_none_is_refused(client, word):
+    answer = client.post(f"/score/late?explain={word}", json=EVENT)
+    assert (answer.status_code, answer.json()["field"]) == (422, "explain")
+    assert "true, false, 1 or 0" in answer.text
+
+
+@pytest.mark.parametrize(("query", "reasons"), [("explain=TRUE", True), ("explain=1", True), ("explain=0", False)])
+def test_a_flag_is_true_or_false(client, query, reasons):
+    assert ("reasons" in client.post(f"/score/late?{query}", json=EVENT).json()) is reasons
 
 
 def test_only_what_the_features_need_must_be_there(service):
