@@ -33,7 +33,10 @@ class Cluster:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job the cluster knows, the newest first: `jid`, `name`, `state`."""
-        jobs: list[dict[str, Any]] = self._ask("GET", "/jobs/overview")["jobs"]
+        found = self._ask("GET", "/jobs/overview")
+        if not isinstance(found, dict) or "jobs" not in found:
+            raise self._no_flink("JSON without jobs to /jobs/overview")
+        jobs: list[dict[str, Any]] = found["jobs"]
         return sorted(jobs, key=lambda job: -job["start-time"])
 
     def state(self, job: str) -> str:
@@ -132,13 +135,34 @@ class Cluster:
                 got=f"{type(error).__name__}: {error}",
                 fix="Is the cluster up? `tidemill up --flink` starts one here; TIDEMILL_FLINK names another.",
             ) from None
+        known = _parsed(answer)
+        # Flink redirects nobody, and says in JSON, with `errors`, what it does not know.
+        foreign = answer.status_code in (404, 405) and not (isinstance(known, dict) and "errors" in known)
+        if foreign or answer.is_redirect or (answer.is_success and known is None):
+            raise self._no_flink(f"status {answer.status_code} to {method} {path}")
         if answer.status_code == 404:
             raise NotFoundError("not known to the cluster", where=self.url, got=path)
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise UnavailableError("Flink cannot answer now", where=self.url, got=_said(answer))
         if answer.status_code >= 400:
             raise TidemillError("Flink refuses", where=f"{self.url}{path}", got=_said(answer))
+        return known
+
+    def _no_flink(self, got: str) -> UnavailableError:
+        return UnavailableError(
+            "what answers there is no Flink REST API",
+            where=self.url,
+            got=got,
+            fix="TIDEMILL_FLINK names the REST address of a JobManager (its port is 8081 where nobody chose another).",
+        )
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    """The JSON of an answer, {} for an empty one; None where it is no JSON."""
+    try:
         return answer.json() if answer.content else {}
+    except ValueError:
+        return None
 
 
 def _said(answer: httpx.Response) -> str:

@@ -1,5 +1,9 @@
 """What a cluster says, in a line that names the cause."""
 
+import contextlib
+import http.server
+import threading
+
 import pytest
 
 from streams.engines.flink.engine import check_name
@@ -93,6 +97,58 @@ def test_a_cluster_that_does_not_answer_is_named():
     with pytest.raises(UnavailableError, match=r"Flink does not answer.*tidemill up --flink"):
         cluster.jobs()
     cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (404, b"File not found", {}),
+        (404, b'{"detail": "Not Found"}', {}),
+        (405, b"", {}),
+        (200, b"<html>hello</html>", {}),
+        (200, b'{"live": true}', {}),
+        (302, b"", {"location": "/login"}),
+    ],
+)
+def test_what_is_no_flink_is_called_so(status, body, headers):
+    with answering(status, body, headers) as url:
+        cluster = Cluster(url)
+        with pytest.raises(UnavailableError, match=rf"{url}: what answers there is no Flink REST API.*TIDEMILL_FLINK"):
+            cluster.jobs()
+        cluster.close()
+
+
+def test_what_flink_does_not_know_is_not_found():
+    with answering(404, b'{"errors": ["Not found: /jobs/x"]}', {}) as url:
+        cluster = Cluster(url)
+        with pytest.raises(NotFoundError, match="not known to the cluster"):
+            cluster.job("x")
+        cluster.close()
+
+
+@contextlib.contextmanager
+def answering(status, body, headers):
+    """A server that answers everything so."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in (headers | {"content-length": str(len(body))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.stack
