@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -77,6 +78,13 @@ def reproduce(out: Output, version: str, copy: str) -> None:
 
     with connected(out) as platform:
         facts = rebuild(platform, version, copy)
+    out.answer(facts, said(facts))
+    if not facts["equal"]:
+        sys.exit(1)
+
+
+def said(facts: dict[str, Any]) -> str:
+    """What became of a rebuild, line by line."""
     verdict = "equal" if facts["equal"] else "DIFFERENT"
     lines = [
         f"{facts['model']}@{facts['version']}: content digest {verdict}",
@@ -84,9 +92,9 @@ def reproduce(out: Output, version: str, copy: str) -> None:
         f"  rebuilt   {facts['rebuilt_digest']}",
         f"  records   {facts['records']} read, hash {'equal' if facts['records_equal'] else 'DIFFERENT'}",
     ]
-    out.answer(facts, "\n".join(lines))
-    if not facts["equal"]:
-        sys.exit(1)
+    if facts["erased"]:
+        lines.append(f"  erased    {facts['erased']} events on request, which the rebuild takes as absent")
+    return "\n".join(lines)
 
 
 @command("rollback")
