@@ -31,7 +31,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     """One environment variable: its name, the field of `Settings` it fills, and what it is for.
 
     A secret may also be given as `NAME_FILE`, a file that holds it; where it is API keys, one a line, as in the file of
-    `--api-key-file`, which only its owner may read.
+    `--api-key-file`, which only its owner may read, as that of a `private` one.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     secret: bool = False
     keys: bool = False
+    private: bool = False
 
 
 class Secret:
@@ -123,7 +124,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(name="TIDEMILL_CONTROL", field="control", about="URL of a control server that submits and runs the jobs"),
     Variable(
-        name="TIDEMILL_CONTROL_TOKEN", field="control_token", about="token to show the control server", secret=True
+        name="TIDEMILL_CONTROL_TOKEN", field="control_token", about="token to show that server", secret=True, private=True
     ),
     Variable(name="TIDEMILL_CONTROL_CAFILE", field="control_cafile", about="PEM file of the authorities to trust"),
     Variable(name="TIDEMILL_CONTROL_HOST", field="control_host", about="address `tidemill control` listens on"),
@@ -243,10 +244,15 @@ def _text(variable: Variable, environ: Mapping[str, str]) -> str:
         return text
     if variable.keys:
         return "\n".join(read_keys(file, f"{variable.name}_FILE"))
+    path = Path(file).expanduser()
     try:
-        return Path(file).expanduser().read_text().strip()
+        mode, text = path.stat().st_mode, path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the file cannot be read: {error}", where=f"{variable.name}_FILE") from error
+    if variable.private and mode & 0o077:
+        where, got = f"{variable.name}_FILE", oct(mode & 0o777)
+        raise ConfigError("others can read the file", where=where, wanted="mode 600", got=got, fix=f"chmod 600 {file}")
+    return text
 
 
 def _convert(variable: Variable, text: str, kind: object) -> Any:

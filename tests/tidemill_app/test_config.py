@@ -93,6 +93,19 @@ def test_a_file_of_api_keys_means_the_same_by_variable_and_by_option(tmp_path):
         load("h", named)
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_control_token_that_others_can_read_is_refused(tmp_path, mode):
+    file = tmp_path / "token"
+    file.write_text("tmc_secret\n")
+    file.chmod(mode)
+    named = {"TIDEMILL_CONTROL_TOKEN_FILE": str(file)}
+    with pytest.raises(ConfigError, match=r"TIDEMILL_CONTROL_TOKEN_FILE.*chmod 600") as caught:
+        load("h", named)
+    assert "tmc_secret" not in str(caught.value)
+    file.chmod(0o600)
+    assert load("h", named).control_token.reveal() == "tmc_secret"
+
+
 @pytest.mark.parametrize(
     ("environ", "says"),
     [

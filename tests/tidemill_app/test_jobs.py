@@ -15,6 +15,7 @@ def test_the_server_in_the_environment_unless_a_home_is_given(monkeypatch, tmp_p
     with pytest.raises(ConfigError, match="TIDEMILL_CONTROL_TOKEN_FILE"):
         client_of(out)
     (tmp_path / "token").write_text("tmc_x\n")
+    (tmp_path / "token").chmod(0o600)
     monkeypatch.setenv("TIDEMILL_CONTROL_TOKEN_FILE", str(tmp_path / "token"))
     with jobs_of(out) as jobs:
         assert isinstance(jobs, ControlClient)

@@ -52,6 +52,7 @@ class Away:
         self.capfd, self.folder = capfd, folder
         folder.mkdir()
         (folder / "token").write_text(token + "\n")
+        (folder / "token").chmod(0o600)
         monkeypatch.setenv("TIDEMILL_CONTROL", url)
         monkeypatch.setenv("TIDEMILL_CONTROL_TOKEN_FILE", str(folder / "token"))
         monkeypatch.chdir(folder)
