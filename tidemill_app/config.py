@@ -124,7 +124,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(name="TIDEMILL_CONTROL", field="control", about="URL of a control server that submits and runs the jobs"),
     Variable(
-        name="TIDEMILL_CONTROL_TOKEN", field="control_token", about="token to show that server", secret=True, private=True
+        name="TIDEMILL_CONTROL_TOKEN",
+        field="control_token",
+        about="token to show that server",
+        secret=True,
+        private=True,
     ),
     Variable(name="TIDEMILL_CONTROL_CAFILE", field="control_cafile", about="PEM file of the authorities to trust"),
     Variable(name="TIDEMILL_CONTROL_HOST", field="control_host", about="address `tidemill control` listens on"),
