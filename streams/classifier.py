@@ -164,6 +164,7 @@ class OnlineClassifier:
                     history=self.history.get(s),
                     fields=self.asks(s),
                     types=self.types(s),
+                    label=self.label if s == self.stream else None,
                 )
                 for s in self.reads
             ),

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.erasures import Erasures
-from streams.pipeline import LABELS, Pipeline, Source
+from streams.pipeline import Pipeline, Source
 from streams.progress import Segment
 from streams.provenance import RunningHash
 from streams.rejecting import Rejected
 from streams.sources import Reading
 from tidemill.block import Block
-from tidemill.decode import ArrowDecoder, Decoder
+from tidemill.decode import ArrowDecoder, Decoder, Item
 from tidemill.job import Job
 from tidemill.log import Partition, Record
 from tidemill.stream import StreamSpec
@@ -57,10 +57,19 @@ class Intake:
     def _feed(self, partition: Partition, records: Sequence[Record], rejected: list[Rejected]) -> int:
         stream = self._sources[partition].stream
         items = self._erasures.absent(partition, self._decoders[stream].decode(records))
-        last = records[-1].timestamp
-        appended = max([r.timestamp for r in records]) if stream.startswith(LABELS) else last
-        rejected += self._pipeline.feed(partition, items, appended)
+        rejected += self._pipeline.feed(partition, items, self._appended(stream, items, records))
         return sum([len(i) if isinstance(i, Block) else 1 for i in items])
+
+    def _appended(self, stream: str, items: Sequence[Item], records: Sequence[Record]) -> int:
+        """The newest append time of the labels among `records`, which are `items`; without any, the last record's."""
+        labels, last = self._pipeline.labels, records[-1].timestamp
+        if not labels.any_in(stream):
+            return last
+        held = [(b, labels.mask(b)) for b in items if isinstance(b, Block)]
+        if all(mask.all() for _, mask in held):
+            return max([r.timestamp for r in records])
+        told = {at for b, mask in held for at in b.offset[mask].tolist()}
+        return max([r.timestamp for r in records if r.offset in told], default=last)
 
 
 def balance(sources: Reading, pipeline: Pipeline[Any], most: int) -> None:

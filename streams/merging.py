@@ -106,7 +106,7 @@ class MergedClassifier:
 
         return Job(
             name=f"{self.name}-parts",
-            reads=(Input(self.stream, key=self.key),),
+            reads=(Input(self.stream, key=self.key, label=self.label),),
             step=step,
             init=init,
             state=state_type,

@@ -24,6 +24,7 @@ from streams.buffer import ReorderBuffer
 from streams.dedupe import Dedupe, Seen
 from streams.failing import failed
 from streams.groups import Groups, split
+from streams.labels import Labelled
 from streams.rejecting import Rejected, clock_ahead, early_or_late
 from tidemill import state as states
 from tidemill.block import Block
@@ -35,8 +36,6 @@ from tidemill.stream import StreamSpec
 from tidemill.time import MAX_TIME, MIN_TIME
 
 S = TypeVar("S")
-
-LABELS = "labels."
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,7 @@ class Pipeline(Generic[S]):
         self.careful_until = 0
         """While fewer events are stepped than this, each is stepped alone: one of them fails, and is to be named."""
         self._streams = streams
+        self.labels = Labelled(job.reads)
         self._keys = {i.stream: i.key or streams[i.stream].key for i in job.reads}
         self._histories = {s.stream for s in sources if s.history}
         self._history_end: dict[str, int] = {}
@@ -208,8 +208,8 @@ class Pipeline(Generic[S]):
             block = block.take(~(late | early))
         if not len(block):
             return
-        if source.stream.startswith(LABELS) and appended:
-            self._labels_pending.append((int(block.time.max()), appended))
+        if appended and self.labels.any_in(source.stream) and (mask := self.labels.mask(block)).any():
+            self._labels_pending.append((int(block.time[mask].max()), appended))
         if self._lateness is None:
             self._queue.append(block)
             self._queued += len(block)
@@ -315,7 +315,7 @@ class Pipeline(Generic[S]):
             self.last = (int(batch.time[-1]), str(block.sources[row]), str(block.ids[row]))
             out.events += len(batch)
             self.counts.stepped += len(batch)
-            self.counts.labels += sum(len(b) for s, b in batch.blocks.items() if s.startswith(LABELS))
+            self.counts.labels += sum(self.labels.count(b) for b in batch.blocks.values())
         touched: set[int] = set()
         if len(batch):
             for group, part in split(batch, group_of):

@@ -108,7 +108,7 @@ class ServedMetrics:
 
         return Job(
             name=name,
-            reads=tuple(Input(stream) for stream in reads),
+            reads=tuple(Input(s, label=self.label if s == self.stream else None) for s in reads),
             writes=(
                 Output(METRICS, f"metrics.{name}", "metrics.measured.v1", key="model", made=MEASURED),
                 Output(DRIFT, f"metrics.{name}", "drift.detected.v1", key="model", made=MEASURED),

@@ -116,7 +116,7 @@ class DeltaPublished(Event, frozen=True, kw_only=True, tag="delta.published.v1")
     """Touched parameters of a model since delta `sequence - 1`, as absolute values. Topic `deltas.<model>`.
 
     `base` is the version the sequence counts from when no earlier delta was seen. `changes` is what
-    `streams.learners.delta` makes and applies. `labels` counts the labels learned so far; `labelled` is the newest
+    `streams.learners.delta` makes and applies. `labels` counts those stepped so far; `labelled` is the newest
     label's append time, from which label-to-live is measured. `bundle` is the digest of the code that learned it.
     """
 
@@ -177,10 +177,10 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     offset, time]`, before the record at that offset. `starts` are the offsets where the job began. `journal` is the
     digest of the newest chunk of what can be repeated only as it was (under `arrival` the segments, else the moves);
     where it is another than in the record before, it covers this commit too. `journaled` is the newest commit that
-    added to it. `emitted` counts rows per output since the beginning, `stepped` events; `after` is the highest
-    version number there was then. Where an engine works a job's groups in several shards, each tells of its own;
-    the first of them also of the `clocks` (the largest time of each partition), and each of how many events it holds
-    (`buffered`).
+    added to it. `emitted` counts rows per output since the beginning, `stepped` events and `labels` the labels among
+    them; `after` is the highest version number there was then. Where an engine works a job's groups in several shards,
+    each tells of its own; the first of them also of the `clocks` (the largest time of each partition), and each of how
+    many events it holds (`buffered`).
     """
 
     job: str
@@ -203,6 +203,7 @@ class ProgressMade(Event, frozen=True, kw_only=True, tag="progress.made.v1"):
     clocks: list[tuple[str, int, int]] = []
     buffered: int = 0
     stepped: int = 0
+    labels: int = 0
 
 
 PlatformEvent = (

@@ -49,6 +49,9 @@ class Input:
     `fields` are those that the job asks for by name, each with what asks for it: a submission is refused where the
     stream does not declare one. `types` says of some of them whether they must be a `number` or a `text`: a submission
     is refused where the stream declares one that can never be.
+
+    `label` names the field in which the stream's events hold their own label (null: none), so that labels are counted
+    and the time from a label to the live model is known. Events of `labels.*` need none: they all are labels.
     """
 
     stream: str
@@ -56,6 +59,7 @@ class Input:
     history: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
     types: tuple[tuple[str, Literal["number", "text"]], ...] = ()
+    label: str | None = None
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ class Standing:
             dead=pipeline.counts.dead,
             steps=pipeline.counts.steps,
             stepped=pipeline.counts.stepped,
+            labels=pipeline.counts.labels,
             deltas=dict(self.live.sequences),
             versions=dict(self.live.versions),
             after=pipeline.after,

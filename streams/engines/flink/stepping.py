@@ -120,6 +120,7 @@ class Shard:
             dead=counts.dead + (sum(c.dead for c in self._admitted.values()) if self.number == 0 else 0),
             steps=counts.steps,
             stepped=counts.stepped,
+            labels=counts.labels,
             deltas=dict(self._live.sequences),
             versions=dict(self._live.versions),
             after=pipeline.after,

@@ -129,6 +129,7 @@ class Watch:
             "dead": sum(m.dead for m in made),
             "steps": sum(m.steps for m in made),
             "stepped": sum(m.stepped for m in made),
+            "labels": sum(m.labels for m in made),
             "buffered": sum(m.buffered for m in made),
             "sequence": max((m.sequence for m in made), default=-1),
             "versions": {k: v for m in made for k, v in m.versions.items()},
