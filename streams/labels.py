@@ -8,6 +8,7 @@ a label (orphan, no class, corrected) is the step's and not asked here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from tidemill.block import Block
 from tidemill.job import Input
 
 LABELS = "labels."
+_NONE: Any = None
 
 
 class Labelled:
@@ -34,7 +36,7 @@ class Labelled:
         if column.dtype.kind == "f":
             return ~np.isnan(column)
         if column.dtype == np.object_:
-            return np.not_equal(column, None).astype(np.bool_)
+            return np.asarray(np.not_equal(column, _NONE), dtype=np.bool_)
         return np.ones(len(block), dtype=np.bool_)
 
     def any_in(self, stream: str) -> bool:
