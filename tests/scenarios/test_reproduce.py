@@ -49,7 +49,9 @@ def learned(supervised, fresh, tmp_path):
     out.tidemill("stream", "create", name, "--infer", tmp_path / "rows.csv", "--time", "time", "--no-labels")
     out.tidemill("publish", name, tmp_path / "rows.csv")
     out.tidemill("submit", tmp_path / "job.py")
-    assert out.settled(name)["versions"] == {name: ROWS // EVERY}
+    settled = out.settled(name)
+    assert settled["versions"] == {name: ROWS // EVERY}
+    assert settled["labels"] == settled["stepped"] > 0
     yield out, name
     out.tidemill("job", "stop", name, "--wait", "0")
 
