@@ -74,8 +74,12 @@ def settings_of(flow: Flow, rest: str, id: str, restore: str = "") -> dict[str, 
         "restart-strategy.exponential-delay.attempts-before-reset-backoff": "10",
         "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
         "python.execution-mode": flow.choices.mode,
+        # A bundle is full before that where there is anything to do (`full`); this is for what falls between.
         "python.fn-execution.bundle.time": str(max(10, flow.choices.gather_ms // 2)),
+        # What crosses between tasks is a run of many records: none waits for a buffer to fill.
+        "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
+        "python.fn-execution.memory.managed": "false",
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
     }
@@ -113,6 +117,7 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
         .set_max_parallelism(PARTITION_KEYS)
         .set_parallelism(min(flow.choices.parallelism, len(sources)))
     )
+    full(admitted, 1)
     sending = (
         keyed(admitted, BYTES)
         .process(Stepping(encoded, shards), output_type=BYTES)
@@ -121,8 +126,9 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
         .set_max_parallelism(setting.shards)
         .set_parallelism(min(flow.choices.parallelism, setting.shards))
     )
+    full(sending, max(1, setting.shards // flow.choices.parallelism))
     tables.execute_sql(sink_table(topics(job), flow, prefix))
-    records = java.operator(sending, "Scatter", [], java.row_type(SINK))
+    records = java.operator(sending, "Scatter", [], java.row_type(SINK), apart=True)
     tables.create_temporary_view("sending", tables.from_data_stream(records))
     statements = tables.create_statement_set()
     statements.add_insert_sql("INSERT INTO sink SELECT * FROM sending")
@@ -135,6 +141,13 @@ def keyed(stream: DataStream, value: TypeInformation) -> KeyedStream:
     selector = get_gateway().jvm.KeyByKeySelector()
     key = Types.ROW([Types.INT()]).get_java_type_info()
     return KeyedStream(stream._j_data_stream.keyBy(selector, key), value, stream)
+
+
+def full(stream: DataStream, messages: int) -> None:
+    """Let the Python operator behind `stream` begin to work when so many messages have come to it. What comes is already
+    many records in one; by default PyFlink waits for 1,000 elements, or for the end of its bundle's time."""
+    operator = stream._j_data_stream.getTransformation().getOperatorFactory().getOperator()
+    operator.getConfiguration().setString("python.fn-execution.bundle.size", str(messages))
 
 
 def spread(count: int, groups: int) -> list[int]:

@@ -15,8 +15,11 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, Table
 
 
-def operator(stream: DataStream, name: str, references: Sequence[Any], output: Any) -> DataStream:
-    """The stream behind the operator of the class `name`, which gives elements of the Java type `output`.
+def operator(
+    stream: DataStream, name: str, references: Sequence[Any], output: Any, *, apart: bool = False
+) -> DataStream:
+    """The stream behind the operator of the class `name`, which gives elements of the Java type `output`; `apart` from
+    the one before it, in a thread of its own.
 
     `references` are strings, numbers, and dicts of these. The operator holds no state, and keeps the order.
     """
@@ -27,6 +30,9 @@ def operator(stream: DataStream, name: str, references: Sequence[Any], output: A
         before.getTransformation(), name.lower(), factory, output, before.getParallelism(), False
     )
     transformation.setUid(name.lower())
+    if apart:
+        chaining = jvm.org.apache.flink.streaming.api.operators.ChainingStrategy
+        transformation.setChainingStrategy(chaining.HEAD)
     kind = jvm.org.apache.flink.streaming.api.datastream.DataStream
     return DataStream(kind(before.getExecutionEnvironment(), transformation))
 

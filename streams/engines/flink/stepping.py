@@ -6,6 +6,7 @@ and must arrive where the last one stood. So what a checkpoint costs does not gr
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
