@@ -25,7 +25,8 @@ import orjson
 
 from benchmarks.harness import compare
 from benchmarks.peers.river_job import RiverJob
-from benchmarks.pipeline import LR, NAMES, declare, fill, ours, same, scores
+from benchmarks.peers.shared import LR, NAMES
+from benchmarks.pipeline import declare, fill, ours, same, scores
 from connectors.kafka import KafkaLog
 from streams.engines.faust import FaustEngine
 from tidemill.checks.reference import read_all

@@ -24,8 +24,10 @@ import orjson
 
 from benchmarks import flink_latency
 from benchmarks.harness import compare
-from benchmarks.peers.flink_sides import CARRIERS, Outcome, cluster, ours, run_through, theirs
-from benchmarks.pipeline import NAMES, declare, fill, same
+from benchmarks.peers.flink_job import CARRIERS
+from benchmarks.peers.flink_sides import Outcome, cluster, ours, run_through, theirs
+from benchmarks.peers.shared import NAMES
+from benchmarks.pipeline import declare, fill, same
 from connectors.kafka import KafkaLog
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import config

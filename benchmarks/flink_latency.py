@@ -20,13 +20,14 @@ import orjson
 
 from benchmarks.harness import compare
 from benchmarks.peers.flink_sides import CHECKPOINT_MS, await_until, cluster, consumer_of, ours, theirs
-from benchmarks.pipeline import NAMES, declare
+from benchmarks.peers.shared import NAMES
+from benchmarks.pipeline import declare
 from connectors.kafka import KafkaLog
 from tidemill.stream import StreamSpec
 from tidemill_app import config
 
 RATE, SECONDS, SETTLE = 2_000, 20.0, 8.0
-SHORT_MS = 100
+SHORT_MS = 50
 
 Side = Callable[[StreamSpec], AbstractContextManager[str]]
 

@@ -29,6 +29,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.harness import compare, rate
 from benchmarks.peers.river_job import RiverJob
+from benchmarks.peers.shared import LR, NAMES
 from connectors import arrow
 from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
@@ -49,8 +50,6 @@ from tidemill_app.publisher import ArtefactPublisher
 EVENTS = int(os.environ.get("TIDEMILL_BENCH_EVENTS", "1000000"))
 RUNS = int(os.environ.get("TIDEMILL_BENCH_RUNS", "1"))
 BLOCK = 1_000
-NAMES = ["hour", "distance", "temp", "wind", "rain", "carrier_rate", "route_rate", "queue"]
-LR = 0.01
 
 Form = Literal["json", "arrow"]
 

@@ -29,7 +29,8 @@ import msgspec
 from confluent_kafka import Consumer
 
 from benchmarks.harness import compare
-from benchmarks.pipeline import BLOCK, LR, NAMES, Form, declare, fill, ours, predictions, same, scores
+from benchmarks.peers.shared import LR, NAMES
+from benchmarks.pipeline import BLOCK, Form, declare, fill, ours, predictions, same, scores
 from connectors.kafka import KafkaLog, watermarks
 from tidemill.log import Partition, TopicSpec
 from tidemill.stream import StreamSpec

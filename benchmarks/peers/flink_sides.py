@@ -21,30 +21,21 @@ import msgspec
 import orjson
 from confluent_kafka import Consumer, TopicPartition
 
-from benchmarks.pipeline import LR, NAMES
-from connectors import arrow
-from connectors.artefacts import ArtefactStore
+from benchmarks.peers.flink_job import job_of, parts_of
+from benchmarks.peers.shared import LR, NAMES
 from connectors.kafka import KafkaLog
 from connectors.signing import make_key
-from streams.classifier import online_classifier
 from streams.engines.flink import rest
 from streams.engines.flink.engine import FlinkEngine
 from streams.engines.flink.flow import Choices, Flow
-from streams.learners.logistic import ScaledLogistic
-from streams.state_store import FolderStore
-from tidemill.engine import Parts
-from tidemill.job import Job
 from tidemill.log import Partition, TopicSpec
 from tidemill.stream import StreamSpec
-from tidemill.time import SystemClock
 from tidemill_app import config
 from tidemill_app.home import StackRecord
-from tidemill_app.publisher import ArtefactPublisher
 from tidemill_app.stack import flink, flink_files, lifecycle
 
 CHECKPOINT_MS = 1000
-CARRIERS = 16
-WORKER = "benchmarks.peers.flink_sides:load"
+WORKER = "benchmarks.peers.flink_job:load"
 
 
 @contextmanager
@@ -58,36 +49,6 @@ def cluster(bootstrap: str) -> Iterator[config.Connection]:
             yield config.connect(settings.home)
         finally:
             lifecycle.down(settings, True)
-
-
-def job_of(name: str, keyed: bool = False) -> Job[Any]:
-    """The job under test: one model, or one for each carrier."""
-    shared: dict[str, Any] = {"features": NAMES, "label": "late", "positive": 1, "log_features": False}
-    shared |= {"name": name, "stream": "bench", "metrics_every": 100_000, "version_every": None}
-    if keyed:
-        return online_classifier(per="carrier", groups=CARRIERS, **shared)
-    return online_classifier(learner=lambda names: ScaledLogistic(names, lr=LR, intercept_lr=LR), **shared)
-
-
-def parts_of(bootstrap: str, spec: StreamSpec, folder: str) -> Parts:
-    """What the job works with; its states and artefacts are in `folder`."""
-    log = KafkaLog({"bootstrap.servers": bootstrap})
-    store = ArtefactStore(f"{folder}/artefacts", Path(folder) / "key.pem")
-    return Parts(
-        log=log,
-        store=FolderStore(f"{folder}/state"),
-        clock=SystemClock(),
-        streams={"bench": spec},
-        publisher=ArtefactPublisher(store, log, SystemClock()),
-        arrow_decode=arrow.decode,
-        arrow_encode=arrow.encode,
-    )
-
-
-def load(options: dict[str, Any]) -> tuple[Job[Any], Parts]:
-    """What the operators load on the cluster."""
-    spec = msgspec.convert(options["spec"], StreamSpec)
-    return job_of(options["name"], options["keyed"]), parts_of(options["bootstrap"], spec, options["folder"])
 
 
 @contextmanager
@@ -219,6 +180,8 @@ def run_through(on: config.Connection, side: Side, wanted: int, seconds: float =
         consumer, deadline = consumer_of(on.bootstrap, topic), time.monotonic() + 60
         while count < wanted and time.monotonic() < deadline:
             for message in consumer.consume(10_000, 0.1):
+                if count == wanted:
+                    break  # the last event's, released by our engine when nothing has come for a while
                 row = orjson.loads(message.value())
                 scores[row["id"]] = row["score"]
                 times.append(message.timestamp()[1] / 1000)

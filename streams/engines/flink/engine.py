@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from streams.engines.flink import idling, rest
-from streams.engines.flink.flow import Choices, Flow, check, choices_of, prefix_of
+from streams.engines.flink.flow import Choices, Flow, check, choices_of, prefix_of, topics
 from streams.engines.flink.idling import Idling
 from streams.engines.flink.rest import Cluster
 from streams.engines.flink.setting import MAX_SHARDS, Setting
@@ -264,7 +264,15 @@ class FlinkEngine(EngineKind):
             snapshot_every=self._snapshot_every,
         )
         prefix = prefix_of(job.name, self.flow.choices)
-        return Order(setting=setting, flow=self.flow, rest=self.url, id=new.id, prefix=prefix, restore=restore)
+        return Order(
+            setting=setting,
+            flow=self.flow,
+            rest=self.url,
+            id=new.id,
+            prefix=prefix,
+            written=topics(job),
+            restore=restore,
+        )
 
     def _stop(self, job: Job[Any], parts: Parts, cluster: Cluster, known: OnCluster, watch: Watch) -> None:
         """With a savepoint; where none comes in time, by cancelling it: then its newest checkpoint counts."""

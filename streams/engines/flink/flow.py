@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from streams import progress
 from tidemill.errors import SubmissionError
+from tidemill.job import Job
 
 CHECKPOINT_TIMEOUT_MS = 300_000
 """A checkpoint waits for the step that is running, and one step may be over all that a log holds."""
@@ -62,6 +64,13 @@ def prefix_of(job: str, choices: Choices) -> str:
     """What the names of the job's transactions begin with. Of two jobs with the same, each would end what the other has
     written and not yet committed."""
     return choices.transactional_id_prefix or f"tidemill.{job}.flink"
+
+
+def topics(job: Job[Any]) -> str:
+    """A regular expression of the topics that the job may write to."""
+    fixed = [o.topic for o in job.writes] + [f"dead.{job.name}", f"features.{job.name}", "models"]
+    names = [re.escape(name) for name in [*fixed, progress.topic_of(job.name).topic]]
+    return "|".join([*sorted(set(names)), r"deltas\..+"])
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ many records in a message (`Scatter.java`), into the connector's exactly-once si
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +19,11 @@ from pyflink.datastream.data_stream import KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from streams import progress
 from streams.engines.flink import idling, java
 from streams.engines.flink.admission import BYTES, Admission
 from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, ENVIRONMENT, Flow
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import Stepping
-from tidemill.job import Job
 from tidemill.log import Partition
 
 SOURCE = ("`topic`", "`partition`", "`offset`", "`at`", "`k`", "`v`", "`headers`")
@@ -79,6 +76,7 @@ def settings_of(flow: Flow, rest: str, id: str, restore: str = "") -> dict[str, 
         # What crosses between tasks is a run of many records: none waits for a buffer to fill.
         "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
+        # With a share of the slot's managed memory, all Python operators of a slot would run in one process: one core.
         "python.fn-execution.memory.managed": "false",
         "python.metric.enabled": "false",
         "python.operator-chaining.enabled": "true",
@@ -97,16 +95,17 @@ def environment(settings: Configuration) -> StreamExecutionEnvironment:
     return StreamExecutionEnvironment(kind(settings._j_configuration))
 
 
-def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow: Flow, prefix: str) -> None:
-    """Put the job into `env`; `prefix` begins the names of its sink's transactions."""
+def build(env: StreamExecutionEnvironment, setting: Setting, flow: Flow, prefix: str, written: str) -> None:
+    """Put the job into `env`; `prefix` begins the names of its sink's transactions, `written` is the regular expression
+    of its topics (`flow.topics`)."""
     tables = StreamTableEnvironment.create(env)
     sources = [source.partition for source in setting.sources]
     keys = spread(len(sources), PARTITION_KEYS)
     shards = spread(setting.shards, setting.shards)
     encoded = setting.encode()
-    moves = idling.topic_of(job.name)
+    moves = idling.topic_of(setting.job)
     read = sorted({p.topic for p in sources} | {moves})
-    tables.execute_sql(source_table(read, flow, f"tidemill.{job.name}"))
+    tables.execute_sql(source_table(read, flow, f"tidemill.{setting.job}"))
     rows = java.rows_of(tables, tables.sql_query(f"SELECT {', '.join(SOURCE)} FROM source"))
     runs = java.operator(rows, "Gather", gather(sources, keys, moves, flow), RUNS.get_java_type_info())
     admitted = (
@@ -127,7 +126,7 @@ def build(env: StreamExecutionEnvironment, job: Job[Any], setting: Setting, flow
         .set_parallelism(min(flow.choices.parallelism, setting.shards))
     )
     full(sending, max(1, setting.shards // flow.choices.parallelism))
-    tables.execute_sql(sink_table(topics(job), flow, prefix))
+    tables.execute_sql(sink_table(written, flow, prefix))
     records = java.operator(sending, "Scatter", [], java.row_type(SINK), apart=True)
     tables.create_temporary_view("sending", tables.from_data_stream(records))
     statements = tables.create_statement_set()
@@ -144,8 +143,8 @@ def keyed(stream: DataStream, value: TypeInformation) -> KeyedStream:
 
 
 def full(stream: DataStream, messages: int) -> None:
-    """Let the Python operator behind `stream` begin to work when so many messages have come to it. What comes is already
-    many records in one; by default PyFlink waits for 1,000 elements, or for the end of its bundle's time."""
+    """Let the Python operator behind `stream` begin to work when so many messages have come to it: each is many records
+    already. By default PyFlink waits for 1,000 elements, or for the end of its bundle's time."""
     operator = stream._j_data_stream.getTransformation().getOperatorFactory().getOperator()
     operator.getConfiguration().setString("python.fn-execution.bundle.size", str(messages))
 
@@ -169,13 +168,6 @@ def spread(count: int, groups: int) -> list[int]:
     return [key for round_ in range(each) for group in sorted(found) for key in found[group][round_ : round_ + 1]][
         :count
     ]
-
-
-def topics(job: Job[Any]) -> str:
-    """A regular expression of the topics that the job may write to."""
-    fixed = [o.topic for o in job.writes] + [f"dead.{job.name}", f"features.{job.name}", "models"]
-    names = [re.escape(name) for name in [*fixed, progress.topic_of(job.name).topic]]
-    return "|".join([*sorted(set(names)), r"deltas\..+"])
 
 
 def source_table(topics: Sequence[str], flow: Flow, group: str) -> str:

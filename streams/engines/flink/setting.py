@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.util
 import socket
 import sys
 import threading
@@ -101,9 +102,21 @@ def worker_of(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise SubmissionError(
-            "no such worker", where="flink", wanted="module:function", got=f"{name}: {error}"
-        ) from None
+        raise _no_worker(name, error) from None
+
+
+def find_worker(name: str) -> None:
+    """Raises `SubmissionError` where there is no such module; the module itself is not imported."""
+    module, _, _ = name.partition(":")
+    try:
+        if importlib.util.find_spec(module) is None:
+            raise _no_worker(name, f"no module {module!r}")
+    except (ImportError, ValueError) as error:
+        raise _no_worker(name, error) from None
+
+
+def _no_worker(name: str, why: object) -> SubmissionError:
+    return SubmissionError("no such worker", where="flink", wanted="module:function", got=f"{name}: {why}")
 
 
 class Admitted(msgspec.Struct, kw_only=True):

@@ -10,23 +10,26 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 
 import msgspec
 
 from streams.engines.flink.flow import Flow
-from streams.engines.flink.setting import Setting, load
+from streams.engines.flink.setting import Setting, find_worker
 from tidemill.errors import SubmissionError, TidemillError, UnavailableError
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to submit, where, and from which savepoint or checkpoint on."""
+    """What to submit, where, and from which savepoint or checkpoint on; `written` is the regular expression of the
+    topics that the job may write to (`flow.topics`). The job itself is not loaded here: its imports take seconds."""
 
     setting: Setting
     flow: Flow
     rest: str
     id: str
     prefix: str
+    written: str
     restore: str = ""
 
 
@@ -77,12 +80,16 @@ def main() -> int:
 
 
 def _execute(order: Order) -> str:
+    find_worker(order.setting.worker)
+    from pyflink.java_gateway import get_gateway
+
+    # The JVM comes up while Python reads what it needs.
+    threading.Thread(target=get_gateway, daemon=True).start()
     from streams.engines.flink.graph import build, configuration, environment
 
-    _, job, _ = load(order.setting.encode())
     env = environment(configuration(order.flow, order.rest, order.id, order.restore))
-    build(env, job, order.setting, order.flow, order.prefix)
-    client = env.execute_async(f"tidemill.{job.name}")
+    build(env, order.setting, order.flow, order.prefix, order.written)
+    client = env.execute_async(f"tidemill.{order.setting.job}")
     return str(client.get_job_id())
 
 

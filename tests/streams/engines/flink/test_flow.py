@@ -1,9 +1,14 @@
-"""Settings that lose data or can never work are refused by their names."""
+"""Settings that lose data or can never work are refused by their names; a job writes to its own topics."""
+
+import re
 
 import pytest
 
-from streams.engines.flink.flow import Choices, Flow, check, choices_of, prefix_of
+from streams.engines.flink.flow import Choices, Flow, check, choices_of, prefix_of, topics
+from tidemill.checks.scenarios import scenarios
 from tidemill.errors import SubmissionError
+
+(SCENARIO,) = [s for s in scenarios() if s.name == "two-streams"]
 
 
 def refused(**changes):
@@ -65,3 +70,13 @@ def test_transactions_are_named_after_the_job_unless_said_otherwise():
 def test_each_asking_for_a_savepoint_is_one_of_its_own():
     assert Choices(savepoint="s", savepoint_asked="1").given != Choices(savepoint="s", savepoint_asked="2").given
     assert Choices().given == ""
+
+
+def test_a_job_writes_to_its_own_topics_and_no_others():
+    pattern = topics(SCENARIO.job)
+    own = [f"{kind}.{SCENARIO.job.name}" for kind in ("dead", "features", "progress")]
+    for topic in (*(o.topic for o in SCENARIO.job.writes), *own, "models", "deltas.some-model"):
+        assert re.fullmatch(pattern, topic), topic
+    for topic in ("jobs", f"xdead.{SCENARIO.job.name}", f"dead.{SCENARIO.job.name}2", "deltas.", "streams"):
+        assert not re.fullmatch(pattern, topic), topic
+    assert not re.fullmatch(pattern, own[0].replace(".", "x"))  # a dot is a dot

@@ -1,12 +1,10 @@
-"""What Flink is told of a job: settings, tables, and the topics it may write to."""
+"""What Flink is told of a job: settings and tables."""
 
 import re
 
 from streams.engines.flink.flow import Choices, Flow
-from streams.engines.flink.graph import settings_of, sink_table, source_table, topics
-from tidemill.checks.scenarios import scenarios
+from streams.engines.flink.graph import settings_of, sink_table, source_table
 
-(SCENARIO,) = [s for s in scenarios() if s.name == "two-streams"]
 KAFKA = {"bootstrap.servers": "b:9092", "sasl.jaas.config": "password='it''s'"}
 
 
@@ -15,16 +13,6 @@ def option(table, name):
     found = re.findall(rf"'{re.escape(name)}' = '((?:[^']|'')*)'", table)
     assert len(found) == 1, table
     return found[0].replace("''", "'")
-
-
-def test_a_job_writes_to_its_own_topics_and_no_others():
-    pattern = topics(SCENARIO.job)
-    own = [f"{kind}.{SCENARIO.job.name}" for kind in ("dead", "features", "progress")]
-    for topic in (*(o.topic for o in SCENARIO.job.writes), *own, "models", "deltas.some-model"):
-        assert re.fullmatch(pattern, topic), topic
-    for topic in ("jobs", f"xdead.{SCENARIO.job.name}", f"dead.{SCENARIO.job.name}2", "deltas.", "streams"):
-        assert not re.fullmatch(pattern, topic), topic
-    assert not re.fullmatch(pattern, own[0].replace(".", "x"))  # a dot is a dot
 
 
 def test_what_is_read_is_committed_and_what_is_written_comes_once():
@@ -48,6 +36,13 @@ def test_the_cluster_is_found_by_its_url():
         assert {name: found[name] for name in found if "rest." in name} == said
     assert "execution.state-recovery.path" not in found
     assert settings_of(Flow(kafka={}), url, "0" * 32, "s3://there")["execution.state-recovery.path"] == "s3://there"
+
+
+def test_what_is_ready_waits_for_nothing_else():
+    found = settings_of(Flow(kafka={}), "http://h:1", "0" * 32)
+    assert found["python.fn-execution.memory.managed"] == "false"  # else all Python operators of a slot share a process
+    assert found["execution.buffer-timeout.interval"] == "0 ms"
+    assert "python.fn-execution.bundle.size" not in found  # for all: it would overwrite what each operator has (`full`)
 
 
 def test_what_goes_along_is_named_to_flink():

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from streams.engines.flink.setting import PYTHON, Setting, load
+from streams.engines.flink.setting import PYTHON, Setting, find_worker, load
 from tidemill.errors import SubmissionError
 
 
@@ -20,3 +20,12 @@ def test_another_python_than_that_of_whoever_submitted_is_refused_by_name():
 def test_a_worker_that_is_not_there_is_named():
     with pytest.raises(SubmissionError, match=r"no such worker; wanted module:function; got none\.such:load"):
         load(setting())
+    for name in ("none.such:load", "none:load", ":load"):
+        with pytest.raises(SubmissionError, match=rf"no such worker; wanted module:function; got {name}"):
+            find_worker(name)
+
+
+def test_a_worker_that_is_there_is_found_and_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("raise AssertionError('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find_worker("slow_to_import:load")

@@ -12,7 +12,7 @@ from tidemill.errors import SubmissionError
 
 def order():
     setting = Setting(job="j", worker="none.such:load", options={}, starts=[], streams=[], shards=1)
-    return Order(setting=setting, flow=Flow(kafka={}), rest="http://there:1", id="0" * 32, prefix="p")
+    return Order(setting=setting, flow=Flow(kafka={}), rest="http://there:1", id="0" * 32, prefix="p", written="t")
 
 
 def test_what_cannot_be_loaded_is_named():
