@@ -73,10 +73,7 @@ def array_of(value: Any) -> np.ndarray[Any, Any]:
     """The array behind its encoded form `[dtype, shape, data]`. Raises `ValueError` where it is none."""
     dtype, shape, data = value
     if dtype == "O":
-        out = np.empty(len(data), dtype=np.object_)
-        for i, item in enumerate(data):
-            out[i] = item
-        return out.reshape(shape)
+        return np.fromiter(data, np.object_, len(data)).reshape(shape)
     kind = np.dtype(dtype)
     if kind.kind not in _KINDS:
         raise ValueError(f"array of {kind}")

@@ -7,7 +7,6 @@ once, by shard, together with the clock; Flink's own watermarks play no part (de
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any

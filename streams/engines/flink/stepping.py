@@ -6,7 +6,6 @@ and must arrive where the last one stood. So what a checkpoint costs does not gr
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -32,8 +31,9 @@ from tidemill.errors import IntegrityError
 from tidemill.events import ProgressMade
 from tidemill.log import Partition
 
-MOST_KEPT = 8 * 1024 * 1024
-"""Bytes of messages after which a snapshot is taken, however recent the last is."""
+LEAST_KEPT, MOST_KEPT = 1024 * 1024, 8 * 1024 * 1024
+"""Bytes of messages after which a snapshot is taken, however recent the last is: twice what the last one had, within
+these bounds. Each checkpoint writes the snapshot and all messages since, so a small state makes it small."""
 
 
 class ShardState(msgspec.Struct):
@@ -198,6 +198,7 @@ class Stepping(KeyedProcessFunction):  # type: ignore[misc]
         self._numbers = {key: number for number, key in enumerate(self._keys)}
         self._shards: dict[int, Shard] = {}
         self._kept: dict[int, int] = {}
+        self._most: dict[int, int] = {}
         self._saved: dict[int, float] = {}
         self._every = load(self._encoded)[0].snapshot_every
         collecting.seldom()
@@ -215,19 +216,21 @@ class Stepping(KeyedProcessFunction):  # type: ignore[misc]
         standing = self._standing.value()
         if standing is not None:
             shard.restore(self._snapshot.value(), list(self._messages.get() or []), standing)
-        self._kept[number], self._saved[number] = 0, time.monotonic()
+        self._kept[number], self._most[number], self._saved[number] = 0, LEAST_KEPT, time.monotonic()
         return shard
 
     def _keep(self, number: int, shard: Shard, message: bytes) -> None:
         self._standing.update(shard.standing())
         self._kept[number] += len(message)
         now = time.monotonic()
-        if now - self._saved[number] < self._every and self._kept[number] < MOST_KEPT:
+        if now - self._saved[number] < self._every and self._kept[number] < self._most[number]:
             self._messages.add(message)
             return
-        self._snapshot.update(shard.snapshot())
+        snapshot = shard.snapshot()
+        self._snapshot.update(snapshot)
         self._messages.clear()
-        self._kept[number], self._saved[number] = 0, now
+        most = min(MOST_KEPT, max(LEAST_KEPT, 2 * len(snapshot)))
+        self._kept[number], self._most[number], self._saved[number] = 0, most, now
 
 
 def _records(admitted: Admitted) -> list[Sent]:
