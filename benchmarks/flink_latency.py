@@ -27,7 +27,7 @@ from tidemill.stream import StreamSpec
 from tidemill_app import config
 
 RATE, SECONDS, SETTLE = 2_000, 20.0, 8.0
-SHORT_MS = 50
+SHORT_MS = 100
 
 Side = Callable[[StreamSpec], AbstractContextManager[str]]
 
