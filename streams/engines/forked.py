@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import struct
 import sys
 import time
 import warnings
@@ -24,7 +25,9 @@ POSSIBLE = sys.platform == "linux"
 """Elsewhere there is no fork, or system libraries that do not outlive one."""
 
 SECONDS = 120.0
-_SIZE = 8
+
+_HEAD = struct.Struct("<qd")
+"""How many bytes come, and the seconds they took."""
 
 
 class Forked:
@@ -45,21 +48,21 @@ class Forked:
             _make_and_end(make, to)
         os.close(to)
         self.seconds = 0.0
-        """What the copy took of a processor; known after `result`."""
+        """What the copy took of a processor to make them; known after `result`."""
 
     def result(self) -> bytes:
         """Waits for the bytes. Raises `UnavailableError` where the copy failed, was ended, or takes two minutes."""
         data = b"".join(self._parts())
         os.close(self._from)
-        _, status, usage = os.wait4(self._pid, 0)
-        self.seconds = usage.ru_utime + usage.ru_stime
-        if status != 0 or len(data) - _SIZE != int.from_bytes(data[:_SIZE], "little"):
+        _, status = os.waitpid(self._pid, 0)
+        size, self.seconds = _HEAD.unpack(data[: _HEAD.size]) if len(data) >= _HEAD.size else (-1, 0.0)
+        if status != 0 or len(data) - _HEAD.size != size:
             raise UnavailableError(
                 "a copy of the process that was to encode a snapshot failed",
                 wanted="its exit with 0",
                 got=f"exit with {os.waitstatus_to_exitcode(status)} after {len(data)} bytes",
             )
-        return data[_SIZE:]
+        return data[_HEAD.size :]
 
     def _parts(self) -> Iterator[bytes]:
         deadline = time.monotonic() + SECONDS
@@ -76,8 +79,9 @@ def _make_and_end(make: Callable[[], bytes], to: int) -> None:
     status = 1
     try:
         os.nice(15)  # whoever waits for events goes first
+        began = time.thread_time()
         data = make()
-        left = memoryview(len(data).to_bytes(_SIZE, "little") + data)
+        left = memoryview(_HEAD.pack(len(data), time.thread_time() - began) + data)
         while left:
             left = left[os.write(to, left) :]
         status = 0

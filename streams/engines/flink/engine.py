@@ -180,6 +180,7 @@ class FlinkEngine(EngineKind):
                 continue
             if state not in rest.ENDED:
                 return True
+            cluster.await_statistics()
             if state == "FINISHED" and (at := cluster.stopped_at(known.id)):
                 # Whoever stopped it was killed before writing that down. What the savepoint holds is committed.
                 known.restore, known.stopped = at, True
@@ -292,6 +293,7 @@ class FlinkEngine(EngineKind):
                 if cluster.state(known.id) not in rest.ENDED:
                     cluster.cancel(known.id)
                 _await_end(cluster, known.id)
+                cluster.await_statistics()
                 known.restore = newest(cluster, known)
                 break
         _await_end(cluster, known.id)

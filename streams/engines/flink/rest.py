@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 NO_SLOTS = "waiting for slots"
+_UNITS = {"": 0.001, "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0}
 _PYTHON = re.compile(r'Cannot run program "(?P<missing>[^"]+)"|Failed to execute the command: (?P<poor>\S+) ')
 _NAME_ONE = "name one by the options python or archive (`tidemill pack`)"
 _CHECKPOINT = re.compile(r"^(?P<folder>.+)/chk-(?P<number>\d+)$")
@@ -63,9 +64,9 @@ class Cluster:
 
     def checkpoints(self) -> str:
         """The folder in which jobs have their checkpoints, each in one named by its id; empty where none is set."""
-        settings = {row["key"]: row["value"] for row in self._ask("GET", "/jobmanager/config")}
+        settings = self._settings()
         folder = settings.get("execution.checkpointing.dir") or settings.get("state.checkpoints.dir") or ""
-        return str(folder).rstrip("/")
+        return folder.rstrip("/")
 
     def newest(self, job: str) -> str:
         """Where the newest complete checkpoint or savepoint of a job is; empty where there is none."""
@@ -77,6 +78,16 @@ class Cluster:
         """The newest savepoint of a job that the cluster still knows; empty where it took none."""
         newest = self._ask("GET", f"/jobs/{job}/checkpoints")["latest"].get("savepoint") or {}
         return str(newest.get("external_path") or "")
+
+    def await_statistics(self) -> None:
+        """Wait until what is asked about checkpoints is of now: Flink answers from a cache, and of a job that has just
+        ended it would not name the savepoint with which it ended."""
+        settings = self._settings()
+        kept = settings.get("rest.cache.checkpoint-statistics.timeout") or settings.get("web.refresh-interval") or "3 s"
+        time.sleep(_seconds(kept) + 0.1)
+
+    def _settings(self) -> dict[str, str]:
+        return {row["key"]: str(row["value"]) for row in self._ask("GET", "/jobmanager/config")}
 
     def waits_for(self, job: str) -> str:
         """What a job that is there waits for before all of it runs; empty where all of it does."""
@@ -155,6 +166,13 @@ class Cluster:
             got=got,
             fix="TIDEMILL_FLINK names the REST address of a JobManager (its port is 8081 where nobody chose another).",
         )
+
+
+def _seconds(text: str) -> float:
+    """Seconds of a duration as Flink's settings have it; of one that cannot be read, its default, 3."""
+    found = re.fullmatch(r"(\d+) *([a-z]*)", text.strip())
+    unit = None if found is None else _UNITS.get(found[2])
+    return 3.0 if found is None or unit is None else int(found[1]) * unit
 
 
 def _parsed(answer: httpx.Response) -> Any:

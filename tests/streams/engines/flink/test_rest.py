@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from streams.engines.flink import rest
 from streams.engines.flink.engine import check_name
 from streams.engines.flink.rest import Cluster, is_python, is_savepoint, newest_checkpoint, reason
 from tidemill.errors import IncompatibleError, NotFoundError, UnavailableError
@@ -43,6 +44,23 @@ class Answers(Cluster):
 
     def _ask(self, method, path, body=None):
         return self._answers[path]
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 3.0),
+        ({"web.refresh-interval": "500"}, 0.5),
+        ({"web.refresh-interval": "2 min"}, 120.0),
+        ({"web.refresh-interval": "3 s", "rest.cache.checkpoint-statistics.timeout": "250ms"}, 0.25),
+        ({"web.refresh-interval": "PT9S"}, 3.0),
+    ],
+)
+def test_what_the_cluster_keeps_of_checkpoints_is_waited_for(monkeypatch, settings, seconds):
+    slept = []
+    monkeypatch.setattr(rest.time, "sleep", slept.append)
+    Answers({"/jobmanager/config": [{"key": k, "value": v} for k, v in settings.items()]}).await_statistics()
+    assert slept == [pytest.approx(seconds + 0.1)]
 
 
 @pytest.mark.parametrize(
