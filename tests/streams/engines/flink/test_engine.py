@@ -89,3 +89,22 @@ def test_a_job_goes_on_from_a_savepoint_that_nobody_waited_for(beside, tmp_path,
     }
     cluster = Answers({f"/jobs/{'1' * 32}/checkpoints": {"latest": latest}})
     assert newest(cluster, decode("j", kept(beside))) == f"file:{tmp_path}/{found}"
+
+
+class Cached(Answers):
+    """A cluster that answers about checkpoints as it last knew, until it is waited for."""
+
+    def await_statistics(self):
+        self._answers["/jobs/" + "1" * 32 + "/checkpoints"]["latest"]["savepoint"] = {"id": 7, "external_path": "sp-7"}
+
+
+def test_a_job_that_has_just_stopped_is_not_begun_anew_for_what_the_cluster_has_cached(beside):
+    """Seen on a busy machine: for three seconds the cluster names no savepoint, and outputs came twice."""
+    answers = {
+        f"/jobs/{'1' * 32}/status": {"status": "FINISHED"},
+        f"/jobs/{'1' * 32}/checkpoints": {"latest": {"completed": None, "savepoint": None}},
+    }
+    known = decode("j", kept(beside))
+    assert not engine()._there(beside.job, beside.parts, Cached(answers), known, lambda: False)
+    assert (known.restore, known.stopped) == ("sp-7", True)
+    assert decode("j", beside.parts.store.load(beside.job.name)[1]) == known
