@@ -50,6 +50,9 @@ class There:
     def checkpoints(self):
         return f"file:{self.folder}"
 
+    def await_statistics(self):
+        pass
+
     def jobs(self):
         return []
 
