@@ -3,7 +3,8 @@
 A poll makes tens of thousands of tuples that die by reference count within the batch. Left to itself the collector
 would be set off by every few hundred of them, and again and again look at everything that lives: a third of a job's
 time. So it is off while a session runs: what was made since the last commit is looked at after each commit, everything
-since the session's beginning at each snapshot, and what was there before (modules, compiled code) not at all.
+since the session's beginning once a snapshot is kept, and what was there before (modules, compiled code) not at all.
+Not while a copy of the process encodes one: a collection marks every object, and the two would share no memory then.
 """
 
 from __future__ import annotations

@@ -328,10 +328,10 @@ class Session:
         now = time.monotonic()
         if now >= self._due:
             await self._commit(standing)
-        self._note_kept()
+        if self._note_kept():
+            collecting.all_made()
         if now - self._snapshot_at >= self._engine.snapshot_every and not self._keeper.busy:
             await self._commit(standing)  # a snapshot is of what is committed
-            collecting.all_made()  # before the snapshot, as in `Session`
             await self._snapshot(standing)
         standing.advance_idle(self._flow.reading(), standing.read, self.parts.log.end)
         self.status.tell(standing.pipeline, self._flow, standing.intake.read)

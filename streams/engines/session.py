@@ -145,7 +145,8 @@ class Session:
                 # The last word of this process: up to where it is kept.
                 self.status.tell(standing.pipeline, self._sources, standing.intake.read, force=True)
                 return
-            self._note_kept()
+            if self._note_kept():
+                collecting.all_made()
             if time.monotonic() >= self._snapshot_due and not self._keeper.busy:
                 self._snapshot_in_time()
             self._advance_idle()  # not before the snapshot, which is of what is committed
@@ -200,8 +201,6 @@ class Session:
     def _snapshot_in_time(self) -> None:
         """A snapshot, and when the next one is due: a large state is kept more seldom."""
         began, busy = time.monotonic(), time.thread_time()
-        # Before it: a copy of the process shares its memory only as long as no collection marks every object.
-        collecting.all_made()
         self._snapshot()
         took = max(time.thread_time() - busy, self._keeper.seconds)
         self._snapshot_due = began + max(self._snapshot_every, took / SNAPSHOT_SHARE)
