@@ -145,7 +145,7 @@ async def _score(port: int, stop: float) -> dict[str, Any]:
     head = b"POST /score/rides HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     texts = [head + b"content-length: %d\r\n\r\n%s" % (len(body), body) for body in bodies]
     waiting: deque[float] = deque()
-    idle: list[Client] = []
+    idle: deque[Client] = deque()  # each in its turn: the server closes one that is silent for long
     latency: list[tuple[float, float]] = []
     covers: list[tuple[int, int]] = []
     failed, refused = 0, deque[bytes](maxlen=1)
@@ -179,7 +179,7 @@ async def _score(port: int, stop: float) -> dict[str, Any]:
         for i in range(number, int((now - begun) * REQUESTS)):
             due = begun + i / REQUESTS
             if idle:
-                send(idle.pop(), due)
+                send(idle.popleft(), due)
             else:
                 waiting.append(due)
             number = i + 1
