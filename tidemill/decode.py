@@ -71,7 +71,10 @@ class Decoder:
         self._names = [f.name for f in spec.fields]
         self._row = row_type(spec)
         self._json = msgspec.json.Decoder(self._row)
-        self._tagged = msgspec.json.Decoder(row_type(spec, tagged=True)) if spec.tag else self._json
+        self._lines: msgspec.json.Decoder[Any] | None = self._json
+        """What parses many records at once; None where a declared field has the place of the tag."""
+        if spec.tag:
+            self._lines = None if "type" in self._names else msgspec.json.Decoder(row_type(spec, tagged=True))
         self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
         self._id_at = None if spec.id is None else self._names.index(spec.id)
         self._get = [(attrgetter(f"f{i}"), f.type == "float" and not f.nullable) for i, f in enumerate(spec.fields)]
@@ -94,7 +97,7 @@ class Decoder:
         the next record's `{` begins another value. So each holds at least one, and n values are one each.
         """
         n = len(records)
-        if n < 2:
+        if n < 2 or self._lines is None:
             return None
         values = list(map(_value, records))
         if not all(values) or set(map(_first, values)) != {_OPENS} or set(map(_last, values)) != {_CLOSES}:
@@ -107,7 +110,7 @@ class Decoder:
             return None
         if self.spec.tag and any(a.type and a.type != self.spec.tag for a in given):
             return None
-        rows = self._tagged.decode_lines(b"\n".join(values))
+        rows: list[Any] = self._lines.decode_lines(b"\n".join(values))
         if len(rows) != n:
             return None
         columns: list[Any] = [

@@ -276,6 +276,13 @@ def test_platform_events_are_parsed_at_once_too(seed):
         assert decoder._together(records) is not None
 
 
+def test_a_tag_may_be_a_declared_field_too():
+    spec = msgspec.structs.replace(SPEC, tag="trip.v1", time_unit="us", fields=(*SPEC.fields, Field("type", "string")))
+    good, bad = Decoder(spec).decode([record(TAGGED[0]), record(WHOLE[0], 1)])
+    assert good.columns["type"].tolist() == ["trip.v1"]
+    assert bad.place.offset == 1
+
+
 def told(item):
     """An item's rows as plain values."""
     if not isinstance(item, Block):
