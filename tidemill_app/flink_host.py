@@ -96,7 +96,6 @@ class FlinkHost(Host):
             **{name: getattr(wish, name) for name in ("job", "bundle", "file", "engine", "options")},
         }
         environment = flink_files.client_environment(home, settings, connection.flink)
-        # The client makes the job too, to see its topics and groups: it reads what this process reads.
         return FlinkEngine(connection.flink, flow, WORKER, options, environment | connection.environment())
 
 
