@@ -1,0 +1,357 @@
+"""The neighbours of every node in the order of time, in one pool of memory: native code, no Python per edge.
+
+A node's entries stand together in a segment of the pool, sorted by (time, order of coming). A segment that is full
+moves to one twice as large; the old one is kept for the next node that needs its size. An entry is two words of 64
+bits: the time, and neighbour, edge and marks together, so that what a query reads of it lies in one cache line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from graph.columns import Column
+
+Int = NDArray[np.int64]
+
+START, LENGTH, CAPACITY, GONE = 0, 1, 2, 3
+"""Columns of `heads`: where a node's segment lies, how much of it is used, its size, how many entries are retracted."""
+
+TIME, WORD = 0, 1
+"""Columns of the pool."""
+
+RETRACTED, REVERSED = 1, 2
+EDGE_BITS, NODE_BITS = 31, 30
+"""A word is neighbour << 33 | edge << 2 | reversed << 1 | retracted."""
+
+MAX_EDGES, MAX_NODES = 1 << EDGE_BITS, 1 << NODE_BITS
+MIN_TIME, FOREVER = -(1 << 63), (1 << 63) - 1
+
+RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+_TOP, _FREE = 0, 1
+"""Of `control`: where the unused end of the pool begins, and from there on the first free segment of each size."""
+
+_MASK = MAX_EDGES - 1
+
+
+@njit(cache=True, nogil=True)
+def edge_of(word: int) -> int:
+    return (word >> 2) & _MASK
+
+
+@njit(cache=True, nogil=True)
+def first_not_before(pool: Int, low: int, high: int, time: int) -> int:
+    """The first place in [low, high) whose time is ≥ `time`; `high` where there is none."""
+    if low == high or pool[high - 1, TIME] < time:
+        return high
+    while low < high:
+        middle = (low + high) >> 1
+        if pool[middle, TIME] < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _grown(heads: Int, pool: Int, control: Int, node: int) -> bool:
+    """Move a node to a segment twice as large; False, and nothing is changed, where the pool has no room for it."""
+    capacity = heads[node, CAPACITY]
+    size, power = (2, 1) if capacity == 0 else (capacity * 2, 1)
+    while (1 << power) < size:
+        power += 1
+    free = control[_FREE + power]
+    if free >= 0:
+        control[_FREE + power] = pool[free, TIME]
+    elif control[_TOP] + size <= pool.shape[0]:
+        free = control[_TOP]
+        control[_TOP] += size
+    else:
+        return False
+    start = heads[node, START]
+    for i in range(heads[node, LENGTH]):
+        pool[free + i, TIME] = pool[start + i, TIME]
+        pool[free + i, WORD] = pool[start + i, WORD]
+    if capacity > 0:
+        pool[start, TIME] = control[_FREE + power - 1]
+        control[_FREE + power - 1] = start
+    heads[node, START] = free
+    heads[node, CAPACITY] = size
+    return True
+
+
+@njit(cache=True, nogil=True)
+def insert(
+    heads: Int, pool: Int, control: Int, nodes: Int, others: Int, times: Int, edge: int, both: bool, begin: int
+) -> int:
+    """Enter neighbour `others[i]` of `nodes[i]` at `times[i]` by edge number `edge + i`, in turn; with `both` also the
+    node as neighbour of the other, right behind. Begins at entry `begin`; how many entries are made."""
+    entries = len(nodes) * 2 if both else len(nodes)
+    for entry in range(begin, entries):
+        i = entry >> 1 if both else entry
+        node, other, marks = nodes[i], others[i], 0
+        if both and entry & 1:
+            if node == other:
+                continue
+            node, other, marks = other, node, REVERSED
+        time, length = times[i], heads[node, LENGTH]
+        if length == heads[node, CAPACITY] and not _grown(heads, pool, control, node):
+            return entry
+        start = heads[node, START]
+        at = start + length
+        if length > 0 and pool[at - 1, TIME] > time:
+            # It comes late: behind all that have its time or an earlier one.
+            place = first_not_before(pool, start, at, time + 1)
+            while at > place:
+                pool[at, TIME] = pool[at - 1, TIME]
+                pool[at, WORD] = pool[at - 1, WORD]
+                at -= 1
+        pool[at, TIME] = time
+        pool[at, WORD] = (other << (EDGE_BITS + 2)) | ((edge + i) << 2) | marks
+        heads[node, LENGTH] = length + 1
+    return entries
+
+
+@njit(cache=True, nogil=True)
+def mark_retracted(heads: Int, pool: Int, node: int, time: int, edge: int) -> None:
+    """Mark the entries of `edge`, which happened at `time`, in the segment of `node`."""
+    start = heads[node, START]
+    end = start + heads[node, LENGTH]
+    at = first_not_before(pool, start, end, time)
+    while at < end and pool[at, TIME] == time:
+        word = pool[at, WORD]
+        if edge_of(word) == edge and not word & RETRACTED:
+            pool[at, WORD] = word | RETRACTED
+            heads[node, GONE] += 1
+        at += 1
+
+
+@njit(cache=True, nogil=True)
+def find_standing(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    node: int,
+    other: int,
+    at: int,
+    occurred: int,
+    any_time: bool,
+    either: bool,
+    found: Int,
+) -> int:
+    """The edges from `node` to `other`, or of `either` direction, that stand at `at`, oldest first: of time `occurred`,
+    or of `any_time` before `at`. How many there are; `found` takes as many as it has room for."""
+    start = heads[node, START]
+    end = first_not_before(pool, start, start + heads[node, LENGTH], at)
+    place = start if any_time else first_not_before(pool, start, end, occurred)
+    count = 0
+    while place < end and (any_time or pool[place, TIME] == occurred):
+        word = pool[place, WORD]
+        if (word >> (EDGE_BITS + 2)) == other and (either or not word & REVERSED):
+            edge = edge_of(word)
+            if not (word & RETRACTED and until[edge] <= at):
+                if count < found.shape[0]:
+                    found[count] = edge
+                count += 1
+        place += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def mix(x: np.uint64) -> np.uint64:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014)."""
+    z = x + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _below(key: np.uint64, draw: int, limit: int) -> int:
+    """A number in [0, limit), the `draw`-th of `key`; 53 bits, so even to 2⁻²² for a million."""
+    return int((mix(key ^ mix(np.uint64(draw))) >> np.uint64(11)) * (1.0 / (1 << 53)) * limit)
+
+
+@njit(cache=True, nogil=True)
+def _visible(pool: Int, until: Int, place: int, before: int) -> bool:
+    word = pool[place, WORD]
+    return not (word & RETRACTED and until[edge_of(word)] < before)
+
+
+@njit(cache=True, nogil=True)
+def _recent(pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int) -> int:
+    count, place = 0, high - 1
+    while place >= low and count < k:
+        if _visible(pool, until, place, before):
+            places[count] = place
+            count += 1
+        place -= 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _uniform(
+    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, gone: int
+) -> int:
+    """`k` of the visible places, each set of `k` as likely as any other (Floyd's algorithm, Bentley 1987)."""
+    there = high - low
+    if gone > 0:
+        there = 0
+        for place in range(low, high):
+            there += _visible(pool, until, place, before)
+    count = min(k, there)
+    for i in range(count):
+        last = there - count + i
+        chosen = _below(key, i, last + 1)
+        for j in range(i):
+            if places[j] == chosen:
+                chosen = last
+                break
+        places[i] = chosen
+    places[:count].sort()
+    if gone == 0:
+        for i in range(count):
+            places[i] += low
+    else:
+        rank, i, place = 0, 0, low
+        while i < count:
+            if _visible(pool, until, place, before):
+                if places[i] == rank:
+                    places[i] = place
+                    i += 1
+                rank += 1
+            place += 1
+    for i in range(count // 2):
+        places[i], places[count - 1 - i] = places[count - 1 - i], places[i]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _weighted(
+    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, base: int, tau: float
+) -> int:
+    """`k` places without replacement, each draw by weight exp(−age / tau): the k largest of log-weight plus Gumbel
+    noise (Efraimidis and Spirakis, *Weighted random sampling with a reservoir*, 2006). The noise of an entry is a
+    function of its edge. It is below 37, so the search ends where no older entry can be among the largest."""
+    count = 0
+    scores = np.empty(k)
+    for place in range(high - 1, low - 1, -1):
+        weight = -(float(before) - float(pool[place, TIME])) / tau
+        if count == k and weight + 37.0 < scores[k - 1]:
+            break
+        if not _visible(pool, until, place, before):
+            continue
+        bits = mix(key ^ mix(np.uint64(base + edge_of(pool[place, WORD])))) >> np.uint64(11)
+        score = weight - log(-log((float(bits) + 0.5) * (1.0 / (1 << 53))))
+        if count == k and score <= scores[k - 1]:
+            continue
+        at = count if count < k else k - 1
+        while at > 0 and scores[at - 1] < score:
+            scores[at], places[at] = scores[at - 1], places[at - 1]
+            at -= 1
+        scores[at], places[at] = score, place
+        count = min(count + 1, k)
+    places[:count].sort()
+    for i in range(count // 2):
+        places[i], places[count - 1 - i] = places[count - 1 - i], places[i]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def select(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    size: int,
+    base: int,
+    nodes: Int,
+    before: Int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+    out_nodes: Int,
+    out_times: Int,
+    out_edges: Int,
+    counts: Int,
+) -> None:
+    """Of each of `nodes` (−1: none) up to `k` entries with before − ttl ≤ time < before that are not retracted by
+    then, the newest first; what is left of a row is −1."""
+    places = np.empty(k, np.int64)
+    for i in range(nodes.shape[0]):
+        node, limit = nodes[i], before[min(i, before.shape[0] - 1)]
+        count = 0
+        if 0 <= node < size:
+            low = heads[node, START]
+            high = first_not_before(pool, low, low + heads[node, LENGTH], limit)
+            if ttl > 0 and low < high and pool[low, TIME] < limit - ttl:
+                low = first_not_before(pool, low, high, limit - ttl)
+            if strategy == RECENT or (high - low <= k and heads[node, GONE] == 0):
+                count = _recent(pool, until, low, high, limit, k, places)
+            else:
+                key = mix(np.uint64(seed) ^ mix(np.uint64(node) ^ mix(np.uint64(limit))))
+                if strategy == UNIFORM:
+                    count = _uniform(pool, until, low, high, limit, k, places, key, heads[node, GONE])
+                else:
+                    count = _weighted(pool, until, low, high, limit, k, places, key, base, tau)
+        for j in range(count):
+            word = pool[places[j], WORD]
+            out_times[i, j] = pool[places[j], TIME]
+            out_nodes[i, j] = word >> (EDGE_BITS + 2)
+            out_edges[i, j] = base + edge_of(word)
+        for j in range(count, k):
+            out_nodes[i, j] = -1
+            out_times[i, j] = -1
+            out_edges[i, j] = -1
+        counts[i] = count
+
+
+class Adjacency:
+    """One direction of one relation: for every node its entries. `column` makes a growing array of a name."""
+
+    def __init__(self, column: Any) -> None:
+        self.heads: Column = column("heads", np.int64, 4)
+        self.pool: Column = column("pool", np.int64, 2)
+        self.control = np.full(_FREE + 64, -1, np.int64)
+        self.control[_TOP] = 0
+        self.size = 0
+
+    @property
+    def used(self) -> int:
+        """Rows of the pool that are or were used."""
+        return int(self.control[_TOP])
+
+    def nodes(self, count: int) -> None:
+        """There are `count` nodes now."""
+        self.heads.room(count, fill=0)
+        self.size = count
+
+    def insert(self, nodes: Int, others: Int, times: Int, edge: int, *, both: bool = False) -> None:
+        """See `insert`; nodes are there already."""
+        done, entries = 0, len(nodes) * (1 + both)
+        while True:
+            arrays = self.heads.array, self.pool.array, self.control
+            done = insert(*arrays, nodes, others, times, edge, both, done)
+            if done == entries:
+                return
+            # Twice the largest segment there is, and room for more.
+            widest = int(self.heads.array[: self.size, CAPACITY].max(initial=1))
+            self.pool.room(len(self.pool) + 2 * widest)
+
+    def parts(self) -> dict[str, Int]:
+        """All arrays as they lie in memory."""
+        return {"heads": self.heads.array[: self.size], "pool": self.pool.array[: self.used], "control": self.control}
+
+    def take(self, parts: Mapping[str, Int]) -> None:
+        """Take up what `parts` gave."""
+        self.heads.take(parts["heads"])
+        self.pool.take(parts["pool"])
+        self.control = parts["control"].copy()
+        self.size = len(parts["heads"])

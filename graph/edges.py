@@ -1,0 +1,240 @@
+"""The edges of one relation: their columns in the order of coming, and the neighbours of both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from graph.adjacency import (
+    FOREVER,
+    MAX_EDGES,
+    MIN_TIME,
+    Adjacency,
+    Int,
+    find_standing,
+    mark_retracted,
+    select,
+)
+from graph.columns import Column
+from graph.relation import Relation
+from tidemill.errors import IncompatibleError, UserError
+from tidemill.hashing import xxh64
+
+MakeColumn = Callable[[str, Any, int], Column]
+
+_COLUMNS = ("source", "target", "time", "features")
+_FEWEST_DROPPED = 4096
+
+
+@njit(cache=True, nogil=True)
+def _expired(times: Int, at: int, count: int, horizon: int, lost: int) -> tuple[int, int]:
+    while at < count and times[at] < horizon:
+        lost = max(lost, times[at])
+        at += 1
+    return at, lost
+
+
+class Edges:
+    """Edges `base` to `base + count` − 1 by number, which is the order in which they came.
+
+    With a time to live, the longest run of oldest numbers that is wholly older than the horizon is *expired*: it counts
+    for nothing any more, and is dropped when it has become the larger part. `lost` is the newest time in it.
+    """
+
+    def __init__(self, relation: Relation, column: MakeColumn) -> None:
+        self.relation = relation
+        self._column = column
+        width = len(relation.features)
+        self.source, self.target = column("source", np.int32, 0), column("target", np.int32, 0)
+        self.time = column("time", np.int64, 0)
+        self.features = column("features", np.float32, width) if width else None
+        self._until = column("until", np.int64, 0)
+        self._salt = xxh64(relation.name.encode())
+        self._retracted = False
+        self.base = self.count = self.expired = 0
+        self.lost = MIN_TIME
+        self.sources, self.targets = 0, 0
+        self._make_planes()
+
+    def _make_planes(self) -> None:
+        def plane(name: str) -> Adjacency:
+            return Adjacency(lambda part, dtype, width: self._column(f"{name}.{part}", dtype, width))
+
+        self.out = plane("out")
+        self.into = plane("into") if self.relation.directed else self.out
+
+    @property
+    def next(self) -> int:
+        """The number that the next edge will have."""
+        return self.base + self.count
+
+    def grow_nodes(self, sources: int, targets: int) -> None:
+        """There are so many nodes of either type."""
+        self.sources, self.targets = sources, targets
+        self.out.nodes(sources)
+        self.into.nodes(targets)
+
+    def add(self, source: Int, target: Int, time: Int, features: NDArray[np.float32] | None) -> None:
+        """Append edges between nodes that are there."""
+        count, new = self.count, len(time)
+        if count + new > MAX_EDGES:
+            raise UserError(
+                "too many edges",
+                where=f"relation {self.relation.name}",
+                wanted=f"at most {MAX_EDGES:,} that live at a time",
+                fix="Give the graph a time to live.",
+            )
+        for column, values in ((self.source, source), (self.target, target), (self.time, time)):
+            column.room(count + new)
+            column.array[count : count + new] = values
+        if self.features is not None:
+            self.features.room(count + new)
+            self.features.array[count : count + new] = features
+        if self._retracted:
+            self._until.room(count + new, fill=FOREVER)
+        self._enter(source, target, time, count)
+        self.count += new
+
+    def _enter(self, source: Int, target: Int, time: Int, first: int) -> None:
+        self.out.insert(source, target, time, first, both=not self.relation.directed)
+        if self.relation.directed:
+            self.into.insert(target, source, time, first)
+
+    def retract(self, source: int, target: int, at: int, occurred: int | None) -> int:
+        """End the edges from `source` to `target` that stand at `at`; how many there were."""
+        heads, pool = self.out.heads.array, self.out.pool.array
+        when, anytime, either = occurred or 0, occurred is None, not self.relation.directed
+        found = np.empty(16, np.int64)
+        while True:
+            n = find_standing(heads, pool, self._until.array, source, target, at, when, anytime, either, found)
+            if n <= len(found):
+                break
+            found = np.empty(n, np.int64)
+        for edge in found[:n].tolist():
+            self._end(edge, at)
+        return n
+
+    def _end(self, edge: int, at: int) -> None:
+        if not self._retracted:
+            self._retracted = True
+            self._until.room(max(self.count, 1), fill=FOREVER)
+        self._until.array[edge] = at
+        time = self.time.array[edge]
+        for plane, node in ((self.out, self.source.array[edge]), (self.into, self.target.array[edge])):
+            mark_retracted(plane.heads.array, plane.pool.array, node, time, edge)
+
+    def expire(self, horizon: int) -> None:
+        """What is older than `horizon` counts no more."""
+        self.expired, self.lost = _expired(self.time.array, self.expired, self.count, horizon, self.lost)
+        if self.expired >= _FEWEST_DROPPED and 2 * self.expired > self.count:
+            self._drop()
+
+    def _drop(self) -> None:
+        kept = self._rows(self.expired)
+        self.base += self.expired
+        self._load(kept)
+
+    def select(
+        self, direction: str, nodes: Int, before: Int, k: int, ttl: int, strategy: int, seed: int, tau: float
+    ) -> tuple[Int, Int, Int, Int]:
+        """Neighbours, times, edge numbers (n × k) and how many there are (n); see `adjacency.select`."""
+        forward = direction == "out" or not self.relation.directed
+        plane, size = (self.out, self.sources) if forward else (self.into, self.targets)
+        seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
+        shape = (len(nodes), k)
+        out = np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(shape, np.int64)
+        counts = np.empty(len(nodes), np.int64)
+        arrays = plane.heads.array, plane.pool.array, self._until.array
+        select(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *out, counts)
+        return *out, counts
+
+    def rows(self, numbers: Int) -> Int:
+        """The places of edge numbers in the columns. Raises `UserError` for one that is not there."""
+        places = numbers - self.base
+        if len(places) and (places.min() < 0 or places.max() >= self.count):
+            wrong = numbers[(places < 0) | (places >= self.count)][0]
+            wanted = f"{self.base:,} to {self.next - 1:,}"
+            raise UserError("no such edge", where=f"relation {self.relation.name}", wanted=wanted, got=str(wrong))
+        return places
+
+    def _rows(self, first: int) -> dict[str, Any]:
+        """The columns from place `first` on, copied, and the retractions among them."""
+        rows: dict[str, Any] = {}
+        for name in _COLUMNS:
+            column: Column | None = getattr(self, name)
+            if column is not None:
+                rows[name] = column.array[first : self.count].copy()
+        until = self._until.array[first : self.count] if self._retracted else np.empty(0, np.int64)
+        rows["ended"] = np.flatnonzero(until != FOREVER)
+        rows["until"] = until[rows["ended"]]
+        return rows
+
+    def _load(self, rows: Mapping[str, Any]) -> None:
+        """Hold these rows and no others."""
+        self.count = len(rows["time"])
+        for name in _COLUMNS:
+            column: Column | None = getattr(self, name)
+            if column is not None:
+                column.replace(rows[name])
+        self.expired = 0
+        self._retracted = bool(len(rows["ended"]))
+        self._until.replace(np.empty(0, np.int64))
+        if self._retracted:
+            self._until.room(self.count, fill=FOREVER)
+        self._make_planes()
+        self.grow_nodes(self.sources, self.targets)
+        source, target = rows["source"].astype(np.int64), rows["target"].astype(np.int64)
+        self._enter(source, target, np.ascontiguousarray(rows["time"]), 0)
+        for edge, at in zip(rows["ended"].tolist(), rows["until"].tolist(), strict=True):
+            self._end(edge, at)
+
+    def save(self) -> dict[str, Any]:
+        """What counts, as arrays: the same bytes however the edges came in blocks."""
+        return {**self._rows(self.expired), "base": self.base + self.expired, "lost": self.lost}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take over, with the nodes there, what `save` gave. Raises `IncompatibleError` where it has other features."""
+        width = saved["features"].shape[1] if "features" in saved else 0
+        if width != len(self.relation.features):
+            raise IncompatibleError(
+                "a saved graph does not fit",
+                where=f"relation {self.relation.name}",
+                wanted=f"{len(self.relation.features)} features",
+                got=str(width),
+            )
+        self.base, self.lost = int(saved["base"]), int(saved["lost"])
+        self._load(saved)
+
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """Everything as it lies in memory, so that it can be taken up again without work."""
+        out: dict[str, NDArray[Any]] = {}
+        for name in _COLUMNS:
+            column: Column | None = getattr(self, name)
+            if column is not None:
+                out[name] = column.array[: self.count]
+        out["until"] = self._until.array[: self.count] if self._retracted else np.empty(0, np.int64)
+        counts = [self.base, self.count, self.expired, self.lost, self.sources, self.targets, self._retracted]
+        out["counts"] = np.array(counts, np.int64)
+        for name, plane in self._planes():
+            out |= {f"{name}.{part}": array for part, array in plane.parts().items()}
+        return out
+
+    def take(self, parts: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `parts` gave; nothing is copied before it is changed."""
+        self.base, self.count, self.expired, self.lost, self.sources, self.targets, gone = parts["counts"].tolist()
+        self._retracted = bool(gone)
+        for name in _COLUMNS:
+            column: Column | None = getattr(self, name)
+            if column is not None:
+                column.take(parts[name])
+        self._until.take(parts["until"])
+        for name, plane in self._planes():
+            plane.take({part: parts[f"{name}.{part}"] for part in plane.parts()})
+        self.grow_nodes(self.sources, self.targets)
+
+    def _planes(self) -> list[tuple[str, Adjacency]]:
+        return [("out", self.out), *([("into", self.into)] if self.into is not self.out else [])]

@@ -1,0 +1,175 @@
+"""Node ids of any kind and number, each with a number of its own in the order of first coming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from graph.adjacency import MAX_NODES, mix
+from graph.columns import Column
+from tidemill.errors import UserError, WrongTypeError
+from tidemill.state import decode, encode
+
+Int = NDArray[np.int64]
+Id = int | str | bytes
+Ids = Sequence[Any] | NDArray[Any]
+
+
+@njit(cache=True, nogil=True)
+def _slot(table: Int, keys: Int, key: int) -> int:
+    """Where `key` is in the table, or the free place where it would be."""
+    mask = table.shape[0] - 1
+    at: int = np.int64(mix(np.uint64(key)) & np.uint64(mask))  # type: ignore[assignment]
+    while table[at] >= 0 and keys[table[at]] != key:
+        at = (at + 1) & mask
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _intern(table: Int, keys: Int, count: int, new: Int, out: Int) -> int:
+    for i in range(new.shape[0]):
+        at = _slot(table, keys, new[i])
+        if table[at] < 0:
+            keys[count] = new[i]
+            table[at] = count
+            count += 1
+        out[i] = table[at]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _find(table: Int, keys: Int, wanted: Int, out: Int) -> None:
+    for i in range(wanted.shape[0]):
+        out[i] = table[_slot(table, keys, wanted[i])]
+
+
+class NodeIds:
+    """The ids of one node type. Integers alone stay in native code; text, bytes, and any mixture with them, in a dict.
+
+    `1` and `"1"` are two nodes. Truth values and floats are no ids: `1`, `1.0` and `True` would be one or three by
+    turns.
+    """
+
+    def __init__(self, name: str, column: Callable[[str, Any, int], Column]) -> None:
+        self.name = name
+        self._keys = column("ids", np.int64, 0)
+        self._table = np.full(1024, -1, np.int64)
+        self._count = 0
+        self._list: list[Id] | None = None
+        self._dict: dict[Id, int] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def intern(self, ids: Ids) -> Int:
+        """The numbers of `ids`; what is new gets the next ones, in turn. Raises `WrongTypeError` for what is no id,
+        with none of them taken up, and `UserError` where there is no number left."""
+        wanted = self._ints(ids)
+        if self._count + len(ids) > MAX_NODES:
+            raise UserError("too many nodes", where=f"node type {self.name}", wanted=f"at most {MAX_NODES:,}")
+        if wanted is None:
+            return self._intern_any(ids)
+        self._keys.room(self._count + len(wanted))
+        if 2 * (self._count + len(wanted)) > len(self._table):
+            self._rehash(2 * (self._count + len(wanted)))
+        out = np.empty(len(wanted), np.int64)
+        self._count = _intern(self._table, self._keys.array, self._count, wanted, out)
+        return out
+
+    def check(self, ids: Ids) -> None:
+        """Raises `WrongTypeError` for what is no id."""
+        if self._ints(ids) is not None:
+            return
+        for i in ids.tolist() if isinstance(ids, np.ndarray) else ids:
+            if not _is_id(i):
+                raise WrongTypeError(
+                    "not a node id",
+                    where=f"node type {self.name}",
+                    wanted="a whole number of 64 bits, a text or bytes",
+                    got=repr(i)[:80],
+                )
+
+    def numbers(self, ids: Ids) -> Int:
+        """The numbers of `ids`, −1 for those not seen yet."""
+        wanted = self._ints(ids)
+        if wanted is None:
+            ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
+            if self._list is None:
+                whole = np.array([_is_whole(i) for i in ids], bool)
+                return np.where(whole, self.numbers(np.array([i if _is_whole(i) else 0 for i in ids], np.int64)), -1)
+            return np.array([self._dict.get(i, -1) if _is_id(i) else -1 for i in ids], np.int64).reshape(len(ids))
+        out = np.empty(len(wanted), np.int64)
+        _find(self._table, self._keys.array, wanted, out)
+        return out
+
+    def ids(self, numbers: Sequence[int] | Int | None = None) -> list[Id]:
+        """The ids of these numbers, or of all."""
+        if self._list is not None:
+            return list(self._list) if numbers is None else [self._list[i] for i in numbers]
+        keys = self._keys.array[: self._count]
+        return list((keys if numbers is None else keys[np.asarray(numbers, np.int64)]).tolist())
+
+    def save(self) -> Any:
+        """All ids as plain data: an array of integers, or a list."""
+        return self._keys.array[: self._count].copy() if self._list is None else list(self._list)
+
+    def load(self, ids: Any) -> None:
+        """Take up the ids of `save`, in an empty one."""
+        self.intern(ids)
+
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """The ids in one array: whole numbers as they are, others as bytes of msgpack."""
+        mixed = None if self._list is None else np.frombuffer(encode(self._list), np.uint8)
+        return {"ids": self._keys.array[: self._count] if mixed is None else mixed}
+
+    def take(self, parts: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what `parts` gave, in an empty one."""
+        ids = parts["ids"]
+        self.load(decode(ids.tobytes(), list) if ids.dtype == np.uint8 else ids)
+
+    def _ints(self, ids: Ids) -> Int | None:
+        """The ids as one array where all are whole numbers of 64 bits and no other kind has come."""
+        if self._list is not None:
+            return None
+        if isinstance(ids, np.ndarray):
+            fits = ids.dtype.kind == "i" or (ids.dtype.kind == "u" and ids.dtype.itemsize < 8)
+            return np.ascontiguousarray(ids, np.int64) if fits else None
+        if all(_is_whole(i) for i in ids):
+            return np.array(ids, np.int64).reshape(len(ids))
+        return None
+
+    def _intern_any(self, ids: Ids) -> Int:
+        ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        self.check(ids)
+        if self._list is None:
+            self._list = self.ids()
+            self._dict = {key: number for number, key in enumerate(self._list)}
+            self._keys.replace(np.empty(0, np.int64))
+            self._table = np.full(0, -1, np.int64)
+        known, names = self._dict, self._list
+        out = np.empty(len(ids), np.int64)
+        for at, key in enumerate(ids):
+            number = known.setdefault(key, len(names))
+            if number == len(names):
+                names.append(key)
+            out[at] = number
+        self._count = len(names)
+        return out
+
+    def _rehash(self, wanted: int) -> None:
+        self._table = np.full(1 << max(10, (2 * wanted - 1).bit_length()), -1, np.int64)
+        _intern(
+            self._table, self._keys.array.copy(), 0, self._keys.array[: self._count], np.empty(self._count, np.int64)
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) in (str, bytes) or _is_whole(value)

@@ -1,0 +1,153 @@
+"""Neighbourhoods of several hops, as blocks for message passing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from graph.adjacency import Int, mix
+from graph.store import Direction, Strategy, TemporalGraph
+from tidemill.errors import UserError
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Along one relation, up to `k` neighbours of each node; see `TemporalGraph.neighbours`."""
+
+    relation: str
+    k: int
+    direction: Direction = "out"
+    strategy: Strategy = "recent"
+    tau: float | None = None
+
+
+class Frontier(NamedTuple):
+    """Nodes (numbers) and the moment as of which each is looked at; every pair once, in the order of first coming."""
+
+    nodes: Int
+    before: Int
+
+
+class Block(NamedTuple):
+    """The edges found along one hop: from row `sources[i]` of the next frontier to row `targets[i]` of the one before,
+    at `times[i]`, with number `edges[i]`; targets in turn, of each the newest edge first."""
+
+    hop: Hop
+    targets: Int
+    sources: Int
+    times: Int
+    edges: Int
+
+
+class Sample(NamedTuple):
+    """`frontiers[0]` are the seeds by node type, `frontiers[i + 1]` what hop i reached; `blocks[i]` joins the two."""
+
+    frontiers: list[dict[str, Frontier]]
+    blocks: list[list[Block]]
+
+
+def sample(
+    graph: TemporalGraph,
+    node_type: str,
+    nodes: Int,
+    before: int | Int,
+    hops: Sequence[Hop | Sequence[Hop]],
+    *,
+    seed: int = 0,
+    decreasing: bool = False,
+) -> Sample:
+    """The neighbourhood of `nodes` as of `before` (µs): one hop, or several along different relations, a step.
+
+    All of it is as of the seed's own moment. With `decreasing`, a neighbour is looked at as of the time of the edge
+    that led to it, so that every path goes back in time (as TGAT does: Xu et al., *Inductive representation learning on
+    temporal graphs*, ICLR 2020). Equal pairs of node and moment are looked at once.
+
+    Raises `UserError` where no node of a hop's type can have been reached.
+    """
+    moments = np.broadcast_to(np.asarray(before, np.int64), (len(nodes),))
+    frontier = {node_type: _distinct(np.ascontiguousarray(nodes, np.int64), np.ascontiguousarray(moments))[0]}
+    out = Sample([frontier], [])
+    for number, step in enumerate(hops):
+        found: dict[str, list[tuple[Hop, Int, Int, Int, Int, Int]]] = {}
+        for hop in [step] if isinstance(step, Hop) else step:
+            start, end = _ends(graph, hop)
+            if start not in frontier:
+                raise UserError(
+                    f"hop {number} starts from nodes that are not reached",
+                    where=f"relation {hop.relation}, direction {hop.direction}",
+                    wanted=f"one of {', '.join(frontier)}",
+                    got=start,
+                )
+            found.setdefault(end, []).append((hop, *_along(graph, hop, frontier[start], seed, decreasing)))
+        blocks, following = [], {}
+        for end, parts in found.items():
+            every = [np.concatenate(column) for column in zip(*(part[1:3] for part in parts), strict=True)]
+            following[end], rows = _distinct(*every)
+            at = 0
+            for hop, others, _, targets, times, edges in parts:
+                blocks.append(Block(hop, targets, rows[at : at + len(others)], times, edges))
+                at += len(others)
+        out.frontiers.append(following)
+        out.blocks.append(blocks)
+        frontier = following
+    return out
+
+
+def _ends(graph: TemporalGraph, hop: Hop) -> tuple[str, str]:
+    relation = graph.relations.get(hop.relation)
+    if relation is None:
+        wanted = f"one of {', '.join(graph.relations)}"
+        raise UserError("no such relation", where="graph", wanted=wanted, got=repr(hop.relation))
+    ends = relation.source, relation.target
+    return ends if hop.direction == "out" else ends[::-1]
+
+
+def _along(
+    graph: TemporalGraph, hop: Hop, frontier: Frontier, seed: int, decreasing: bool
+) -> tuple[Int, Int, Int, Int, Int]:
+    """Nodes, moments, rows of the frontier, times and edges found."""
+    found = graph.neighbours(
+        hop.relation,
+        *frontier,
+        hop.k,
+        direction=hop.direction,
+        strategy=hop.strategy,
+        seed=seed,
+        tau=hop.tau,
+    )
+    there = found.nodes >= 0
+    rows = np.repeat(np.arange(len(frontier.nodes)), found.counts)
+    times = found.times[there]
+    return found.nodes[there], times if decreasing else frontier.before[rows], rows, times, found.edges[there]
+
+
+def _distinct(nodes: Int, before: Int) -> tuple[Frontier, Int]:
+    """Every pair once, in the order of first coming, and the row of each."""
+    first, rows = _first_rows(nodes, before)
+    return Frontier(nodes[first], before[first]), rows
+
+
+@njit(cache=True, nogil=True)
+def _first_rows(nodes: Int, before: Int) -> tuple[Int, Int]:
+    size = 16
+    while size < 2 * nodes.shape[0]:
+        size *= 2
+    mask = np.uint64(size - 1)
+    table = np.full(size, -1, np.int64)
+    first = np.empty(nodes.shape[0], np.int64)
+    rows = np.empty(nodes.shape[0], np.int64)
+    count = 0
+    for i in range(nodes.shape[0]):
+        at = mix(np.uint64(nodes[i]) ^ mix(np.uint64(before[i]))) & mask
+        while table[at] >= 0 and (nodes[first[table[at]]] != nodes[i] or before[first[table[at]]] != before[i]):
+            at = (at + np.uint64(1)) & mask
+        if table[at] < 0:
+            first[count] = i
+            table[at] = count
+            count += 1
+        rows[i] = table[at]
+    return first[:count].copy(), rows

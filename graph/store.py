@@ -1,0 +1,379 @@
+"""The temporal graph: it grows with the stream, and is asked as of any moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.adjacency import MIN_TIME, RECENT, UNIFORM, WEIGHTED, Int
+from graph.columns import Column
+from graph.edges import Edges
+from graph.lock import ReadWriteLock
+from graph.nodes import Ids, NodeIds
+from graph.relation import NodeType, Relation
+from graph.versions import Versions
+from tidemill.errors import IncompatibleError, NotFiniteError, UserError, WrongTypeError
+from tidemill.state import digest, encode
+
+Floats = NDArray[np.float32]
+Direction = Literal["out", "in"]
+Strategy = Literal["recent", "uniform", "weighted"]
+
+_STRATEGIES = {"recent": RECENT, "uniform": UNIFORM, "weighted": WEIGHTED}
+_BOUND = 1 << 61
+"""Times are smaller than this in size, so that sums of two cannot overflow: in microseconds, 73,000 years."""
+
+
+class Neighbours(NamedTuple):
+    """Of n nodes up to k neighbours each, the newest first. What is left of a row is −1.
+
+    `nodes`, `times` (µs) and `edges` (numbers) are int64 arrays n × k; `counts` (n) says how many of a row there are.
+    """
+
+    nodes: Int
+    times: Int
+    edges: Int
+    counts: Int
+
+
+class TemporalGraph:
+    """Nodes of `nodes`, edges of `relations`, each with its time (µs), and node features versioned by time.
+
+    **As of a moment.** Every query is as of `before` and sees what happened strictly earlier: an edge of time t is seen
+    where before − `ttl` ≤ t < before, and not where it was retracted before that; of a node's features, the newest
+    version earlier than `before`. What comes late is put where its time is: a query after that sees it, one before did
+    not; so a sample is a function of the query and of what had come, which `offsets` names.
+
+    **Order.** Neighbours are in the order of (time, coming); edges of equal time stand in the order in which they came.
+    Numbers of nodes and edges count in the order of coming. Everything is a function of what came in which order, and
+    never of how it was cut into blocks.
+
+    **Threads.** Any number may query while one adds: a query sees a block whole or not at all.
+
+    **Memory.** With `ttl` (µs), edges that are older than `clock` − `ttl`, `clock` being the newest time seen, are
+    dropped; a query as of a time that would have seen one of them is refused. With `folder` all arrays lie in files
+    there, which the system pages out; they are of no use after the process.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeType | str],
+        relations: Sequence[Relation],
+        *,
+        ttl: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        types = [NodeType(n) if isinstance(n, str) else n for n in nodes]
+        self.node_types = {t.name: t for t in types}
+        self.relations = {r.name: r for r in relations}
+        if len(self.node_types) < len(types) or len(self.relations) < len(relations):
+            raise UserError("a name is given twice", where="graph", got=", ".join([*self.node_types, *self.relations]))
+        for r in relations:
+            for end in (r.source, r.target):
+                if end not in self.node_types:
+                    wanted = f"one of {', '.join(self.node_types)}"
+                    raise UserError("no such node type", where=f"relation {r.name}", wanted=wanted, got=repr(end))
+        if ttl is not None and not 0 < ttl < _BOUND:
+            raise UserError("time to live out of range", where="graph", wanted="microseconds above 0", got=str(ttl))
+        self.ttl = ttl
+        self.clock = MIN_TIME
+        self.offsets: dict[str, int] = {}
+        self._folder = folder
+        self._lock = ReadWriteLock()
+        self._moved = threading.Condition()
+        self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
+        self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in relations}
+        self._versions = {t.name: Versions(t, self._columns(f"versions.{t.name}")) for t in types if t.features}
+
+    def _columns(self, part: str) -> Any:
+        def make(name: str, dtype: Any, width: int) -> Column:
+            return Column(dtype, width, file=self._folder and self._folder / f"{part}.{name}")
+
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        return make
+
+    def add(
+        self, relation: str, source: Ids, target: Ids, time: Sequence[int] | Int, features: Any | None = None
+    ) -> int:
+        """Add edges in the order given; the number of the first, the others follow it. Nodes that are new are made.
+
+        `features` is n × the relation's features. Equal edges are so many edges. Raises `UserError` where lengths or
+        types do not fit, and then nothing is added.
+        """
+        edges, where = self._relation(relation), f"relation {relation}"
+        times = self._times(where, time, len(source), len(target))
+        width = len(edges.relation.features)
+        rows = _features(where, features, len(times), width)
+        with self._lock.writing():
+            ends = self._intern(edges.relation, source, target)
+            first = edges.next
+            self._grow()
+            edges.add(*ends, times, rows)
+            self._advance(int(times.max(initial=MIN_TIME)))
+        return first
+
+    def retract(self, relation: str, source: Any, target: Any, at: int, *, occurred: int | None = None) -> int:
+        """End the edges from node `source` to node `target` that stand at `at`: those of time `occurred`, or all. A
+        query as of a time after `at` does not see them, one up to `at` does. How many there were.
+
+        It ends what is there: an edge that comes later, with whatever time, is not ended.
+        """
+        edges = self._relation(relation)
+        self._times(f"relation {relation}", [at], 1, 1)
+        with self._lock.writing():
+            start, end = (int(self.nodes[t].numbers([i])[0]) for t, i in self._ends(edges.relation, source, target))
+            done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
+            self._advance(at)
+        return done
+
+    def put(self, node_type: str, ids: Ids, time: Sequence[int] | Int, features: Any) -> None:
+        """Give nodes their features from `time` on; nodes that are new are made. Of two versions of one time, the one
+        that came later counts."""
+        where = f"node type {node_type}"
+        versions = self._versioned(node_type)
+        times = self._times(where, time, len(ids), len(ids))
+        rows = _features(where, features, len(times), len(self.node_types[node_type].features))
+        with self._lock.writing():
+            numbers = self.nodes[node_type].intern(ids)
+            self._grow()
+            versions.put(numbers, times, rows)
+            self._advance(int(times.max(initial=MIN_TIME)))
+
+    def advance(self, time: int, offsets: Mapping[str, int] | None = None) -> None:
+        """Everything earlier than `time` has come; with `offsets`, everything before these of the log's partitions
+        (`topic/partition`) can be sampled from now on."""
+        with self._lock.writing():
+            self._advance(time)
+            self.offsets.update(offsets or {})
+        with self._moved:
+            self._moved.notify_all()
+
+    def reached(self, offsets: Mapping[str, int], timeout: float = 0.0) -> bool:
+        """Whether everything before `offsets` can be sampled, waiting for it up to `timeout` seconds: a barrier."""
+        with self._moved:
+            return self._moved.wait_for(lambda: all(self.offsets.get(p, 0) >= at for p, at in offsets.items()), timeout)
+
+    def numbers(self, node_type: str, ids: Ids) -> Int:
+        """The numbers of nodes, −1 for those not seen yet, which have no neighbours."""
+        with self._lock.reading():
+            return self._ids(node_type).numbers(ids)
+
+    def neighbours(
+        self,
+        relation: str,
+        nodes: Int,
+        before: int | Int,
+        k: int,
+        *,
+        direction: Direction = "out",
+        strategy: Strategy = "recent",
+        seed: int = 0,
+        tau: float | None = None,
+    ) -> Neighbours:
+        """Up to `k` edges of each of `nodes` (numbers) as of `before` (µs, one or one each): the most `recent`; or
+        drawn without replacement, `uniform`, or `weighted` by exp(−age / `tau`) in turn (Efraimidis and Spirakis,
+        2006).
+
+        Along `out` the nodes are sources and their neighbours targets; along `in` the other way; of a relation that is
+        not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
+        the same alone as among others, and at any later time, as long as no late edge comes.
+        """
+        edges = self._relation(relation)
+        nodes = np.ascontiguousarray(nodes, np.int64)
+        moments = np.atleast_1d(np.asarray(before, np.int64))
+        self._check_query(edges, nodes, moments, k, strategy, tau)
+        with self._lock.reading():
+            self._check_lost(edges, moments)
+            args = k, self.ttl or 0, _STRATEGIES[strategy], seed, float(tau or 1.0)
+            return Neighbours(*edges.select(direction, nodes, moments, *args))
+
+    def features(self, node_type: str, nodes: Int, before: int | Int) -> Floats:
+        """The features of nodes (numbers) as of `before`, n × features; NaN where there are none."""
+        versions = self._versioned(node_type)
+        moments = np.atleast_1d(np.asarray(before, np.int64))
+        with self._lock.reading():
+            return versions.get(np.ascontiguousarray(nodes, np.int64), moments)
+
+    def edges(self, relation: str, numbers: Int) -> tuple[Int, Int, Int, Floats]:
+        """Source, target (numbers), time and features of edges by their numbers."""
+        edges = self._relation(relation)
+        with self._lock.reading():
+            at = edges.rows(np.asarray(numbers, np.int64))
+            features = np.empty((len(at), 0), np.float32) if edges.features is None else edges.features.array[at]
+            source, target = edges.source.array[at], edges.target.array[at]
+            return source.astype(np.int64), target.astype(np.int64), edges.time.array[at], features
+
+    def count(self, relation: str) -> int:
+        """The edges that have ever come, dropped ones too: the number that the next will have."""
+        return self._relation(relation).next
+
+    def state(self) -> dict[str, Any]:
+        """All that counts, as plain data: equal for graphs to which the same came in the same order."""
+        with self._lock.reading():
+            return {kind: {n: p.save() for n, p in parts.items()} for kind, parts in self._kinds().items()} | {
+                "clock": self.clock,
+                "offsets": dict(self.offsets),
+            }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over, in a graph to which nothing has come, what `state` gave. Raises `IncompatibleError` where the
+        types of nodes or relations are others."""
+        kinds = self._kinds()
+        for kind, mine in kinds.items():
+            if set(state[kind]) != set(mine):
+                got = ", ".join(sorted(state[kind]))
+                raise IncompatibleError(f"other {kind}", where="graph", wanted=", ".join(sorted(mine)), got=got)
+        with self._lock.writing():
+            for name, ids in self.nodes.items():
+                ids.load(state["nodes"][name])
+            self._grow()
+            for kind in ("edges", "versions"):
+                for name, part in kinds[kind].items():
+                    part.load(state[kind][name])
+            self.clock = state["clock"]
+            self.offsets = dict(state["offsets"])
+
+    @contextmanager
+    def held(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """All arrays as they lie in memory, by name; nothing is added meanwhile."""
+        with self._lock.reading():
+            yield {
+                f"{kind}.{name}.{part}": array
+                for kind, parts in self._kinds().items()
+                for name, it in parts.items()
+                for part, array in it.parts().items()
+            }
+
+    def take(self, arrays: Mapping[str, NDArray[Any]], clock: int, offsets: Mapping[str, int]) -> None:
+        """Take over, in a graph to which nothing has come, the arrays of `held`; none is copied before it is changed.
+        Raises `IncompatibleError` where they are of other types."""
+        with self._lock.writing():
+            for kind, parts in self._kinds().items():
+                for name, it in parts.items():
+                    before = f"{kind}.{name}."
+                    mine = {n.removeprefix(before): a for n, a in arrays.items() if n.startswith(before)}
+                    if mine.keys() != it.parts().keys():
+                        raise IncompatibleError(f"other {kind}", where=f"graph, {name}", got=", ".join(sorted(mine)))
+                    it.take(mine)
+            self._grow()
+            self.clock, self.offsets = clock, dict(offsets)
+
+    def _kinds(self) -> dict[str, Mapping[str, Any]]:
+        return {"nodes": self.nodes, "edges": self._edges, "versions": self._versions}
+
+    def digest(self) -> str:
+        """SHA-256 of the state."""
+        return digest(encode(self.state()))
+
+    def _relation(self, name: str) -> Edges:
+        if name not in self._edges:
+            raise UserError(
+                "no such relation", where="graph", wanted=f"one of {', '.join(self._edges)}", got=repr(name)
+            )
+        return self._edges[name]
+
+    def _ids(self, node_type: str) -> NodeIds:
+        if node_type not in self.nodes:
+            wanted = f"one of {', '.join(self.nodes)}"
+            raise UserError("no such node type", where="graph", wanted=wanted, got=repr(node_type))
+        return self.nodes[node_type]
+
+    def _versioned(self, node_type: str) -> Versions:
+        self._ids(node_type)
+        if node_type not in self._versions:
+            raise UserError("a node type without features", where=f"node type {node_type}")
+        return self._versions[node_type]
+
+    @staticmethod
+    def _ends(relation: Relation, source: Any, target: Any) -> list[tuple[str, Any]]:
+        return [(relation.source, source), (relation.target, target)]
+
+    def _intern(self, relation: Relation, source: Ids, target: Ids) -> tuple[Int, Int]:
+        """The numbers of both ends. Where both are of one type they are numbered edge by edge, source first."""
+        if relation.source != relation.target:
+            # Both are looked at before one is taken up.
+            for node_type, ids in self._ends(relation, source, target):
+                self.nodes[node_type].check(ids)
+            return self.nodes[relation.source].intern(source), self.nodes[relation.target].intern(target)
+        if isinstance(source, np.ndarray) and isinstance(target, np.ndarray) and source.dtype == target.dtype:
+            both: Ids = np.stack([source, target], axis=1).ravel()
+        else:
+            both = [end for pair in zip(_plain(source), _plain(target), strict=True) for end in pair]
+        numbers = self.nodes[relation.source].intern(both)
+        return np.ascontiguousarray(numbers[0::2]), np.ascontiguousarray(numbers[1::2])
+
+    def _grow(self) -> None:
+        for edges in self._edges.values():
+            r = edges.relation
+            edges.grow_nodes(len(self.nodes[r.source]), len(self.nodes[r.target]))
+        for name, versions in self._versions.items():
+            versions.grow_nodes(len(self.nodes[name]))
+
+    def _advance(self, time: int) -> None:
+        if time > self.clock:
+            self.clock = time
+        if self.ttl is not None and self.clock > MIN_TIME:
+            for edges in self._edges.values():
+                edges.expire(self.clock - self.ttl)
+
+    @staticmethod
+    def _times(where: str, time: Sequence[int] | Int, *lengths: int) -> Int:
+        times = np.asarray(time)
+        if times.ndim != 1 or any(n != len(times) for n in lengths):
+            got = f"{', '.join(map(str, lengths))} ids and times of shape {times.shape}"
+            raise UserError("lengths differ", where=where, wanted="one time for each", got=got)
+        if len(times) and times.dtype.kind not in "iu":
+            raise WrongTypeError("not times", where=where, wanted="whole microseconds", got=str(times.dtype))
+        if len(times) and not (int(times.min()) > -_BOUND and int(times.max()) < _BOUND):
+            raise UserError("a time out of range", where=where, wanted="microseconds below 2^61 in size")
+        return np.ascontiguousarray(times, np.int64)
+
+    @staticmethod
+    def _check_query(edges: Edges, nodes: Int, before: Int, k: int, strategy: str, tau: float | None) -> None:
+        where = f"relation {edges.relation.name}"
+        if len(before) not in (1, len(nodes)):
+            raise UserError(
+                "lengths differ", where=where, wanted=f"one `before`, or {len(nodes)}", got=str(len(before))
+            )
+        if k < 1:
+            raise UserError("k out of range", where=where, wanted="at least 1", got=str(k))
+        if strategy not in _STRATEGIES:
+            raise UserError("no such strategy", where=where, wanted=", ".join(_STRATEGIES), got=repr(strategy))
+        if (strategy == "weighted") != (tau is not None) or (tau is not None and not 0 < tau < float("inf")):
+            raise UserError("tau goes with strategy weighted", where=where, wanted="microseconds above 0", got=str(tau))
+
+    def _check_lost(self, edges: Edges, before: Int) -> None:
+        if self.ttl is None or edges.lost == MIN_TIME or not len(before):
+            return
+        if int(before.min()) - self.ttl <= edges.lost:
+            raise UserError(
+                "that long ago is no longer known",
+                where=f"relation {edges.relation.name}",
+                wanted=f"before above {edges.lost + self.ttl}",
+                got=str(int(before.min())),
+                fix="Ask as of a later time, or give the graph a longer time to live.",
+            )
+
+
+def _plain(ids: Ids) -> Sequence[Any]:
+    return ids.tolist() if isinstance(ids, np.ndarray) else ids
+
+
+def _features(where: str, features: Any | None, rows: int, width: int) -> Floats | None:
+    if width == 0 and features is None:
+        return None
+    given = np.asarray([] if features is None else features, np.float32)
+    if given.shape != (rows, width):
+        if given.size == 0 and rows == 0:
+            return np.empty((0, width), np.float32)
+        raise UserError("features do not fit", where=where, wanted=f"shape {(rows, width)}", got=str(given.shape))
+    if not np.isfinite(given).all():
+        raise NotFiniteError("features that are not finite", where=where, wanted="finite numbers")
+    return given

@@ -1,0 +1,155 @@
+"""A graph as a list of what came: every query walks over all of it. What the store must equal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graph.relation import NodeType, Relation
+from graph.store import TemporalGraph
+
+SELF = Relation("knows", "user", "user", directed=False)
+DIRECTED = Relation("buys", "user", "item", features=("price",))
+NODES = (NodeType("user", ("age",)), NodeType("item"))
+RELATIONS = (SELF, DIRECTED)
+
+
+@dataclass
+class Edge:
+    source: object
+    target: object
+    time: int
+    ended: int | None = None
+
+
+@dataclass
+class Reference:
+    ttl: int | None = None
+    clock: int = -(1 << 62)
+    edges: dict[str, list[Edge]] = field(default_factory=lambda: {r.name: [] for r in RELATIONS})
+    versions: list[tuple[object, int, float]] = field(default_factory=list)
+
+    def standing(self, relation, node, before, direction="out"):
+        """(neighbour, time, number) of what is seen of `node` as of `before`, the newest first."""
+        directed = relation == DIRECTED.name
+        seen = []
+        for number, e in enumerate(self.edges[relation]):
+            there = e.time < before and (e.ended is None or before <= e.ended)
+            if self.ttl is not None:
+                there = there and e.time >= before - self.ttl
+            near, far = (e.source, e.target) if direction == "out" else (e.target, e.source)
+            if there and near == node:
+                seen.append((far, e.time, number))
+            if there and not directed and far == node and near != far:
+                seen.append((near, e.time, number))
+        return sorted(seen, key=lambda s: (s[1], s[2]), reverse=True)
+
+    def retract(self, relation, source, target, at, occurred=None):
+        pairs = {(source, target)} if relation == DIRECTED.name else {(source, target), (target, source)}
+        ended = 0
+        for e in self.edges[relation]:
+            standing = e.time < at and (e.ended is None or e.ended > at)
+            if standing and (e.source, e.target) in pairs and occurred in (None, e.time):
+                e.ended = at
+                ended += 1
+        self.clock = max(self.clock, at)
+        return ended
+
+    def feature(self, node, before):
+        found = [
+            (time, i, value) for i, (who, time, value) in enumerate(self.versions) if who == node and time < before
+        ]
+        return max(found)[2] if found else float("nan")
+
+
+def history(rng, length, users=5, items=3, times=12, features=True):
+    """Random things that come: edges of both relations, late ones and of equal times, retractions, upserts."""
+    out = []
+    for i in range(length):
+        # Forward on the whole, with many equal and late ones.
+        time = int(i * times / length) + int(rng.integers(-4, 3))
+        kind = rng.choice(["knows", "buys", "retract", "put"], p=[0.45, 0.3, 0.15, 0.1])
+        if kind == "knows":
+            out.append(("add", "knows", int(rng.integers(users)), int(rng.integers(users)), time))
+        elif kind == "buys":
+            out.append(("add", "buys", int(rng.integers(users)), f"i{rng.integers(items)}", time))
+        elif kind == "put":
+            out.append(("put", int(rng.integers(users)), time, float(rng.integers(100))))
+        else:
+            relation = str(rng.choice(["knows", "buys"]))
+            target = int(rng.integers(users)) if relation == "knows" else f"i{rng.integers(items)}"
+            occurred = None if rng.random() < 0.5 else time - 1
+            out.append(("retract", relation, int(rng.integers(users)), target, time, occurred))
+    return out
+
+
+def new(ttl=None, folder=None):
+    return TemporalGraph(NODES, RELATIONS, ttl=ttl, folder=folder)
+
+
+def play(graph, reference, things, rng=None):
+    """Everything into both; edges of one relation that follow each other go into the store in blocks of random
+    length."""
+    pending = []
+
+    def flush():
+        if pending:
+            relation = pending[0][1]
+            _, _, sources, targets, times = zip(*pending, strict=True)
+            features = None if relation == "knows" else [[t / 2] for t in times]
+            graph.add(relation, list(sources), list(targets), list(times), features)
+            pending.clear()
+
+    for thing in things:
+        if pending and (thing[0] != "add" or thing[1] != pending[0][1] or rng is None or rng.random() < 0.3):
+            flush()
+        if thing[0] == "add":
+            _, relation, source, target, time = thing
+            pending.append(thing)
+            if reference is not None:
+                reference.edges[relation].append(Edge(source, target, time))
+                reference.clock = max(reference.clock, time)
+            continue
+        if thing[0] == "put":
+            _, node, time, value = thing
+            graph.put("user", [node], [time], [[value]])
+            if reference is not None:
+                reference.versions.append((node, time, value))
+                reference.clock = max(reference.clock, time)
+            continue
+        _, relation, source, target, at, occurred = thing
+        ended = graph.retract(relation, source, target, at, occurred=occurred)
+        if reference is not None:
+            assert ended == reference.retract(relation, source, target, at, occurred)
+    flush()
+
+
+def found(graph, relation, node_type, node, before, k, **options):
+    """(neighbour's id, time, number) of a query of one node."""
+    far = {"out": graph.relations[relation].target, "in": graph.relations[relation].source}
+    end = far[options.get("direction", "out")]
+    result = graph.neighbours(relation, graph.numbers(node_type, [node]), before, k, **options)
+    n = int(result.counts[0])
+    ids = graph.nodes[end].ids(result.nodes[0, :n])
+    assert (result.nodes[0, n:] == -1).all() and (result.times[0, n:] == -1).all()
+    return list(zip(ids, result.times[0, :n].tolist(), result.edges[0, :n].tolist(), strict=True))
+
+
+def questions(rng, times=12):
+    """A relation, a node type and node of it, a direction, a moment and a k."""
+    relation = str(rng.choice(["knows", "buys"]))
+    direction = str(rng.choice(["out", "in"]))
+    user = relation == "knows" or direction == "out"
+    node = int(rng.integers(7)) if user else f"i{rng.integers(4)}"
+    return (
+        relation,
+        "user" if user else "item",
+        node,
+        direction,
+        int(rng.integers(-5, times + 4)),
+        int(rng.integers(1, 6)),
+    )
+
+
+__all__ = ["NODES", "RELATIONS", "Reference", "found", "history", "new", "np", "play", "questions"]

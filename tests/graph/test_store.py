@@ -1,0 +1,259 @@
+import threading
+
+import numpy as np
+import pytest
+
+from graph.adjacency import MIN_TIME
+from graph.relation import NodeType, Relation
+from graph.snapshot import restore, snapshot
+from graph.store import TemporalGraph
+from tests.graph.reference import Reference, found, history, new, play, questions
+from tidemill.errors import IncompatibleError, NotFiniteError, UserError, WrongTypeError
+from tidemill.state import decode, encode
+
+STRATEGIES = ({"strategy": "recent"}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 3.0})
+
+
+def random_histories(first, count, tmp_path):
+    """Sampling equals the reference on random histories; the same samples come from the live store, from one with the
+    state of it, and from a snapshot."""
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        things = history(rng, int(rng.integers(1, 60)))
+        ttl = None if rng.random() < 0.5 else int(rng.integers(1, 10))
+        live, reference = new(ttl), Reference(ttl)
+        play(live, reference, things, rng)
+        graphs = [live]
+        if seed % 10 == 0:
+            graphs += others(live, ttl, tmp_path / f"{seed}", things)
+        for _ in range(12):
+            compare(graphs, reference, rng)
+        for node in range(6):
+            before = int(rng.integers(-5, 16))
+            for graph in graphs:
+                value = graph.features("user", graph.numbers("user", [node]), before)[0, 0]
+                np.testing.assert_equal(float(value), reference.feature(node, before))
+
+
+def others(live, ttl, folder, things):
+    one_by_one, loaded, mapped = new(ttl), new(ttl), new(ttl)
+    play(one_by_one, None, things)
+    loaded.load_state(decode(encode(live.state()), dict))
+    snapshot(live, folder)
+    restore(mapped, folder, check=True)
+    assert live.digest() == one_by_one.digest() == loaded.digest() == mapped.digest()
+    return [one_by_one, loaded, mapped]
+
+
+def compare(graphs, reference, rng):
+    relation, node_type, node, direction, before, k = questions(rng)
+    seen = reference.standing(relation, node, before, direction)
+    for options in STRATEGIES:
+        seed = int(rng.integers(1 << 40))
+        answers = []
+        for graph in graphs:
+            try:
+                answers.append(
+                    found(graph, relation, node_type, node, before, k, direction=direction, seed=seed, **options)
+                )
+            except UserError as error:
+                assert "no longer known" in str(error)
+                assert reference.ttl is not None and before <= reference.clock
+                answers.append(None)
+        assert all(answer == answers[0] for answer in answers)
+        if answers[0] is None:
+            continue
+        if options["strategy"] == "recent":
+            assert answers[0] == seen[:k]
+        assert len(answers[0]) == min(k, len(seen))
+        assert all(time < before for _, time, _ in answers[0])
+        assert sorted(answers[0], key=lambda e: (e[1], e[2]), reverse=True) == answers[0]
+        assert set(answers[0]) <= set(seen) and len(set(answers[0])) == len(answers[0])
+
+
+def test_sampling_equals_a_reference_that_walks_over_everything(tmp_path):
+    random_histories(0, 600, tmp_path)
+
+
+@pytest.mark.slow
+def test_sampling_equals_the_reference_on_ten_thousand_histories(tmp_path):
+    random_histories(1_000, 10_000, tmp_path)
+
+
+def test_a_dropped_past_is_refused_and_the_rest_answers_as_before(tmp_path):
+    rng = np.random.default_rng(1)
+    graph, reference = new(ttl=500), Reference(500)
+    things = [("add", "knows", int(a), int(b), i) for i, (a, b) in enumerate(rng.integers(0, 40, (30_000, 2)))]
+    play(graph, reference, things, rng)
+    held = graph._edges["knows"]
+    assert held.base > 20_000 and held.count < 9_000
+    assert len(held.out.pool) < 60_000
+    numbers = graph.numbers("user", [3])
+    with pytest.raises(UserError, match="no longer known"):
+        graph.neighbours("knows", numbers, 29_000, 5)
+    for before in (29_999, 30_000, 30_200, 31_000):
+        assert found(graph, "knows", "user", 3, before, 50) == reference.standing("knows", 3, before)[:50]
+    again = new(ttl=500)
+    play(again, None, things)
+    assert again.digest() == graph.digest()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_each_neighbour_is_drawn_as_often(gone):
+    graph = new()
+    graph.add("knows", [0] * 10, list(range(1, 11)), list(range(10)))
+    standing = set(range(1, 11))
+    if gone:
+        graph.retract("knows", 0, 3, 20)
+        graph.retract("knows", 0, 8, 20)
+        standing -= {3, 8}
+    counts = dict.fromkeys(standing, 0)
+    for seed in range(4_000):
+        for who, _, _ in found(graph, "knows", "user", 0, 100, 3, strategy="uniform", seed=seed):
+            counts[who] += 1
+    expected = 4_000 * 3 / len(standing)
+    assert all(abs(n - expected) < 5 * expected**0.5 for n in counts.values())
+
+
+def test_a_weighted_draw_goes_by_age():
+    graph = new()
+    graph.add("knows", [0, 0, 0], [1, 2, 3], [0, 10, 20])
+    tau, before = 10.0, 21
+    counts = {1: 0, 2: 0, 3: 0}
+    for seed in range(6_000):
+        ((who, _, _),) = found(graph, "knows", "user", 0, before, 1, strategy="weighted", tau=tau, seed=seed)
+        counts[who] += 1
+    weights = {who: np.exp(-(before - time) / tau) for who, time in ((1, 0), (2, 10), (3, 20))}
+    for who, n in counts.items():
+        expected = 6_000 * weights[who] / sum(weights.values())
+        assert abs(n - expected) < 5 * expected**0.5
+
+
+def test_a_draw_is_the_same_alone_and_among_others():
+    rng = np.random.default_rng(2)
+    graph = new()
+    pairs = rng.integers(0, 30, (2_000, 2))
+    graph.add("knows", pairs[:, 0], pairs[:, 1], np.arange(2_000))
+    nodes, before = np.arange(30), rng.integers(1_000, 2_000, 30)
+    for options in STRATEGIES[1:]:
+        whole = graph.neighbours("knows", nodes, before, 4, seed=9, **options)
+        for i in range(30):
+            alone = graph.neighbours("knows", nodes[i : i + 1], int(before[i]), 4, seed=9, **options)
+            assert all((a[0] == w[i]).all() for a, w in zip(alone, whole, strict=True))
+        assert (graph.neighbours("knows", nodes, before, 4, seed=10, **options).edges != whole.edges).any()
+
+
+def test_a_late_edge_is_seen_where_its_time_is():
+    graph = new()
+    graph.add("knows", [1, 1], [2, 3], [10, 30])
+    graph.add("knows", [1], [4], [20])
+    assert [who for who, _, _ in found(graph, "knows", "user", 1, 25, 5)] == [4, 2]
+    assert [who for who, _, _ in found(graph, "knows", "user", 1, 31, 5)] == [3, 4, 2]
+
+
+def test_a_retraction_is_seen_after_its_time_only():
+    graph = new()
+    graph.add("knows", [1, 2], [2, 1], [10, 20])
+    assert graph.retract("knows", 2, 1, 30) == 2  # not directed: both, from either end
+    assert graph.retract("knows", 2, 1, 30) == graph.retract("knows", 1, 9, 30) == graph.retract("knows", 8, 9, 30) == 0
+    assert len(found(graph, "knows", "user", 1, 30, 5)) == 2
+    assert found(graph, "knows", "user", 1, 31, 5) == found(graph, "knows", "user", 2, 31, 5) == []
+    assert graph.retract("knows", 1, 2, 15) == 1  # said later of an earlier time
+    assert len(found(graph, "knows", "user", 1, 16, 5)) == 0
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_added():
+    graph = new()
+    graph.add("buys", ["anna", 7], ["tea", b"\x00"], [1, 2], [[1.0], [2.0]])
+    before = graph.digest()
+    for error, text, call in (
+        (UserError, "no such relation", lambda: graph.add("sells", [1], [1], [1])),
+        (UserError, "lengths differ", lambda: graph.add("knows", [1], [1, 2], [1])),
+        (UserError, "lengths differ", lambda: graph.add("knows", [1], [2], [1, 2])),
+        (WrongTypeError, "not times", lambda: graph.add("knows", [1], [2], [1.5])),
+        (UserError, "out of range", lambda: graph.add("knows", [1], [2], [1 << 62])),
+        (UserError, "features do not fit", lambda: graph.add("buys", [1], [2], [1])),
+        (UserError, "features do not fit", lambda: graph.add("knows", [1], [2], [1], [[1.0]])),
+        (NotFiniteError, "not finite", lambda: graph.add("buys", [1], [2], [1], [[np.nan]])),
+        (WrongTypeError, "not a node id", lambda: graph.add("knows", [1, True], [2, 3], [1, 2])),
+        (WrongTypeError, "not a node id", lambda: graph.add("buys", ["new"], [None], [1], [[1.0]])),
+        (WrongTypeError, "not a node id", lambda: graph.add("buys", [1.5], ["x"], [1], [[1.0]])),
+        (WrongTypeError, "not a node id", lambda: graph.add("buys", [1 << 70], ["x"], [1], [[1.0]])),
+        (UserError, "without features", lambda: graph.put("item", ["tea"], [1], [[1.0]])),
+        (UserError, "no such node type", lambda: graph.numbers("dog", [1])),
+        (UserError, "k out of range", lambda: graph.neighbours("knows", np.array([0]), 5, 0)),
+        (UserError, "tau goes with", lambda: graph.neighbours("knows", np.array([0]), 5, 1, strategy="weighted")),
+        (UserError, "no such strategy", lambda: graph.neighbours("knows", np.array([0]), 5, 1, strategy="best")),
+        (UserError, "lengths differ", lambda: graph.neighbours("knows", np.array([0]), np.array([1, 2]), 1)),
+        (UserError, "no such edge", lambda: graph.edges("buys", np.array([2]))),
+    ):
+        with pytest.raises(error, match=text):
+            call()
+    assert graph.digest() == before
+    assert graph.edges("buys", np.array([1]))[3].tolist() == [[2.0]]
+
+
+def test_a_graph_is_made_of_what_fits_together():
+    with pytest.raises(UserError, match="no such node type"):
+        TemporalGraph(["a"], [Relation("r", "a", "b")])
+    with pytest.raises(UserError, match="given twice"):
+        TemporalGraph(["a", "a"], [])
+    with pytest.raises(UserError, match="time to live"):
+        TemporalGraph(["a"], [], ttl=0)
+    graph = TemporalGraph(["a"], [Relation("r", "a", "a")])
+    with pytest.raises(IncompatibleError, match="other nodes"):
+        graph.load_state(new().state())
+    with pytest.raises(IncompatibleError, match="features"):
+        TemporalGraph([NodeType("user", ("age", "size")), "item"], new().relations.values()).load_state(new().state())
+    assert (graph.clock, graph.count("r")) == (MIN_TIME, 0)
+    empty = graph.neighbours("r", graph.numbers("a", ["nobody"]), 10, 3)
+    assert (empty.nodes.tolist(), empty.counts.tolist()) == ([[-1, -1, -1]], [0])
+
+
+def test_files_hold_the_same_graph_as_memory(tmp_path):
+    rng = np.random.default_rng(3)
+    things = history(rng, 3_000, users=300, items=50, times=2_000)
+    memory, files = new(ttl=900), new(ttl=900, folder=tmp_path / "columns")
+    play(memory, None, things, rng)
+    play(files, None, things, rng)
+    assert memory.digest() == files.digest()
+    assert (tmp_path / "columns" / "edges.knows.out.pool").stat().st_size >= 16 * 1_000
+
+
+def test_readers_see_whole_blocks_while_one_writes():
+    graph = TemporalGraph(["n"], [Relation("r", "n", "n")])
+    width, blocks = 64, 1_500
+    torn, stop = [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            numbers = graph.numbers("n", [0])
+            result = graph.neighbours("r", numbers, 1 << 40, width * blocks)
+            n = int(result.counts[0])
+            edges = result.edges[0, :n]
+            if n % width or (edges != np.arange(n)[::-1]).any() or (result.times[0, :n] != edges // width).any():
+                torn.append(n)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for block in range(blocks):
+        graph.add("r", [0] * width, list(range(block * width, (block + 1) * width)), [block] * width)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert torn == []
+    assert graph.count("r") == width * blocks
+
+
+def test_a_barrier_is_passed_when_everything_before_it_can_be_sampled():
+    graph = new()
+    wanted = {"data.chat/0": 10, "data.chat/1": 5}
+    assert not graph.reached(wanted)
+    graph.advance(100, {"data.chat/0": 10})
+    assert not graph.reached(wanted)
+    later = threading.Thread(target=lambda: graph.advance(120, {"data.chat/1": 7}))
+    later.start()
+    assert graph.reached(wanted, timeout=30)
+    later.join()
+    assert (graph.clock, graph.offsets) == (120, {"data.chat/0": 10, "data.chat/1": 7})
