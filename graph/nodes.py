@@ -152,7 +152,8 @@ class NodeIds:
             self._table = np.full(0, -1, np.int64)
         known, names = self._dict, self._list
         out = np.empty(len(ids), np.int64)
-        for at, key in enumerate(ids):
+        for at, given in enumerate(ids):
+            key = int(given) if isinstance(given, np.integer) else given
             number = known.setdefault(key, len(names))
             if number == len(names):
                 names.append(key)
@@ -168,7 +169,7 @@ class NodeIds:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and -(1 << 63) <= value < 1 << 63
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
 
 
 def _is_id(value: Any) -> bool:
