@@ -169,7 +169,8 @@ class NodeIds:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(-(1 << 63) <= value < 1 << 63)
 
 
 def _is_id(value: Any) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,18 +64,19 @@ class TemporalGraph:
 
     def __init__(
         self,
-        nodes: Sequence[NodeType | str],
-        relations: Sequence[Relation],
+        nodes: Sequence[NodeType | str | Mapping[str, Any]],
+        relations: Sequence[Relation | Mapping[str, Any]],
         *,
         ttl: int | None = None,
         folder: Path | None = None,
     ) -> None:
-        types = [NodeType(n) if isinstance(n, str) else n for n in nodes]
+        types = [NodeType(n) if isinstance(n, str) else msgspec.convert(n, NodeType) for n in nodes]
+        edges = [msgspec.convert(r, Relation) for r in relations]
         self.node_types = {t.name: t for t in types}
-        self.relations = {r.name: r for r in relations}
-        if len(self.node_types) < len(types) or len(self.relations) < len(relations):
+        self.relations = {r.name: r for r in edges}
+        if len(self.node_types) < len(types) or len(self.relations) < len(edges):
             raise UserError("a name is given twice", where="graph", got=", ".join([*self.node_types, *self.relations]))
-        for r in relations:
+        for r in edges:
             for end in (r.source, r.target):
                 if end not in self.node_types:
                     wanted = f"one of {', '.join(self.node_types)}"
@@ -88,7 +90,7 @@ class TemporalGraph:
         self._lock = ReadWriteLock()
         self._moved = threading.Condition()
         self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
-        self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in relations}
+        self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in edges}
         self._versions = {t.name: Versions(t, self._columns(f"versions.{t.name}")) for t in types if t.features}
 
     def _columns(self, part: str) -> Any:
@@ -132,6 +134,14 @@ class TemporalGraph:
             done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
             self._advance(at)
         return done
+
+    def make(self, node_type: str, ids: Ids) -> Int:
+        """The numbers of nodes, which are made where they are new."""
+        known = self._ids(node_type)
+        with self._lock.writing():
+            numbers = known.intern(ids)
+            self._grow()
+        return numbers
 
     def put(self, node_type: str, ids: Ids, time: Sequence[int] | Int, features: Any) -> None:
         """Give nodes their features from `time` on; nodes that are new are made. Of two versions of one time, the one
@@ -213,6 +223,16 @@ class TemporalGraph:
     def count(self, relation: str) -> int:
         """The edges that have ever come, dropped ones too: the number that the next will have."""
         return self._relation(relation).next
+
+    def living(self, relation: str) -> int:
+        """Of these, the edges that are not dropped and not to be dropped."""
+        edges = self._relation(relation)
+        return edges.count - edges.expired
+
+    def params(self) -> dict[str, Any]:
+        """The plain values that make an empty graph of the same types."""
+        nodes, relations = map(list, (self.node_types.values(), self.relations.values()))
+        return {"nodes": msgspec.to_builtins(nodes), "relations": msgspec.to_builtins(relations), "ttl": self.ttl}
 
     def state(self) -> dict[str, Any]:
         """All that counts, as plain data: equal for graphs to which the same came in the same order."""

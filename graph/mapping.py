@@ -1,0 +1,258 @@
+"""From the events of declared streams to nodes and edges."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.relation import NodeType, Relation
+from graph.store import TemporalGraph
+from tidemill.block import Block, Column
+from tidemill.errors import BadEvent, NotFiniteError, SubmissionError, WrongTypeError
+from tidemill.job import DeadRow, Input
+from tidemill.order import Batch
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EdgeFrom:
+    """Every event of `stream` is an edge of `relation`, from the node that the field `source` names to the one that
+    `target` names, at the event's time. The relation's features are fields of the event of the same names. With
+    `optional`, an event in which an end is null is none, and follows its other rules."""
+
+    relation: str
+    stream: str
+    source: str
+    target: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class RetractionFrom:
+    """Every event of `stream` ends the edges of `relation` from `source` to `target` that stand at its time: all, or
+    those that happened at the time in the field `occurred`."""
+
+    relation: str
+    stream: str
+    source: str
+    target: str
+    occurred: str | None = None
+
+
+@dataclass(frozen=True)
+class NodeFrom:
+    """Every event of `stream` says what the node that the field `id` names is like from its time on. The node type's
+    features are fields of the event of the same names."""
+
+    node_type: str
+    stream: str
+    id: str
+
+
+Rule = EdgeFrom | RetractionFrom | NodeFrom
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """A graph and what it is made from; a job's definition of it.
+
+        GraphSpec(
+            nodes=["trader"],
+            relations=[Relation("trusts", "trader", "trader", features=("rating",))],
+            rules=[EdgeFrom("trusts", "ratings", source="rater", target="rated")],
+        )
+
+    An event of a stream follows all rules that name the stream, in their order. One that a rule cannot use (an end that
+    is null or is no id, a feature that is null or not finite) is dead-lettered, and follows none.
+
+    `ttl` is in seconds of event time. Raises `SubmissionError` where a rule does not fit.
+    """
+
+    nodes: Sequence[NodeType | str]
+    relations: Sequence[Relation]
+    rules: Sequence[Rule]
+    ttl: float | None = None
+    _types: dict[str, NodeType] = field(init=False, repr=False, compare=False)
+    _relations: dict[str, Relation] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        types = [NodeType(n) if isinstance(n, str) else n for n in self.nodes]
+        object.__setattr__(self, "_types", {t.name: t for t in types})
+        object.__setattr__(self, "_relations", {r.name: r for r in self.relations})
+        self.graph()  # whatever does not fit together is said at once
+        for rule in self.rules:
+            known, name = (
+                (self._types, rule.node_type) if isinstance(rule, NodeFrom) else (self._relations, rule.relation)
+            )
+            if name not in known:
+                raise SubmissionError(
+                    "a rule for what is not there", where=str(rule), wanted=", ".join(known), got=name
+                )
+            if isinstance(rule, NodeFrom) and not self._types[name].features:
+                raise SubmissionError("a rule for a node type without features", where=str(rule), got=name)
+        if not self.rules:
+            raise SubmissionError("a graph of nothing", wanted="at least one rule")
+
+    def graph(self) -> TemporalGraph:
+        """A new graph, to which nothing has come."""
+        ttl = None if self.ttl is None else round(self.ttl * 1e6)
+        return TemporalGraph(list(self.nodes), list(self.relations), ttl=ttl)
+
+    @property
+    def reads(self) -> tuple[Input, ...]:
+        """What a job reads for it."""
+        out = []
+        for stream in dict.fromkeys(rule.stream for rule in self.rules):
+            mine = [rule for rule in self.rules if rule.stream == stream]
+            asked = [(name, f"rule {number}") for number, rule in enumerate(mine) for name in self._fields(rule)]
+            numbers = [(name, "number") for rule in mine for name in self._features(rule)]
+            out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
+        return tuple(out)
+
+    def take(self, graph: TemporalGraph, batch: Batch, seen: Callable[[Block], None] | None = None) -> list[DeadRow]:
+        """Put a batch into the graph, in its order; the events that cannot be used. `seen` is told of each run of
+        usable events of one stream before they are put in."""
+        dead: list[DeadRow] = []
+        for stream, rows in _runs(batch):
+            mine = [rule for rule in self.rules if rule.stream == stream]
+            if not mine:
+                continue
+            block = batch.blocks[stream].take(rows)
+            good, bad = self._judged(block, mine)
+            dead += bad
+            block = block if good.all() else block.take(good)
+            if len(block):
+                if seen is not None:
+                    seen(block)
+                self._put(graph, block, mine)
+        return dead
+
+    def _put(self, graph: TemporalGraph, whole: Block, rules: Sequence[Rule]) -> None:
+        """In blocks where the order of events within a relation stays what it is, else event by event. Nodes are made
+        first, event by event, so that their numbers do not hang on how events are cut into blocks."""
+        touched = [rule.node_type if isinstance(rule, NodeFrom) else rule.relation for rule in rules]
+        if len(rules) > 1 and len(whole) > 1:
+            if len(set(touched)) < len(touched):
+                for i in range(len(whole)):
+                    self._put(graph, whole.take(slice(i, i + 1)), rules)
+                return
+            self._make_nodes(graph, whole, rules)
+        for rule in rules:
+            block = _with_ends(whole, rule) if isinstance(rule, EdgeFrom) and rule.optional else whole
+            if isinstance(rule, NodeFrom):
+                graph.put(rule.node_type, _ids(block, rule.id), block.time, self._rows(block, rule))
+            elif isinstance(rule, EdgeFrom):
+                ends = _ids(block, rule.source), _ids(block, rule.target)
+                graph.add(rule.relation, *ends, block.time, self._rows(block, rule))
+            else:
+                self._retract(graph, block, rule)
+
+    def _make_nodes(self, graph: TemporalGraph, block: Block, rules: Sequence[Rule]) -> None:
+        columns: dict[str, list[Any]] = {}
+        for rule in rules:
+            for node_type, name in self._ends(rule):
+                if not isinstance(rule, RetractionFrom):
+                    columns.setdefault(node_type, []).append(_listed(_ids(block, name)))
+        for node_type, ids in columns.items():
+            graph.make(node_type, [id for row in zip(*ids, strict=True) for id in row if id is not None])
+
+    @staticmethod
+    def _retract(graph: TemporalGraph, block: Block, rule: RetractionFrom) -> None:
+        occurred = [None] * len(block) if rule.occurred is None else block.columns[rule.occurred].tolist()
+        ends = _listed(_ids(block, rule.source)), _listed(_ids(block, rule.target))
+        for source, target, at, when in zip(*ends, block.time.tolist(), occurred, strict=True):
+            graph.retract(rule.relation, source, target, at, occurred=when)
+
+    def _judged(self, block: Block, rules: Sequence[Rule]) -> tuple[Mask, list[DeadRow]]:
+        """Which events every rule can use; the others, each with the first reason."""
+        why: dict[int, BadEvent] = {}
+        for rule in rules:
+            for _, name in self._ends(rule):
+                for i in _no_ids(block.columns[name], isinstance(rule, EdgeFrom) and rule.optional).tolist():
+                    got = repr(block.columns[name][i])[:80]
+                    wanted = "a whole number or a text"
+                    why.setdefault(i, WrongTypeError("names no node", field=name, wanted=wanted, got=got))
+            for name in self._features(rule):
+                for i in _not_finite(block.columns[name]).tolist():
+                    got = repr(block.columns[name][i])[:80]
+                    why.setdefault(i, NotFiniteError("no feature", field=name, wanted="a finite number", got=got))
+            if isinstance(rule, RetractionFrom) and rule.occurred is not None:
+                for i in _no_ids(block.columns[rule.occurred]).tolist():
+                    wanted = "the time of the edge"
+                    why.setdefault(i, WrongTypeError("says no time", field=rule.occurred, wanted=wanted))
+        good = np.ones(len(block), np.bool_)
+        good[list(why)] = False
+        return good, [DeadRow(block.place(i), error) for i, error in sorted(why.items())]
+
+    def _rows(self, block: Block, rule: Rule) -> NDArray[np.float32] | None:
+        names = self._features(rule)
+        if not names:
+            return None
+        return np.stack([np.asarray(block.columns[name], np.float32) for name in names], axis=1)
+
+    def _features(self, rule: Rule) -> tuple[str, ...]:
+        if isinstance(rule, NodeFrom):
+            return self._types[rule.node_type].features
+        return self._relations[rule.relation].features if isinstance(rule, EdgeFrom) else ()
+
+    def _ends(self, rule: Rule) -> list[tuple[str, str]]:
+        """The node types that a rule touches, and the field that names each."""
+        if isinstance(rule, NodeFrom):
+            return [(rule.node_type, rule.id)]
+        relation = self._relations[rule.relation]
+        return [(relation.source, rule.source), (relation.target, rule.target)]
+
+    def _fields(self, rule: Rule) -> list[str]:
+        names = [name for _, name in self._ends(rule)] + list(self._features(rule))
+        return names + ([rule.occurred] if isinstance(rule, RetractionFrom) and rule.occurred else [])
+
+
+def _runs(batch: Batch) -> Iterator[tuple[str, slice]]:
+    """Stretches of one stream's events, in the batch's order: the stream, and the rows of its block."""
+    if not len(batch):
+        return
+    edges = [0, *(np.flatnonzero(np.diff(batch.kind)) + 1).tolist(), len(batch)]
+    for first, end in itertools.pairwise(edges):
+        start = int(batch.row[first])
+        yield batch.streams[batch.kind[first]], slice(start, start + end - first)
+
+
+def _ids(block: Block, name: str) -> Any:
+    column = block.columns[name]
+    return column if column.dtype.kind in "iu" else column.tolist()
+
+
+def _listed(ids: Any) -> list[Any]:
+    return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+
+
+def _with_ends(block: Block, rule: EdgeFrom) -> Block:
+    columns = [block.columns[name] for name in (rule.source, rule.target)]
+    null = [[value is None for value in column.tolist()] for column in columns if column.dtype.kind == "O"]
+    gone = np.any(null, axis=0) if null else np.zeros(len(block), np.bool_)
+    return block.take(~gone) if gone.any() else block
+
+
+def _no_ids(column: Column, null: bool = False) -> NDArray[np.int64]:
+    """The rows that name no node; `null` where none need be named."""
+    if column.dtype.kind in "iu":
+        return np.empty(0, np.int64)
+    if column.dtype.kind != "O":
+        return np.arange(len(column))
+    values = column.tolist()
+    return np.flatnonzero(
+        [isinstance(v, bool) or not (isinstance(v, int | str) or (null and v is None)) for v in values]
+    )
+
+
+def _not_finite(column: Column) -> NDArray[np.int64]:
+    if column.dtype.kind == "O":
+        column = np.array([v if isinstance(v, int | float) else np.nan for v in column.tolist()], np.float64)
+    largest = np.finfo(np.float32).max
+    return np.flatnonzero(~(np.abs(column.astype(np.float64)) <= largest))

@@ -1,0 +1,197 @@
+"""Events become nodes and edges; what cannot is named, and the graph does not hang on how events come in blocks."""
+
+import numpy as np
+import pytest
+
+from graph.job import graph_job
+from graph.mapping import EdgeFrom, GraphSpec, NodeFrom, RetractionFrom
+from graph.relation import NodeType, Relation
+from tidemill.block import Block, column
+from tidemill.checks.jobs import CHECKS, Subject
+from tidemill.errors import SubmissionError, UserError
+from tidemill.order import Batch
+from tidemill.stream import Field, StreamSpec
+
+TRIPS = StreamSpec(
+    name="trips",
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("who", "string", nullable=True),
+        Field("origin", "int"),
+        Field("dest", "int", nullable=True),
+        Field("km", "float", nullable=True),
+    ),
+    id="id",
+    time="at",
+    key="who",
+)
+ENDS = StreamSpec(
+    name="ends",
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("origin", "int"),
+        Field("dest", "int"),
+        Field("began", "time", nullable=True),
+    ),
+    id="id",
+    time="at",
+)
+STREAMS = {"trips": TRIPS, "ends": ENDS}
+SPEC = GraphSpec(
+    nodes=[NodeType("place", ("km",)), "person"],
+    relations=[Relation("road", "place", "place", ("km",)), Relation("was", "person", "place")],
+    rules=[
+        EdgeFrom("road", "trips", "origin", "dest"),
+        EdgeFrom("was", "trips", "who", "origin", optional=True),
+        NodeFrom("place", "trips", "origin"),
+        RetractionFrom("road", "ends", "origin", "dest"),
+        EdgeFrom("road", "trips", "dest", "origin"),
+    ],
+)
+
+
+def block(spec, rows, first=0):
+    """Rows of a stream's own fields; the time is the row's number in seconds."""
+    n = len(rows)
+    times = np.arange(first, first + n, dtype=np.int64) * 1_000_000
+    names = [f.name for f in spec.fields if f.name not in ("id", "at")]
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    kinds = {
+        f.name: np.float64 if f.type == "float" else np.int64 if f.type == "int" and not f.nullable else np.object_
+        for f in spec.fields
+    }
+    ids = column([f"{spec.name}{first + i}" for i in range(n)], np.object_)
+    values = {name: column(v, kinds[name]) for name, v in columns.items()}
+    zeros = np.zeros(n, np.int32)
+    return Block(
+        spec.name,
+        spec.topic,
+        times,
+        ids,
+        ids,
+        zeros,
+        np.arange(first, first + n),
+        zeros,
+        values | {"id": ids, "at": times},
+    )
+
+
+def sample(seed):
+    """Trips and ends with what no rule can use among them."""
+    rng = np.random.default_rng(seed)
+    trips = [
+        (
+            None if rng.random() < 0.2 else f"p{rng.integers(6)}",
+            int(rng.integers(8)),
+            None if rng.random() < 0.1 else int(rng.integers(8)),
+            float("nan") if rng.random() < 0.1 else float(rng.integers(100)),
+        )
+        for _ in range(200)
+    ]
+    ends = [(int(rng.integers(8)), int(rng.integers(8)), None) for _ in range(60)]
+    a, b = block(TRIPS, trips), block(ENDS, ends)
+    b.time[:] = rng.integers(0, 200, 60) * 1_000_000
+    return [a, b]
+
+
+def job(**changes):
+    return graph_job(**{"name": "roads", "spec": SPEC, "metrics_every": 37} | changes)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws(check):
+    made = job()
+    check(made, Subject("roads", made, STREAMS, sample).batch())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws_with_blocks_of_many_rules_and_a_time_to_live(check):
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:4], ttl=40)
+    made = job(spec=spec)
+    check(made, Subject("roads", made, STREAMS, sample).batch())
+
+
+def test_what_events_say_is_what_is_in_the_graph():
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:4])
+    graph = spec.graph()
+    rows = [("ann", 1, 2, 5.0), (None, 2, 1, 7.5), ("bob", 1, 3, 1.0)]
+    assert spec.take(graph, Batch.of([block(TRIPS, rows)])) == []
+    assert graph.nodes["place"].ids() == [1, 2, 3] and graph.nodes["person"].ids() == ["ann", "bob"]
+    near = graph.neighbours("road", graph.numbers("place", [1]), 10_000_000, 5)
+    assert near.nodes[0, :2].tolist() == graph.numbers("place", [3, 2]).tolist()
+    assert graph.edges("road", near.edges[0, :2])[3].tolist() == [[1.0], [5.0]]
+    assert graph.count("was") == 2
+    assert graph.features("place", graph.numbers("place", [1, 2, 3]), 2_000_000)[:, 0].tolist()[:2] == [5.0, 7.5]
+    spec.take(graph, Batch.of([block(ENDS, [(1, 3, None)], first=50)]))
+    near = graph.neighbours("road", graph.numbers("place", [1]), 60_000_000, 5)
+    assert near.nodes[0].tolist() == [*graph.numbers("place", [2]).tolist(), -1, -1, -1, -1]
+
+
+def test_one_edge_of_a_time_is_ended_where_the_time_is_said():
+    rules = [EdgeFrom("road", "trips", "origin", "dest"), RetractionFrom("road", "ends", "origin", "dest", "began")]
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=rules)
+    graph = spec.graph()
+    spec.take(graph, Batch.of([block(TRIPS, [("a", 1, 2, 1.0), ("a", 1, 2, 2.0), ("a", 1, 2, 3.0)])]))
+    dead = spec.take(graph, Batch.of([block(ENDS, [(1, 2, 1_000_000), (1, 2, None)], first=9)]))
+    near = graph.neighbours("road", graph.numbers("place", [1]), 60_000_000, 5)
+    assert near.times[0].tolist() == [2_000_000, 0, -1, -1, -1]
+    assert [(d.place.offset, d.error.field) for d in dead] == [(10, "began")]
+
+
+def test_what_no_rule_can_use_is_named_and_leaves_nothing():
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:3])
+    graph = spec.graph()
+    rows = [
+        ("ann", 1, None, 5.0),
+        ("ann", 2, 3, float("nan")),
+        ("ann", 2, 3, 1e300),
+        ("ann", 2, True, 1.0),
+        ("ann", 4, 5, 1.0),
+    ]
+    dead = spec.take(graph, Batch.of([block(TRIPS, rows)]))
+    said = [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead]
+    wrong, infinite = "WrongTypeError", "NotFiniteError"
+    assert said == [(0, wrong, "dest"), (1, infinite, "km"), (2, infinite, "km"), (3, wrong, "dest")]
+    assert graph.nodes["place"].ids() == [4, 5]
+    assert (graph.count("road"), graph.count("was")) == (1, 1)
+
+
+def test_growth_is_told_every_so_many_events():
+    made = job()
+    batch = Subject("roads", made, STREAMS, sample).batch()
+    effects = made.step(made.init(), batch)
+    counts = [rows.columns["count"][0] for rows in effects.emit]
+    assert counts == list(range(37, len(batch) + 1, 37))
+    values = effects.emit[-1].columns["values"][0]
+    assert values["nodes.place"] == 8.0 and values["edges.road"] > 200 and set(values) >= {"living.was", "nodes.person"}
+
+
+def test_what_does_not_fit_is_refused():
+    relations = [Relation("road", "place", "place")]
+    for error, text, make in (
+        (
+            SubmissionError,
+            "for what is not there",
+            lambda: GraphSpec(["place"], relations, [EdgeFrom("rail", "s", "a", "b")]),
+        ),
+        (
+            SubmissionError,
+            "for what is not there",
+            lambda: GraphSpec(["place"], relations, [NodeFrom("town", "s", "a")]),
+        ),
+        (SubmissionError, "without features", lambda: GraphSpec(["place"], relations, [NodeFrom("place", "s", "a")])),
+        (SubmissionError, "at least one rule", lambda: GraphSpec(["place"], relations, [])),
+        (UserError, "no such node type", lambda: GraphSpec(["town"], relations, [])),
+        (SubmissionError, "metrics_every", lambda: job(metrics_every=0)),
+    ):
+        with pytest.raises(error, match=text):
+            make()
+
+
+def test_a_job_says_which_fields_it_reads():
+    reads = {i.stream: i for i in SPEC.reads}
+    assert {name for name, _ in reads["trips"].fields} == {"origin", "dest", "km", "who"}
+    assert dict(reads["trips"].types) == {"km": "number"}
+    assert {name for name, _ in reads["ends"].fields} == {"origin", "dest"}
