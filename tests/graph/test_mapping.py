@@ -41,8 +41,13 @@ ENDS = StreamSpec(
 STREAMS = {"trips": TRIPS, "ends": ENDS}
 SPEC = GraphSpec(
     nodes=[NodeType("place", ("km",)), "person"],
-    relations=[Relation("road", "place", "place", ("km",)), Relation("was", "person", "place")],
+    relations=[
+        Relation("road", "place", "place", ("km",)),
+        Relation("was", "person", "place"),
+        Relation("to", "person", "place"),
+    ],
     rules=[
+        EdgeFrom("to", "trips", "who", "dest", optional=True),
         EdgeFrom("road", "trips", "origin", "dest"),
         EdgeFrom("was", "trips", "who", "origin", optional=True),
         NodeFrom("place", "trips", "origin"),
@@ -108,17 +113,17 @@ def test_the_job_keeps_the_laws(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_job_keeps_the_laws_with_blocks_of_many_rules_and_a_time_to_live(check):
-    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:4], ttl=40)
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:5], ttl=40)
     made = job(spec=spec)
     check(made, Subject("roads", made, STREAMS, sample).batch())
 
 
 def test_what_events_say_is_what_is_in_the_graph():
-    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:4])
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:5])
     graph = spec.graph()
     rows = [("ann", 1, 2, 5.0), (None, 2, 1, 7.5), ("bob", 1, 3, 1.0)]
     assert spec.take(graph, Batch.of([block(TRIPS, rows)])) == []
-    assert graph.nodes["place"].ids() == [1, 2, 3] and graph.nodes["person"].ids() == ["ann", "bob"]
+    assert graph.nodes["place"].ids() == [2, 1, 3] and graph.nodes["person"].ids() == ["ann", "bob"]
     near = graph.neighbours("road", graph.numbers("place", [1]), 10_000_000, 5)
     assert near.nodes[0, :2].tolist() == graph.numbers("place", [3, 2]).tolist()
     assert graph.edges("road", near.edges[0, :2])[3].tolist() == [[1.0], [5.0]]
@@ -141,7 +146,7 @@ def test_one_edge_of_a_time_is_ended_where_the_time_is_said():
 
 
 def test_what_no_rule_can_use_is_named_and_leaves_nothing():
-    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:3])
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:4])
     graph = spec.graph()
     rows = [
         ("ann", 1, None, 5.0),
@@ -154,7 +159,7 @@ def test_what_no_rule_can_use_is_named_and_leaves_nothing():
     said = [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead]
     wrong, infinite = "WrongTypeError", "NotFiniteError"
     assert said == [(0, wrong, "dest"), (1, infinite, "km"), (2, infinite, "km"), (3, wrong, "dest")]
-    assert graph.nodes["place"].ids() == [4, 5]
+    assert graph.nodes["place"].ids() == [5, 4]
     assert (graph.count("road"), graph.count("was")) == (1, 1)
 
 
