@@ -264,6 +264,36 @@ def _weighted(
 
 
 @njit(cache=True, nogil=True)
+def choose(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    base: int,
+    node: int,
+    before: int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+    places: Int,
+) -> int:
+    """Up to `k` places of `node` with before − ttl ≤ time < before that are not retracted by then, the newest first;
+    how many."""
+    low = heads[node, START]
+    high = first_not_before(pool, low, low + heads[node, LENGTH], before)
+    if ttl > 0 and low < high and pool[low, TIME] < before - ttl:
+        low = first_not_before(pool, low, high, before - ttl)
+    gone = heads[node, GONE]
+    if strategy == RECENT or (high - low <= k and gone == 0):
+        return int(_recent(pool, until, low, high, before, k, places))
+    key = mix(np.uint64(seed) ^ mix(np.uint64(node) ^ mix(np.uint64(before))))
+    if strategy == UNIFORM:
+        return int(_uniform(pool, until, low, high, before, k, places, key, gone))
+    return int(_weighted(pool, until, low, high, before, k, places, key, base, tau))
+
+
+@njit(cache=True, nogil=True)
 def select(
     heads: Int,
     pool: Int,
@@ -277,40 +307,57 @@ def select(
     strategy: int,
     seed: int,
     tau: float,
-    out_nodes: Int,
-    out_times: Int,
-    out_edges: Int,
-    counts: Int,
-) -> None:
-    """Of each of `nodes` (−1: none) up to `k` entries with before − ttl ≤ time < before that are not retracted by
-    then, the newest first; what is left of a row is −1."""
+) -> tuple[Int, Int, Int, Int]:
+    """What `choose` finds of each of `nodes` (−1: nothing) as of its own of `before`, or the one: neighbours, times and
+    edge numbers (n × k, the rest −1), and how many."""
+    n = len(nodes)
+    out = np.full((3, n, k), -1, np.int64)
+    counts = np.zeros(n, np.int64)
     places = np.empty(k, np.int64)
-    for i in range(nodes.shape[0]):
-        node, limit = nodes[i], before[min(i, before.shape[0] - 1)]
-        count = 0
-        if 0 <= node < size:
-            low = heads[node, START]
-            high = first_not_before(pool, low, low + heads[node, LENGTH], limit)
-            if ttl > 0 and low < high and pool[low, TIME] < limit - ttl:
-                low = first_not_before(pool, low, high, limit - ttl)
-            if strategy == RECENT or (high - low <= k and heads[node, GONE] == 0):
-                count = _recent(pool, until, low, high, limit, k, places)
-            else:
-                key = mix(np.uint64(seed) ^ mix(np.uint64(node) ^ mix(np.uint64(limit))))
-                if strategy == UNIFORM:
-                    count = _uniform(pool, until, low, high, limit, k, places, key, heads[node, GONE])
-                else:
-                    count = _weighted(pool, until, low, high, limit, k, places, key, base, tau)
-        for j in range(count):
-            word = pool[places[j], WORD]
-            out_times[i, j] = pool[places[j], TIME]
-            out_nodes[i, j] = word >> (EDGE_BITS + 2)
-            out_edges[i, j] = base + edge_of(word)
-        for j in range(count, k):
-            out_nodes[i, j] = -1
-            out_times[i, j] = -1
-            out_edges[i, j] = -1
-        counts[i] = count
+    for i in range(n):
+        if 0 <= nodes[i] < size:
+            limit = before[i if len(before) > 1 else 0]
+            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
+            for j in range(count):
+                word = pool[places[j], WORD]
+                out[0, i, j] = word >> (EDGE_BITS + 2)
+                out[1, i, j] = pool[places[j], TIME]
+                out[2, i, j] = base + edge_of(word)
+            counts[i] = count
+    return out[0], out[1], out[2], counts
+
+
+@njit(cache=True, nogil=True)
+def spread(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    size: int,
+    base: int,
+    nodes: Int,
+    before: Int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+) -> tuple[Int, Int, Int, Int]:
+    """What `select` finds, one after another: the row in `nodes`, neighbour, time and edge number of each."""
+    out = np.empty((4, len(nodes) * k), np.int64)
+    places = np.empty(k, np.int64)
+    at = 0
+    for i in range(len(nodes)):
+        if 0 <= nodes[i] < size:
+            limit = before[i if len(before) > 1 else 0]
+            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
+            for j in range(count):
+                word = pool[places[j], WORD]
+                out[0, at] = i
+                out[1, at] = word >> (EDGE_BITS + 2)
+                out[2, at] = pool[places[j], TIME]
+                out[3, at] = base + edge_of(word)
+                at += 1
+    return out[0, :at], out[1, :at], out[2, :at], out[3, :at]
 
 
 class Adjacency:

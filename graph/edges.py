@@ -18,6 +18,7 @@ from graph.adjacency import (
     find_standing,
     mark_retracted,
     select,
+    spread,
 )
 from graph.columns import Column
 from graph.relation import Relation
@@ -139,18 +140,25 @@ class Edges:
         self._load(kept)
 
     def select(
-        self, direction: str, nodes: Int, before: Int, k: int, ttl: int, strategy: int, seed: int, tau: float
+        self,
+        direction: str,
+        nodes: Int,
+        before: Int,
+        k: int,
+        ttl: int,
+        strategy: int,
+        seed: int,
+        tau: float,
+        *,
+        flat: bool,
     ) -> tuple[Int, Int, Int, Int]:
-        """Neighbours, times, edge numbers (n × k) and how many there are (n); see `adjacency.select`."""
+        """See `adjacency.select`, or `adjacency.spread` where `flat`."""
         forward = direction == "out" or not self.relation.directed
         plane, size = (self.out, self.sources) if forward else (self.into, self.targets)
         seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
-        shape = (len(nodes), k)
-        out = np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(shape, np.int64)
-        counts = np.empty(len(nodes), np.int64)
         arrays = plane.heads.array, plane.pool.array, self._until.array
-        select(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *out, counts)
-        return *out, counts
+        found = (spread if flat else select)(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
+        return found
 
     def rows(self, numbers: Int) -> Int:
         """The places of edge numbers in the columns. Raises `UserError` for one that is not there."""

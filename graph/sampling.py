@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from graph.adjacency import Int, mix
+from graph.adjacency import Int
 from graph.store import Direction, Strategy, TemporalGraph
 from tidemill.errors import UserError
 
@@ -110,19 +110,10 @@ def _along(
     graph: TemporalGraph, hop: Hop, frontier: Frontier, seed: int, decreasing: bool
 ) -> tuple[Int, Int, Int, Int, Int]:
     """Nodes, moments, rows of the frontier, times and edges found."""
-    found = graph.neighbours(
-        hop.relation,
-        *frontier,
-        hop.k,
-        direction=hop.direction,
-        strategy=hop.strategy,
-        seed=seed,
-        tau=hop.tau,
-    )
-    there = found.nodes >= 0
-    rows = np.repeat(np.arange(len(frontier.nodes)), found.counts)
-    times = found.times[there]
-    return found.nodes[there], times if decreasing else frontier.before[rows], rows, times, found.edges[there]
+    options = {"direction": hop.direction, "strategy": hop.strategy, "seed": seed, "tau": hop.tau}
+    found = graph.found(hop.relation, *frontier, hop.k, **options)  # type: ignore[arg-type]
+    moments = found.times if decreasing else frontier.before[found.rows]
+    return found.nodes, moments, found.rows, found.times, found.edges
 
 
 def _distinct(nodes: Int, before: Int) -> tuple[Frontier, Int]:
@@ -133,16 +124,20 @@ def _distinct(nodes: Int, before: Int) -> tuple[Frontier, Int]:
 
 @njit(cache=True, nogil=True)
 def _first_rows(nodes: Int, before: Int) -> tuple[Int, Int]:
-    size = 16
-    while size < 2 * nodes.shape[0]:
-        size *= 2
-    mask = np.uint64(size - 1)
-    table = np.full(size, -1, np.int64)
-    first = np.empty(nodes.shape[0], np.int64)
-    rows = np.empty(nodes.shape[0], np.int64)
+    bits = 4
+    while 1 << bits < 2 * len(nodes):
+        bits += 1
+    mask, shift = np.uint64((1 << bits) - 1), np.uint64(64 - bits)
+    table = np.full(1 << bits, -1, np.int64)
+    first = np.empty(len(nodes), np.int64)
+    rows = np.empty(len(nodes), np.int64)
     count = 0
-    for i in range(nodes.shape[0]):
-        at = mix(np.uint64(nodes[i]) ^ mix(np.uint64(before[i]))) & mask
+    for i in range(len(nodes)):
+        # The high bits of a product by an odd number near the golden ratio (Knuth, TAOCP 3, 6.4) spread well.
+        product = (np.uint64(nodes[i]) ^ np.uint64(before[i]) * np.uint64(0xC2B2AE3D27D4EB4F)) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
+        at = product >> shift
         while table[at] >= 0 and (nodes[first[table[at]]] != nodes[i] or before[first[table[at]]] != before[i]):
             at = (at + np.uint64(1)) & mask
         if table[at] < 0:

@@ -43,6 +43,15 @@ class Neighbours(NamedTuple):
     counts: Int
 
 
+class Found(NamedTuple):
+    """Neighbours one after another: `rows` says of which node asked about, each the newest first."""
+
+    rows: Int
+    nodes: Int
+    times: Int
+    edges: Int
+
+
 class TemporalGraph:
     """Nodes of `nodes`, edges of `relations`, each with its time (µs), and node features versioned by time.
 
@@ -195,14 +204,44 @@ class TemporalGraph:
         not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
         the same alone as among others, and at any later time, as long as no late edge comes.
         """
+        return Neighbours(*self._selected(relation, nodes, before, k, direction, strategy, seed, tau, flat=False))
+
+    def found(
+        self,
+        relation: str,
+        nodes: Int,
+        before: int | Int,
+        k: int,
+        *,
+        direction: Direction = "out",
+        strategy: Strategy = "recent",
+        seed: int = 0,
+        tau: float | None = None,
+    ) -> Found:
+        """What `neighbours` gives, one after another."""
+        return Found(*self._selected(relation, nodes, before, k, direction, strategy, seed, tau, flat=True))
+
+    def _selected(
+        self,
+        relation: str,
+        nodes: Int,
+        before: int | Int,
+        k: int,
+        direction: Direction,
+        strategy: Strategy,
+        seed: int,
+        tau: float | None,
+        *,
+        flat: bool,
+    ) -> tuple[Int, Int, Int, Int]:
         edges = self._relation(relation)
         nodes = np.ascontiguousarray(nodes, np.int64)
-        moments = np.atleast_1d(np.asarray(before, np.int64))
+        moments = np.ascontiguousarray(np.atleast_1d(before), np.int64)
         self._check_query(edges, nodes, moments, k, strategy, tau)
+        args = k, self.ttl or 0, _STRATEGIES[strategy], seed, float(tau or 1.0)
         with self._lock.reading():
             self._check_lost(edges, moments)
-            args = k, self.ttl or 0, _STRATEGIES[strategy], seed, float(tau or 1.0)
-            return Neighbours(*edges.select(direction, nodes, moments, *args))
+            return edges.select(direction, nodes, moments, *args, flat=flat)
 
     def features(self, node_type: str, nodes: Int, before: int | Int) -> Floats:
         """The features of nodes (numbers) as of `before`, n × features; NaN where there are none."""

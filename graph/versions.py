@@ -38,11 +38,8 @@ class Versions:
         self.count += new
 
     def get(self, nodes: Int, before: Int) -> NDArray[np.float32]:
-        shape = (len(nodes), 1)
-        others, times, rows = np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(shape, np.int64)
-        heads, pool = self._plane.heads.array, self._plane.pool.array
-        args = nodes, before, 1, 0, RECENT, 0, 1.0, others, times, rows, np.empty(len(nodes), np.int64)
-        select(heads, pool, _NONE, self._plane.size, 0, *args)
+        arrays = self._plane.heads.array, self._plane.pool.array, _NONE
+        _, _, rows, _ = select(*arrays, self._plane.size, 0, nodes, before, 1, 0, RECENT, 0, 1.0)
         out = np.full((len(nodes), len(self.node_type.features)), np.nan, np.float32)
         known = rows[:, 0] >= 0
         out[known] = self.rows.array[rows[known, 0]]
