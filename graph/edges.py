@@ -17,11 +17,10 @@ from graph.adjacency import (
     Int,
     find_standing,
     mark_retracted,
-    select,
-    spread,
 )
 from graph.columns import Column
 from graph.relation import Relation
+from graph.selection import count_visible, select, spread
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.hashing import xxh64
 
@@ -152,13 +151,22 @@ class Edges:
         *,
         flat: bool,
     ) -> tuple[Int, Int, Int, Int]:
-        """See `adjacency.select`, or `adjacency.spread` where `flat`."""
-        forward = direction == "out" or not self.relation.directed
-        plane, size = (self.out, self.sources) if forward else (self.into, self.targets)
+        """See `selection.select`, or `selection.spread` where `flat`."""
+        forward, plane, size = self._along(direction)
         seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
         arrays = plane.heads.array, plane.pool.array, self._until.array
         found = (spread if flat else select)(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
         return found
+
+    def degrees(self, direction: str, before: int, ttl: int) -> Int:
+        """Of every node the edges that are seen as of `before`."""
+        _, plane, size = self._along(direction)
+        counted: Int = count_visible(plane.heads.array, plane.pool.array, self._until.array, size, before, ttl)
+        return counted
+
+    def _along(self, direction: str) -> tuple[bool, Adjacency, int]:
+        forward = direction == "out" or not self.relation.directed
+        return (True, self.out, self.sources) if forward else (False, self.into, self.targets)
 
     def rows(self, numbers: Int) -> Int:
         """The places of edge numbers in the columns. Raises `UserError` for one that is not there."""

@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from graph.adjacency import MAX_NODES, mix
+from graph.adjacency import MAX_NODES
 from graph.columns import Column
+from graph.selection import mix
 from tidemill.errors import UserError, WrongTypeError
 from tidemill.state import decode, encode
 

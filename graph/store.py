@@ -12,23 +12,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.adjacency import MIN_TIME, RECENT, UNIFORM, WEIGHTED, Int
+from graph.adjacency import MIN_TIME, Int
+from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, times_of
 from graph.columns import Column
 from graph.edges import Edges
 from graph.lock import ReadWriteLock
 from graph.nodes import Ids, NodeIds
 from graph.relation import NodeType, Relation
 from graph.versions import Versions
-from tidemill.errors import IncompatibleError, NotFiniteError, UserError, WrongTypeError
+from tidemill.errors import IncompatibleError, UserError
 from tidemill.state import digest, encode
 
 Floats = NDArray[np.float32]
 Direction = Literal["out", "in"]
 Strategy = Literal["recent", "uniform", "weighted"]
-
-_STRATEGIES = {"recent": RECENT, "uniform": UNIFORM, "weighted": WEIGHTED}
-_BOUND = 1 << 61
-"""Times are smaller than this in size, so that sums of two cannot overflow: in microseconds, 73,000 years."""
 
 
 class Neighbours(NamedTuple):
@@ -90,7 +87,7 @@ class TemporalGraph:
                 if end not in self.node_types:
                     wanted = f"one of {', '.join(self.node_types)}"
                     raise UserError("no such node type", where=f"relation {r.name}", wanted=wanted, got=repr(end))
-        if ttl is not None and not 0 < ttl < _BOUND:
+        if ttl is not None and not 0 < ttl < BOUND:
             raise UserError("time to live out of range", where="graph", wanted="microseconds above 0", got=str(ttl))
         self.ttl = ttl
         self.clock = MIN_TIME
@@ -119,9 +116,9 @@ class TemporalGraph:
         types do not fit, and then nothing is added.
         """
         edges, where = self._relation(relation), f"relation {relation}"
-        times = self._times(where, time, len(source), len(target))
+        times = times_of(where, time, len(source), len(target))
         width = len(edges.relation.features)
-        rows = _features(where, features, len(times), width)
+        rows = features_of(where, features, len(times), width)
         with self._lock.writing():
             ends = self._intern(edges.relation, source, target)
             first = edges.next
@@ -137,7 +134,7 @@ class TemporalGraph:
         It ends what is there: an edge that comes later, with whatever time, is not ended.
         """
         edges = self._relation(relation)
-        self._times(f"relation {relation}", [at], 1, 1)
+        times_of(f"relation {relation}", [at], 1, 1)
         with self._lock.writing():
             start, end = (int(self.nodes[t].numbers([i])[0]) for t, i in self._ends(edges.relation, source, target))
             done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
@@ -157,8 +154,8 @@ class TemporalGraph:
         that came later counts."""
         where = f"node type {node_type}"
         versions = self._versioned(node_type)
-        times = self._times(where, time, len(ids), len(ids))
-        rows = _features(where, features, len(times), len(self.node_types[node_type].features))
+        times = times_of(where, time, len(ids), len(ids))
+        rows = features_of(where, features, len(times), len(self.node_types[node_type].features))
         with self._lock.writing():
             numbers = self.nodes[node_type].intern(ids)
             self._grow()
@@ -237,11 +234,18 @@ class TemporalGraph:
         edges = self._relation(relation)
         nodes = np.ascontiguousarray(nodes, np.int64)
         moments = np.ascontiguousarray(np.atleast_1d(before), np.int64)
-        self._check_query(edges, nodes, moments, k, strategy, tau)
-        args = k, self.ttl or 0, _STRATEGIES[strategy], seed, float(tau or 1.0)
+        check_query(edges, nodes, moments, k, strategy, tau)
+        args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
         with self._lock.reading():
-            self._check_lost(edges, moments)
+            check_lost(edges, self.ttl, moments)
             return edges.select(direction, nodes, moments, *args, flat=flat)
+
+    def degrees(self, relation: str, before: int, *, direction: Direction = "out") -> Int:
+        """How many edges each node has as of `before`, in the order of their numbers."""
+        edges = self._relation(relation)
+        with self._lock.reading():
+            check_lost(edges, self.ttl, np.array([before]))
+            return edges.degrees(direction, before, self.ttl or 0)
 
     def features(self, node_type: str, nodes: Int, before: int | Int) -> Floats:
         """The features of nodes (numbers) as of `before`, n × features; NaN where there are none."""
@@ -258,6 +262,12 @@ class TemporalGraph:
             features = np.empty((len(at), 0), np.float32) if edges.features is None else edges.features.array[at]
             source, target = edges.source.array[at], edges.target.array[at]
             return source.astype(np.int64), target.astype(np.int64), edges.time.array[at], features
+
+    def times(self, relation: str) -> Int:
+        """The times of all edges that are not dropped, in the order of coming."""
+        edges = self._relation(relation)
+        with self._lock.reading():
+            return edges.time.array[: edges.count].copy()
 
     def count(self, relation: str) -> int:
         """The edges that have ever come, dropped ones too: the number that the next will have."""
@@ -382,57 +392,6 @@ class TemporalGraph:
             for edges in self._edges.values():
                 edges.expire(self.clock - self.ttl)
 
-    @staticmethod
-    def _times(where: str, time: Sequence[int] | Int, *lengths: int) -> Int:
-        times = np.asarray(time)
-        if times.ndim != 1 or any(n != len(times) for n in lengths):
-            got = f"{', '.join(map(str, lengths))} ids and times of shape {times.shape}"
-            raise UserError("lengths differ", where=where, wanted="one time for each", got=got)
-        if len(times) and times.dtype.kind not in "iu":
-            raise WrongTypeError("not times", where=where, wanted="whole microseconds", got=str(times.dtype))
-        if len(times) and not (int(times.min()) > -_BOUND and int(times.max()) < _BOUND):
-            raise UserError("a time out of range", where=where, wanted="microseconds below 2^61 in size")
-        return np.ascontiguousarray(times, np.int64)
-
-    @staticmethod
-    def _check_query(edges: Edges, nodes: Int, before: Int, k: int, strategy: str, tau: float | None) -> None:
-        where = f"relation {edges.relation.name}"
-        if len(before) not in (1, len(nodes)):
-            raise UserError(
-                "lengths differ", where=where, wanted=f"one `before`, or {len(nodes)}", got=str(len(before))
-            )
-        if k < 1:
-            raise UserError("k out of range", where=where, wanted="at least 1", got=str(k))
-        if strategy not in _STRATEGIES:
-            raise UserError("no such strategy", where=where, wanted=", ".join(_STRATEGIES), got=repr(strategy))
-        if (strategy == "weighted") != (tau is not None) or (tau is not None and not 0 < tau < float("inf")):
-            raise UserError("tau goes with strategy weighted", where=where, wanted="microseconds above 0", got=str(tau))
-
-    def _check_lost(self, edges: Edges, before: Int) -> None:
-        if self.ttl is None or edges.lost == MIN_TIME or not len(before):
-            return
-        if int(before.min()) - self.ttl <= edges.lost:
-            raise UserError(
-                "that long ago is no longer known",
-                where=f"relation {edges.relation.name}",
-                wanted=f"before above {edges.lost + self.ttl}",
-                got=str(int(before.min())),
-                fix="Ask as of a later time, or give the graph a longer time to live.",
-            )
-
 
 def _plain(ids: Ids) -> Sequence[Any]:
     return ids.tolist() if isinstance(ids, np.ndarray) else ids
-
-
-def _features(where: str, features: Any | None, rows: int, width: int) -> Floats | None:
-    if width == 0 and features is None:
-        return None
-    given = np.asarray([] if features is None else features, np.float32)
-    if given.shape != (rows, width):
-        if given.size == 0 and rows == 0:
-            return np.empty((0, width), np.float32)
-        raise UserError("features do not fit", where=where, wanted=f"shape {(rows, width)}", got=str(given.shape))
-    if not np.isfinite(given).all():
-        raise NotFiniteError("features that are not finite", where=where, wanted="finite numbers")
-    return given

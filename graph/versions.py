@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.adjacency import RECENT, Adjacency, Int, select
+from graph.adjacency import Adjacency, Int
 from graph.columns import Column
 from graph.relation import NodeType
+from graph.selection import RECENT, select
 from tidemill.errors import IncompatibleError
 
 _NONE = np.empty(0, np.int64)

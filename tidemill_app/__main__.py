@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pack": ("pack:pack", "Pack the Python environment for a Flink cluster's machines."),
     "engines": ("job:engines", "What each engine provides."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
+    "graph": ("graph:graph", "Graphs that jobs grow: stats, neighbours, show."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
     "supervise": ("service:supervise", "Run the supervisor of jobs in the foreground."),

@@ -1,0 +1,239 @@
+"""Which of a node's edges a query gets: the newest, or drawn ones, as of a moment."""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+from numba import njit
+
+from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WORD, Int, edge_of, first_not_before
+
+RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def mix(x: np.uint64) -> np.uint64:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014)."""
+    z = x + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _below(key: np.uint64, draw: int, limit: int) -> int:
+    """A number in [0, limit), the `draw`-th of `key`; 53 bits, so even to 2⁻²² for a million."""
+    return int((mix(key ^ mix(np.uint64(draw))) >> np.uint64(11)) * (1.0 / (1 << 53)) * limit)
+
+
+@njit(cache=True, nogil=True)
+def _visible(pool: Int, until: Int, place: int, before: int) -> bool:
+    word = pool[place, WORD]
+    return not (word & RETRACTED and until[edge_of(word)] < before)
+
+
+@njit(cache=True, nogil=True)
+def _recent(pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int) -> int:
+    count, place = 0, high - 1
+    while place >= low and count < k:
+        if _visible(pool, until, place, before):
+            places[count] = place
+            count += 1
+        place -= 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _uniform(
+    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, gone: int
+) -> int:
+    """`k` of the visible places, each set of `k` as likely as any other (Floyd's algorithm, Bentley 1987)."""
+    there = high - low
+    if gone > 0:
+        there = 0
+        for place in range(low, high):
+            there += _visible(pool, until, place, before)
+    count = min(k, there)
+    for i in range(count):
+        last = there - count + i
+        chosen = _below(key, i, last + 1)
+        for j in range(i):
+            if places[j] == chosen:
+                chosen = last
+                break
+        places[i] = chosen
+    places[:count].sort()
+    if gone == 0:
+        for i in range(count):
+            places[i] += low
+    else:
+        rank, i, place = 0, 0, low
+        while i < count:
+            if _visible(pool, until, place, before):
+                if places[i] == rank:
+                    places[i] = place
+                    i += 1
+                rank += 1
+            place += 1
+    for i in range(count // 2):
+        places[i], places[count - 1 - i] = places[count - 1 - i], places[i]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _weighted(
+    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, base: int, tau: float
+) -> int:
+    """`k` places without replacement, each draw by weight exp(−age / tau): the k largest of log-weight plus Gumbel
+    noise (Efraimidis and Spirakis, *Weighted random sampling with a reservoir*, 2006). The noise of an entry is a
+    function of its edge. It is below 37, so the search ends where no older entry can be among the largest."""
+    count = 0
+    scores = np.empty(k)
+    for place in range(high - 1, low - 1, -1):
+        weight = -(float(before) - float(pool[place, TIME])) / tau
+        if count == k and weight + 37.0 < scores[k - 1]:
+            break
+        if not _visible(pool, until, place, before):
+            continue
+        bits = mix(key ^ mix(np.uint64(base + edge_of(pool[place, WORD])))) >> np.uint64(11)
+        score = weight - log(-log((float(bits) + 0.5) * (1.0 / (1 << 53))))
+        if count == k and score <= scores[k - 1]:
+            continue
+        at = count if count < k else k - 1
+        while at > 0 and scores[at - 1] < score:
+            scores[at], places[at] = scores[at - 1], places[at - 1]
+            at -= 1
+        scores[at], places[at] = score, place
+        count = min(count + 1, k)
+    places[:count].sort()
+    for i in range(count // 2):
+        places[i], places[count - 1 - i] = places[count - 1 - i], places[i]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def choose(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    base: int,
+    node: int,
+    before: int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+    places: Int,
+) -> int:
+    """Up to `k` places of `node` with before − ttl ≤ time < before that are not retracted by then, the newest first;
+    how many."""
+    low = heads[node, START]
+    high = first_not_before(pool, low, low + heads[node, LENGTH], before)
+    if ttl > 0 and low < high and pool[low, TIME] < before - ttl:
+        low = first_not_before(pool, low, high, before - ttl)
+    gone = heads[node, GONE]
+    if strategy == RECENT or (high - low <= k and gone == 0):
+        return int(_recent(pool, until, low, high, before, k, places))
+    key = mix(np.uint64(seed) ^ mix(np.uint64(node) ^ mix(np.uint64(before))))
+    if strategy == UNIFORM:
+        return int(_uniform(pool, until, low, high, before, k, places, key, gone))
+    return int(_weighted(pool, until, low, high, before, k, places, key, base, tau))
+
+
+@njit(cache=True, nogil=True)
+def select(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    size: int,
+    base: int,
+    nodes: Int,
+    before: Int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+) -> tuple[Int, Int, Int, Int]:
+    """What `choose` finds of each of `nodes` (−1: nothing) as of its own of `before`, or the one: neighbours, times and
+    edge numbers (n × k, the rest −1), and how many."""
+    n = len(nodes)
+    out = np.full((3, n, k), -1, np.int64)
+    counts = np.zeros(n, np.int64)
+    places = np.empty(k, np.int64)
+    for i in range(n):
+        if 0 <= nodes[i] < size:
+            limit = before[i if len(before) > 1 else 0]
+            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
+            for j in range(count):
+                word = pool[places[j], WORD]
+                out[0, i, j] = word >> (EDGE_BITS + 2)
+                out[1, i, j] = pool[places[j], TIME]
+                out[2, i, j] = base + edge_of(word)
+            counts[i] = count
+    return out[0], out[1], out[2], counts
+
+
+@njit(cache=True, nogil=True)
+def spread(
+    heads: Int,
+    pool: Int,
+    until: Int,
+    size: int,
+    base: int,
+    nodes: Int,
+    before: Int,
+    k: int,
+    ttl: int,
+    strategy: int,
+    seed: int,
+    tau: float,
+) -> tuple[Int, Int, Int, Int]:
+    """What `select` finds, one after another: the row in `nodes`, neighbour, time and edge number of each."""
+    out = np.empty((4, len(nodes) * k), np.int64)
+    places = np.empty(k, np.int64)
+    at = 0
+    for i in range(len(nodes)):
+        if 0 <= nodes[i] < size:
+            limit = before[i if len(before) > 1 else 0]
+            if strategy == RECENT and ttl == 0 and heads[nodes[i], GONE] == 0:
+                # The most asked for, and all there is to do: the newest places as they stand.
+                low = heads[nodes[i], START]
+                place = first_not_before(pool, low, low + heads[nodes[i], LENGTH], limit) - 1
+                for _ in range(min(k, place - low + 1)):
+                    word = pool[place, WORD]
+                    out[0, at] = i
+                    out[1, at] = word >> (EDGE_BITS + 2)
+                    out[2, at] = pool[place, TIME]
+                    out[3, at] = base + edge_of(word)
+                    at += 1
+                    place -= 1
+                continue
+            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
+            for j in range(count):
+                word = pool[places[j], WORD]
+                out[0, at] = i
+                out[1, at] = word >> (EDGE_BITS + 2)
+                out[2, at] = pool[places[j], TIME]
+                out[3, at] = base + edge_of(word)
+                at += 1
+    return out[0, :at], out[1, :at], out[2, :at], out[3, :at]
+
+
+@njit(cache=True, nogil=True)
+def count_visible(heads: Int, pool: Int, until: Int, size: int, before: int, ttl: int) -> Int:
+    """Of every node the entries that are seen as of `before`."""
+    out = np.zeros(size, np.int64)
+    for node in range(size):
+        low = heads[node, START]
+        high = first_not_before(pool, low, low + heads[node, LENGTH], before)
+        if ttl > 0:
+            low = first_not_before(pool, low, high, before - ttl)
+        out[node] = high - low
+        if heads[node, GONE] > 0:
+            out[node] = 0
+            for place in range(low, high):
+                out[node] += _visible(pool, until, place, before)
+    return out

@@ -1,0 +1,108 @@
+"""`tidemill graph`: a job's graph as its owner looks at it, made anew from the log."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.stack
+
+JOB = """
+from graph.job import graph_job
+from graph.mapping import EdgeFrom, GraphSpec
+from graph.relation import Relation
+
+def job():
+    return graph_job(name="{name}", spec=GraphSpec(
+        nodes=["trader", "shop"],
+        relations=[Relation("trusts", "trader", "trader", ("rating",)), Relation("buys", "trader", "shop")],
+        rules=[EdgeFrom("trusts", "{name}", "who", "whom"), EdgeFrom("buys", "{name}", "who", "shop", optional=True)],
+    ))
+"""
+ROWS = [
+    ("2024-01-01T00:00:00Z", 1, 2, 5.0, "tea"),
+    ("2024-01-02T00:00:00Z", 2, 3, -1.0, None),
+    ("2024-01-03T00:00:00Z", 1, 3, 2.5, "7"),
+    ("2024-01-04T00:00:00Z", 3, 1, 4.0, "tea"),
+    ("2024-01-05T00:00:00Z", 7, 1, 1.0, "<b>"),
+]
+
+
+@pytest.fixture
+def job(tidemill, tmp_path, name):
+    """The job file, with its events published."""
+    lines = [
+        {"id": f"e{i}", "time": time, "who": who, "whom": whom, "rating": rating, "shop": shop}
+        for i, (time, who, whom, rating, shop) in enumerate(ROWS)
+    ]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = tmp_path / "job.py"
+    file.write_text(JOB.format(name=name))
+    tidemill("stream", "create", name, "--infer", rows, "--time", "time", "--id", "id")
+    tidemill("publish", name, rows)
+    return file
+
+
+def test_figures_of_the_whole(tidemill, job, tmp_path):
+    stats = tidemill("graph", "stats", job, "--json").json
+    assert stats["nodes"] == {"trader": 4, "shop": 3}
+    assert stats["edges"] == stats["living"] == {"trusts": 5, "buys": 4}
+    assert stats["degrees"]["trusts out"] == {"mean": 1.25, "median": 1.0, "largest": 2.0}
+    early = tidemill("graph", "stats", job, "--at", "2024-01-02T12:00:00Z", "--json").json
+    assert early["degrees"]["trusts in"] == {"mean": 0.5, "median": 0.5, "largest": 1.0}
+    page = tmp_path / "all.html"
+    assert f"Page: {page}" in tidemill("graph", "stats", job, "--page", page).out
+    assert page.read_text().count("<svg") == 1 and "trusts: 5 edges" in page.read_text()
+
+
+def test_neighbours_are_those_before_the_time(tidemill, job):
+    found = tidemill("graph", "neighbours", job, "1", "--json").json
+    seen = [(e["relation"], e["direction"], e["node"], e["features"]) for e in found]
+    assert seen == [
+        ("trusts", "out", "trader 3", {"rating": 2.5}),
+        ("trusts", "out", "trader 2", {"rating": 5.0}),
+        ("trusts", "in", "trader 7", {"rating": 1.0}),
+        ("trusts", "in", "trader 3", {"rating": 4.0}),
+        ("buys", "out", "shop 7", {}),
+        ("buys", "out", "shop tea", {}),
+    ]
+    then = tidemill("graph", "neighbours", job, "1", "--at", "2024-01-03T00:00:00Z", "--json").json
+    assert [e["node"] for e in then] == ["trader 2", "shop tea"]
+    assert [e["node"] for e in tidemill("graph", "neighbours", job, "1", "-k", "1", "--json").json] == [
+        "trader 3",
+        "trader 7",
+        "shop 7",
+    ]
+    lines = tidemill("graph", "neighbours", job, "tea", "--hops", "2").out.splitlines()
+    assert lines[0].split() == ["hop", "of", "relation", "node", "time", "features"]
+    assert lines[1].split()[:8] == ["1", "shop", "tea", "<-", "buys", "trader", "3", "2024-01-04T00:00:00Z"]
+    assert sum(line.startswith("2") for line in lines) > 3
+
+
+def test_a_page_shows_a_node(tidemill, job, tmp_path):
+    page = tmp_path / "one.html"
+    told = tidemill("graph", "show", job, "1", "--page", page, "--json").json
+    text = page.read_text()
+    assert told == {"page": str(page), "edges": text.count("<tr><td>")}
+    assert "<h1>trader 1 as of 2024-01-05T" in text and text.count("<svg") == 1
+    assert "shop &lt;b&gt;" in text and "<b>" not in text and "<script" not in text
+
+
+def test_what_is_not_there_is_told(tidemill, job, tmp_path, name):
+    other = tmp_path / "other.py"
+    other.write_text("from streams.classifier import online_classifier\n\ndef job():\n")
+    other.write_text(
+        other.read_text() + f"    return online_classifier(name='x', stream='{name}', features=['rating'])\n"
+    )
+    for words, said in (
+        (("stats", "nowhere"), "no such job"),
+        (("stats", tmp_path / "none.py"), "no such job file"),
+        (("stats", other), "the job holds no graph"),
+        (("neighbours", job, "99"), "no such node"),
+        (("neighbours", job, "7"), "several nodes are called so"),
+        (("neighbours", job, "7", "--type", "dog"), "no such node type"),
+        (("stats", job, "--at", "yesterday"), "--at"),
+    ):
+        told = tidemill("graph", *words)
+        assert (told.code, told.err.count("\n"), said in told.err) == (2, 1, True), told.err
+    assert len(tidemill("graph", "neighbours", job, "7", "--type", "shop", "--json").json) == 1

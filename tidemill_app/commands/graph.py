@@ -1,0 +1,128 @@
+"""`tidemill graph stats|neighbours|show`: look at the graph of a job, as of any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tidemill_app.cli import TEXT, Output, command
+from tidemill_app.tables import table
+
+
+@click.group("graph")
+def graph() -> None:
+    """Graphs that jobs grow: figures, neighbours, pictures, as of any time."""
+
+
+_AT = click.option("--at", metavar="TIME", help="As of this time, RFC 3339 (default: after the newest event).")
+_TYPE = click.option("--type", "node_type", type=TEXT, help="The node's type, where several have one of that id.")
+_K = click.option("-k", type=click.IntRange(1, 10_000), default=10, help="Edges along each relation. [default: 10]")
+_PAGE = click.option(
+    "--page", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with a picture."
+)
+
+
+@command("stats")
+@click.argument("job", metavar="JOB|FILE.py")
+@_AT
+@_PAGE
+def stats(out: Output, job: str, at: str | None, page: Path | None) -> None:
+    """How many nodes and edges there are, and how many edges a node has."""
+    from tidemill_app import graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"reading the streams of {job}"):
+        made = graphs.graph_of(platform, job)
+    before = _moment(made, at)
+    figures = graphs.stats(made, job, before)
+    if page is not None:
+        from tidemill_app.graph_page import whole
+
+        graphs.save_page(page, whole(figures, made, before))
+    rows: list[list[Any]] = [[f"{name} nodes", count, ""] for name, count in figures.nodes.items()]
+    rows += [[f"{name} edges", count, f"{figures.living[name]} living"] for name, count in figures.edges.items()]
+    rows += [
+        [f"{name}: edges of a node", "", "mean {mean:.2f}, median {median:g}, largest {largest:g}".format(**degrees)]
+        for name, degrees in figures.degrees.items()
+    ]
+    out.answer(figures, lambda: table(["", "", ""], rows) + _said(page))
+
+
+@command("neighbours")
+@click.argument("job", metavar="JOB|FILE.py")
+@click.argument("node", type=TEXT)
+@_TYPE
+@_AT
+@_K
+@click.option("--hops", type=click.IntRange(1, 3), default=1, help="How far. [default: 1]")
+def neighbours(out: Output, job: str, node: str, hops: int, **given: Any) -> None:
+    """The newest edges of a node, strictly before a time."""
+    _, _, edges = _looked(out, job, node, hops, **given)
+    out.answer(edges, lambda: _listed(edges))
+
+
+@command("show")
+@click.argument("job", metavar="JOB|FILE.py")
+@click.argument("node", type=TEXT)
+@_TYPE
+@_AT
+@_K
+@click.option(
+    "--page", type=click.Path(path_type=Path), default=Path("graph.html"), metavar="FILE", help="[graph.html]"
+)
+def show(out: Output, job: str, node: str, page: Path, **given: Any) -> None:
+    """A page with a picture of what is around a node, two hops far."""
+    from tidemill_app import graphs
+    from tidemill_app.graph_page import neighbourhood
+
+    name, before, edges = _looked(out, job, node, 2, **given)
+    graphs.save_page(page, neighbourhood(name, before, edges))
+    out.answer({"page": str(page), "edges": len(edges)}, f"{name}: {len(edges)} edges.{_said(page)}")
+
+
+def _looked(
+    out: Output, job: str, node: str, hops: int, node_type: str | None, at: str | None, k: int
+) -> tuple[str, int, Any]:
+    from tidemill_app import graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"reading the streams of {job}"):
+        made = graphs.graph_of(platform, job)
+    before = _moment(made, at)
+    kind, number = graphs.find(made, node, node_type)
+    return graphs.called(made, kind, number), before, graphs.near(made, kind, number, before, k, hops)
+
+
+def _moment(made: Any, at: str | None) -> int:
+    from tidemill.errors import ConfigError, WrongTypeError
+    from tidemill.time import parse_time
+
+    if at is None:
+        return int(made.clock) + 1
+    try:
+        return parse_time(at, "rfc3339")
+    except WrongTypeError:
+        raise ConfigError("not a time", where="--at", wanted="as 2013-06-01T00:00:00Z", got=repr(at)) from None
+
+
+def _listed(edges: Any) -> str:
+    from tidemill.time import to_rfc3339
+
+    if not edges:
+        return "No edges before that."
+    arrows = {"out": "->", "in": "<-", "both": "--"}
+    rows = [
+        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), e.features or None]
+        for e in edges
+    ]
+    return table(["hop", "of", "relation", "node", "time", "features"], rows)
+
+
+def _said(page: Path | None) -> str:
+    return "" if page is None else f"\nPage: {page}"
+
+
+for each in (stats, neighbours, show):
+    graph.add_command(each)

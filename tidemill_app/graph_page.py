@@ -1,0 +1,136 @@
+"""Pictures of a graph: a node's neighbourhood, and the shape of the whole. One self-contained page, no script."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Sequence
+from math import cos, pi, sin
+from typing import TYPE_CHECKING, Any
+
+from tidemill.time import to_rfc3339
+from tidemill_app.graphs import Near, Stats
+from tidemill_app.report import BLUE, GREY, INK, ORANGE
+
+if TYPE_CHECKING:
+    from graph.store import TemporalGraph
+
+_MOST = 60
+"""Nodes that are drawn at most: more cannot be read. The table has all."""
+
+
+def neighbourhood(name: str, before: int, edges: Sequence[Near]) -> str:
+    """The page of one node: a picture of what is near, newer edges darker, and all edges in a table."""
+    title = f"{name} as of {to_rfc3339(before)}"
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in _cells(edge)) + "</tr>" for edge in edges
+    )
+    head = "".join(f"<th>{word}</th>" for word in ("hop", "of", "relation", "", "node", "time", "features"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return _page(title, (_drawn(name, edges) if edges else "<p>No edges before that.</p>") + table)
+
+
+def whole(stats: Stats, graph: TemporalGraph, before: int) -> str:
+    """The page of the whole graph: how it grew, and how many edges nodes have."""
+    facts = [f"{name}: {count:,} nodes" for name, count in stats.nodes.items()]
+    facts += [f"{name}: {count:,} edges, {stats.living[name]:,} living" for name, count in stats.edges.items()]
+    items = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
+    return _page(f"Graph of {stats.job}", f"<ul>{items}</ul>" + _shape(graph, before))
+
+
+def _cells(edge: Near) -> list[Any]:
+    arrow = {"out": "→", "in": "←", "both": "–"}[edge.direction]
+    features = ", ".join(f"{name} {value:g}" for name, value in edge.features.items())
+    return [edge.hops, edge.of, edge.relation, arrow, edge.node, to_rfc3339(edge.time), features]
+
+
+def _places(name: str, edges: Sequence[Near]) -> dict[str, tuple[float, float]]:
+    """The node in the middle, its neighbours on a ring, theirs on an outer ring near to them."""
+    places = {name: (0.0, 0.0)}
+    angles: dict[str, float] = {}
+    for hop in sorted({edge.hops for edge in edges}):
+        ring: dict[str, str] = {}
+        for edge in edges:
+            if edge.hops == hop and edge.node not in places and len(places) + len(ring) < _MOST:
+                ring.setdefault(edge.node, edge.of)
+        order = sorted(ring, key=lambda node: angles.get(ring[node], 0.0))
+        for i, node in enumerate(order):
+            angles[node] = 2 * pi * i / len(order)
+            places[node] = hop * cos(angles[node]), hop * sin(angles[node])
+    return places
+
+
+def _drawn(name: str, edges: Sequence[Near]) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7.5))
+    axes = figure.subplots()
+    places = _places(name, edges)
+    newest, oldest = max(edge.time for edge in edges), min(edge.time for edge in edges)
+    for edge in edges:
+        if edge.of in places and edge.node in places:
+            fresh = 1.0 if newest == oldest else (edge.time - oldest) / (newest - oldest)
+            start, end = places[edge.of], places[edge.node]
+            if edge.direction == "in":
+                start, end = end, start
+            style = "-" if edge.direction == "both" else "-|>"
+            arrow = {"arrowstyle": style, "color": BLUE, "alpha": 0.2 + 0.7 * fresh, "shrinkA": 12, "shrinkB": 12}
+            axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
+    for node, (x, y) in places.items():
+        colour = ORANGE if node == name else INK
+        axes.plot([x], [y], "o", ms=13 if node == name else 9, color=colour, mec="white")
+        axes.annotate(node, (x, y), xytext=(0, 10), textcoords="offset points", ha="center", fontsize=8, color=colour)
+    axes.set_axis_off()
+    axes.margins(0.12)
+    left = len({edge.node for edge in edges} - places.keys())
+    note = "Darker edges are newer." + (f" {left} more nodes are in the table only." if left else "")
+    return f"<figure>{_svg(figure)}<figcaption>{note}</figcaption></figure>"
+
+
+def _shape(graph: TemporalGraph, before: int) -> str:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    growth, degree = figure.subplots(1, 2)
+    for name, relation in graph.relations.items():
+        times = np.sort(graph.times(name))
+        times = times[times < before]
+        if len(times):
+            days = (times[:: max(1, len(times) // 500)] - times[0]) / 86_400e6
+            growth.plot(days, np.linspace(0, len(times), len(days)), label=name)
+        counts = np.bincount(graph.degrees(name, before))
+        there = np.flatnonzero(counts)
+        there = there[there > 0]
+        degree.loglog(there, counts[there], ".", label=name if not relation.directed else f"{name} out")
+    growth.set_xlabel("days since the first edge")
+    growth.set_ylabel("edges")
+    degree.set_xlabel("edges of a node")
+    degree.set_ylabel("nodes")
+    for axes in (growth, degree):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=GREY)
+        axes.legend(frameon=False, fontsize=8)
+    return (
+        f"<figure>{_svg(figure)}<figcaption>How it grew, and how many nodes have so many edges.</figcaption></figure>"
+    )
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _page(title: str, body: str) -> str:
+    style = (
+        f"body{{font:15px/1.5 system-ui,sans-serif;color:{INK};max-width:64rem;margin:2rem auto;padding:0 1rem}}"
+        "svg{max-width:100%;height:auto}figure{margin:1rem 0}"
+        f"figcaption{{color:{GREY}}}table{{border-collapse:collapse;font-size:13px}}"
+        "td,th{padding:.15rem .8rem .15rem 0;text-align:left;border-bottom:1px solid #e5e9ed}"
+    )
+    safe = html.escape(title)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{safe}</title><style>{style}</style></head>'
+        f"<body><h1>{safe}</h1>{body}</body></html>"
+    )

@@ -1,0 +1,182 @@
+"""Looking at a job's graph: made anew from the log, as of any moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from tidemill.errors import NotFoundError, UserError
+from tidemill.job import Job
+from tidemill.order import Arrival
+
+if TYPE_CHECKING:
+    from graph.store import TemporalGraph
+    from tidemill_app.wiring import Platform
+
+_BATCH = 50_000
+
+
+class Near(msgspec.Struct):
+    """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features.
+    `hops` counts from the node asked about; `of` is the end that is nearer to it."""
+
+    hops: int
+    relation: str
+    direction: str
+    of: str
+    node: str
+    time: int
+    features: dict[str, float]
+
+
+class Stats(msgspec.Struct):
+    """The nodes of each type, the edges of each relation that stand (`living`) of all that came, the newest time (µs),
+    and for each relation and direction the degrees: mean, median and largest."""
+
+    job: str
+    time: int
+    nodes: dict[str, int]
+    edges: dict[str, int]
+    living: dict[str, int]
+    degrees: dict[str, dict[str, float]]
+
+
+def graph_of(platform: Platform, name: str) -> TemporalGraph:
+    """The graph of a submitted job, or of the job in a file, of everything that its streams hold now.
+
+    Events are taken in the order in which the log gives them: the graph is asked as of a time, whenever that is said.
+    Raises `UserError` where the job holds no graph.
+    """
+    from connectors import arrow
+    from streams.erasures import Erasures
+    from streams.intake import Intake
+    from streams.pipeline import Pipeline
+    from streams.sources import Sources, sources_of
+
+    job = replace(job_of(platform, name), order=Arrival())
+    streams = platform.specs_of(job)
+    sources = sources_of(job, streams, platform.log, {})
+    pipeline: Pipeline[Any] = Pipeline(job, streams, sources)
+    erasures = Erasures()
+    erasures.read(platform.log)
+    intake = Intake(job, streams, sources, pipeline, erasures, arrow.decode)
+    log = platform.log
+    first = {s.partition: log.begin(s.partition) for s in sources}
+    until = {s.partition: log.end(s.partition) for s in sources}
+    reading = Sources(sources, log, {}, first, until=until)
+    try:
+        while not reading.done():
+            for partition, records in reading.poll(_BATCH, 1.0):
+                intake.take(partition, records)
+            pipeline.step()
+    finally:
+        reading.close()
+    state = pipeline.states.get(0)
+    graph: TemporalGraph = (job.init() if state is None else state).graph
+    graph.advance(graph.clock, {f"{p.topic}/{p.number}": at for p, at in until.items()})
+    return graph
+
+
+def job_of(platform: Platform, name: str) -> Job[Any]:
+    """The job of that name as it was submitted, or of the file. Raises `NotFoundError`, and `UserError` for a job
+    without a graph."""
+    from tidemill_app.job_file import Target, load_job
+    from tidemill_app.run_job import submitted_job
+
+    if name.partition(":")[0].endswith(".py"):
+        target = Target.parse(name)
+        job = load_job(target.path, target.function)
+    else:
+        wish = platform.jobs().jobs.get(name)
+        if wish is None:
+            raise NotFoundError("no such job", got=repr(name), fix="tidemill jobs lists them; or give a job file.")
+        job = submitted_job(platform, wish)
+    if "graph" not in getattr(job.state, "__struct_fields__", ()):
+        raise UserError("the job holds no graph", where=f"job {job.name}", wanted="a job of graph.job.graph_job")
+    return job
+
+
+def find(graph: TemporalGraph, text: str, node_type: str | None = None) -> tuple[str, int]:
+    """The node that a person calls `text`: its type and number. A whole number in text is tried as a number too.
+
+    Raises `NotFoundError`, and `UserError` where several types have one.
+    """
+    if node_type is not None and node_type not in graph.nodes:
+        raise UserError("no such node type", wanted=f"one of {', '.join(graph.nodes)}", got=repr(node_type))
+    digits = text.removeprefix("-").isdecimal() and text.isascii()
+    found = [
+        (name, number)
+        for name in ([node_type] if node_type else graph.nodes)
+        for number in dict.fromkeys(graph.numbers(name, [text, *([int(text)] if digits else [])]).tolist())
+        if number >= 0
+    ]
+    if not found:
+        where = f"node type {node_type}" if node_type else "graph"
+        raise NotFoundError("no such node", where=where, got=repr(text))
+    if len(found) > 1:
+        raise UserError(
+            "several nodes are called so", got=repr(text), wanted=f"--type, one of {', '.join(graph.nodes)}"
+        )
+    return found[0]
+
+
+def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int) -> list[Near]:
+    """The newest `k` edges of a node along each relation and direction as of `before`, and of its neighbours in turn;
+    each node is looked at once."""
+    out: list[Near] = []
+    seen = {(node_type, number)}
+    ring = [(node_type, number)]
+    for hop in range(1, hops + 1):
+        following: list[tuple[str, int]] = []
+        for name, at in ring:
+            for relation in graph.relations.values():
+                for direction in ("out", "in") if relation.directed else ("out",):
+                    start, end = relation.source, relation.target
+                    if direction == "in":
+                        start, end = end, start
+                    if start != name:
+                        continue
+                    found = graph.found(relation.name, np.array([at]), before, k, direction=direction)
+                    features = graph.edges(relation.name, found.edges)[3].tolist()
+                    for other, time, row in zip(found.nodes.tolist(), found.times.tolist(), features, strict=True):
+                        values = dict(zip(relation.features, row, strict=True))
+                        arrow = direction if relation.directed else "both"
+                        names = called(graph, name, at), called(graph, end, other)
+                        out.append(Near(hop, relation.name, arrow, *names, time, values))
+                        if (end, other) not in seen:
+                            seen.add((end, other))
+                            following.append((end, other))
+        ring = following
+    return out
+
+
+def called(graph: TemporalGraph, node_type: str, number: int) -> str:
+    """How a node is shown: its type where there are several, and its id."""
+    id = graph.nodes[node_type].ids([number])[0]
+    text = id.hex() if isinstance(id, bytes) else str(id)
+    return f"{node_type} {text}" if len(graph.nodes) > 1 else text
+
+
+def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
+    """Figures of the whole graph as of `before`."""
+    out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
+    for name, relation in graph.relations.items():
+        out.edges[name], out.living[name] = graph.count(name), graph.living(name)
+        for direction in ("out", "in") if relation.directed else ("out",):
+            degrees = graph.degrees(name, before, direction=direction)
+            label = f"{name} {direction}" if relation.directed else name
+            if len(degrees):
+                figures = {"mean": degrees.mean(), "median": np.median(degrees), "largest": degrees.max()}
+                out.degrees[label] = {k: float(v) for k, v in figures.items()}
+    return out
+
+
+def save_page(path: Path, page: str) -> None:
+    """Write a page; a reader never sees half of it."""
+    from tidemill_app.home import write_atomically
+
+    write_atomically(path, page.encode(), mode=0o644)
