@@ -192,7 +192,8 @@ def fill(
     previous = int(s[_PREVIOUS])
     o[39], o[40], o[41] = 8.0, 0.0, 0.0
     if previous >= 0:
-        o[39] = log1p(float(abs(previous - v)))
+        if t[_FIRST] >= 0:
+            o[39] = log1p(float(abs(previous - v)))
         o[40] = _flag(previous == v)
         o[41] = _flag(_pair(keys, values, previous, v)[0] >= 0) + _flag(_pair(keys, values, v, previous)[0] >= 0)
     o[42] = _flag(b >= 0 and b > a)
