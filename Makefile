@@ -65,7 +65,7 @@ lock:
 	$(COMPILE) -c requirements/dev.lock -o requirements/core.lock
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
-	$(foreach peer,quix bytewax,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
+	$(foreach peer,quix bytewax pyg,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas

@@ -29,6 +29,7 @@ import msgspec
 from confluent_kafka import Consumer
 
 from benchmarks.harness import compare
+from benchmarks.peers.environment import environment
 from benchmarks.peers.shared import LR, NAMES
 from benchmarks.pipeline import BLOCK, Form, declare, fill, ours, predictions, same, scores
 from connectors.kafka import KafkaLog, watermarks
@@ -40,7 +41,6 @@ RUNS = int(os.environ.get("TIDEMILL_BENCH_RUNS", "1"))
 CHECKED = 20_000
 FORMS: tuple[Form, ...] = ("json", "arrow")
 ROOT = Path(__file__).parents[1]
-ENVIRONMENTS = ROOT / ".venv-peers"
 PRODUCER = {"acks": "all", "compression.type": "lz4", "linger.ms": 5, "enable.idempotence": True}
 LOOK = 0.02
 """Seconds between two looks at how much a reader would see."""
@@ -58,19 +58,6 @@ PEERS = (
     Peer("quix", "Quix Streams 3.28.1 and River", "exactly once, commits every 0.5 s, its model in memory only"),
     Peer("bytewax", "Bytewax 0.21.1 and River", "at least once, batches of 1,000, its model in memory only"),
 )
-
-
-def environment(name: str) -> Path:
-    """The Python of a peer's environment, made from `benchmarks/peers/<name>.lock` where it is not there yet."""
-    lock, folder = ROOT / "benchmarks" / "peers" / f"{name}.lock", ENVIRONMENTS / name
-    made, python = folder / "made-from.lock", folder / "bin" / "python"
-    if not made.exists() or made.read_bytes() != lock.read_bytes():
-        print(f"installing {name} into {folder}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", lock], check=True)
-        made.write_bytes(lock.read_bytes())
-    return python
 
 
 class Outcome(NamedTuple):
