@@ -152,6 +152,14 @@ def test_a_job_of_ones_own_is_proved_as_the_page_says(tmp_path, lawful):
     assert lawful or "AssertionError" in done.stderr
 
 
+def test_the_page_of_graphs_runs():
+    job, by_hand = (text for language, text in blocks("docs/graph.md") if language == "python")
+    spaces: list[dict] = [{}, {}]
+    for text, space in zip((job, by_hand), spaces, strict=True):
+        exec(compile(text, "docs/graph.md", "exec"), space)  # noqa: S102
+    assert (spaces[0]["job"]().name, spaces[1]["graph"].count("wrote")) == ("trust", 3)
+
+
 def test_every_room_and_file_the_readme_names_is_there():
     named = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text())
     assert named
