@@ -7,8 +7,8 @@ predictions compared, before a ratio counts.
 
 *Steady* is the rate at which outputs are appended between the first fifth and the last of them, of ours over
 `TIDEMILL_BENCH_EVENTS` events and by hand over a fifth of them, for which it needs as long; *start* is the time from
-submission to the first append; *parallelism* our keyed job's steady rate with two tasks over that with one; *latency*
-see `flink_latency.py`.
+submission to the first append; *parallelism* our keyed job's steady rate with two tasks over that with one. Latency is
+measured by `flink_latency.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import msgspec
 import numpy as np
 import orjson
 
-from benchmarks import flink_latency
 from benchmarks.harness import compare
 from benchmarks.peers.flink_job import CARRIERS
 from benchmarks.peers.flink_sides import Outcome, cluster, ours, run_through, theirs
@@ -132,11 +131,10 @@ def fill_keyed(log: KafkaLog, n: int) -> StreamSpec:
 
 
 def main() -> None:
-    """Steady rate and start, latency, parallelism."""
+    """Steady rate and start, parallelism."""
     with cluster(os.environ["TIDEMILL_BOOTSTRAP"]) as on:
         log = KafkaLog({"bootstrap.servers": on.bootstrap})
         bench_steady(on, log)
-        flink_latency.bench(on, log)
         bench_parallel(on, log)
         log.close()
 
