@@ -137,7 +137,7 @@ class NodeIds:
         if self._list is not None:
             return None
         if isinstance(ids, np.ndarray):
-            fits = ids.dtype.kind == "i" or (ids.dtype.kind == "u" and ids.dtype.itemsize < 8)
+            fits = ids.dtype.kind == "i" or (ids.dtype.kind == "u" and int(ids.max(initial=0)) < 1 << 63)
             return np.ascontiguousarray(ids, np.int64) if fits else None
         if all(_is_whole(i) for i in ids):
             return np.array(ids, np.int64).reshape(len(ids))

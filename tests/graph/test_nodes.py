@@ -51,6 +51,19 @@ def test_what_is_no_id_is_refused_and_none_is_taken_up(wrong):
         assert known.ids() == before
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.uint64])
+def test_whole_numbers_of_any_width_are_one_kind(dtype):
+    known = ids()
+    assert known.intern(np.array([3, 1, 3], dtype)).tolist() == [0, 1, 0]
+    assert known.numbers([1, 3]).tolist() == [1, 0]
+    assert known.save().dtype == np.int64
+
+
+def test_a_whole_number_of_more_than_63_bits_is_refused():
+    with pytest.raises(WrongTypeError, match="not a node id"):
+        ids().intern(np.array([1 << 63], np.uint64))
+
+
 def test_no_ids_are_no_numbers():
     known = ids()
     for none in ([], np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, object)):
