@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka_settings import java_settings
-from streams.engines.flink.engine import FlinkEngine, check_name, decode
+from streams.engines.flink.engine import FlinkEngine, check_mode, check_name, decode
 from streams.engines.flink.flow import Choices, Flow, choices_of, prefix_of
 from streams.engines.flink.rest import Cluster, is_savepoint
 from streams.engines.flink.setting import PYTHON
@@ -45,6 +45,7 @@ class FlinkHost(Host):
 
         Raises `SubmissionError` where another job's transactions have the names that this one's would have, or the
         option `python` names none that could work the job on this home's own cluster;
+        the mode is one that this cluster does not do; `IncompatibleError` where the state was kept in another mode;
         `ConfigError` where there is no cluster, `UnavailableError` where it does not answer or a jar cannot be fetched,
         `IncompatibleError` where another job runs there under that name.
         """
@@ -52,8 +53,12 @@ class FlinkHost(Host):
         _check_prefix(platform, job, chosen)
         if not connection.flink:
             raise ConfigError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
+        _check_mode(connection, job, chosen)
+        known = decode(job, saved) if saved is not None else None
+        if known is not None:
+            check_mode(job, known, chosen.mode)
         with closing(Cluster(connection.flink)) as cluster:
-            check_name(cluster, job, decode(job, saved).id if saved is not None else "")
+            check_name(cluster, job, known.id if known is not None else "")
         flink_files.library(connection.home, connection.settings)
         if not _is_foreign(connection) and not chosen.archive:
             _check_python(job, chosen.executable)
@@ -83,10 +88,11 @@ class FlinkHost(Host):
             raise UnavailableError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
         home, settings = connection.home, connection.settings
         lib = flink_files.library(home, settings)
-        foreign = _is_foreign(connection)
+        foreign, choices = _is_foreign(connection), choices_of(wish.job, wish.options)
+        _check_mode(connection, wish.job, choices)
         flow = Flow(
             kafka=java_settings(connection.confluent()),
-            choices=choices_of(wish.job, wish.options),
+            choices=choices,
             jars=tuple(str(jar.resolve()) for jar in lib.glob("flink-sql-connector-kafka-*.jar")),
             files=(str(_code(connection, wish)),) if foreign else (),
         )
@@ -111,6 +117,19 @@ def _check_prefix(platform: Platform, job: str, chosen: Choices) -> None:
                 wanted="a transactional_id_prefix of its own",
                 got=f"{mine}, which job {other.job} has",
             )
+
+
+def _check_mode(connection: Connection, job: str, chosen: Choices) -> None:
+    """One interpreter in a TaskManager works all that comes in thread mode, and goes on with the code it loaded first:
+    where each job brings Tidemill's along, the second would run on the first one's."""
+    if chosen.mode == "thread" and _is_foreign(connection):
+        raise SubmissionError(
+            "thread mode is for the cluster that `tidemill up --flink` starts, where all jobs run the code installed",
+            where=f"job {job}, option mode",
+            field="mode",
+            wanted="process",
+            got="thread",
+        )
 
 
 def _check_python(job: str, python: str) -> None:

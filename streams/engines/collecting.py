@@ -30,7 +30,9 @@ def at_own_pace() -> Iterator[None]:
 
 
 def seldom() -> None:
-    """For a process that someone else's loop runs: what is there now is never looked at again, the rest seldom."""
+    """For a process that someone else's loop runs: what is there now is never looked at again, the rest seldom. Called
+    again (in a process that outlives a job) it looks at what was there before, too."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

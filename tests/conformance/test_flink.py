@@ -54,10 +54,11 @@ def rig_of(flink, tmp_path, scenario, prefix, **choices):
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.name in FEW], ids=lambda s: s.name)
-def test_scenario(flink, tmp_path, fresh, scenario):
+@pytest.mark.parametrize(("name", "mode"), [*((name, "process") for name in FEW), (FEW[0], "thread")])
+def test_scenario(flink, tmp_path, fresh, name, mode):
     prefix = fresh("flink") + "-"
-    check_scenario(rig_of(flink, tmp_path, scenario, prefix), renamed(scenario, prefix))
+    (scenario,) = [s for s in SCENARIOS if s.name == name]
+    check_scenario(rig_of(flink, tmp_path, scenario, prefix, mode=mode), renamed(scenario, prefix))
 
 
 class Killed(Exception):
@@ -91,8 +92,10 @@ def test_killed_between_a_stop_and_writing_it_down_it_goes_on_from_the_savepoint
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["process", "thread"])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
-def test_every_scenario(flink, tmp_path, fresh, scenario, parallelism):
+def test_every_scenario(flink, tmp_path, fresh, scenario, parallelism, mode):
     prefix = fresh("flink") + "-"
-    check_scenario(rig_of(flink, tmp_path, scenario, prefix, parallelism=parallelism), renamed(scenario, prefix))
+    rig = rig_of(flink, tmp_path, scenario, prefix, parallelism=parallelism, mode=mode)
+    check_scenario(rig, renamed(scenario, prefix))

@@ -31,7 +31,6 @@ PROVEN = {
         "graph/selection.py",
         "graph/versions.py",
     ],
-    "tests/scenarios/test_flink_elsewhere.py": ["tidemill_app/flink_worker.py"],
     "tests/scenarios/test_served_metrics.py": ["tidemill_app/commands/serve.py"],
     "tests/serving/test_follow.py": ["serving/freshness.py"],
     "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py", "serving/scoring.py"],

@@ -191,14 +191,15 @@ class Publisher(threading.Thread):
 @pytest.mark.stack
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_ten_kills(own_home, fresh, tmp_path):
+@pytest.mark.parametrize("mode", ["process", "thread"])
+def test_ten_kills(own_home, fresh, tmp_path, mode):
     settings = config.load(own_home)
     lifecycle.up(settings, taskmanagers=1)
     with life(config.connect(own_home), fresh("chaos"), tmp_path, EVENTS) as it:
         chaos, publisher = Chaos(settings, it), Publisher(it)
         publisher.start()
         try:
-            it.submit("--parallelism", "2")
+            it.submit("--parallelism", "2", "--option", f"mode={mode}")
             until(lambda: complete(chaos.checkpoints) > 1, it.status)
             for number, (names, when) in enumerate(KILLS):
                 chaos.kill(names, when)
@@ -211,7 +212,7 @@ def test_ten_kills(own_home, fresh, tmp_path):
         assert not publisher.error, publisher.error
         it.caught_up()
         status = it.status()
-        assert (status["state"], status["flink_job"]) == ("running", chaos.checkpoints.name)
+        assert (status["state"], status["flink_job"], status["mode"]) == ("running", chaos.checkpoints.name, mode)
         it.check()
         assert chaos.between >= 3, "too few kills struck between the phases of a commit"
         it.outside.tidemill("job", "stop", it.name, "--wait", 300, timeout=400)

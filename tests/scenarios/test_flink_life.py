@@ -25,10 +25,12 @@ def refused(outside, *words):
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_savepoint_stop_rescale_and_upgrade(tended, fresh, tmp_path):
+@pytest.mark.parametrize("mode", ["process", "thread"])
+def test_savepoint_stop_rescale_and_upgrade(tended, fresh, tmp_path, mode):
     with life(tended, fresh("life"), tmp_path, 3000) as it:
         name, tidemill = it.name, it.outside.tidemill
-        first = it.submit("--parallelism", "1")
+        chosen = ("--parallelism", "1", "--option", f"mode={mode}")
+        first = it.submit(*chosen)
         it.publish(0.4)
         saved = tidemill("job", "savepoint", name, "--wait", 200)
         assert isinstance(saved["checkpoint_sequence"], int)
@@ -41,12 +43,16 @@ def test_savepoint_stop_rescale_and_upgrade(tended, fresh, tmp_path):
         assert tidemill("job", "rescale", name, 1, "--wait", 200)["state"] == "running"
 
         # Other code, the same state: it goes on where the code before it stood.
-        second = it.submit("--parallelism", "1", changes="commit_every=0.02")
+        second = it.submit(*chosen, changes="commit_every=0.02")
         assert second["bundle"] != first["bundle"]
         for changes, field in (("state=More, init=More", "state"), ("groups=5", "groups"), ("version=2", "version")):
-            line = refused(it.outside, "submit", it.file(changes), "--engine", "flink")
+            line = refused(it.outside, "submit", it.file(changes), "--engine", "flink", *chosen)
             assert f"job {name}: the job's {field} changed and its saved state does not fit" in line
-        assert it.status()["bundle"] == second["bundle"]
+        # In the other mode it would find nothing of its state.
+        other = "thread" if mode == "process" else "process"
+        line = refused(it.outside, "submit", it.file(), "--engine", "flink", "--option", f"mode={other}")
+        assert f"the state was kept in another mode, and does not move between them; wanted {mode}; got {other}" in line
+        assert (it.status()["bundle"], it.status()["mode"]) == (second["bundle"], mode)
         it.publish(1.0)
         it.caught_up()
         it.check()

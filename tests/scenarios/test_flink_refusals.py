@@ -133,7 +133,7 @@ def test_so_is_what_another_engine_cannot_run(submit, made, engine, changes, lin
         ("transaction_timeout_ms=3600000", "longer than the brokers allow"),
         ("parallelism=0", "out of range; wanted 1 to 1024; got 0"),
         ("parallelism=many", "an option cannot be used"),
-        ("mode=thread", "an option cannot be used"),
+        ("mode=fibre", "an option cannot be used"),
         ("checkpoint_ms=500000", "option transaction_timeout_ms: shorter than a checkpoint plus a restart"),
         ("archive=environment.zip", "option archive: no archive that could be sent along; wanted the absolute path"),
         ("archive=/not/there.zip", "option archive: no archive that could be sent along"),

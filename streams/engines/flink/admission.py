@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from pyflink.common import Row, Types
+from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from streams.engines import collecting
 from streams.engines.flink import idling
+from streams.engines.flink.kept import kept
 from streams.engines.flink.runs import records_of
 from streams.engines.flink.setting import Admitted, load, shard_of
 from streams.engines.turn import Letters
@@ -32,9 +33,6 @@ from tidemill import state as states
 from tidemill.block import Block
 from tidemill.errors import IntegrityError
 from tidemill.log import Record
-
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
-
 
 HEED_SECONDS = 10.0
 """How often a gate looks for what was erased."""
@@ -159,10 +157,10 @@ class Admission(KeyedProcessFunction):  # type: ignore[misc]
         self._encoded, self._keys, self._shards = encoded, list(keys), list(shards)
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._state = runtime_context.get_state(ValueStateDescriptor("standing", BYTES))
+        setting, _, _ = load(self._encoded)
+        self._state = runtime_context.get_state(ValueStateDescriptor("standing", kept(setting.mode)))
         self._numbers = {key: number for number, key in enumerate(self._keys)}
         self._gates: dict[int, Gate] = {}
-        load(self._encoded)
         collecting.seldom()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:

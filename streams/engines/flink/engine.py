@@ -53,7 +53,8 @@ class OnCluster(msgspec.Struct, kw_only=True):
 
     `restore` is a savepoint or checkpoint; with `stopped` the one to start from, else at least that one and maybe a
     newer beside it. `given` is the savepoint that was asked for: it counts once. `ran` is the digest of what was put
-    there, code and choices: what runs under the id is that, whatever is wanted now.
+    there, code and choices: what runs under the id is that, whatever is wanted now. `mode` is the one
+    that its state is kept in.
     """
 
     engine: str = "flink"
@@ -66,6 +67,7 @@ class OnCluster(msgspec.Struct, kw_only=True):
     stopped: bool = False
     given: str = ""
     ran: str = ""
+    mode: str = "process"
 
 
 class FlinkEngine(EngineKind):
@@ -217,6 +219,7 @@ class FlinkEngine(EngineKind):
         starts = [(s.partition.topic, s.partition.number, parts.log.begin(s.partition)) for s in sources]
         restore = self.flow.choices.savepoint
         if known is not None:
+            check_mode(job.name, known, self.flow.choices.mode)
             _check_partitions(job, known.starts, starts)
             starts = known.starts
             if not restore or self.flow.choices.given == known.given:
@@ -232,6 +235,7 @@ class FlinkEngine(EngineKind):
             restore=restore,
             given=self.flow.choices.given,
             ran=self._ran,
+            mode=self.flow.choices.mode,
         )
         _keep(parts.store, job.name, new)
         try:
@@ -325,6 +329,18 @@ def check_name(cluster: Cluster, job: str, known: str = "") -> None:
                 got=f"Flink job {there['jid']}",
                 fix="Cancel it there, or submit under another name.",
             )
+
+
+def check_mode(job: str, known: OnCluster, mode: str) -> None:
+    """Raises `IncompatibleError` where the state was kept in another mode: PyFlink does not find it in this one."""
+    if known.mode != mode:
+        raise IncompatibleError(
+            "the state was kept in another mode, and does not move between them",
+            where=f"job {job}, option mode",
+            wanted=known.mode,
+            got=mode,
+            fix=f"Submit it with --option mode={known.mode}, or with --reset to learn again from the log.",
+        )
 
 
 def decode(job: str, data: bytes) -> OnCluster:

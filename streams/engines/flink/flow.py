@@ -29,9 +29,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `gather_ms` is for how long records are gathered to a run, `checkpoint_ms` how often results become visible,
     `transaction_timeout_ms` for how long the brokers keep a transaction that no one ends, `savepoint` what to start
-    from, once. `mode` is how Python runs beside the JVM; only `process` is right: in thread mode PyFlink 2.2.1 fails on
-    an empty state of bytes, and gives one row again and again where an array of rows comes from Java. `savepoint_asked`
-    tells one asking for a savepoint from another.
+    from, once. `mode` is how Python runs beside the JVM: in a process for each operator, or in threads of the JVM.
+    `savepoint_asked` tells one asking for a savepoint from another.
 
     `archive` is a file of whoever submits that is unpacked for the job on each machine, into the folder `environment`;
     `python` is the Python there that works the job: a path on those machines, or one that begins with `environment/`.
@@ -43,7 +42,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     transaction_timeout_ms: int = 600_000
     delivery_guarantee: str = "exactly-once"
     transactional_id_prefix: str = ""
-    mode: Literal["process"] = "process"
+    mode: Literal["process", "thread"] = "process"
     savepoint: str = ""
     savepoint_asked: str = ""
     archive: str = ""
@@ -130,6 +129,12 @@ def check(job: str, flow: Flow) -> None:
 
 
 def _check_python(job: str, chosen: Choices) -> None:
+    # The interpreter in a TaskManager is there before the job comes, and has its packages.
+    if chosen.mode == "thread" and (chosen.archive or chosen.python):
+        field = "archive" if chosen.archive else "python"
+        _refuse(
+            job, field, "in thread mode the TaskManager's own Python works every job", "none, or mode=process", "both"
+        )
     # In Flink's settings a comma begins the next file, and a # the name of the folder.
     if (file := chosen.archive) and not (
         Path(file).is_absolute() and Path(file).is_file() and file.endswith(ARCHIVES) and not set(file) & set(",#")

@@ -20,8 +20,9 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from streams.engines.flink import idling, java
-from streams.engines.flink.admission import BYTES, Admission
+from streams.engines.flink.admission import Admission
 from streams.engines.flink.flow import CHECKPOINT_TIMEOUT_MS, ENVIRONMENT, Flow
+from streams.engines.flink.kept import BYTES
 from streams.engines.flink.setting import Setting
 from streams.engines.flink.stepping import Stepping
 from tidemill.log import Partition
@@ -112,7 +113,7 @@ def build(env: StreamExecutionEnvironment, setting: Setting, flow: Flow, prefix:
         keyed(runs, BYTES)
         .process(Admission(encoded, keys, shards), output_type=Types.ROW([Types.INT(), BYTES]))
         .name("admission")
-        .uid("admission")
+        .uid(uid("admission", flow))
         .set_max_parallelism(PARTITION_KEYS)
         .set_parallelism(min(flow.choices.parallelism, len(sources)))
     )
@@ -121,7 +122,7 @@ def build(env: StreamExecutionEnvironment, setting: Setting, flow: Flow, prefix:
         keyed(admitted, BYTES)
         .process(Stepping(encoded, shards), output_type=BYTES)
         .name("stepping")
-        .uid("stepping")
+        .uid(uid("stepping", flow))
         .set_max_parallelism(setting.shards)
         .set_parallelism(min(flow.choices.parallelism, setting.shards))
     )
@@ -132,6 +133,12 @@ def build(env: StreamExecutionEnvironment, setting: Setting, flow: Flow, prefix:
     statements = tables.create_statement_set()
     statements.add_insert_sql("INSERT INTO sink SELECT * FROM sending")
     statements.attach_as_datastream()
+
+
+def uid(operator: str, flow: Flow) -> str:
+    """The name under which a Python operator's state is saved. PyFlink keeps it in another form in each mode, and would
+    find none of the other's; by another name Flink refuses to start from it."""
+    return operator if flow.choices.mode == "process" else f"{operator}-{flow.choices.mode}"
 
 
 def keyed(stream: DataStream, value: TypeInformation) -> KeyedStream:

@@ -8,7 +8,6 @@ import importlib.util
 import socket
 import sys
 import threading
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -63,13 +62,28 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _loading = threading.Lock()
+_loaded: dict[str, tuple[bytes, tuple[Setting, Job[Any], Parts]]] = {}
+"""The newest run of each job. In thread mode the process outlives it."""
 
 
 def load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
-    """The setting, and the job and parts that its worker makes; once in a process, whose operators are threads."""
+    """The setting, and the job and parts that its worker makes; once in a process, whose operators are threads.
+
+    Raises `SubmissionError` where another Python works the job than submitted it, or in another mode than was chosen.
+    """
     with _loading:
         _give_print_back()
-        return _load(encoded)
+        setting = msgspec.json.decode(encoded, type=Setting)
+        before, found = _loaded.get(setting.job, (b"", None))
+        if found is None or before != encoded:
+            found = _load(setting)
+            _loaded[setting.job] = encoded, found
+        return found
+
+
+def mode_in_force() -> str:
+    """How this Python runs beside the JVM. In it, it has a module that only Java can give it."""
+    return "thread" if "_pemja" in sys.modules else "process"
 
 
 def _give_print_back() -> None:
@@ -80,9 +94,15 @@ def _give_print_back() -> None:
         builtins.print = own
 
 
-@cache
-def _load(encoded: bytes) -> tuple[Setting, Job[Any], Parts]:
-    setting = msgspec.json.decode(encoded, type=Setting)
+def _load(setting: Setting) -> tuple[Setting, Job[Any], Parts]:
+    if setting.mode != (mode := mode_in_force()):
+        raise SubmissionError(
+            "Python does not run as the job was told",
+            where=f"job {setting.job} on {socket.gethostname()}",
+            wanted=f"mode {setting.mode}",
+            got=mode,
+            fix="Submit it with the mode that this cluster gives it (option mode).",
+        )
     if setting.python != PYTHON:
         raise SubmissionError(
             "another Python works the job than submitted it",

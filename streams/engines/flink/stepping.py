@@ -17,7 +17,8 @@ from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 from streams import progress
 from streams.emit import Sent
 from streams.engines import collecting
-from streams.engines.flink.admission import BYTES, key_of
+from streams.engines.flink.admission import key_of
+from streams.engines.flink.kept import kept
 from streams.engines.flink.runs import packed
 from streams.engines.flink.setting import Admitted, load
 from streams.engines.snapshot import Snapshot, check_fits, fingerprint
@@ -192,15 +193,17 @@ class Stepping(KeyedProcessFunction):  # type: ignore[misc]
         self._encoded, self._keys = encoded, list(keys)
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self._snapshot = runtime_context.get_state(ValueStateDescriptor("snapshot", BYTES))
-        self._standing = runtime_context.get_state(ValueStateDescriptor("standing", BYTES))
-        self._messages = runtime_context.get_list_state(ListStateDescriptor("messages", BYTES))
+        setting, _, _ = load(self._encoded)
+        kind = kept(setting.mode)
+        self._snapshot = runtime_context.get_state(ValueStateDescriptor("snapshot", kind))
+        self._standing = runtime_context.get_state(ValueStateDescriptor("standing", kind))
+        self._messages = runtime_context.get_list_state(ListStateDescriptor("messages", kind))
         self._numbers = {key: number for number, key in enumerate(self._keys)}
         self._shards: dict[int, Shard] = {}
         self._kept: dict[int, int] = {}
         self._most: dict[int, int] = {}
         self._saved: dict[int, float] = {}
-        self._every = load(self._encoded)[0].snapshot_every
+        self._every = setting.snapshot_every
         collecting.seldom()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:

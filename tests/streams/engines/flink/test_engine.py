@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from streams.engines.flink import engine as flink
-from streams.engines.flink.engine import FlinkEngine, OnCluster, decode, newest
+from streams.engines.flink.engine import FlinkEngine, OnCluster, check_mode, decode, newest
 from streams.engines.flink.flow import Choices, Flow
 from streams.engines.snapshot import fingerprint
 from streams.state_store import FolderStore
@@ -62,6 +62,13 @@ def test_what_another_engine_kept_or_another_job_cannot_go_on_from_is_refused(be
         FlinkEngine.check_saved(beside.job, b"\x81\xa1x\x01")
     with pytest.raises(IncompatibleError):
         FlinkEngine.check_saved(replace(beside.job, groups=beside.job.groups + 1), kept(beside))
+
+
+def test_a_state_that_was_kept_in_another_mode_is_refused(beside):
+    known = decode("j", kept(beside))  # as it was written before there was more than one
+    check_mode("j", known, "process")
+    with pytest.raises(IncompatibleError, match=r"kept in another mode.*wanted process; got thread.*mode=process"):
+        check_mode("j", known, "thread")
 
 
 def test_what_is_written_down_of_a_run_is_read_again(beside):

@@ -32,6 +32,14 @@ def test_what_there_is_by_default_is_good():
         ({"gather_ms": 1}, "gather_ms: out of range"),
         ({"python": "python3; rm -rf /"}, "python: no Python's path"),
         ({"python": "environment/bin/python"}, "there is no environment without an archive"),
+        (
+            {"mode": "thread", "python": "python3"},
+            "python: in thread mode the TaskManager's own Python works every job",
+        ),
+        (
+            {"mode": "thread", "archive": "/e.zip"},
+            "archive: in thread mode the TaskManager's own Python works every job",
+        ),
         ({"archive": "e.zip"}, "archive: no archive that could be sent along"),
         ({"archive": "/not/there.zip"}, "archive: no archive that could be sent along"),
     ],
@@ -57,7 +65,7 @@ def test_an_archives_python_is_the_one_in_it_unless_another_is_named(tmp_path):
 
 def test_options_become_choices_by_an_allow_list():
     assert choices_of("j", {"parallelism": "3"}) == Choices(parallelism=3)
-    for options in ({"parallelism": "many"}, {"mode": "thread"}, {"sasl.jaas.config": "x"}):
+    for options in ({"parallelism": "many"}, {"mode": "fibre"}, {"sasl.jaas.config": "x"}):
         with pytest.raises(SubmissionError, match="job j: an option cannot be used"):
             choices_of("j", options)
 

@@ -3,7 +3,7 @@
 import re
 
 from streams.engines.flink.flow import Choices, Flow
-from streams.engines.flink.graph import settings_of, sink_table, source_table
+from streams.engines.flink.graph import settings_of, sink_table, source_table, uid
 
 KAFKA = {"bootstrap.servers": "b:9092", "sasl.jaas.config": "password='it''s'"}
 
@@ -43,6 +43,16 @@ def test_what_is_ready_waits_for_nothing_else():
     assert found["python.fn-execution.memory.managed"] == "false"  # else all Python operators of a slot share a process
     assert found["execution.buffer-timeout.interval"] == "0 ms"
     assert "python.fn-execution.bundle.size" not in found  # for all: it would overwrite what each operator has (`full`)
+
+
+def test_the_mode_is_named_to_flink_and_no_state_is_taken_for_one_of_the_other():
+    names = []
+    for mode in ("process", "thread"):
+        flow = Flow(kafka={}, choices=Choices(mode=mode))
+        assert settings_of(flow, "http://h:1", "0" * 32)["python.execution-mode"] == mode
+        names += [uid("admission", flow), uid("stepping", flow)]
+    assert names[:2] == ["admission", "stepping"]  # as it was before there was more than one
+    assert len(set(names)) == 4
 
 
 def test_what_goes_along_is_named_to_flink():

@@ -17,6 +17,24 @@ def test_another_python_than_that_of_whoever_submitted_is_refused_by_name():
         load(setting(python="3.2"))
 
 
+def test_another_mode_than_the_one_in_force_is_refused_by_name():
+    with pytest.raises(SubmissionError, match=r"job j on .*wanted mode thread; got process"):
+        load(setting(mode="thread"))
+
+
+def test_of_each_job_the_newest_run_is_kept(monkeypatch):
+    made = []
+    monkeypatch.setattr("streams.engines.flink.setting.worker_of", lambda name: lambda o: made.append(o) or (Warm(), o))
+    for after in (1, 1, 2, 2):
+        assert load(setting(job="kept", after=after))[2] is made[-1]
+    assert len(made) == 2
+
+
+class Warm:
+    def warm(self):
+        pass
+
+
 def test_a_worker_that_is_not_there_is_named():
     with pytest.raises(SubmissionError, match=r"no such worker; wanted module:function; got none\.such:load"):
         load(setting())
