@@ -1,0 +1,135 @@
+"""Predictions of links without training, which every report of a learned model shows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from graph.link_features import queries, squash
+from graph.link_history import IN, LAST, OUT, Floats, Ints, LinkHistory, elapsed, find
+from tidemill.errors import ConfigError
+
+UNLIMITED, WINDOW, POPULARITY, MIX = range(4)
+
+
+@njit(cache=True)
+def _score(h: Any, src: Ints, candidates: Ints, time: Floats, rule: int, setting: Floats, out: Floats) -> None:
+    for i in range(len(src)):
+        a, _ = find(h[0], h[2], src[i])
+        for j in range(candidates.shape[1]):
+            b, _ = find(h[0], h[2], candidates[i, j])
+            out[i, j] = 0.0
+            if b < 0:
+                continue
+            there, back = np.int64(-1), np.int64(-1)
+            if a >= 0:
+                there, _ = find(h[1], h[9], (a << 32) | b)
+                back, _ = find(h[1], h[9], (b << 32) | a)
+            if rule == UNLIMITED:
+                out[i, j] = 1.0 if there >= 0 else 0.0
+            elif rule == WINDOW:
+                out[i, j] = 1.0 if there >= 0 and elapsed(time[i], h[10][there]) <= setting[0] else 0.0
+            elif rule == POPULARITY:
+                out[i, j] = h[4][b, IN]
+            else:
+                if there >= 0:
+                    out[i, j] += setting[0] * (1.3 - squash(elapsed(time[i], h[10][there])))
+                if back >= 0:
+                    out[i, j] += setting[1] * (1.3 - squash(elapsed(time[i], h[10][back])))
+                if h[4][b, IN] > 0:
+                    out[i, j] += setting[2] * (1.2 - squash(elapsed(time[i], h[3][b, LAST + IN])))
+                if h[4][b, OUT] > 0:
+                    out[i, j] += setting[3] * (1.2 - squash(elapsed(time[i], h[3][b, LAST + OUT])))
+                out[i, j] += setting[4] * np.log1p(h[4][b, IN]) / 5.0
+
+
+class _Untrained:
+    """A rule on a `LinkHistory`: its whole state is the past."""
+
+    _rule = UNLIMITED
+
+    def __init__(self) -> None:
+        self.past = LinkHistory()
+        self._setting = np.zeros(0)
+
+    def score(self, src: ArrayLike, candidates: ArrayLike, time: ArrayLike) -> NDArray[np.float64]:
+        """Scores of `src[i]` → `candidates[i, j]` at `time[i]`, shape (n, m): higher is likelier."""
+        src, candidates, time = queries(src, candidates, time)
+        out = np.zeros(candidates.shape)
+        _score(self.past.arrays, src, candidates, time, self._rule, self._setting, out)
+        return out
+
+    def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
+        """Take in a block of edges in stream order."""
+        self.past.update(src, dst, time)
+
+    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int) -> None:
+        """The same as `learn`, from an empty past."""
+        self.past.reset()
+        self.learn(src, dst, time)
+
+    def params(self) -> dict[str, Any]:
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        return self.past.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.past.load_state(state)
+
+
+class EdgeBank(_Untrained):
+    """1 for a pair that had an edge before (within the last `window` seconds, where given), else 0.
+
+    Source: Poursafaei et al., *Towards better evaluation for dynamic link prediction*, NeurIPS 2022.
+    """
+
+    def __init__(self, window: float | None = None) -> None:
+        super().__init__()
+        if window is not None and not (np.isfinite(window) and window > 0):
+            raise ConfigError("window cannot be used", wanted="seconds above 0, or None", got=repr(window))
+        self.window = window
+        self._rule = UNLIMITED if window is None else WINDOW
+        self._setting = np.array([window or 0.0])
+
+    def params(self) -> dict[str, Any]:
+        return {"window": self.window}
+
+
+class Popularity(_Untrained):
+    """How many edges the destination has had."""
+
+    _rule = POPULARITY
+
+
+class RecencyMix(_Untrained):
+    """A weighted sum of how recent the pair, the reverse pair, the destination's last edge in and its last edge out
+    are, and how popular it is.
+
+    With $r(\\Delta t) = \\log(1 + \\Delta t / 30) / 13$ a pair counts $w (1.3 - r)$, a node $w (1.2 - r)$, what never
+    was 0, and popularity $w \\log(1 + n) / 5$.
+    """
+
+    _rule = MIX
+
+    def __init__(
+        self,
+        *,
+        pair: float = 2.0,
+        reverse: float = 2.0,
+        edge_in: float = 1.0,
+        edge_out: float = 0.5,
+        popularity: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self._setting = np.array([pair, reverse, edge_in, edge_out, popularity], np.float64)
+        if not np.isfinite(self._setting).all():
+            raise ConfigError("weights cannot be used", wanted="finite numbers", got=str(self._setting))
+
+    def params(self) -> dict[str, Any]:
+        names = ("pair", "reverse", "edge_in", "edge_out", "popularity")
+        return dict(zip(names, self._setting.tolist(), strict=True))

@@ -1,0 +1,223 @@
+"""Cheap temporal features of a possible edge: recencies, counts, common neighbours. No embedding, nothing learned.
+
+Times enter as $\\log(1 + \\Delta t / 30)/13$ (0 now, about 1 after two years; `NEVER` where it has not happened), counts
+as logarithms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from graph.link_history import (
+    EVENTS,
+    FIRST,
+    IN,
+    LAST,
+    OUT,
+    PARTNERS_IN,
+    PARTNERS_OUT,
+    REPEATS_IN,
+    REPEATS_OUT,
+    REPLIES_IN,
+    REPLIES_OUT,
+    RING,
+    Floats,
+    Ints,
+    LinkHistory,
+    elapsed,
+    find,
+)
+from tidemill.errors import ConfigError
+
+Matrix = NDArray[np.float32]
+NEVER = 1.2
+
+_ONE = ("known", "out_recency", "in_recency", "out", "in", "partners_out", "partners_in", "age")
+_RATES = ("repeats_out", "replies_out", "repeats_in", "replies_in", "out_events_ago", "in_events_ago")
+_PAIR = ("known", "recency", "rank_src", "rank_dst", "is_last_src", "is_last_dst", "near_src", "near_dst", "count", "share",
+         "just_now")  # fmt: skip
+_HOPS = ("common_out", "weighted_out", "common_in", "weighted_in", "recency_out", "recency_in")
+NODE = len(_ONE) + len(_RATES)
+PAIR = len(_PAIR)
+HOPS = len(_HOPS)
+
+
+def feature_names(scales: int) -> tuple[str, ...]:
+    """Names of the columns, for a history of so many time scales."""
+    decays = [f"{way}_decayed_{k}" for k in range(scales) for way in ("out", "in")]
+    node = [*_ONE, *_RATES, *decays]
+    pair = [*_PAIR, *(f"decayed_{k}" for k in range(scales))]
+    return (
+        *(f"{end}_{name}" for end in ("src", "dst") for name in node),
+        *(f"{way}_{name}" for way in ("pair", "reverse") for name in pair),
+        *(f"{way}_{name}" for way in ("dst_out", "dst_in") for name in _HOPS),
+        "self_loop",
+        "age_apart",
+        "src_spoke_last",
+        "dst_spoke_last",
+        "popularity_product",
+    )
+
+
+@njit(cache=True)
+def squash(seconds: float) -> float:
+    return np.log1p(seconds / 30.0) / 13.0
+
+
+@njit(cache=True)
+def _of_node(h: Any, node: int, time: float, x: Matrix) -> None:
+    count, when, scales = h[4][node], h[3][node], h[14]
+    x[0] = 1.0
+    for way in range(2):
+        there = count[way] > 0
+        x[1 + way] = squash(elapsed(time, when[LAST + way])) if there else NEVER
+        x[3 + way] = np.log1p(count[OUT + way]) / 5.0
+        x[5 + way] = np.log1p(count[PARTNERS_OUT + way]) / 5.0
+        x[12 + way] = np.log1p(h[15][EVENTS] - h[6][node, way]) / 12.0 if there else NEVER
+        for k in range(len(scales)):
+            fading = np.exp(-elapsed(time, when[LAST + way]) / scales[k])
+            x[NODE + 2 * k + way] = np.log1p(h[5][node, way, k] * fading) / 3.0
+    x[7] = squash(elapsed(time, when[FIRST]))
+    x[8] = count[REPEATS_OUT] / (1.0 + count[OUT])
+    x[9] = count[REPLIES_OUT] / (1.0 + count[OUT])
+    x[10] = count[REPEATS_IN] / (1.0 + count[IN])
+    x[11] = count[REPLIES_IN] / (1.0 + count[IN])
+
+
+@njit(cache=True)
+def _of_pair(h: Any, pair: int, a: int, b: int, reverse: bool, time: float, x: Matrix) -> None:
+    """`a` is the asked edge's source and `b` its destination; with `reverse` the pair is b → a."""
+    mine, his = (IN, OUT) if reverse else (OUT, IN)
+    since_mine = h[4][a, mine] - h[13][pair, mine]
+    since_his = h[4][b, his] - h[13][pair, his]
+    past = elapsed(time, h[10][pair])
+    x[0] = 1.0
+    x[1] = squash(past)
+    x[2] = np.log1p(since_mine) / 4.0
+    x[3] = np.log1p(since_his) / 4.0
+    x[4] = 1.0 if since_mine == 0 else 0.0
+    x[5] = 1.0 if since_his == 0 else 0.0
+    x[6] = 1.0 / (1.0 + since_mine)
+    x[7] = 1.0 / (1.0 + since_his)
+    x[8] = np.log1p(h[11][pair]) / 3.0
+    x[9] = h[11][pair] / (h[4][a, mine] + 1.0)
+    x[10] = np.exp(-past / 300.0)
+    for k in range(len(h[14])):
+        x[PAIR + k] = np.log1p(h[12][pair, k] * np.exp(-past / h[14][k]))
+
+
+@njit(cache=True)
+def _mark(h: Any, a: int) -> None:
+    """Note of each recent neighbour of `a`, per direction, the time of the last edge with it."""
+    for way in range(2):
+        n = h[4][a, way]
+        for i in range(max(n - RING, 0), n):
+            node = h[7][a, way, i % RING]
+            h[16][node, way] = h[8][a, way, i % RING]
+            h[17][node, way] = 1
+
+
+@njit(cache=True)
+def _unmark(h: Any, a: int) -> None:
+    for way in range(2):
+        for i in range(min(h[4][a, way], RING)):
+            h[17][h[7][a, way, i]] = 0
+
+
+@njit(cache=True)
+def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> None:
+    """Recent neighbours of `b` in direction `way` that are recent neighbours of the source too, each once."""
+    n = h[4][b, way]
+    for mine in range(2):
+        x[4 + mine] = -0.2
+    for i in range(n - 1, max(n - RING, 0) - 1, -1):
+        node = h[7][b, way, i % RING]
+        mark = h[17][node]
+        if mark[0] + mark[1] == 0 or mark[2 + way] == stamp:
+            continue
+        mark[2 + way] = stamp
+        weight = 1.0 / np.log(2.0 + h[4][node, PARTNERS_OUT] + h[4][node, PARTNERS_IN])
+        for mine in range(2):
+            if mark[mine]:
+                x[2 * mine] += 1.0
+                x[2 * mine + 1] += weight
+                older = min(h[16][node, mine], h[8][b, way, i % RING])
+                x[4 + mine] = max(x[4 + mine], 1.0 - squash(elapsed(time, older)))
+    for j in range(4):
+        x[j] = np.log1p(x[j])
+
+
+@njit(cache=True)
+def features_of(h: Any, src: int, candidates: Ints, time: float, X: Matrix) -> None:
+    """The rows of `X`: the features of `src` → each candidate at `time`, from the past alone."""
+    scales = len(h[14])
+    node, pair = NODE + 2 * scales, PAIR + scales
+    last = 2 * node + 2 * pair + 2 * HOPS
+    a, _ = find(h[0], h[2], src)
+    X[:] = 0.0
+    if a >= 0:
+        _mark(h, a)
+    for i in range(len(candidates)):
+        x = X[i]
+        b, _ = find(h[0], h[2], candidates[i])
+        x[last] = 1.0 if candidates[i] == src else 0.0
+        if a >= 0:
+            _of_node(h, a, time, x[:node])
+        if b >= 0:
+            _of_node(h, b, time, x[node : 2 * node])
+        if a < 0 or b < 0:
+            continue
+        at = 2 * node
+        there, _ = find(h[1], h[9], (a << 32) | b)
+        back, _ = find(h[1], h[9], (b << 32) | a)
+        if there >= 0:
+            _of_pair(h, there, a, b, False, time, x[at : at + pair])
+        if back >= 0:
+            _of_pair(h, back, a, b, True, time, x[at + pair : at + 2 * pair])
+        if there >= 0 and back >= 0:
+            x[last + 2] = 1.0 if h[10][there] > h[10][back] else 0.0
+            x[last + 3] = 1.0 if h[10][there] < h[10][back] else 0.0
+        at += 2 * pair
+        for way in range(2):
+            _of_hops(h, b, way, i + 1, time, x[at + way * HOPS : at + (way + 1) * HOPS])
+        x[last + 1] = abs(x[7] - x[node + 7])
+        x[last + 4] = np.log1p(h[4][a, PARTNERS_OUT] * h[4][b, PARTNERS_IN]) / 10.0
+    if a >= 0:
+        _unmark(h, a)
+
+
+@njit(cache=True)
+def _rows(h: Any, src: Ints, candidates: Ints, time: Floats, X: Any) -> None:
+    for i in range(len(src)):
+        features_of(h, src[i], candidates[i], time[i], X[i])
+
+
+class LinkFeatures(LinkHistory):
+    """A history of links that gives features of possible ones."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return feature_names(len(self.scales))
+
+    def features(self, src: ArrayLike, candidates: ArrayLike, time: ArrayLike) -> NDArray[np.float32]:
+        """Features of `src[i]` → `candidates[i, j]` at `time[i]` from the edges taken in so far; shape (n, m, d)."""
+        src, candidates, time = queries(src, candidates, time)
+        X = np.zeros((*candidates.shape, len(self.names)), np.float32)
+        _rows(self.arrays, src, candidates, time, X)
+        return X
+
+
+def queries(src: ArrayLike, candidates: ArrayLike, time: ArrayLike) -> tuple[Ints, Ints, Floats]:
+    """Questions, checked: `src` (n,), `candidates` (n, m), `time` (n,)."""
+    a, c, t = np.asarray(src, np.int64), np.asarray(candidates, np.int64), np.asarray(time, np.float64)
+    if c.ndim != 2 or a.shape != c.shape[:1] or t.shape != a.shape or not np.isfinite(t).all():
+        raise ConfigError(
+            "links asked for cannot be read",
+            wanted="src (n,), candidates (n, m) and finite seconds (n,)",
+            got=f"shapes {a.shape}, {c.shape}, {t.shape}",
+        )
+    return np.ascontiguousarray(a), np.ascontiguousarray(c), np.ascontiguousarray(t)

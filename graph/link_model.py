@@ -1,0 +1,175 @@
+"""A learned model of links on cheap temporal features: a small network that ranks, trained in stream order.
+
+It goes on learning in the stream. The stale protocol and the causal one want a model each: what it learns from is what
+it will be asked from, the past as it stood when a block began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from graph.link_features import LinkFeatures, features_of, queries
+from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, find, update_one
+from graph.link_network import F32, HIDDEN, SECOND, adam, backward, forward, initial, softmax_slope
+from tidemill.errors import ConfigError, IncompatibleError
+
+STRANGER = -(2**62)
+"""A node number that stands for one never seen."""
+
+GROUP = 16
+"""Events whose gradients are summed for a step."""
+
+
+@njit(cache=True)
+def _random(seed: int, event: int, draw: int) -> int:
+    """63 random bits of the draw, the same whatever was drawn before (splitmix64)."""
+    z = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event) * np.uint64(0x9E3779B97F4A7C15)
+    z = z + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1))
+
+
+@njit(cache=True)
+def _draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
+    """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger."""
+    a, _ = find(h[0], h[2], src)
+    for i in range(len(out)):
+        out[i] = STRANGER
+        bits = _random(seed, event, i)
+        if i < past and a >= 0 and h[4][a, OUT] > 0:
+            out[i] = h[2][h[7][a, OUT, bits % min(h[4][a, OUT], RING)]]
+        elif h[15][NODES] > 0 and (bits & 0xFFFFF) >= strange * 0x100000:
+            out[i] = h[2][(bits >> 20) % h[15][NODES]]
+        if out[i] == dst:
+            out[i] = STRANGER
+
+
+@njit(cache=True)
+def _learn(
+    h: Any, src: Ints, dst: Ints, time: Floats, block: int, w: Any, counts: Ints, plan: Any, rate: float, decay: float
+) -> None:
+    negatives, past, strange, seed = plan
+    weights, grad, mean, square = w
+    m, d = negatives + 1, (len(weights) - HIDDEN - HIDDEN * SECOND - 2 * SECOND) // HIDDEN
+    X, candidates = np.zeros((m, d), np.float32), np.zeros(m, np.int64)
+    first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
+    out = np.zeros(m, np.float32)
+    for low in range(0, len(src), block):
+        high = min(low + block, len(src))
+        for i in range(low, high):
+            candidates[0] = dst[i]
+            _draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
+            features_of(h, src[i], candidates, time[i], X)
+            forward(weights, X, first, second, out)
+            backward(weights, grad, X, first, second, softmax_slope(out))
+            counts[0] += 1
+            if counts[0] % GROUP == 0:
+                counts[1] += 1
+                adam(weights, grad, mean, square, counts[1], rate, decay)
+        for i in range(low, high):
+            update_one(h, src[i], dst[i], time[i])
+
+
+@njit(cache=True)
+def _score(h: Any, src: Ints, candidates: Ints, time: Floats, weights: F32, X: F32, out: F32) -> None:
+    m = candidates.shape[1]
+    first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
+    for i in range(len(src)):
+        features_of(h, src[i], candidates[i], time[i], X)
+        forward(weights, X, first, second, out[i])
+
+
+class LinkModel:
+    """A network of two hidden layers over `LinkFeatures`, by softmax loss against seeded negatives.
+
+    `score` answers from the edges learned so far. `learn` takes a block in stream order: each of its edges is learned
+    from the past as it stood when the block began, and then the whole block becomes past. So the block is part of the
+    meaning (one event: causal; 200: stale). `frozen` stops the weights; the past still grows.
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: Sequence[float] = SCALES,
+        negatives: int = 20,
+        historical: int = 0,
+        strangers: float = 0.1,
+        rate: float = 0.001,
+        decay: float = 1e-4,
+        seed: int = 0,
+        frozen: bool = False,
+    ) -> None:
+        if not 0 <= historical <= negatives or negatives < 1 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
+            raise ConfigError(
+                "a link model cannot be built so",
+                wanted="1 or more negatives, no more historical ones, a share of strangers and a rate in (0, 1)",
+                got=f"negatives={negatives}, historical={historical}, strangers={strangers}, rate={rate}",
+            )
+        self.past = LinkFeatures(scales)
+        self.negatives, self.historical, self.strangers = negatives, historical, float(strangers)
+        self.rate, self.decay, self.seed, self.frozen = float(rate), float(decay), seed, frozen
+        weights = initial(len(self.past.names), seed)
+        self._w = (weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros_like(weights))
+        self._counts = np.zeros(2, np.int64)
+
+    def score(self, src: ArrayLike, candidates: ArrayLike, time: ArrayLike) -> NDArray[np.float32]:
+        """Scores of `src[i]` → `candidates[i, j]` at `time[i]`, shape (n, m): higher is likelier."""
+        src, candidates, time = queries(src, candidates, time)
+        out = np.zeros(candidates.shape, np.float32)
+        X = np.zeros((candidates.shape[1], len(self.past.names)), np.float32)
+        _score(self.past.arrays, src, candidates, time, self._w[0], X, out)
+        return out
+
+    def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
+        """Learn from a block of edges; see the class."""
+        if self.frozen:
+            self.past.update(src, dst, time)
+        else:
+            src, dst, time = edges(src, dst, time)
+            self._run(src, dst, time, max(len(src), 1), self.rate)
+
+    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 4) -> None:
+        """Learn from edges in blocks of `block`, from an empty past, `passes` times over with other negatives, at
+        twice the rate and slower with each pass."""
+        src, dst, time = edges(src, dst, time)
+        for done in range(passes):
+            self.past.reset()
+            self._run(src, dst, time, block, 2.0 * self.rate * (1.0 - 0.7 * done / passes))
+
+    def _run(self, src: Ints, dst: Ints, time: Floats, block: int, rate: float) -> None:
+        self.past.reserve(len(src))
+        plan = (self.negatives, self.historical, self.strangers, self.seed)
+        _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay)
+
+    def params(self) -> dict[str, Any]:
+        return {
+            "scales": list(self.past.scales),
+            "negatives": self.negatives,
+            "historical": self.historical,
+            "strangers": self.strangers,
+            "rate": self.rate,
+            "decay": self.decay,
+            "seed": self.seed,
+            "frozen": self.frozen,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Arrays `weights`, `gradient`, `mean`, `square` (one vector each), `counts` (events, steps), and those of the
+        past."""
+        named = dict(zip(("weights", "gradient", "mean", "square"), (x.copy() for x in self._w), strict=True))
+        return self.past.state() | named | {"counts": self._counts.copy()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        own = {"weights": self._w[0].shape, "gradient": self._w[0].shape, "mean": self._w[0].shape}
+        own |= {"square": self._w[0].shape, "counts": (2,)}
+        if (got := {name: np.shape(state[name]) for name in own if name in state}) != own:
+            raise IncompatibleError("not a state of this model", wanted=str(own), got=str(got))
+        self.past.load_state({name: value for name, value in state.items() if name not in own})
+        w, g, m, s = (np.array(state[name], np.float32) for name in ("weights", "gradient", "mean", "square"))
+        self._w, self._counts = (w, g, m, s), np.array(state["counts"], np.int64)

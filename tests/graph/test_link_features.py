@@ -1,0 +1,173 @@
+"""Features of possible links, against a plain reference that looks through the whole list of edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph.link_features import NEVER, LinkFeatures
+from graph.link_history import RING, SCALES
+from tidemill.errors import ConfigError
+
+Edge = tuple[int, int, float]
+
+
+def squash(seconds: float) -> float:
+    return math.log1p(seconds / 30) / 13
+
+
+def of_node(past: list[Edge], node: int, now: float) -> dict[str, float]:
+    if not (touching := [e for e in past if node in e[:2]]):
+        return {}
+    x = {"known": 1.0, "age": squash(now - touching[0][2])}
+    for way, end in (("out", 0), ("in", 1)):
+        mine = [(i, e) for i, e in enumerate(past) if e[end] == node]
+        n = len(mine)
+        repeats = sum((e[0], e[1]) in {p[:2] for p in past[:i]} for i, e in mine)
+        replies = sum((e[1], e[0]) in {p[:2] for p in past[:i]} for i, e in mine)
+        x |= {
+            way: math.log1p(n) / 5,
+            f"partners_{way}": math.log1p(len({e[1 - end] for _, e in mine})) / 5,
+            f"{way}_recency": squash(now - mine[-1][1][2]) if mine else NEVER,
+            f"{way}_events_ago": math.log1p(len(past) - 1 - mine[-1][0]) / 12 if mine else NEVER,
+            f"repeats_{way}": repeats / (1 + n),
+            f"replies_{way}": replies / (1 + n),
+        }
+        for k, scale in enumerate(SCALES):
+            x[f"{way}_decayed_{k}"] = math.log1p(sum(math.exp(-(now - e[2]) / scale) for _, e in mine)) / 3
+    return x
+
+
+def of_pair(past: list[Edge], src: int, dst: int, now: float, ends: tuple[int, int]) -> dict[str, float]:
+    """Of src → dst; `ends` are the asked edge's source and destination."""
+    at = [i for i, e in enumerate(past) if e[:2] == (src, dst)]
+    if not at:
+        return {}
+    after = past[at[-1] + 1 :]
+    side = {src: sum(e[0] == src for e in after), dst: sum(e[1] == dst for e in after)}
+    if src == dst:
+        rank = (side[src], side[src])
+    else:
+        rank = (side[ends[0]], side[ends[1]])
+    seconds = now - past[at[-1]][2]
+    own = sum(e[0 if src == ends[0] else 1] == ends[0] for e in past)
+    x = {
+        "known": 1.0,
+        "recency": squash(seconds),
+        "count": math.log1p(len(at)) / 3,
+        "share": len(at) / (own + 1),
+        "just_now": math.exp(-seconds / 300),
+    }
+    for name, since in zip(("src", "dst"), rank, strict=True):
+        x |= {f"rank_{name}": math.log1p(since) / 4, f"is_last_{name}": since == 0, f"near_{name}": 1 / (1 + since)}
+    for k, scale in enumerate(SCALES):
+        x[f"decayed_{k}"] = math.log1p(sum(math.exp(-(now - past[i][2]) / scale) for i in at))
+    return x
+
+
+def recent(past: list[Edge], node: int, end: int) -> dict[int, float]:
+    """Neighbours in one direction, among the last edges, with the time of the last."""
+    return {e[1 - end]: e[2] for e in [e for e in past if e[end] == node][-RING:]}
+
+
+def of_hops(past: list[Edge], src: int, dst: int, end: int, now: float) -> dict[str, float]:
+    his, x = recent(past, dst, end), {}
+    for way, mine in (("out", recent(past, src, 0)), ("in", recent(past, src, 1))):
+        common = his.keys() & mine.keys()
+        partners = [len({e[1] for e in past if e[0] == n}) + len({e[0] for e in past if e[1] == n}) for n in common]
+        x[f"common_{way}"] = math.log1p(len(common))
+        x[f"weighted_{way}"] = math.log1p(sum(1 / math.log(2 + n) for n in partners))
+        x[f"recency_{way}"] = max((1 - squash(now - min(his[n], mine[n])) for n in common), default=-0.2)
+    return x
+
+
+def reference(past: list[Edge], src: int, dst: int, now: float) -> dict[str, float]:
+    one, other = of_node(past, src, now), of_node(past, dst, now)
+    x = {f"src_{name}": value for name, value in one.items()} | {f"dst_{name}": value for name, value in other.items()}
+    x["self_loop"] = src == dst
+    if not one or not other:
+        return x
+    there, back = of_pair(past, src, dst, now, (src, dst)), of_pair(past, dst, src, now, (src, dst))
+    if src == dst and back:
+        n = sum(e[1] == src for e in past)
+        back["share"] = sum(e[:2] == (src, src) for e in past) / (n + 1)
+        last = max(i for i, e in enumerate(past) if e[:2] == (src, src))
+        after = past[last + 1 :]
+        for sides, (a, b) in ((there, (0, 1)), (back, (1, 0))):
+            for name, end in (("src", a), ("dst", b)):
+                since = sum(e[end] == src for e in after)
+                sides |= {
+                    f"rank_{name}": math.log1p(since) / 4, f"is_last_{name}": since == 0, f"near_{name}": 1 / (1 + since)
+                }  # fmt: skip
+    x |= {f"pair_{name}": value for name, value in there.items()}
+    x |= {f"reverse_{name}": value for name, value in back.items()}
+    if there and back:
+        x["src_spoke_last"] = there["recency"] < back["recency"]
+        x["dst_spoke_last"] = there["recency"] > back["recency"]
+    for name, end in (("dst_out", 0), ("dst_in", 1)):
+        x |= {f"{name}_{k}": value for k, value in of_hops(past, src, dst, end, now).items()}
+    x["age_apart"] = abs(one["age"] - other["age"])
+    out, into = len({e[1] for e in past if e[0] == src}), len({e[0] for e in past if e[1] == dst})
+    x["popularity_product"] = math.log1p(out * into) / 10
+    return x
+
+
+histories = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 90_000)), min_size=1, max_size=150
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(histories, st.integers(0, 90_000))
+def test_features_equal_the_reference_on_any_history(rows: list[tuple[int, int, int]], later: int) -> None:
+    past = sorted(((a, b, float(t)) for a, b, t in rows), key=lambda e: e[2])
+    now = past[-1][2] + later
+    links = LinkFeatures()
+    links.update(*map(np.array, zip(*past, strict=True)))
+    for src in (0, 3, 8):
+        got = links.features([src], [[*range(8), 3]], [now])[0]
+        assert (got[3] == got[8]).all()
+        for dst in range(8):
+            wanted = reference(past, src, dst, now)
+            assert set(wanted) <= set(links.names)
+            exact = np.array([wanted.get(name, 0.0) for name in links.names], float)
+            wrong = np.flatnonzero(~np.isclose(got[dst], exact, rtol=1e-5, atol=1e-6))
+            assert not len(wrong), [(src, dst, links.names[i], got[dst, i], exact[i]) for i in wrong]
+
+
+def test_a_conversation_by_hand() -> None:
+    links = LinkFeatures()
+    links.update([1, 2, 3], [2, 1, 1], [0.0, 60.0, 90.0])
+    x = dict(zip(links.names, links.features([1], [[2]], [90.0])[0, 0].tolist(), strict=True))
+    assert x["pair_known"] == x["reverse_known"] == x["dst_spoke_last"] == 1.0
+    assert x["src_spoke_last"] == 0.0
+    assert x["reverse_recency"] == pytest.approx(math.log(2) / 13)
+    assert (x["pair_is_last_src"], x["reverse_is_last_src"]) == (1.0, 0.0)
+    assert x["reverse_near_src"] == 0.5
+
+
+def test_a_common_neighbour_by_hand() -> None:
+    links = LinkFeatures()
+    links.update([1, 4, 4], [3, 3, 3], [0.0, 30.0, 60.0])
+    x = dict(zip(links.names, links.features([1], [[4]], [60.0])[0, 0].tolist(), strict=True))
+    assert x["dst_out_common_out"] == pytest.approx(math.log(2))
+    assert x["dst_out_recency_out"] == pytest.approx(1 - math.log(3) / 13)
+    assert x["dst_in_common_out"] == x["dst_out_common_in"] == x["pair_known"] == 0.0
+
+
+def test_asking_leaves_nothing_behind() -> None:
+    rng = np.random.default_rng(1)
+    src, dst = rng.integers(0, 20, (2, 300))
+    links = LinkFeatures()
+    links.update(src, dst, np.arange(300.0))
+    candidates = np.tile(np.arange(20), (20, 1))
+    together = links.features(np.arange(20), candidates, np.full(20, 400.0))
+    apart = [links.features([i], candidates[:1], [400.0])[0] for i in reversed(range(20))]
+    assert (together == np.array(apart[::-1])).all()
+
+
+def test_questions_of_another_shape_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        LinkFeatures().features([1, 2], [[1, 2]], [0.0, 0.0])
