@@ -7,6 +7,7 @@ past to the later under `causal`.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -177,21 +178,24 @@ def evaluate(
     valid, test = split(len(a))
     start, stop = (test, len(a)) if part == "test" else (valid, test)
     nodes = np.union1d(a, b)
-    drawn = {"seeded": seeded(b[start:], nodes, seed=seed), "historical": historical(a, b, nodes, start=start, seed=seed)}
+    drawn = {
+        "seeded": seeded(b[start:], nodes, seed=seed),
+        "historical": historical(a, b, nodes, start=start, seed=seed),
+    }
     found = []
     for name, make in models:
         for protocol, block in PROTOCOLS.items():
+            model = make()
+            begun = time.perf_counter()
+            model.fit(a[:valid], b[:valid], t[:valid], block=block)
+            fitted = time.perf_counter() - begun
+            for low in range(valid, start, block):
+                past = slice(low, min(low + block, start))
+                model.learn(a[past], b[past], t[past])
             for kind in kinds:
-                model = make()
+                asked, now = copy.deepcopy(model), slice(start, stop)
                 begun = time.perf_counter()
-                model.fit(a[:valid], b[:valid], t[:valid], block=block)
-                fitted = time.perf_counter() - begun
-                for low in range(valid, start, block):
-                    past = slice(low, min(low + block, start))
-                    model.learn(a[past], b[past], t[past])
-                begun = time.perf_counter()
-                now = slice(start, stop)
-                scores = stream(model, a[now], b[now], t[now], drawn[kind][: stop - start], block=block)
+                scores = stream(asked, a[now], b[now], t[now], drawn[kind][: stop - start], block=block)
                 took = time.perf_counter() - begun
                 named = {"model": name, "protocol": protocol, "negatives": kind}
                 found.append(quality(scores, **named, fit_seconds=fitted, test_seconds=took))

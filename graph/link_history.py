@@ -68,7 +68,15 @@ def _node(h: Any, name: int, time: float) -> int:
 def update_one(h: Any, src: int, dst: int, time: float) -> None:
     """Take in one edge. `h` is `LinkHistory.arrays`."""
     node_time, node_count, node_decay, node_event, ring_node, ring_time = h[3], h[4], h[5], h[6], h[7], h[8]
-    pair_key, pair_time, pair_count, pair_decay, pair_rank, scales, size = h[9], h[10], h[11], h[12], h[13], h[14], h[15]
+    pair_key, pair_time, pair_count, pair_decay, pair_rank, scales, size = (
+        h[9],
+        h[10],
+        h[11],
+        h[12],
+        h[13],
+        h[14],
+        h[15],
+    )
     a, b = _node(h, src, time), _node(h, dst, time)
     key = (a << 32) | b
     pair, at = find(h[1], pair_key, key)
@@ -210,7 +218,9 @@ class LinkHistory:
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.reset()
         if set(state) != {*self._NODE, *self._PAIR, "size"} or np.shape(state["size"]) != (3,):
-            raise IncompatibleError("not a history of links", wanted=", ".join(self._NODE + self._PAIR), got=str(list(state)))
+            raise IncompatibleError(
+                "not a history of links", wanted=", ".join(self._NODE + self._PAIR), got=str(list(state))
+            )
         nodes, pairs, events = (int(n) for n in state["size"])
         for names, rows, n in ((self._NODE, self._node, nodes), (self._PAIR, self._pair, pairs)):
             for name, array in zip(names, rows, strict=True):

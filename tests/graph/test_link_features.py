@@ -114,9 +114,7 @@ def reference(past: list[Edge], src: int, dst: int, now: float) -> dict[str, flo
     return x
 
 
-histories = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 90_000)), min_size=1, max_size=150
-)
+histories = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 90_000)), min_size=1, max_size=150)
 
 
 @settings(deadline=None, max_examples=80)

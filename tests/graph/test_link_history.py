@@ -9,9 +9,9 @@ from graph.link_history import IN, OUT, PARTNERS_IN, PARTNERS_OUT, REPEATS_OUT, 
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.state import decode, encode
 
-streams = st.lists(
-    st.tuples(st.integers(-3, 5), st.integers(-3, 5), st.integers(0, 40)), min_size=1, max_size=80
-).map(lambda rows: np.array(rows, np.int64))
+streams = st.lists(st.tuples(st.integers(-3, 5), st.integers(-3, 5), st.integers(0, 40)), min_size=1, max_size=80).map(
+    lambda rows: np.array(rows, np.int64)
+)
 
 
 def taken_in(rows: np.ndarray, cuts: list[int] | None = None) -> LinkHistory:

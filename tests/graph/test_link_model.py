@@ -1,0 +1,124 @@
+"""The learned model of links: it beats the baselines, sees no future, and is the same bytes every time."""
+
+import csv
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.baselines import RecencyMix
+from graph.evaluate import Quality, evaluate
+from graph.link_model import STRANGER, LinkModel
+from tidemill.errors import ConfigError, IncompatibleError
+from tidemill.state import decode, encode
+
+DATA = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "bitcoin_otc" / "soc-sign-bitcoinotc.csv.gz"
+
+
+def conversations(n: int = 1_500, nodes: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every other edge answers the one before; the others are chance."""
+    rng = np.random.default_rng(seed)
+    src, dst = rng.integers(0, nodes, (2, n))
+    src[1::2], dst[1::2] = dst[0::2], src[0::2]
+    return src, dst, np.cumsum(rng.integers(1, 600, n)).astype(float)
+
+
+def test_it_learns_what_answers_what() -> None:
+    found = evaluate([("model", LinkModel)], *conversations(), kinds=("seeded",))
+    mrr = {q.protocol: q.mrr for q in found}
+    assert mrr["causal"] > 0.45
+    assert mrr["stale"] < 0.25, "what answers is in the same block, and the stale protocol does not show it"
+
+
+def test_it_learns_nothing_where_there_is_nothing() -> None:
+    src, dst = np.random.default_rng(5).integers(0, 40, (2, 1_200))
+    found = evaluate([("model", LinkModel)], src, dst, np.arange(1_200.0), kinds=("seeded",))
+    assert max(q.mrr for q in found) < 0.052 + 0.06
+
+
+@pytest.mark.parametrize("block", [1, 200])
+def test_the_same_input_and_seed_give_the_same_bytes(block: int) -> None:
+    states = []
+    for seed in (3, 3, 4):
+        model = LinkModel(seed=seed)
+        model.fit(*conversations(400), block=block, passes=2)
+        states.append(encode(model.state()))
+    assert states[0] == states[1] != states[2]
+
+
+def test_learning_a_block_at_a_time_is_fitting_in_blocks() -> None:
+    rows = conversations(400)
+    fitted, learned = LinkModel(historical=5), LinkModel(historical=5, rate=0.002)
+    fitted.fit(*rows, block=7, passes=1)
+    for at in range(0, 400, 7):
+        learned.learn(*(column[at : at + 7] for column in rows))
+    assert encode(fitted.state()) == encode(learned.state())
+
+
+def test_a_restored_model_goes_on_as_the_first() -> None:
+    rows, more = conversations(300), conversations(334, seed=1)
+    first = LinkModel()
+    first.fit(*rows, block=1, passes=1)
+    second = LinkModel(**first.params())
+    second.load_state(decode(encode(first.state()), dict))
+    for model in (first, second):
+        model.learn(*more)
+    assert encode(first.state()) == encode(second.state())
+    asked = (np.arange(60), np.tile(np.arange(70), (60, 1)), np.full(60, 1e6))
+    assert (first.score(*asked) == second.score(*asked)).all()
+
+
+def test_a_frozen_model_keeps_its_weights_and_not_its_past() -> None:
+    model = LinkModel(frozen=True)
+    model.fit(*conversations(300), block=1, passes=1)
+    before = model.state()
+    model.learn([1], [2], [1e6])
+    after = model.state()
+    assert (before["weights"] == after["weights"]).all()
+    assert after["size"][2] == before["size"][2] + 1
+
+
+def test_scores_do_not_depend_on_the_place_of_a_candidate_or_on_the_others() -> None:
+    model = LinkModel()
+    model.fit(*conversations(300), block=1, passes=1)
+    together = model.score([3], [np.arange(60)], [1e6])[0]
+    assert (model.score([3], [np.arange(60)[::-1]], [1e6])[0][::-1] == together).all()
+    assert [model.score([3], [[c]], [1e6])[0, 0] for c in range(60)] == together.tolist()
+
+
+def test_nodes_never_seen_tie() -> None:
+    model = LinkModel()
+    model.fit(*conversations(300), block=1, passes=1)
+    scores = model.score([3, 999], [[777, STRANGER], [777, 778]], [1e6, 1e6])
+    assert (scores[:, 0] == scores[:, 1]).all()
+
+
+def test_what_cannot_be_used_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        LinkModel(negatives=3, historical=4)
+    with pytest.raises(ConfigError):
+        LinkModel(rate=0.0)
+    with pytest.raises(IncompatibleError):
+        LinkModel().load_state(LinkModel(scales=[60.0]).state())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="needs bitcoin_otc in TIDEMILL_DATA")
+def test_it_beats_the_mix_on_bitcoin_otc() -> None:
+    with gzip.open(DATA, "rt") as lines:
+        rows = np.array([(row[0], row[1], row[3]) for row in list(csv.reader(lines))[1:]], float)
+    rows = rows[np.argsort(rows[:, 2], kind="stable")]
+    models = [("mix", RecencyMix), ("model", LinkModel)]
+    found = evaluate(models, *rows.T.copy(), kinds=("seeded",))
+
+    def mrr(model: str, protocol: str) -> float:
+        return next(q.mrr for q in found if _is(q, model, protocol))
+
+    for protocol in ("causal", "stale"):
+        assert mrr("model", protocol) > mrr("mix", protocol) + 0.03
+
+
+def _is(q: Quality, model: str, protocol: str) -> bool:
+    return (q.model, q.protocol) == (model, protocol)
