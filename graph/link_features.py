@@ -1,7 +1,7 @@
 """Cheap temporal features of a possible edge: recencies, counts, common neighbours. No embedding, nothing learned.
 
-Times enter as $\\log(1 + \\Delta t / 30)/13$ (0 now, about 1 after two years; `NEVER` where it has not happened), counts
-as logarithms.
+Times enter as $\\log(1 + \\Delta t / 30)/13$ (0 now, about 1 after five months; `NEVER` where it has not happened),
+counts as logarithms.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ NEVER = 1.2
 
 _ONE = ("known", "out_recency", "in_recency", "out", "in", "partners_out", "partners_in", "age")
 _RATES = ("repeats_out", "replies_out", "repeats_in", "replies_in", "out_events_ago", "in_events_ago")
-_PAIR = ("known", "recency", "rank_src", "rank_dst", "is_last_src", "is_last_dst", "near_src", "near_dst", "count", "share",
-         "just_now")  # fmt: skip
+_PAIR = (
+    *("known", "recency", "rank_src", "rank_dst", "is_last_src", "is_last_dst", "near_src", "near_dst"),
+    *("count", "share", "just_now"),
+)
 _HOPS = ("common_out", "weighted_out", "common_in", "weighted_in", "recency_out", "recency_in")
 NODE = len(_ONE) + len(_RATES)
 PAIR = len(_PAIR)

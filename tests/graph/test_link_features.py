@@ -47,10 +47,7 @@ def of_pair(past: list[Edge], src: int, dst: int, now: float, ends: tuple[int, i
         return {}
     after = past[at[-1] + 1 :]
     side = {src: sum(e[0] == src for e in after), dst: sum(e[1] == dst for e in after)}
-    if src == dst:
-        rank = (side[src], side[src])
-    else:
-        rank = (side[ends[0]], side[ends[1]])
+    rank = (side[ends[0]], side[ends[1]])
     seconds = now - past[at[-1]][2]
     own = sum(e[0 if src == ends[0] else 1] == ends[0] for e in past)
     x = {
@@ -98,9 +95,9 @@ def reference(past: list[Edge], src: int, dst: int, now: float) -> dict[str, flo
         for sides, (a, b) in ((there, (0, 1)), (back, (1, 0))):
             for name, end in (("src", a), ("dst", b)):
                 since = sum(e[end] == src for e in after)
-                sides |= {
-                    f"rank_{name}": math.log1p(since) / 4, f"is_last_{name}": since == 0, f"near_{name}": 1 / (1 + since)
-                }  # fmt: skip
+                sides[f"rank_{name}"] = math.log1p(since) / 4
+                sides[f"is_last_{name}"] = since == 0
+                sides[f"near_{name}"] = 1 / (1 + since)
     x |= {f"pair_{name}": value for name, value in there.items()}
     x |= {f"reverse_{name}": value for name, value in back.items()}
     if there and back:
