@@ -205,7 +205,7 @@ def evaluate(
 def table(found: Iterable[Quality]) -> str:
     """The figures as lines of text."""
     head = ("model", "protocol", "negatives", "MRR", "AP", "AUC", "hits@1", "hits@10", "fit s", "test s")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for q in found:
         figures = [f"{x:.3f}" for x in (q.mrr, q.ap, q.auc, q.hits_1, q.hits_10)]
         rows.append((q.model, q.protocol, q.negatives, *figures, f"{q.fit_seconds:.1f}", f"{q.test_seconds:.1f}"))

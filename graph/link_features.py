@@ -66,7 +66,7 @@ def feature_names(scales: int) -> tuple[str, ...]:
 
 
 @njit(cache=True)
-def squash(seconds: float) -> float:
+def squash(seconds: float) -> Any:
     return np.log1p(seconds / 30.0) / 13.0
 
 

@@ -34,7 +34,7 @@ FIRST, LAST = 0, 1
 
 
 @njit(cache=True)
-def find(table: Ints, keys: Ints, key: int) -> tuple[int, int]:
+def find(table: Ints, keys: Ints, key: int) -> Any:
     """The row of `key` (-1 where there is none) and its place in the open-addressing `table`."""
     mask = np.uint64(len(table) - 1)
     at = np.int64(((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask)
@@ -53,7 +53,7 @@ def elapsed(now: float, then: float) -> float:
 
 
 @njit(cache=True)
-def _node(h: Any, name: int, time: float) -> int:
+def _node(h: Any, name: int, time: float) -> Any:
     row, at = find(h[0], h[2], name)
     if row < 0:
         row = h[15][NODES]

@@ -26,7 +26,7 @@ GROUP = 16
 
 
 @njit(cache=True)
-def _random(seed: int, event: int, draw: int) -> int:
+def _random(seed: int, event: int, draw: int) -> Any:
     """63 random bits of the draw, the same whatever was drawn before (splitmix64)."""
     z = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event) * np.uint64(0x9E3779B97F4A7C15)
     z = z + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9)

@@ -90,7 +90,7 @@ def backward(w: F32, grad: F32, X: F32, first: F32, second: F32, slope: F32) -> 
 
 
 @njit(cache=True)
-def softmax_slope(scores: F32) -> F32:
+def softmax_slope(scores: F32) -> Any:
     """The slope of −log softmax of the first score."""
     odds = np.exp(scores - scores.max())
     slope = (odds / odds.sum()).astype(np.float32)
