@@ -30,12 +30,18 @@ def times_of(where: str, time: Sequence[int] | Int, *lengths: int) -> Int:
     return np.ascontiguousarray(times, np.int64)
 
 
-def check_query(edges: Edges, nodes: Int, before: Int, k: int, strategy: str, tau: float | None) -> None:
+def check_query(
+    edges: Edges, nodes: Int, before: Int, k: int, direction: str, strategy: str, seed: int, tau: float | None
+) -> None:
     where = f"relation {edges.relation.name}"
     if len(before) not in (1, len(nodes)):
         raise UserError("lengths differ", where=where, wanted=f"one `before`, or {len(nodes)}", got=str(len(before)))
     if k < 1:
         raise UserError("k out of range", where=where, wanted="at least 1", got=str(k))
+    if direction not in ("out", "in"):
+        raise UserError("no such direction", where=where, wanted="out or in", got=repr(direction))
+    if not 0 <= seed < 1 << 62:
+        raise UserError("a seed out of range", where=where, wanted="0 to 2^62 - 1", got=str(seed))
     if strategy not in STRATEGIES:
         raise UserError("no such strategy", where=where, wanted=", ".join(STRATEGIES), got=repr(strategy))
     if (strategy == "weighted") != (tau is not None) or (tau is not None and not 0 < tau < float("inf")):
@@ -66,3 +72,15 @@ def features_of(where: str, features: Any | None, rows: int, width: int) -> NDAr
     if not np.isfinite(given).all():
         raise NotFiniteError("features that are not finite", where=where, wanted="finite numbers")
     return given
+
+
+def numbers_of(what: str, given: Any) -> Int:
+    """Node numbers or moments as an array. Raises `WrongTypeError` for what is not whole, `UserError` beyond 2^61."""
+    numbers = np.atleast_1d(np.asarray(given))
+    if len(numbers) and numbers.dtype.kind not in "iu":
+        raise WrongTypeError(
+            "not whole numbers", where=what, wanted="numbers, or whole microseconds", got=str(numbers.dtype)
+        )
+    if len(numbers) and not (int(numbers.min()) >= -BOUND and int(numbers.max()) <= BOUND):
+        raise UserError("a number out of range", where=what, wanted="below 2^61 in size")
+    return np.ascontiguousarray(numbers, np.int64)

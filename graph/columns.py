@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +47,8 @@ class Column:
         if self._file is None:
             self.array = array
         else:
-            self.array = self._made(max(len(array), _FIRST))
-            self.array[: len(array)] = array
+            self.array = self._made(len(array))
+            self.array[:] = array
 
     def replace(self, rows: NDArray[Any]) -> None:
         """Hold `rows` and no others; room that is no longer needed is given back."""
@@ -64,3 +67,11 @@ class Column:
         if rows == 0:
             return np.empty(shape, self._dtype)
         return np.asarray(np.memmap(self._file, self._dtype, "r+", shape=shape))
+
+
+def own_folder(folder: Path, owner: object) -> Path:
+    """A folder in `folder` that nobody else has; it goes with its owner."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix="graph-", dir=folder))
+    weakref.finalize(owner, shutil.rmtree, own, ignore_errors=True)
+    return own

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from graph.adjacency import (
     FOREVER,
+    LENGTH,
     MAX_EDGES,
     MIN_TIME,
     Adjacency,
@@ -157,6 +158,12 @@ class Edges:
         arrays = plane.heads.array, plane.pool.array, self._until.array
         found = (spread if flat else select)(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
         return found
+
+    def most(self, direction: str, nodes: Int) -> int:
+        """As many edges as any of `nodes` has, or more; at least 1."""
+        _, plane, size = self._along(direction)
+        there = nodes[(nodes >= 0) & (nodes < size)]
+        return int(plane.heads.array[there, LENGTH].max(initial=1))
 
     def degrees(self, direction: str, before: int, ttl: int) -> Int:
         """Of every node the edges that are seen as of `before`."""

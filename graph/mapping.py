@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.checking import BOUND
+from graph.nodes import is_id
 from graph.relation import NodeType, Relation
 from graph.store import TemporalGraph
 from tidemill.block import Block, Column
@@ -156,9 +158,15 @@ class GraphSpec:
     def _make_nodes(self, graph: TemporalGraph, block: Block, rules: Sequence[Rule]) -> None:
         columns: dict[str, list[Any]] = {}
         for rule in rules:
-            for node_type, name in self._ends(rule):
-                if not isinstance(rule, RetractionFrom):
-                    columns.setdefault(node_type, []).append(_listed(_ids(block, name)))
+            if isinstance(rule, RetractionFrom):
+                continue
+            ends = self._ends(rule)
+            rows: list[tuple[Any, ...]] = list(zip(*(_listed(_ids(block, name)) for _, name in ends), strict=True))
+            # An optional edge that is none makes neither of its nodes.
+            none: tuple[Any, ...] = (None,) * len(ends)
+            rows = [none if None in row else row for row in rows]
+            for (node_type, _), column in zip(ends, zip(*rows, strict=True), strict=True):
+                columns.setdefault(node_type, []).append(column)
         for node_type, ids in columns.items():
             graph.make(node_type, [id for row in zip(*ids, strict=True) for id in row if id is not None])
 
@@ -183,7 +191,7 @@ class GraphSpec:
                     got = repr(block.columns[name][i])[:80]
                     why.setdefault(i, NotFiniteError("no feature", field=name, wanted="a finite number", got=got))
             if isinstance(rule, RetractionFrom) and rule.occurred is not None:
-                for i in _no_ids(block.columns[rule.occurred]).tolist():
+                for i in _no_times(block.columns[rule.occurred]).tolist():
                     wanted = "the time of the edge"
                     why.setdefault(i, WrongTypeError("says no time", field=rule.occurred, wanted=wanted))
         good = np.ones(len(block), np.bool_)
@@ -241,14 +249,20 @@ def _with_ends(block: Block, rule: EdgeFrom) -> Block:
 
 def _no_ids(column: Column, null: bool = False) -> NDArray[np.int64]:
     """The rows that name no node; `null` where none need be named."""
-    if column.dtype.kind in "iu":
+    if column.dtype.kind == "i":
         return np.empty(0, np.int64)
+    if column.dtype.kind == "u":
+        return np.flatnonzero(column > np.iinfo(np.int64).max)
     if column.dtype.kind != "O":
         return np.arange(len(column))
+    return np.flatnonzero([not (is_id(value) or (null and value is None)) for value in column.tolist()])
+
+
+def _no_times(column: Column) -> NDArray[np.int64]:
+    if column.dtype.kind == "i":
+        return np.flatnonzero((column <= -BOUND) | (column >= BOUND))
     values = column.tolist()
-    return np.flatnonzero(
-        [isinstance(v, bool) or not (isinstance(v, int | str) or (null and v is None)) for v in values]
-    )
+    return np.flatnonzero([type(value) is not int or not -BOUND < value < BOUND for value in values])
 
 
 def _not_finite(column: Column) -> NDArray[np.int64]:

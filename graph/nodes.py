@@ -86,7 +86,7 @@ class NodeIds:
         if self._ints(ids) is not None:
             return
         for i in ids.tolist() if isinstance(ids, np.ndarray) else ids:
-            if not _is_id(i):
+            if not is_id(i):
                 raise WrongTypeError(
                     "not a node id",
                     where=f"node type {self.name}",
@@ -102,7 +102,7 @@ class NodeIds:
             if self._list is None:
                 whole = np.array([_is_whole(i) for i in ids], bool)
                 return np.where(whole, self.numbers(np.array([i if _is_whole(i) else 0 for i in ids], np.int64)), -1)
-            return np.array([self._dict.get(i, -1) if _is_id(i) else -1 for i in ids], np.int64).reshape(len(ids))
+            return np.array([self._dict.get(i, -1) if is_id(i) else -1 for i in ids], np.int64).reshape(len(ids))
         out = np.empty(len(wanted), np.int64)
         _find(self._table, self._keys.array, wanted, out)
         return out
@@ -149,12 +149,11 @@ class NodeIds:
         if self._list is None:
             self._list = self.ids()
             self._dict = {key: number for number, key in enumerate(self._list)}
-            self._keys.replace(np.empty(0, np.int64))
             self._table = np.full(0, -1, np.int64)
         known, names = self._dict, self._list
         out = np.empty(len(ids), np.int64)
         for at, given in enumerate(ids):
-            key = int(given) if isinstance(given, np.integer) else given
+            key = _plainly(given)
             number = known.setdefault(key, len(names))
             if number == len(names):
                 names.append(key)
@@ -174,5 +173,23 @@ def _is_whole(value: Any) -> bool:
     return whole and bool(-(1 << 63) <= value < 1 << 63)
 
 
-def _is_id(value: Any) -> bool:
-    return type(value) in (str, bytes) or _is_whole(value)
+def is_id(value: Any) -> bool:
+    """Whether it can name a node."""
+    if isinstance(value, str):
+        return value.isprintable() or _is_utf8(value)
+    return isinstance(value, bytes) or _is_whole(value)
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _plainly(id: Any) -> Id:
+    """The same of Python's own type."""
+    if isinstance(id, np.integer):
+        return int(id)
+    return str(id) if isinstance(id, str) else bytes(id) if isinstance(id, bytes) else int(id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -10,6 +11,27 @@ from numba import njit
 from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WORD, Int, edge_of, first_not_before
 
 RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+
+class Neighbours(NamedTuple):
+    """Of n nodes up to k neighbours each, the newest first. What is left of a row is −1.
+
+    `nodes`, `times` (µs) and `edges` (numbers) are int64 arrays n × k; `counts` (n) says how many of a row there are.
+    """
+
+    nodes: Int
+    times: Int
+    edges: Int
+    counts: Int
+
+
+class Found(NamedTuple):
+    """Neighbours one after another: `rows` says of which node asked about, each the newest first."""
+
+    rows: Int
+    nodes: Int
+    times: Int
+    edges: Int
 
 
 @njit(cache=True, nogil=True)

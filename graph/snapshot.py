@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`files` maps the parts to the SHA-256 of their files."""
 
     clock: int
+    types: dict[str, Any]
     offsets: dict[str, int]
     files: dict[str, str]
     format: int = _FORMAT
@@ -30,7 +32,8 @@ class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def snapshot(graph: TemporalGraph, folder: Path) -> None:
     """Write the graph into `folder`, which is made: it is there whole or not at all, as of `graph.offsets`.
 
-    Nothing is added meanwhile; queries go on. Raises `UserError` where `folder` is there already.
+    Nothing is added meanwhile; queries go on until something waits to be added. Raises `UserError` where `folder` is
+    there already.
     """
     if folder.exists():
         raise UserError("is there already", where=str(folder), wanted="a folder that is not there yet")
@@ -40,7 +43,7 @@ def snapshot(graph: TemporalGraph, folder: Path) -> None:
     try:
         with graph.held() as parts:
             files = {name: _keep(made / f"{name}.npy", array) for name, array in parts.items()}
-            manifest = _Manifest(clock=graph.clock, offsets=dict(graph.offsets), files=files)
+            manifest = _Manifest(types=graph.params(), clock=graph.clock, offsets=dict(graph.offsets), files=files)
         (made / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")))
         for path in (made / _MANIFEST, made):
             _sync(path)
@@ -72,6 +75,7 @@ def restore(graph: TemporalGraph, folder: Path, *, check: bool = False) -> None:
         raise MalformedError("not a snapshot of a graph", where=str(folder), got=str(error)) from None
     if manifest.format != _FORMAT:
         raise IncompatibleError("another format", where=str(folder), wanted=str(_FORMAT), got=str(manifest.format))
+    graph.check_types(manifest.types)
     graph.take(parts, manifest.clock, manifest.offsets)
 
 

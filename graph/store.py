@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
-from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, times_of
-from graph.columns import Column
+from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
+from graph.columns import Column, own_folder
 from graph.edges import Edges
 from graph.lock import ReadWriteLock
-from graph.nodes import Ids, NodeIds
+from graph.nodes import Id, Ids, NodeIds
 from graph.relation import NodeType, Relation
+from graph.selection import Found, Neighbours
 from graph.versions import Versions
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.state import digest, encode
@@ -26,27 +28,6 @@ from tidemill.state import digest, encode
 Floats = NDArray[np.float32]
 Direction = Literal["out", "in"]
 Strategy = Literal["recent", "uniform", "weighted"]
-
-
-class Neighbours(NamedTuple):
-    """Of n nodes up to k neighbours each, the newest first. What is left of a row is −1.
-
-    `nodes`, `times` (µs) and `edges` (numbers) are int64 arrays n × k; `counts` (n) says how many of a row there are.
-    """
-
-    nodes: Int
-    times: Int
-    edges: Int
-    counts: Int
-
-
-class Found(NamedTuple):
-    """Neighbours one after another: `rows` says of which node asked about, each the newest first."""
-
-    rows: Int
-    nodes: Int
-    times: Int
-    edges: Int
 
 
 class TemporalGraph:
@@ -65,7 +46,7 @@ class TemporalGraph:
 
     **Memory.** With `ttl` (µs), edges that are older than `clock` − `ttl`, `clock` being the newest time seen, are
     dropped; a query as of a time that would have seen one of them is refused. With `folder` all arrays lie in files
-    there, which the system pages out; they are of no use after the process.
+    there, which the system pages out; they go with the graph.
     """
 
     def __init__(
@@ -92,7 +73,7 @@ class TemporalGraph:
         self.ttl = ttl
         self.clock = MIN_TIME
         self.offsets: dict[str, int] = {}
-        self._folder = folder
+        self._folder = None if folder is None else own_folder(folder, self)
         self._lock = ReadWriteLock()
         self._moved = threading.Condition()
         self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
@@ -100,11 +81,11 @@ class TemporalGraph:
         self._versions = {t.name: Versions(t, self._columns(f"versions.{t.name}")) for t in types if t.features}
 
     def _columns(self, part: str) -> Any:
-        def make(name: str, dtype: Any, width: int) -> Column:
-            return Column(dtype, width, file=self._folder and self._folder / f"{part}.{name}")
+        folder = self._folder
 
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        def make(name: str, dtype: Any, width: int) -> Column:
+            return Column(dtype, width, file=folder and folder / f"{part}.{name}")
+
         return make
 
     def add(
@@ -134,7 +115,8 @@ class TemporalGraph:
         It ends what is there: an edge that comes later, with whatever time, is not ended.
         """
         edges = self._relation(relation)
-        times_of(f"relation {relation}", [at], 1, 1)
+        at, occurred = int(at), None if occurred is None else int(occurred)
+        times_of(f"relation {relation}", [at, *([] if occurred is None else [occurred])])
         with self._lock.writing():
             start, end = (int(self.nodes[t].numbers([i])[0]) for t, i in self._ends(edges.relation, source, target))
             done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
@@ -165,8 +147,9 @@ class TemporalGraph:
     def advance(self, time: int, offsets: Mapping[str, int] | None = None) -> None:
         """Everything earlier than `time` has come; with `offsets`, everything before these of the log's partitions
         (`topic/partition`) can be sampled from now on."""
+        times_of("advance", [time], 1)
         with self._lock.writing():
-            self._advance(time)
+            self._advance(int(time))
             self.offsets.update(offsets or {})
         with self._moved:
             self._moved.notify_all()
@@ -180,6 +163,11 @@ class TemporalGraph:
         """The numbers of nodes, −1 for those not seen yet, which have no neighbours."""
         with self._lock.reading():
             return self._ids(node_type).numbers(ids)
+
+    def ids(self, node_type: str, numbers: Sequence[int] | Int | None = None) -> list[Id]:
+        """The ids of nodes, or of all."""
+        with self._lock.reading():
+            return self._ids(node_type).ids(numbers)
 
     def neighbours(
         self,
@@ -232,12 +220,13 @@ class TemporalGraph:
         flat: bool,
     ) -> tuple[Int, Int, Int, Int]:
         edges = self._relation(relation)
-        nodes = np.ascontiguousarray(nodes, np.int64)
-        moments = np.ascontiguousarray(np.atleast_1d(before), np.int64)
-        check_query(edges, nodes, moments, k, strategy, tau)
+        nodes, moments = numbers_of("nodes", nodes), numbers_of("before", before)
+        check_query(edges, nodes, moments, k, direction, strategy, seed, tau)
         args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
         with self._lock.reading():
             check_lost(edges, self.ttl, moments)
+            if flat:
+                args = min(k, edges.most(direction, nodes)), *args[1:]
             return edges.select(direction, nodes, moments, *args, flat=flat)
 
     def degrees(self, relation: str, before: int, *, direction: Direction = "out") -> Int:
@@ -250,9 +239,11 @@ class TemporalGraph:
     def features(self, node_type: str, nodes: Int, before: int | Int) -> Floats:
         """The features of nodes (numbers) as of `before`, n × features; NaN where there are none."""
         versions = self._versioned(node_type)
-        moments = np.atleast_1d(np.asarray(before, np.int64))
+        nodes, moments = numbers_of("nodes", nodes), numbers_of("before", before)
+        if len(moments) not in (1, len(nodes)):
+            raise UserError("lengths differ", where=f"node type {node_type}", got=f"{len(nodes)}, {len(moments)}")
         with self._lock.reading():
-            return versions.get(np.ascontiguousarray(nodes, np.int64), moments)
+            return versions.get(nodes, moments)
 
     def edges(self, relation: str, numbers: Int) -> tuple[Int, Int, Int, Floats]:
         """Source, target (numbers), time and features of edges by their numbers."""
@@ -280,8 +271,11 @@ class TemporalGraph:
 
     def params(self) -> dict[str, Any]:
         """The plain values that make an empty graph of the same types."""
-        nodes, relations = map(list, (self.node_types.values(), self.relations.values()))
-        return {"nodes": msgspec.to_builtins(nodes), "relations": msgspec.to_builtins(relations), "ttl": self.ttl}
+        types: Sequence[NodeType | Relation]
+        plain = {}
+        for what, types in (("nodes", [*self.node_types.values()]), ("relations", [*self.relations.values()])):
+            plain[what] = [asdict(it) | {"features": list(it.features)} for it in types]
+        return {**plain, "ttl": self.ttl}
 
     def state(self) -> dict[str, Any]:
         """All that counts, as plain data: equal for graphs to which the same came in the same order."""
@@ -289,16 +283,14 @@ class TemporalGraph:
             return {kind: {n: p.save() for n, p in parts.items()} for kind, parts in self._kinds().items()} | {
                 "clock": self.clock,
                 "offsets": dict(self.offsets),
+                "types": self.params(),
             }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over, in a graph to which nothing has come, what `state` gave. Raises `IncompatibleError` where the
         types of nodes or relations are others."""
         kinds = self._kinds()
-        for kind, mine in kinds.items():
-            if set(state[kind]) != set(mine):
-                got = ", ".join(sorted(state[kind]))
-                raise IncompatibleError(f"other {kind}", where="graph", wanted=", ".join(sorted(mine)), got=got)
+        self.check_types(state["types"])
         with self._lock.writing():
             for name, ids in self.nodes.items():
                 ids.load(state["nodes"][name])
@@ -308,6 +300,14 @@ class TemporalGraph:
                     part.load(state[kind][name])
             self.clock = state["clock"]
             self.offsets = dict(state["offsets"])
+
+    def check_types(self, types: Mapping[str, Any]) -> None:
+        """Raises `IncompatibleError` where these are not this graph's node types, relations and time to live."""
+        mine = self.params()
+        for what, wanted in mine.items():
+            if types.get(what) != wanted:
+                got = str(types.get(what))[:300]
+                raise IncompatibleError(f"other {what}", where="graph", wanted=str(wanted)[:300], got=got)
 
     @contextmanager
     def held(self) -> Iterator[dict[str, NDArray[Any]]]:

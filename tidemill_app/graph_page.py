@@ -79,7 +79,16 @@ def _drawn(name: str, edges: Sequence[Near]) -> str:
     for node, (x, y) in places.items():
         colour = ORANGE if node == name else INK
         axes.plot([x], [y], "o", ms=13 if node == name else 9, color=colour, mec="white")
-        axes.annotate(node, (x, y), xytext=(0, 10), textcoords="offset points", ha="center", fontsize=8, color=colour)
+        axes.annotate(
+            node,
+            (x, y),
+            xytext=(0, 10),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=colour,
+            parse_math=False,
+        )
     axes.set_axis_off()
     axes.margins(0.12)
     left = len({edge.node for edge in edges} - places.keys())

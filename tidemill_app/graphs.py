@@ -101,19 +101,17 @@ def job_of(platform: Platform, name: str) -> Job[Any]:
 
 
 def find(graph: TemporalGraph, text: str, node_type: str | None = None) -> tuple[str, int]:
-    """The node that a person calls `text`: its type and number. A whole number in text is tried as a number too.
+    """The node that a person calls `text`: its type and number; where no id is that text, the whole number it spells.
 
     Raises `NotFoundError`, and `UserError` where several types have one.
     """
     if node_type is not None and node_type not in graph.nodes:
         raise UserError("no such node type", wanted=f"one of {', '.join(graph.nodes)}", got=repr(node_type))
-    digits = text.removeprefix("-").isdecimal() and text.isascii()
-    found = [
-        (name, number)
-        for name in ([node_type] if node_type else graph.nodes)
-        for number in dict.fromkeys(graph.numbers(name, [text, *([int(text)] if digits else [])]).tolist())
-        if number >= 0
-    ]
+    digits = text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 20
+    found = []
+    for name in [node_type] if node_type else graph.nodes:
+        known = [n for n in graph.numbers(name, [text, *([int(text)] if digits else [])]).tolist() if n >= 0]
+        found += [(name, number) for number in known[:1]]
     if not found:
         where = f"node type {node_type}" if node_type else "graph"
         raise NotFoundError("no such node", where=where, got=repr(text))

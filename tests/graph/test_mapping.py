@@ -200,3 +200,24 @@ def test_a_job_says_which_fields_it_reads():
     assert {name for name, _ in reads["trips"].fields} == {"origin", "dest", "km", "who"}
     assert dict(reads["trips"].types) == {"km": "number"}
     assert {name for name, _ in reads["ends"].fields} == {"origin", "dest"}
+
+
+def test_an_optional_edge_that_is_none_makes_no_node_however_events_are_cut():
+    relations = [Relation("road", "place", "place"), Relation("to", "person", "place")]
+    rules = [EdgeFrom("road", "trips", "origin", "origin"), EdgeFrom("to", "trips", "who", "dest", optional=True)]
+    spec = GraphSpec(nodes=["place", "person"], relations=relations, rules=rules)
+    rows = block(TRIPS, [(None, 1, 77, 1.0), ("ann", 2, 3, 1.0)])
+    whole, cut = spec.graph(), spec.graph()
+    spec.take(whole, Batch.of([rows]))
+    for i in range(2):
+        spec.take(cut, Batch.of([rows.take(slice(i, i + 1))]))
+    assert whole.digest() == cut.digest()
+    assert 77 not in whole.ids("place")
+
+
+def test_ids_that_no_node_can_have_are_named():
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:1])
+    rows = block(TRIPS, [("\ud800", 1, 2, 1.0), ("ann", 1, 1 << 70, 1.0), ("ann", 1, 2, 1.0)])
+    graph = spec.graph()
+    assert [(d.place.offset, d.error.field) for d in spec.take(graph, Batch.of([rows]))] == [(0, "who"), (1, "dest")]
+    assert graph.count("to") == 1

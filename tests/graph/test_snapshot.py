@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graph.relation import Relation
+from graph.relation import NodeType, Relation
 from graph.snapshot import restore, snapshot
 from graph.store import TemporalGraph
 from tests.graph.reference import found, history, new, play
@@ -27,6 +27,28 @@ def test_a_restored_graph_goes_on_as_the_one_it_was_taken_of(tmp_path, ttl):
         play(it, None, more)
     assert again.digest() == graph.digest()
     assert found(again, "knows", "user", 1, 600, 9) == found(graph, "knows", "user", 1, 600, 9)
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_restored_graph_has_the_retractions_it_had_and_no_others(tmp_path, in_files):
+    graph = new()
+    graph.add("knows", [1, 1], [2, 4], [10, 11])
+    graph.retract("knows", 1, 2, 20)
+    snapshot(graph, tmp_path / "kept")
+    again = new(folder=tmp_path / "columns" if in_files else None)
+    restore(again, tmp_path / "kept", check=True)
+    for it in (graph, again):
+        it.add("knows", [1], [3], [30])
+        it.retract("knows", 1, 4, 40)
+    assert again.digest() == graph.digest()
+    assert found(again, "knows", "user", 1, 99, 9) == found(graph, "knows", "user", 1, 99, 9) == [(3, 30, 2)]
+
+
+def test_a_snapshot_of_other_features_is_refused(tmp_path):
+    kept(tmp_path / "kept")
+    other = TemporalGraph([NodeType("user", ("age", "size")), "item"], list(new().relations.values()))
+    with pytest.raises(IncompatibleError, match="other nodes"):
+        restore(other, tmp_path / "kept")
 
 
 def test_what_is_added_to_a_restored_graph_does_not_change_the_snapshot(tmp_path):

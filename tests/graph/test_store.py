@@ -185,6 +185,14 @@ def test_what_does_not_fit_is_refused_and_nothing_is_added():
         (UserError, "tau goes with", lambda: graph.neighbours("knows", np.array([0]), 5, 1, strategy="weighted")),
         (UserError, "no such strategy", lambda: graph.neighbours("knows", np.array([0]), 5, 1, strategy="best")),
         (UserError, "lengths differ", lambda: graph.neighbours("knows", np.array([0]), np.array([1, 2]), 1)),
+        (UserError, "no such direction", lambda: graph.neighbours("knows", np.array([0]), 5, 1, direction="up")),
+        (UserError, "seed out of range", lambda: graph.neighbours("knows", np.array([0]), 5, 1, seed=1 << 62)),
+        (WrongTypeError, "not whole numbers", lambda: graph.neighbours("knows", np.array([0]), 5.5, 1)),
+        (UserError, "number out of range", lambda: graph.neighbours("knows", np.array([0]), 1 << 63, 1)),
+        (WrongTypeError, "not whole numbers", lambda: graph.features("user", np.array([0.5]), 5)),
+        (WrongTypeError, "not a node id", lambda: graph.add("knows", ["\ud800"], ["x"], [1])),
+        (WrongTypeError, "not times", lambda: graph.advance(1 << 70)),
+        (UserError, "out of range", lambda: graph.advance(1 << 62)),
         (UserError, "no such edge", lambda: graph.edges("buys", np.array([2]))),
     ):
         with pytest.raises(error, match=text):
@@ -217,7 +225,7 @@ def test_files_hold_the_same_graph_as_memory(tmp_path):
     play(memory, None, things, rng)
     play(files, None, things, rng)
     assert memory.digest() == files.digest()
-    assert (tmp_path / "columns" / "edges.knows.out.pool").stat().st_size >= 16 * 1_000
+    assert next((tmp_path / "columns").glob("*/edges.knows.out.pool")).stat().st_size >= 16 * 1_000
 
 
 def test_readers_see_whole_blocks_while_one_writes():
@@ -257,3 +265,21 @@ def test_a_barrier_is_passed_when_everything_before_it_can_be_sampled():
     assert graph.reached(wanted, timeout=30)
     later.join()
     assert (graph.clock, graph.offsets) == (120, {"data.chat/0": 10, "data.chat/1": 7})
+
+
+def test_two_graphs_in_one_folder_do_not_touch_each_other_and_leave_nothing(tmp_path):
+    one, two = new(folder=tmp_path), new(folder=tmp_path)
+    one.add("knows", np.arange(5_000), np.arange(5_000) % 7, np.arange(5_000))
+    two.add("knows", [1], [2], [3])
+    assert len(found(one, "knows", "user", 3, 9_000, 9)) == 9 and len(found(two, "knows", "user", 1, 9, 9)) == 1
+    del one, two
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numpy_s_own_texts_and_numbers_are_ids_and_times():
+    graph = new()
+    graph.add("knows", [np.str_("ann"), np.int32(5)], ["bob", np.str_("ann")], [np.int64(1), 2])
+    assert graph.ids("user") == ["ann", "bob", 5]
+    assert graph.numbers("user", np.array(["bob", "eve"])).tolist() == [1, -1]
+    assert graph.retract("knows", np.str_("bob"), "ann", np.int64(9)) == 1
+    assert type(graph.clock) is int

@@ -23,7 +23,7 @@ ROWS = [
     ("2024-01-02T00:00:00Z", 2, 3, -1.0, None),
     ("2024-01-03T00:00:00Z", 1, 3, 2.5, "7"),
     ("2024-01-04T00:00:00Z", 3, 1, 4.0, "tea"),
-    ("2024-01-05T00:00:00Z", 7, 1, 1.0, "<b>"),
+    ("2024-01-05T00:00:00Z", 7, 1, 1.0, "<b>$\\x$"),
 ]
 
 
@@ -85,7 +85,7 @@ def test_a_page_shows_a_node(tidemill, job, tmp_path):
     text = page.read_text()
     assert told == {"page": str(page), "edges": text.count("<tr><td>")}
     assert "<h1>trader 1 as of 2024-01-05T" in text and text.count("<svg") == 1
-    assert "shop &lt;b&gt;" in text and "<b>" not in text and "<script" not in text
+    assert "shop &lt;b&gt;$\\x$" in text and "<b>" not in text and "<script" not in text
 
 
 def test_what_is_not_there_is_told(tidemill, job, tmp_path, name):
