@@ -5,7 +5,8 @@
 #   make test-slow   chaos, soak and full-data proofs
 #   make check       lint, types, import rules, house rules
 #   make bench       benchmarks against named peers (BENCH=name for one)
-#   make flink       adds Flink, for `tidemill up --flink`; make faust adds Faust
+#   make flink       adds Flink, for `tidemill up --flink`; make faust adds Faust;
+#                    make torch adds graph networks (5 GB: torch brings CUDA's libraries)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +15,7 @@ BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow check bench setup setup-dev flink faust lock schemas clean
+.PHONY: demo test test-slow check bench setup setup-dev flink faust torch lock schemas clean
 
 demo: setup
 	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
@@ -23,8 +24,9 @@ demo: setup
 test: setup-dev
 	$(PYTEST) -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-test-slow: setup-dev
+test-slow: setup-dev torch
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
+	$(PYTEST) -n0 --timeout 3600 tests/graph/nn $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -38,7 +40,7 @@ bench: setup-dev
 
 setup: $(VENV)/core.done
 setup-dev: $(VENV)/dev.done
-flink faust: %: $(VENV)/%.done
+flink faust torch: %: $(VENV)/%.done
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else f"Tidemill needs Python 3.11 or 3.12; {sys.executable} is {v[0]}.{v[1]}. Run: make PYTHON=python3.12 ...")'
@@ -53,7 +55,7 @@ $(VENV)/dev.done: requirements/dev.lock $(VENV)/core.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
 	touch $@
 
-$(VENV)/flink.done $(VENV)/faust.done: $(VENV)/%.done: requirements/%.lock $(VENV)/core.done
+$(VENV)/flink.done $(VENV)/faust.done $(VENV)/torch.done: $(VENV)/%.done: requirements/%.lock $(VENV)/core.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/$*.lock
 	touch $@
 
@@ -65,6 +67,7 @@ lock:
 	$(COMPILE) -c requirements/dev.lock -o requirements/core.lock
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
+	$(COMPILE) -c requirements/dev.lock --extra torch -o requirements/torch.lock
 	$(foreach peer,quix bytewax pyg,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev

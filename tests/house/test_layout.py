@@ -93,8 +93,19 @@ def test_locks_hold_every_declared_dependency():
         return set(re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE))
 
     assert names(project["dependencies"]) <= locked("core")
-    assert names(project["optional-dependencies"]["dev"]) <= locked("dev")
+    for extra in project["optional-dependencies"]:
+        assert {name.split("[")[0] for name in names(project["optional-dependencies"][extra])} <= locked(extra), extra
     assert not {"torch", "apache-flink", "faust-streaming", "dgl"} & locked("core"), "the core extra stays small"
+    assert not {"torch", "dgl"} & locked("dev"), "5 GB that only graph.nn needs"
+
+
+def test_locks_agree_so_that_extras_can_be_installed_together():
+    seen: dict[str, set[str]] = {}
+    for lock in tracked("requirements/*.lock"):
+        for name, pin in re.findall(r"^([a-z0-9._-]+)==([^\\\n]+)", lock.read_text(), re.MULTILINE):
+            seen.setdefault(f"{lock.stem} {name}", set()).add(pin.split(";")[0].strip())
+    dev = {key.split()[1]: pins for key, pins in seen.items() if key.startswith("dev ")}
+    assert [key for key, pins in seen.items() if not pins <= dev.get(key.split()[1], pins)] == []
 
 
 def test_the_roof_names_an_engine_only_where_they_are_listed():

@@ -31,6 +31,7 @@ PROVEN = {
         "graph/selection.py",
         "graph/versions.py",
     ],
+    "tests/graph/nn/test_backend.py": ["graph/nn/dgl_backend.py", "graph/nn/pyg_backend.py"],
     "tests/scenarios/test_served_metrics.py": ["tidemill_app/commands/serve.py"],
     "tests/serving/test_follow.py": ["serving/freshness.py"],
     "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py", "serving/scoring.py"],
