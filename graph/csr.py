@@ -79,7 +79,8 @@ class CSRGraph:
         return Batch(np.arange(self.n_nodes), [block] * layers)
 
     def sample(self, nodes: Int, fanouts: Sequence[int], *, seed: int) -> Batch:
-        """The neighbourhood of `nodes` (each once): `fanouts[0]` neighbours of each for the last layer, and so on outwards.
+        """The neighbourhood of `nodes` (each once): `fanouts[0]` neighbours of each for the last layer, and so on
+        outwards.
 
         Neighbours are drawn uniformly without replacement; each set is as likely as any other (Hamilton, Ying and
         Leskovec, *Inductive representation learning on large graphs*, NeurIPS 2017, draw with replacement). What is
