@@ -26,7 +26,8 @@ Score = Callable[[Int, Floats], float]
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained: AdamW on batches of `batch` nodes, `fanout` neighbours of each in every layer.
+    """How a network is trained: Adam on batches of `batch` nodes, `fanout` neighbours of each in every layer; weights
+    decay by themselves (AdamW), or with `decoupled` false by their share of the gradient, as the first networks did.
 
     With `one_cycle` the rate rises to `rate` and falls to nothing (Smith and Topin, *Super-convergence*, 2017), else it
     stays. Every `check` epochs the validation nodes are scored with all their neighbours, and the best weights stay.
@@ -37,6 +38,7 @@ class Training:
     fanout: int = 10
     batch: int = 512
     weight_decay: float = 0.01
+    decoupled: bool = True
     one_cycle: bool = False
     check: int = 5
     seed: int = 0
@@ -67,7 +69,8 @@ def fit(
     torch.manual_seed(how.seed)
     order, features = np.random.default_rng(how.seed), torch.from_numpy(x)
     steps = how.epochs * -(-len(train) // how.batch)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=how.rate, weight_decay=how.weight_decay)
+    kind = torch.optim.AdamW if how.decoupled else torch.optim.Adam
+    optimiser = kind(network.parameters(), lr=how.rate, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.rate, steps) if how.one_cycle else None
     best, kept = Fit(-1, -np.inf, 0.0), {}
     for epoch in range(how.epochs):
