@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import torch
 
 from tests.house.test_layout import ROOT
@@ -17,4 +16,4 @@ def test_the_blocks_of_the_page_run():
         torch.set_num_threads(threads)
     assert space["batch"].blocks[-1].n_targets == 2
     assert space["scores"].shape == (200, 2)
-    assert space["found"].validation > np.mean(space["kinds"][100:150])
+    assert space["found"].validation > 0.6
