@@ -10,7 +10,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from graph.link_features import queries, squash
-from graph.link_history import IN, LAST, OUT, Floats, Ints, LinkHistory, elapsed, find
+from graph.link_history import IN, LAST, OUT, Floats, Ints, LinkHistory, elapsed
+from graph.table import find
 from tidemill.errors import ConfigError
 
 UNLIMITED, WINDOW, POPULARITY, MIX = range(4)

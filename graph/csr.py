@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from graph.adjacency import Int
-from graph.selection import mix
+from graph.draws import draw_distinct, mix
 from tidemill.errors import UserError
 
 ALL = -1
@@ -109,7 +109,7 @@ class CSRGraph:
 
 @njit(cache=True, nogil=True)
 def _drawn(offsets: Int, neighbours: Int, rows: Int, fanout: int, key: np.uint64) -> tuple[Int, Int]:
-    """The neighbours drawn for each of `rows`, and the row each is for. By Floyd's algorithm (Bentley 1987)."""
+    """The neighbours drawn for each of `rows`, and the row each is for."""
     total = 0
     for node in rows:
         there = offsets[node + 1] - offsets[node]
@@ -123,16 +123,7 @@ def _drawn(offsets: Int, neighbours: Int, rows: Int, fanout: int, key: np.uint64
         if count == there:
             chosen[:] = np.arange(there)
         else:
-            own = mix(key ^ mix(np.uint64(rows[row])))
-            for i in range(count):
-                last = there - count + i
-                draw = int((mix(own ^ mix(np.uint64(i))) >> np.uint64(11)) * (1.0 / (1 << 53)) * (last + 1))
-                for j in range(i):
-                    if chosen[j] == draw:
-                        draw = last
-                        break
-                chosen[i] = draw
-            chosen.sort()
+            draw_distinct(mix(key ^ mix(np.uint64(rows[row]))), there, chosen)
         for i in range(count):
             chosen[i] = neighbours[low + chosen[i]]
             targets[at + i] = row

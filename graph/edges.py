@@ -21,8 +21,8 @@ from graph.adjacency import (
 )
 from graph.columns import Column
 from graph.relation import Relation
-from graph.selection import count_visible, select, spread
-from tidemill.errors import IncompatibleError, UserError
+from graph.selection import count_visible, select
+from tidemill.errors import UserError
 from tidemill.hashing import xxh64
 
 MakeColumn = Callable[[str, Any, int], Column]
@@ -140,30 +140,16 @@ class Edges:
         self._load(kept)
 
     def select(
-        self,
-        direction: str,
-        nodes: Int,
-        before: Int,
-        k: int,
-        ttl: int,
-        strategy: int,
-        seed: int,
-        tau: float,
-        *,
-        flat: bool,
+        self, direction: str, nodes: Int, before: Int, k: int, ttl: int, strategy: int, seed: int, tau: float
     ) -> tuple[Int, Int, Int, Int]:
-        """See `selection.select`, or `selection.spread` where `flat`."""
+        """See `selection.select`."""
         forward, plane, size = self._along(direction)
+        there = nodes[(nodes >= 0) & (nodes < size)]
+        k = min(k, int(plane.heads.array[there, LENGTH].max(initial=1)))  # room is made for no more than there can be
         seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
         arrays = plane.heads.array, plane.pool.array, self._until.array
-        found = (spread if flat else select)(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
+        found: tuple[Int, Int, Int, Int] = select(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
         return found
-
-    def most(self, direction: str, nodes: Int) -> int:
-        """As many edges as any of `nodes` has, or more; at least 1."""
-        _, plane, size = self._along(direction)
-        there = nodes[(nodes >= 0) & (nodes < size)]
-        return int(plane.heads.array[there, LENGTH].max(initial=1))
 
     def degrees(self, direction: str, before: int, ttl: int) -> Int:
         """Of every node the edges that are seen as of `before`."""
@@ -220,15 +206,7 @@ class Edges:
         return {**self._rows(self.expired), "base": self.base + self.expired, "lost": self.lost}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Take over, with the nodes there, what `save` gave. Raises `IncompatibleError` where it has other features."""
-        width = saved["features"].shape[1] if "features" in saved else 0
-        if width != len(self.relation.features):
-            raise IncompatibleError(
-                "a saved graph does not fit",
-                where=f"relation {self.relation.name}",
-                wanted=f"{len(self.relation.features)} features",
-                got=str(width),
-            )
+        """Take over, with the nodes there, what `save` gave."""
         self.base, self.lost = int(saved["base"]), int(saved["lost"])
         self._load(saved)
 

@@ -29,8 +29,8 @@ from graph.link_history import (
     Ints,
     LinkHistory,
     elapsed,
-    find,
 )
+from graph.table import find
 from tidemill.errors import ConfigError
 
 Matrix = NDArray[np.float32]

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graph.table import find, index
 from tidemill.errors import ConfigError, IncompatibleError
 
 Ints = NDArray[np.int64]
@@ -31,19 +32,6 @@ reverse had one before; each as the source and as the destination."""
 
 FIRST, LAST = 0, 1
 """Columns of `node_time`: when the node was first seen, then its last edge out (1) and in (2)."""
-
-
-@njit(cache=True)
-def find(table: Ints, keys: Ints, key: int) -> Any:
-    """The row of `key` (-1 where there is none) and its place in the open-addressing `table`."""
-    mask = np.uint64(len(table) - 1)
-    at = np.int64(((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask)
-    while table[at] != 0:
-        row = table[at] - 1
-        if keys[row] == key:
-            return row, at
-        at = (at + 1) & np.int64(mask)
-    return np.int64(-1), at
 
 
 @njit(cache=True)
@@ -118,13 +106,6 @@ def _update(h: Any, src: Ints, dst: Ints, time: Floats) -> None:
         update_one(h, src[i], dst[i], time[i])
 
 
-@njit(cache=True)
-def _index(table: Ints, keys: Ints, n: int) -> None:
-    for row in range(n):
-        _, at = find(table, keys, keys[row])
-        table[at] = row + 1
-
-
 class LinkHistory:
     """The remembered past of a stream of edges; node numbers and pairs are open.
 
@@ -173,8 +154,8 @@ class LinkHistory:
     def _rebuild(self) -> None:
         """Hash tables of twice the rows, from the keys; scratch for marking neighbours."""
         node, pair = np.zeros(2 * len(self._node[0]), np.int64), np.zeros(2 * len(self._pair[0]), np.int64)
-        _index(node, self._node[0], self._size[NODES])
-        _index(pair, self._pair[0], self._size[PAIRS])
+        index(node, self._node[0], self._size[NODES])
+        index(pair, self._pair[0], self._size[PAIRS])
         mark, stamp = np.zeros((len(self._node[0]), 2)), np.zeros((len(self._node[0]), 4), np.int64)
         self.arrays = (node, pair, *self._node, *self._pair, np.array(self.scales), self._size, mark, stamp)
 

@@ -13,9 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graph.draws import mix
 from graph.link_features import LinkFeatures, features_of, queries
-from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, find, update_one
+from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, update_one
 from graph.link_network import F32, HIDDEN, SECOND, adam, backward, forward, initial, softmax_slope
+from graph.table import find
 from tidemill.errors import ConfigError, IncompatibleError
 
 STRANGER = -(2**62)
@@ -27,12 +29,9 @@ GROUP = 16
 
 @njit(cache=True)
 def _random(seed: int, event: int, draw: int) -> Any:
-    """63 random bits of the draw, the same whatever was drawn before (splitmix64)."""
-    z = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event) * np.uint64(0x9E3779B97F4A7C15)
-    z = z + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) >> np.uint64(1))
+    """63 random bits of the draw, the same whatever was drawn before."""
+    place = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event - 1) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mix(place + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(1))
 
 
 @njit(cache=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.checking import BOUND
-from graph.nodes import is_id
+from graph.nodes import is_id, listed
 from graph.relation import NodeType, Relation
 from graph.store import TemporalGraph
 from tidemill.block import Block, Column
@@ -117,9 +117,8 @@ class GraphSpec:
             out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
         return tuple(out)
 
-    def take(self, graph: TemporalGraph, batch: Batch, seen: Callable[[Block], None] | None = None) -> list[DeadRow]:
-        """Put a batch into the graph, in its order; the events that cannot be used. `seen` is told of each run of
-        usable events of one stream before they are put in."""
+    def take(self, graph: TemporalGraph, batch: Batch) -> list[DeadRow]:
+        """Put a batch into the graph, in its order; the events that cannot be used."""
         dead: list[DeadRow] = []
         for stream, rows in _runs(batch):
             mine = [rule for rule in self.rules if rule.stream == stream]
@@ -130,8 +129,6 @@ class GraphSpec:
             dead += bad
             block = block if good.all() else block.take(good)
             if len(block):
-                if seen is not None:
-                    seen(block)
                 self._put(graph, block, mine)
         return dead
 
@@ -161,7 +158,7 @@ class GraphSpec:
             if isinstance(rule, RetractionFrom):
                 continue
             ends = self._ends(rule)
-            rows: list[tuple[Any, ...]] = list(zip(*(_listed(_ids(block, name)) for _, name in ends), strict=True))
+            rows: list[tuple[Any, ...]] = list(zip(*(listed(_ids(block, name)) for _, name in ends), strict=True))
             # An optional edge that is none makes neither of its nodes.
             none: tuple[Any, ...] = (None,) * len(ends)
             rows = [none if None in row else row for row in rows]
@@ -173,7 +170,7 @@ class GraphSpec:
     @staticmethod
     def _retract(graph: TemporalGraph, block: Block, rule: RetractionFrom) -> None:
         occurred = [None] * len(block) if rule.occurred is None else block.columns[rule.occurred].tolist()
-        ends = _listed(_ids(block, rule.source)), _listed(_ids(block, rule.target))
+        ends = listed(_ids(block, rule.source)), listed(_ids(block, rule.target))
         for source, target, at, when in zip(*ends, block.time.tolist(), occurred, strict=True):
             graph.retract(rule.relation, source, target, at, occurred=when)
 
@@ -234,10 +231,6 @@ def _runs(batch: Batch) -> Iterator[tuple[str, slice]]:
 def _ids(block: Block, name: str) -> Any:
     column = block.columns[name]
     return column if column.dtype.kind in "iu" else column.tolist()
-
-
-def _listed(ids: Any) -> list[Any]:
-    return ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
 
 
 def _with_ends(block: Block, rule: EdgeFrom) -> Block:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graph.adjacency import MAX_NODES
 from graph.columns import Column
-from graph.selection import mix
+from graph.table import find, index
 from tidemill.errors import UserError, WrongTypeError
 from tidemill.state import decode, encode
 
@@ -21,31 +21,22 @@ Ids = Sequence[Any] | NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
-def _slot(table: Int, keys: Int, key: int) -> int:
-    """Where `key` is in the table, or the free place where it would be."""
-    mask = table.shape[0] - 1
-    at: int = np.int64(mix(np.uint64(key)) & np.uint64(mask))  # type: ignore[assignment]
-    while table[at] >= 0 and keys[table[at]] != key:
-        at = (at + 1) & mask
-    return at
-
-
-@njit(cache=True, nogil=True)
 def _intern(table: Int, keys: Int, count: int, new: Int, out: Int) -> int:
     for i in range(new.shape[0]):
-        at = _slot(table, keys, new[i])
-        if table[at] < 0:
+        row, at = find(table, keys, new[i])
+        if row < 0:
             keys[count] = new[i]
-            table[at] = count
+            row = count
             count += 1
-        out[i] = table[at]
+            table[at] = count
+        out[i] = row
     return count
 
 
 @njit(cache=True, nogil=True)
 def _find(table: Int, keys: Int, wanted: Int, out: Int) -> None:
     for i in range(wanted.shape[0]):
-        out[i] = table[_slot(table, keys, wanted[i])]
+        out[i] = find(table, keys, wanted[i])[0]
 
 
 class NodeIds:
@@ -58,7 +49,7 @@ class NodeIds:
     def __init__(self, name: str, column: Callable[[str, Any, int], Column]) -> None:
         self.name = name
         self._keys = column("ids", np.int64, 0)
-        self._table = np.full(1024, -1, np.int64)
+        self._table = np.zeros(1024, np.int64)
         self._count = 0
         self._list: list[Id] | None = None
         self._dict: dict[Id, int] = {}
@@ -85,7 +76,7 @@ class NodeIds:
         """Raises `WrongTypeError` for what is no id."""
         if self._ints(ids) is not None:
             return
-        for i in ids.tolist() if isinstance(ids, np.ndarray) else ids:
+        for i in listed(ids):
             if not is_id(i):
                 raise WrongTypeError(
                     "not a node id",
@@ -98,7 +89,7 @@ class NodeIds:
         """The numbers of `ids`, −1 for those not seen yet."""
         wanted = self._ints(ids)
         if wanted is None:
-            ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
+            ids = listed(ids)
             if self._list is None:
                 whole = np.array([_is_whole(i) for i in ids], bool)
                 return np.where(whole, self.numbers(np.array([i if _is_whole(i) else 0 for i in ids], np.int64)), -1)
@@ -144,12 +135,12 @@ class NodeIds:
         return None
 
     def _intern_any(self, ids: Ids) -> Int:
-        ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        ids = listed(ids)
         self.check(ids)
         if self._list is None:
             self._list = self.ids()
             self._dict = {key: number for number, key in enumerate(self._list)}
-            self._table = np.full(0, -1, np.int64)
+            self._table = np.zeros(0, np.int64)
         known, names = self._dict, self._list
         out = np.empty(len(ids), np.int64)
         for at, given in enumerate(ids):
@@ -162,10 +153,13 @@ class NodeIds:
         return out
 
     def _rehash(self, wanted: int) -> None:
-        self._table = np.full(1 << max(10, (2 * wanted - 1).bit_length()), -1, np.int64)
-        _intern(
-            self._table, self._keys.array.copy(), 0, self._keys.array[: self._count], np.empty(self._count, np.int64)
-        )
+        self._table = np.zeros(1 << max(10, (2 * wanted - 1).bit_length()), np.int64)
+        index(self._table, self._keys.array, self._count)
+
+
+def listed(ids: Ids) -> Sequence[Any]:
+    """The ids as values of Python's own."""
+    return ids.tolist() if isinstance(ids, np.ndarray) else ids
 
 
 def _is_whole(value: Any) -> bool:

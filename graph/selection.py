@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WORD, Int, edge_of, first_not_before
+from graph.draws import draw_distinct, mix
 
 RECENT, UNIFORM, WEIGHTED = 0, 1, 2
 
@@ -35,21 +36,6 @@ class Found(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def mix(x: np.uint64) -> np.uint64:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014)."""
-    z = x + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
-def _below(key: np.uint64, draw: int, limit: int) -> int:
-    """A number in [0, limit), the `draw`-th of `key`; 53 bits, so even to 2⁻²² for a million."""
-    return int((mix(key ^ mix(np.uint64(draw))) >> np.uint64(11)) * (1.0 / (1 << 53)) * limit)
-
-
-@njit(cache=True, nogil=True)
 def _visible(pool: Int, until: Int, place: int, before: int) -> bool:
     word = pool[place, WORD]
     return not (word & RETRACTED and until[edge_of(word)] < before)
@@ -70,22 +56,14 @@ def _recent(pool: Int, until: Int, low: int, high: int, before: int, k: int, pla
 def _uniform(
     pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, gone: int
 ) -> int:
-    """`k` of the visible places, each set of `k` as likely as any other (Floyd's algorithm, Bentley 1987)."""
+    """`k` of the visible places, each set of `k` as likely as any other."""
     there = high - low
     if gone > 0:
         there = 0
         for place in range(low, high):
             there += _visible(pool, until, place, before)
     count = min(k, there)
-    for i in range(count):
-        last = there - count + i
-        chosen = _below(key, i, last + 1)
-        for j in range(i):
-            if places[j] == chosen:
-                chosen = last
-                break
-        places[i] = chosen
-    places[:count].sort()
+    draw_distinct(key, there, places[:count])
     if gone == 0:
         for i in range(count):
             places[i] += low
@@ -179,60 +157,14 @@ def select(
     seed: int,
     tau: float,
 ) -> tuple[Int, Int, Int, Int]:
-    """What `choose` finds of each of `nodes` (−1: nothing) as of its own of `before`, or the one: neighbours, times and
-    edge numbers (n × k, the rest −1), and how many."""
-    n = len(nodes)
-    out = np.full((3, n, k), -1, np.int64)
-    counts = np.zeros(n, np.int64)
-    places = np.empty(k, np.int64)
-    for i in range(n):
-        if 0 <= nodes[i] < size:
-            limit = before[i if len(before) > 1 else 0]
-            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
-            for j in range(count):
-                word = pool[places[j], WORD]
-                out[0, i, j] = word >> (EDGE_BITS + 2)
-                out[1, i, j] = pool[places[j], TIME]
-                out[2, i, j] = base + edge_of(word)
-            counts[i] = count
-    return out[0], out[1], out[2], counts
-
-
-@njit(cache=True, nogil=True)
-def spread(
-    heads: Int,
-    pool: Int,
-    until: Int,
-    size: int,
-    base: int,
-    nodes: Int,
-    before: Int,
-    k: int,
-    ttl: int,
-    strategy: int,
-    seed: int,
-    tau: float,
-) -> tuple[Int, Int, Int, Int]:
-    """What `select` finds, one after another: the row in `nodes`, neighbour, time and edge number of each."""
+    """What `choose` finds of each of `nodes` (−1: nothing) as of its own of `before`, or the one: the row in `nodes`,
+    neighbour, time and edge number of each, one after another."""
     out = np.empty((4, len(nodes) * k), np.int64)
     places = np.empty(k, np.int64)
     at = 0
     for i in range(len(nodes)):
         if 0 <= nodes[i] < size:
             limit = before[i if len(before) > 1 else 0]
-            if strategy == RECENT and ttl == 0 and heads[nodes[i], GONE] == 0:
-                # The most asked for, and all there is to do: the newest places as they stand.
-                low = heads[nodes[i], START]
-                place = first_not_before(pool, low, low + heads[nodes[i], LENGTH], limit) - 1
-                for _ in range(min(k, place - low + 1)):
-                    word = pool[place, WORD]
-                    out[0, at] = i
-                    out[1, at] = word >> (EDGE_BITS + 2)
-                    out[2, at] = pool[place, TIME]
-                    out[3, at] = base + edge_of(word)
-                    at += 1
-                    place -= 1
-                continue
             count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
             for j in range(count):
                 word = pool[places[j], WORD]

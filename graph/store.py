@@ -18,7 +18,7 @@ from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_
 from graph.columns import Column, own_folder
 from graph.edges import Edges
 from graph.lock import ReadWriteLock
-from graph.nodes import Id, Ids, NodeIds
+from graph.nodes import Id, Ids, NodeIds, listed
 from graph.relation import NodeType, Relation
 from graph.selection import Found, Neighbours
 from graph.versions import Versions
@@ -189,7 +189,13 @@ class TemporalGraph:
         not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
         the same alone as among others, and at any later time, as long as no late edge comes.
         """
-        return Neighbours(*self._selected(relation, nodes, before, k, direction, strategy, seed, tau, flat=False))
+        query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau}
+        found = self.found(relation, nodes, before, k, **query)  # type: ignore[arg-type]
+        counts = np.bincount(found.rows, minlength=len(np.atleast_1d(nodes)))
+        places = np.arange(len(found.rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        out = np.full((3, len(counts), k), -1, np.int64)
+        out[:, found.rows, places] = found[1:]
+        return Neighbours(out[0], out[1], out[2], counts)
 
     def found(
         self,
@@ -204,30 +210,13 @@ class TemporalGraph:
         tau: float | None = None,
     ) -> Found:
         """What `neighbours` gives, one after another."""
-        return Found(*self._selected(relation, nodes, before, k, direction, strategy, seed, tau, flat=True))
-
-    def _selected(
-        self,
-        relation: str,
-        nodes: Int,
-        before: int | Int,
-        k: int,
-        direction: Direction,
-        strategy: Strategy,
-        seed: int,
-        tau: float | None,
-        *,
-        flat: bool,
-    ) -> tuple[Int, Int, Int, Int]:
         edges = self._relation(relation)
         nodes, moments = numbers_of("nodes", nodes), numbers_of("before", before)
         check_query(edges, nodes, moments, k, direction, strategy, seed, tau)
-        args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
         with self._lock.reading():
             check_lost(edges, self.ttl, moments)
-            if flat:
-                args = min(k, edges.most(direction, nodes)), *args[1:]
-            return edges.select(direction, nodes, moments, *args, flat=flat)
+            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
+            return Found(*edges.select(direction, nodes, moments, *args))
 
     def degrees(self, relation: str, before: int, *, direction: Direction = "out") -> Int:
         """How many edges each node has as of `before`, in the order of their numbers."""
@@ -374,7 +363,7 @@ class TemporalGraph:
         if isinstance(source, np.ndarray) and isinstance(target, np.ndarray) and source.dtype == target.dtype:
             both: Ids = np.stack([source, target], axis=1).ravel()
         else:
-            both = [end for pair in zip(_plain(source), _plain(target), strict=True) for end in pair]
+            both = [end for pair in zip(listed(source), listed(target), strict=True) for end in pair]
         numbers = self.nodes[relation.source].intern(both)
         return np.ascontiguousarray(numbers[0::2]), np.ascontiguousarray(numbers[1::2])
 
@@ -391,7 +380,3 @@ class TemporalGraph:
         if self.ttl is not None and self.clock > MIN_TIME:
             for edges in self._edges.values():
                 edges.expire(self.clock - self.ttl)
-
-
-def _plain(ids: Ids) -> Sequence[Any]:
-    return ids.tolist() if isinstance(ids, np.ndarray) else ids

@@ -12,7 +12,6 @@ from graph.adjacency import Adjacency, Int
 from graph.columns import Column
 from graph.relation import NodeType
 from graph.selection import RECENT, select
-from tidemill.errors import IncompatibleError
 
 _NONE = np.empty(0, np.int64)
 
@@ -40,10 +39,9 @@ class Versions:
 
     def get(self, nodes: Int, before: Int) -> NDArray[np.float32]:
         arrays = self._plane.heads.array, self._plane.pool.array, _NONE
-        _, _, rows, _ = select(*arrays, self._plane.size, 0, nodes, before, 1, 0, RECENT, 0, 1.0)
+        asked, _, _, rows = select(*arrays, self._plane.size, 0, nodes, before, 1, 0, RECENT, 0, 1.0)
         out = np.full((len(nodes), len(self.node_type.features)), np.nan, np.float32)
-        known = rows[:, 0] >= 0
-        out[known] = self.rows.array[rows[known, 0]]
+        out[asked] = self.rows.array[rows]
         return out
 
     def save(self) -> dict[str, Any]:
@@ -51,14 +49,7 @@ class Versions:
         return {name: column.array[: self.count].copy() for name, column in self._columns()}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Take over, with the nodes there, what `save` gave. Raises `IncompatibleError`."""
-        if saved["rows"].shape[1] != len(self.node_type.features):
-            raise IncompatibleError(
-                "a saved graph does not fit",
-                where=f"node type {self.node_type.name}",
-                wanted=f"{len(self.node_type.features)} features",
-                got=str(saved["rows"].shape[1]),
-            )
+        """Take over, with the nodes there, what `save` gave."""
         self.put(saved["node"].astype(np.int64), saved["time"], saved["rows"])
 
     def parts(self) -> dict[str, NDArray[Any]]:

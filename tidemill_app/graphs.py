@@ -154,7 +154,7 @@ def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int,
 
 def called(graph: TemporalGraph, node_type: str, number: int) -> str:
     """How a node is shown: its type where there are several, and its id."""
-    id = graph.nodes[node_type].ids([number])[0]
+    id = graph.ids(node_type, [number])[0]
     text = id.hex() if isinstance(id, bytes) else str(id)
     return f"{node_type} {text}" if len(graph.nodes) > 1 else text
 

@@ -81,7 +81,8 @@ def fit(
             # Another epoch draws other neighbours.
             batch = graph.sample(few, [how.fanout] * len(network.convs), seed=how.seed * how.epochs + epoch)
             optimiser.zero_grad()
-            _loss(network(features[torch.from_numpy(batch.nodes)], edges_of(batch)), y[few]).backward()  # type: ignore[no-untyped-call]
+            scores = network(features[torch.from_numpy(batch.nodes)], edges_of(batch))
+            torch.autograd.backward(_loss(scores, y[few]))
             optimiser.step()
             if schedule:
                 schedule.step()

@@ -21,10 +21,12 @@ PROVEN = {
         "tidemill/learner.py",
     ],
     "tests/graph/test_mapping.py": ["graph/job.py"],
+    "tests/graph/test_nodes.py": ["graph/table.py"],
     "tests/graph/test_store.py": [
         "graph/adjacency.py",
         "graph/checking.py",
         "graph/columns.py",
+        "graph/draws.py",
         "graph/edges.py",
         "graph/lock.py",
         "graph/relation.py",

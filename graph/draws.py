@@ -1,0 +1,39 @@
+"""Draws that are functions of what they are for: the same alone as among others, now and later."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True, nogil=True)
+def mix(x: np.uint64) -> np.uint64:
+    """64 even bits of 64, as splitmix64 makes them (Steele, Lea and Flood, *Fast splittable pseudorandom number
+    generators*, OOPSLA 2014)."""
+    z = x + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def below(key: np.uint64, draw: int, limit: int) -> int:
+    """A number in [0, limit), the `draw`-th of `key`; 53 bits, so even to 2⁻²² for a million."""
+    return int((mix(key ^ mix(np.uint64(draw))) >> np.uint64(11)) * (1.0 / (1 << 53)) * limit)
+
+
+@njit(cache=True, nogil=True)
+def draw_distinct(key: np.uint64, there: int, out: NDArray[np.int64]) -> None:
+    """Fill `out` with different numbers below `there`, rising; each set of them is as likely as any other (Floyd's
+    algorithm: Bentley, *Programming pearls*, CACM 30(9), 1987)."""
+    count = len(out)
+    for i in range(count):
+        last = there - count + i
+        chosen = below(key, i, last + 1)
+        for j in range(i):
+            if out[j] == chosen:
+                chosen = last
+                break
+        out[i] = chosen
+    out.sort()
