@@ -20,7 +20,7 @@ from streams.sources import HISTORY, Segments, Sources
 from tidemill.decode import ArrowDecoder
 from tidemill.errors import IntegrityError, SubmissionError, UnavailableError
 from tidemill.job import Job, VersionCut
-from tidemill.log import Log, Partition
+from tidemill.log import Log, Partition, Record
 from tidemill.order import Arrival
 from tidemill.stream import StreamSpec
 from tidemill.version import Lineage, Span
@@ -145,6 +145,21 @@ def _spans(
     first = {Partition(s.topic, s.partition): s.first for s in lineage.read}
     until = {Partition(s.topic, s.partition): s.next for s in lineage.read}
     sources = Sources(all_sources, log, histories, first, until=until)
+
+    def feed(partition: Partition, records: Sequence[Record]) -> int:
+        return moves.feed(intake, partition, records)[0]
+
+    return read_through(pipeline, sources, feed, lambda: moves.reach(intake, sources.positions()))
+
+
+def read_through(
+    pipeline: Pipeline[Any],
+    sources: Sources,
+    feed: Callable[[Partition, Sequence[Record]], int],
+    polled: Callable[[], None] = lambda: None,
+) -> list[VersionCut]:
+    """Read `sources` to their end through the pipeline, and close them; the versions cut on the way. `feed` takes a run
+    of records and says how many events it held. Raises `UnavailableError` where the log gives no more."""
     cuts: list[VersionCut] = []
     rows = silent = 0
     try:
@@ -152,8 +167,8 @@ def _spans(
             runs = sources.poll(_BATCH, 1.0)
             silent = 0 if runs else silent + 1
             for partition, records in runs:
-                rows += moves.feed(intake, partition, records)[0]
-            moves.reach(intake, sources.positions())
+                rows += feed(partition, records)
+            polled()
             for stream in sources.ended():
                 pipeline.finish_history(stream)
             if rows >= _BATCH or not runs or sources.paused:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from graph.store import TemporalGraph
     from tidemill_app.wiring import Platform
 
-_BATCH = 50_000
-
 
 class Near(msgspec.Struct):
     """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features.
@@ -55,6 +53,7 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     from streams.erasures import Erasures
     from streams.intake import Intake
     from streams.pipeline import Pipeline
+    from streams.reproduce import read_through
     from streams.sources import Sources, sources_of
 
     job = replace(job_of(platform, name), order=Arrival())
@@ -68,13 +67,7 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     first = {s.partition: log.begin(s.partition) for s in sources}
     until = {s.partition: log.end(s.partition) for s in sources}
     reading = Sources(sources, log, {}, first, until=until)
-    try:
-        while not reading.done():
-            for partition, records in reading.poll(_BATCH, 1.0):
-                intake.take(partition, records)
-            pipeline.step()
-    finally:
-        reading.close()
+    read_through(pipeline, reading, lambda partition, records: intake.take(partition, records)[0])
     state = pipeline.states.get(0)
     graph: TemporalGraph = (job.init() if state is None else state).graph
     graph.advance(graph.clock, {f"{p.topic}/{p.number}": at for p, at in until.items()})
