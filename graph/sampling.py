@@ -74,7 +74,7 @@ def sample(
     for number, step in enumerate(hops):
         found: dict[str, list[tuple[Hop, Int, Int, Int, Int, Int]]] = {}
         for hop in [step] if isinstance(step, Hop) else step:
-            start, end = _ends(graph, hop)
+            start, end = graph.ends(hop.relation, hop.direction)
             if start not in frontier:
                 raise UserError(
                     f"hop {number} starts from nodes that are not reached",
@@ -95,15 +95,6 @@ def sample(
         out.blocks.append(blocks)
         frontier = following
     return out
-
-
-def _ends(graph: TemporalGraph, hop: Hop) -> tuple[str, str]:
-    relation = graph.relations.get(hop.relation)
-    if relation is None:
-        wanted = f"one of {', '.join(graph.relations)}"
-        raise UserError("no such relation", where="graph", wanted=wanted, got=repr(hop.relation))
-    ends = relation.source, relation.target
-    return ends if hop.direction == "out" else ends[::-1]
 
 
 def _along(

@@ -218,6 +218,11 @@ class TemporalGraph:
             args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
             return Found(*edges.select(direction, nodes, moments, *args))
 
+    def ends(self, relation: str, direction: Direction) -> tuple[str, str]:
+        """The types of the nodes that are asked about along a relation, and of their neighbours."""
+        it = self._relation(relation).relation
+        return (it.source, it.target) if direction == "out" else (it.target, it.source)
+
     def degrees(self, relation: str, before: int, *, direction: Direction = "out") -> Int:
         """How many edges each node has as of `before`, in the order of their numbers."""
         edges = self._relation(relation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +16,10 @@ from tidemill.order import Arrival
 if TYPE_CHECKING:
     from graph.store import TemporalGraph
     from tidemill_app.wiring import Platform
+
+
+DIRECTIONS: tuple[Literal["out", "in"], ...] = ("out", "in")
+"""Ways along a relation; of one that is not directed the first goes both."""
 
 
 class Near(msgspec.Struct):
@@ -125,10 +129,8 @@ def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int,
         following: list[tuple[str, int]] = []
         for name, at in ring:
             for relation in graph.relations.values():
-                for direction in ("out", "in") if relation.directed else ("out",):
-                    start, end = relation.source, relation.target
-                    if direction == "in":
-                        start, end = end, start
+                for direction in DIRECTIONS[: 1 + relation.directed]:
+                    start, end = graph.ends(relation.name, direction)
                     if start != name:
                         continue
                     found = graph.found(relation.name, np.array([at]), before, k, direction=direction)
@@ -157,7 +159,7 @@ def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
     out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
     for name, relation in graph.relations.items():
         out.edges[name], out.living[name] = graph.count(name), graph.living(name)
-        for direction in ("out", "in") if relation.directed else ("out",):
+        for direction in DIRECTIONS[: 1 + relation.directed]:
             degrees = graph.degrees(name, before, direction=direction)
             label = f"{name} {direction}" if relation.directed else name
             if len(degrees):

@@ -127,8 +127,7 @@ def play(graph, reference, things, rng=None):
 
 def found(graph, relation, node_type, node, before, k, **options):
     """(neighbour's id, time, number) of a query of one node."""
-    far = {"out": graph.relations[relation].target, "in": graph.relations[relation].source}
-    end = far[options.get("direction", "out")]
+    _, end = graph.ends(relation, options.get("direction", "out"))
     result = graph.neighbours(relation, graph.numbers(node_type, [node]), before, k, **options)
     n = int(result.counts[0])
     ids = graph.nodes[end].ids(result.nodes[0, :n])
