@@ -44,8 +44,8 @@ class FlinkHost(Host):
         """Look at the cluster, and for the jars that go there.
 
         Raises `SubmissionError` where another job's transactions have the names that this one's would have, or the
-        option `python` names none that could work the job on this home's own cluster;
-        the mode is one that this cluster does not do; `IncompatibleError` where the state was kept in another mode;
+        option `python` names none that could work the job on this home's own cluster, or where the mode is one that
+        this cluster does not do; `IncompatibleError` where the state was kept in another mode;
         `ConfigError` where there is no cluster, `UnavailableError` where it does not answer or a jar cannot be fetched,
         `IncompatibleError` where another job runs there under that name.
         """

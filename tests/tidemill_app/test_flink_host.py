@@ -57,3 +57,14 @@ def test_a_savepoint_is_looked_for_where_it_can_be_seen(platform, tmp_path):
         HOST.check_savepoint(platform.connection, str(tmp_path / "other"))
     foreign = msgspec.structs.replace(platform.connection, settings=Settings(flink="http://elsewhere:8081"))
     HOST.check_savepoint(foreign, "s3://theirs/savepoint")
+
+
+def test_thread_mode_is_not_for_a_cluster_of_other_machines(platform):
+    address = "http://127.0.0.1:9"
+    platform.connection = msgspec.structs.replace(
+        platform.connection, flink=address, settings=Settings(home=str(platform.home.path), flink=address)
+    )
+    with pytest.raises(SubmissionError, match="thread mode is for the cluster that `tidemill up --flink` starts"):
+        HOST.check(platform, "j", {"mode": "thread"}, None)
+    with pytest.raises(UnavailableError):  # so it was the mode
+        HOST.check(platform, "j", {"mode": "process"}, None)
