@@ -60,7 +60,7 @@ def fit(
 
     Labels of other nodes than `train` and `validation` are not looked at. On one thread (`torch.set_num_threads(1)`,
     `torch.use_deterministic_algorithms(True)`) the same seeds give the same bytes. Raises `UserError` where there is
-    nothing to train on or to choose by.
+    nothing to train on or to choose by, or where no validation score is a number.
     """
     for name, nodes in (("training", train), ("validation", validation)):
         if not len(nodes):
@@ -90,6 +90,14 @@ def fit(
             now = score(y[validation], outputs(network, graph, x)[validation])
             if now > best.validation:
                 best, kept = Fit(epoch, now, 0.0), _copy(network)
+    if not kept:
+        raise UserError(
+            "no validation score is a number",
+            where="graph.nn.nodes.fit",
+            wanted="a finite score after some epoch",
+            got=str(now),
+            fix="Look for features that are not finite, or take a smaller rate.",
+        )
     network.load_state_dict(kept)
     return Fit(best.epoch, best.validation, time.perf_counter() - start)
 

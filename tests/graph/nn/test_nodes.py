@@ -95,3 +95,9 @@ def test_nothing_to_train_on_or_to_choose_by_is_refused(lacking):
     parts = {"training": train, "validation": validation} | {lacking: np.empty(0, np.int64)}
     with pytest.raises(UserError, match=f"no {lacking} nodes"):
         fit(GraphSAGE(4, 8, 2), graph, x, y, *parts.values(), right, Training(1, 0.01))
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    graph, x, y, train, validation = task()
+    with pytest.raises(UserError, match="no validation score is a number"):
+        fit(GraphSAGE(4, 8, 2), graph, x, y, train, validation, lambda *_: float("nan"), Training(1, 0.01))
