@@ -16,6 +16,29 @@ from tidemill.errors import ConfigError
 
 UNLIMITED, WINDOW, POPULARITY, MIX = range(4)
 
+MIXED = (2.0, 2.0, 1.0, 0.5, 0.5)
+"""Weights of `RecencyMix`: the pair, the reverse pair, the destination's last edge in, its last out, its popularity."""
+
+
+@njit(cache=True)
+def mix_of(h: Any, a: int, b: int, time: float, setting: Floats) -> Any:
+    """The score of `RecencyMix` for the rows `a` → `b` of the past, −1 where there is none."""
+    out = 0.0
+    if b < 0:
+        return out
+    if a >= 0:
+        there, _ = find(h[1], h[9], (a << 32) | b)
+        back, _ = find(h[1], h[9], (b << 32) | a)
+        if there >= 0:
+            out += setting[0] * (1.3 - squash(elapsed(time, h[10][there])))
+        if back >= 0:
+            out += setting[1] * (1.3 - squash(elapsed(time, h[10][back])))
+    if h[4][b, IN] > 0:
+        out += setting[2] * (1.2 - squash(elapsed(time, h[3][b, LAST + IN])))
+    if h[4][b, OUT] > 0:
+        out += setting[3] * (1.2 - squash(elapsed(time, h[3][b, LAST + OUT])))
+    return out + setting[4] * np.log1p(h[4][b, IN]) / 5.0
+
 
 @njit(cache=True)
 def _score(h: Any, src: Ints, candidates: Ints, time: Floats, rule: int, setting: Floats, out: Floats) -> None:
@@ -26,10 +49,9 @@ def _score(h: Any, src: Ints, candidates: Ints, time: Floats, rule: int, setting
             out[i, j] = 0.0
             if b < 0:
                 continue
-            there, back = np.int64(-1), np.int64(-1)
+            there = np.int64(-1)
             if a >= 0:
                 there, _ = find(h[1], h[9], (a << 32) | b)
-                back, _ = find(h[1], h[9], (b << 32) | a)
             if rule == UNLIMITED:
                 out[i, j] = 1.0 if there >= 0 else 0.0
             elif rule == WINDOW:
@@ -37,15 +59,7 @@ def _score(h: Any, src: Ints, candidates: Ints, time: Floats, rule: int, setting
             elif rule == POPULARITY:
                 out[i, j] = h[4][b, IN]
             else:
-                if there >= 0:
-                    out[i, j] += setting[0] * (1.3 - squash(elapsed(time[i], h[10][there])))
-                if back >= 0:
-                    out[i, j] += setting[1] * (1.3 - squash(elapsed(time[i], h[10][back])))
-                if h[4][b, IN] > 0:
-                    out[i, j] += setting[2] * (1.2 - squash(elapsed(time[i], h[3][b, LAST + IN])))
-                if h[4][b, OUT] > 0:
-                    out[i, j] += setting[3] * (1.2 - squash(elapsed(time[i], h[3][b, LAST + OUT])))
-                out[i, j] += setting[4] * np.log1p(h[4][b, IN]) / 5.0
+                out[i, j] = mix_of(h, a, b, time[i], setting)
 
 
 class _Untrained:
@@ -120,11 +134,11 @@ class RecencyMix(_Untrained):
     def __init__(
         self,
         *,
-        pair: float = 2.0,
-        reverse: float = 2.0,
-        edge_in: float = 1.0,
-        edge_out: float = 0.5,
-        popularity: float = 0.5,
+        pair: float = MIXED[0],
+        reverse: float = MIXED[1],
+        edge_in: float = MIXED[2],
+        edge_out: float = MIXED[3],
+        popularity: float = MIXED[4],
     ) -> None:
         super().__init__()
         self._setting = np.array([pair, reverse, edge_in, edge_out, popularity], np.float64)

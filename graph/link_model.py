@@ -7,12 +7,13 @@ it will be asked from, the past as it stood when a block began.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graph.baselines import MIXED, mix_of
 from graph.draws import mix
 from graph.link_features import LinkFeatures, features_of, queries
 from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, update_one
@@ -22,6 +23,8 @@ from tidemill.errors import ConfigError, IncompatibleError
 
 STRANGER = -(2**62)
 """A node number that stands for one never seen."""
+
+_MIX = np.array(MIXED)
 
 GROUP = 16
 """Events whose gradients are summed for a step."""
@@ -35,7 +38,7 @@ def _random(seed: int, event: int, draw: int) -> Any:
 
 
 @njit(cache=True)
-def _draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
+def draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
     """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger."""
     a, _ = find(h[0], h[2], src)
     for i in range(len(out)):
@@ -50,8 +53,42 @@ def _draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange:
 
 
 @njit(cache=True)
+def place(scores: Any) -> Any:
+    """The mean rank of the first score among all, from 1: ties count half."""
+    above = 1.0
+    for i in range(1, len(scores)):
+        if scores[i] > scores[0]:
+            above += 1.0
+        elif scores[i] == scores[0]:
+            above += 0.5
+    return above
+
+
+@njit(cache=True)
+def _tell(h: Any, src: int, candidates: Ints, time: float, scores: F32, out: Floats) -> None:
+    """A row of `Told`, of the first of the candidates."""
+    mixed = np.zeros(len(candidates))
+    a, _ = find(h[0], h[2], src)
+    for i in range(len(candidates)):
+        b, _ = find(h[0], h[2], candidates[i])
+        mixed[i] = mix_of(h, a, b, time, _MIX)
+    out[0] = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
+    out[1], out[2] = place(scores), place(mixed)
+
+
+@njit(cache=True)
 def _learn(
-    h: Any, src: Ints, dst: Ints, time: Floats, block: int, w: Any, counts: Ints, plan: Any, rate: float, decay: float
+    h: Any,
+    src: Ints,
+    dst: Ints,
+    time: Floats,
+    block: int,
+    w: Any,
+    counts: Ints,
+    plan: Any,
+    rate: float,
+    decay: float,
+    told: Any,
 ) -> None:
     negatives, past, strange, seed = plan
     weights, grad, mean, square = w
@@ -63,9 +100,11 @@ def _learn(
         high = min(low + block, len(src))
         for i in range(low, high):
             candidates[0] = dst[i]
-            _draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
+            draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
             features_of(h, src[i], candidates, time[i], X)
             forward(weights, X, first, second, out)
+            if len(told):
+                _tell(h, src[i], candidates, time[i], out, told[i])
             backward(weights, grad, X, first, second, softmax_slope(out))
             counts[0] += 1
             if counts[0] % GROUP == 0:
@@ -82,6 +121,16 @@ def _score(h: Any, src: Ints, candidates: Ints, time: Floats, weights: F32, X: F
     for i in range(len(src)):
         features_of(h, src[i], candidates[i], time[i], X)
         forward(weights, X, first, second, out[i])
+
+
+class Told(NamedTuple):
+    """What was predicted of edges before they were learned, each against as many negatives as the model learns with:
+    `share`, the softmax of the true destination's score among all; `rank`, its mean rank from 1; and `mix_rank`, the
+    rank that `RecencyMix` gives it among the same."""
+
+    share: Floats
+    rank: Floats
+    mix_rank: Floats
 
 
 class LinkModel:
@@ -133,6 +182,14 @@ class LinkModel:
             src, dst, time = edges(src, dst, time)
             self._run(src, dst, time, max(len(src), 1), self.rate)
 
+    def follow(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> Told:
+        """Predict each edge from all before it, and then learn it: `learn` edge by edge, and the same however the
+        stream is cut. What is predicted is kept in no way."""
+        src, dst, time = edges(src, dst, time)
+        told = np.zeros((len(src), 3))
+        self._run(src, dst, time, 1, self.rate, told)
+        return Told(*np.ascontiguousarray(told.T))
+
     def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 4) -> None:
         """Learn from edges in blocks of `block`, from an empty past, `passes` times over with other negatives, at
         twice the rate and slower with each pass."""
@@ -141,10 +198,17 @@ class LinkModel:
             self.past.reset()
             self._run(src, dst, time, block, 2.0 * self.rate * (1.0 - 0.7 * done / passes))
 
-    def _run(self, src: Ints, dst: Ints, time: Floats, block: int, rate: float) -> None:
+    def _run(
+        self, src: Ints, dst: Ints, time: Floats, block: int, rate: float, told: Floats = np.zeros((0, 3))
+    ) -> None:
         self.past.reserve(len(src))
         plan = (self.negatives, self.historical, self.strangers, self.seed)
-        _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay)
+        _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay, told)
+
+    @property
+    def weights(self) -> F32:
+        """The network's, as one vector."""
+        return self._w[0]
 
     def params(self) -> dict[str, Any]:
         return {

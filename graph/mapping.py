@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,8 +117,11 @@ class GraphSpec:
             out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
         return tuple(out)
 
-    def take(self, graph: TemporalGraph, batch: Batch) -> list[DeadRow]:
-        """Put a batch into the graph, in its order; the events that cannot be used."""
+    def take(
+        self, graph: TemporalGraph, batch: Batch, added: Callable[[EdgeFrom, Block], None] = lambda rule, block: None
+    ) -> list[DeadRow]:
+        """Put a batch into the graph, in its order; the events that cannot be used. `added` is told of edges that were
+        added: by which rule, and their events."""
         dead: list[DeadRow] = []
         for stream, rows in _runs(batch):
             mine = [rule for rule in self.rules if rule.stream == stream]
@@ -129,17 +132,19 @@ class GraphSpec:
             dead += bad
             block = block if good.all() else block.take(good)
             if len(block):
-                self._put(graph, block, mine)
+                self._put(graph, block, mine, added)
         return dead
 
-    def _put(self, graph: TemporalGraph, whole: Block, rules: Sequence[Rule]) -> None:
+    def _put(
+        self, graph: TemporalGraph, whole: Block, rules: Sequence[Rule], added: Callable[[EdgeFrom, Block], None]
+    ) -> None:
         """In blocks where the order of events within a relation stays what it is, else event by event. Nodes are made
         first, event by event, so that their numbers do not hang on how events are cut into blocks."""
         touched = [rule.node_type if isinstance(rule, NodeFrom) else rule.relation for rule in rules]
         if len(rules) > 1 and len(whole) > 1:
             if len(set(touched)) < len(touched):
                 for i in range(len(whole)):
-                    self._put(graph, whole.take(slice(i, i + 1)), rules)
+                    self._put(graph, whole.take(slice(i, i + 1)), rules, added)
                 return
             self._make_nodes(graph, whole, rules)
         for rule in rules:
@@ -147,8 +152,8 @@ class GraphSpec:
             if isinstance(rule, NodeFrom):
                 graph.put(rule.node_type, _ids(block, rule.id), block.time, self._rows(block, rule))
             elif isinstance(rule, EdgeFrom):
-                ends = _ids(block, rule.source), _ids(block, rule.target)
-                graph.add(rule.relation, *ends, block.time, self._rows(block, rule))
+                graph.add(rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule))
+                added(rule, block)
             else:
                 self._retract(graph, block, rule)
 
@@ -231,6 +236,11 @@ def _runs(batch: Batch) -> Iterator[tuple[str, slice]]:
 def _ids(block: Block, name: str) -> Any:
     column = block.columns[name]
     return column if column.dtype.kind in "iu" else column.tolist()
+
+
+def ends_of(block: Block, rule: EdgeFrom) -> tuple[Any, Any]:
+    """The ids of both ends of every event's edge."""
+    return _ids(block, rule.source), _ids(block, rule.target)
 
 
 def _with_ends(block: Block, rule: EdgeFrom) -> Block:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from serving.asked import POSITION, ServedQuestion
 from serving.freshness import Freshness
 from serving.known import FeatureTables
 from serving.plane import DataPlane, Loaded
@@ -28,7 +29,8 @@ _log = logging.getLogger("tidemill.serving")
 
 class Answer(msgspec.Struct, omit_defaults=True):
     """What a caller gets. `reasons` are additive contributions to the score's logit, by feature, where asked for and
-    where the model has them. `staleness` is in seconds."""
+    where the model has them. `staleness` is in seconds. A model that is asked of a live graph also gives all its
+    `outputs`, the `position` of the state it was asked of, and, where asked for, what the answer rests on."""
 
     id: str
     endpoint: str
@@ -39,6 +41,9 @@ class Answer(msgspec.Struct, omit_defaults=True):
     feature_sequence: int = -1
     staleness: float = -1.0
     reasons: dict[str, float] | None = None
+    outputs: dict[str, Any] | None = None
+    position: int = -1
+    rests_on: dict[str, Any] | None = None
 
 
 class Features:
@@ -95,8 +100,18 @@ class Features:
 
     def row(self, event: dict[str, Any]) -> Float:
         """The model's row. Raises `RequestError` where the endpoint's function cannot take the event."""
+        return np.array(self._computed(lambda: self._endpoint.features(event, self._known)), dtype=np.float64)
+
+    def asked(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The values of the inputs of a model that is asked of a graph. Raises as `row` does."""
+        values = self._endpoint.asked
+        if values is None:
+            raise UnavailableError("the endpoint asks nothing of a graph", where=f"endpoint {self._endpoint.name}")
+        return dict(self._computed(lambda: values(event)))
+
+    def _computed(self, function: Callable[[], Any]) -> Any:
         try:
-            return np.array(self._endpoint.features(event, self._known), dtype=np.float64)
+            return function()
         except TidemillError:
             raise
         except Exception as error:
@@ -183,8 +198,9 @@ class Scorer:
     @property
     def waiting_for(self) -> str:
         """What is missing before this endpoint can answer; empty where nothing is."""
-        if self._current() is not None:
-            return ""
+        current = self._current()
+        if current is not None:
+            return getattr(current[2].servable, "missing", "")
         if self.endpoint.unserved:
             return f"model {self.endpoint.model} cannot be served: {self.endpoint.unserved}"
         if self._codes[0].features is None:
@@ -204,6 +220,8 @@ class Scorer:
             raise UnavailableError(self.waiting_for, where=f"endpoint {self.name}")
         code, features, loaded = current
         event, id, time = features.event(body)
+        if isinstance(loaded.servable, ServedQuestion):
+            return self._answer(loaded, loaded.servable, features.asked(event), id, time, explain)
         row = features.row(event)
         sequence = code.known.sequence
         score = _score(loaded, row, code.endpoint.feature_names)
@@ -228,6 +246,32 @@ class Scorer:
         )
         stale = self._freshness.seconds()
         return Answer(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons)
+
+    def _answer(
+        self, loaded: Loaded, servable: ServedQuestion, asked: dict[str, Any], id: str, time: int, explain: bool
+    ) -> Answer:
+        """One answer of a live graph."""
+        outputs, rests_on = servable.answer(asked, time, explain)
+        position, score = outputs.pop(POSITION), float(outputs["score"])
+        self._keep(
+            PredictionMade(
+                id=id,
+                time=time,
+                source=f"/endpoints/{self.name}",
+                about=id,
+                model=loaded.model,
+                version=loaded.version,
+                score=score,
+                delta=loaded.delta,
+                asked=asked,
+                position=position,
+            )
+        )
+        named = id, self.name, loaded.model, loaded.version, score, loaded.delta
+        stale = self._freshness.seconds()
+        return Answer(
+            *named, staleness=stale, outputs=outputs, position=position, rests_on=rests_on if explain else None
+        )
 
     def _current(self) -> tuple[Code, Features, Loaded] | None:
         """The model state to answer with, and the code for it."""

@@ -192,10 +192,10 @@ def _segments(
     lineage: Lineage,
 ) -> list[VersionCut]:
     history = {s.partition: s.history for s in all_sources}
-    reader = Segments(log, histories, journal)
+    reader = Segments(log, histories)
     cuts: list[VersionCut] = []
     try:
-        for partition, records in reader.runs():
+        for partition, records in reader.runs(journal):
             if not history[partition]:
                 for stream in histories:  # all of them were read before anything else
                     pipeline.finish_history(stream)

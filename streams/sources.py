@@ -222,8 +222,7 @@ class Segments:
     `renamed` gives the log and its own partition for those that are called otherwise here (histories).
     """
 
-    def __init__(self, log: Log, histories: Mapping[str, Log], segments: Sequence[tuple[str, int, int, int]]) -> None:
-        self._segments = segments
+    def __init__(self, log: Log, histories: Mapping[str, Log]) -> None:
         self._real = {
             Partition(HISTORY + stream, n): (history, real)
             for stream, history in histories.items()
@@ -233,12 +232,15 @@ class Segments:
         self._readers: dict[Partition, _Open] = {}
         self._stash: dict[Partition, list[Record]] = {}
 
-    def runs(self, most: int = 20_000, timeout: float = 30.0) -> Iterator[tuple[Partition, list[Record]]]:
-        """The records in recorded order, in runs of one partition.
+    def runs(
+        self, segments: Iterable[tuple[str, int, int, int]], most: int = 20_000, timeout: float = 30.0
+    ) -> Iterator[tuple[Partition, list[Record]]]:
+        """The records of `segments` in their order, in runs of one partition. Of later calls the segments go on, in
+        each partition, where those before ended.
 
         Raises `UnavailableError` where a log stays silent before the end of a segment, `GoneError` as readers do.
         """
-        for topic, number, first, stop in self._segments:
+        for topic, number, first, stop in segments:
             p = Partition(topic, number)
             at, waited = first, 0.0
             while at < stop:

@@ -31,18 +31,24 @@ class Endpoint:
     `features` looks at, so that every other may be left out too. `unserved`, where not empty, says why the model cannot
     be served at all. `measured(spec)`, where given, is the job that measures the answers as labels come for them, with
     the stream declared as `spec`; its name is `<name>-served`.
+
+    A model that is asked of a job's state (a graph) takes no row: `asked(event)` gives the values of the model's inputs
+    by name, and `replica` is the job whose state it is asked of, of which serving keeps a copy; it has the name of the
+    job that it is a copy of, reads the same in the same order, and need not learn or emit anything.
     """
 
     name: str
     stream: str
     model: str
     job: str
-    feature_names: tuple[str, ...]
-    features: Callable[[Mapping[str, Any], Known], Sequence[float]]
+    feature_names: tuple[str, ...] = ()
+    features: Callable[[Mapping[str, Any], Known], Sequence[float]] = lambda event, known: ()
     optional: frozenset[str] = frozenset()
     needs: frozenset[str] | None = None
     unserved: str = ""
     measured: Callable[[StreamSpec], Job[Any]] | None = None
+    asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    replica: Job[Any] | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint")

@@ -56,7 +56,8 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     `features` are the values as they were used, in the model's order; `delta` and `feature_sequence` say how fresh
     the parameters and the streamed features were. Of a row of tensors that are no short row of finite numbers,
     `inputs_digest` stands in the place of the features (`serving.tensor_rows`); `outputs` are all values of the output
-    that the score is the last of, where it has some more.
+    that the score is the last of, where it has some more. Of a model that is asked of a job's state, `asked` are the
+    inputs, and `position` the state: after so many events of the job, in its order.
     """
 
     about: str
@@ -68,6 +69,8 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     features: list[float] | None = None
     outputs: list[float] | None = None
     inputs_digest: str = ""
+    asked: dict[str, Any] | None = None
+    position: int = -1
 
 
 class MetricsMeasured(Event, frozen=True, kw_only=True, tag="metrics.measured.v1"):

@@ -141,3 +141,19 @@ class StateStore(Protocol):
     def clear(self, job: str) -> None:
         """Forget every snapshot of `job`."""
         ...
+
+
+class NoStates:
+    """A `StateStore` without a state: whoever has it begins with the log, and keeps nothing."""
+
+    def save(self, job: str, sequence: int, data: bytes) -> None:
+        """Keeps nothing."""
+
+    def load(self, job: str, at_most: int | None = None) -> tuple[int, bytes] | None:
+        return None
+
+    def clear(self, job: str) -> None:
+        """There is nothing to forget."""
+
+
+NO_STATES = NoStates()

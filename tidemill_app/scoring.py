@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from connectors.artefacts import ArtefactStore
+from graph.question import KINDS as QUESTIONS
+from serving.asked import ServedQuestion
 from serving.follow import Follower, Load
 from serving.freshness import Freshness
 from serving.http import Door
@@ -16,13 +18,16 @@ from serving.online import ServedLearner
 from serving.onnx import FILE, KIND, OnnxServable
 from serving.plane import DataPlane
 from serving.scoring import Scorer
+from streams.replica import Replica
 from tidemill.endpoint import Endpoint
 from tidemill.errors import IncompatibleError, TidemillError
 from tidemill.events import JobChanged, ModelPublished
 from tidemill.job import REPLAYED
 from tidemill.servable import Servable
 from tidemill.stream import StreamSpec
+from tidemill.time import Clock, SystemClock
 from tidemill.version import Lineage
+from tidemill_app.copies import Copies
 from tidemill_app.endpoints import Submitted
 from tidemill_app.online_features import reading
 from tidemill_app.prediction_logs import PredictionLogs
@@ -32,8 +37,14 @@ from tidemill_app.wiring import Platform
 _log = logging.getLogger("tidemill.serving")
 
 
-def loader(store: ArtefactStore, learned: Callable[[Lineage], None] = lambda lineage: None) -> Load:
-    """Loads published versions from the store, everything verified first; `learned` is told where each came from."""
+def loader(
+    store: ArtefactStore,
+    learned: Callable[[Lineage], None] = lambda lineage: None,
+    copy_of: Callable[[str], Replica[Any] | None] = lambda model: None,
+    clock: Clock | None = None,
+) -> Load:
+    """Loads published versions from the store, everything verified first; `learned` is told where each came from, and
+    `copy_of` gives the copy of the state that a model is asked of."""
 
     def load(event: ModelPublished) -> Servable:
         manifest, files = store.load(event.model, event.version, event.version_digest)
@@ -41,7 +52,12 @@ def loader(store: ArtefactStore, learned: Callable[[Lineage], None] = lambda lin
             return OnnxServable(files[FILE])
         if manifest.kind == REPLAYED:
             raise IncompatibleError("a model whose state cannot be saved is rebuilt and compared, and not served")
-        servable = ServedLearner(load_content(files))
+        content = load_content(files)
+        servable: Servable
+        if manifest.kind in QUESTIONS:
+            servable = ServedQuestion(content, lambda: copy_of(event.model), clock or SystemClock())
+        else:
+            servable = ServedLearner(content)
         if manifest.lineage is not None:
             learned(manifest.lineage)
         return servable
@@ -69,6 +85,7 @@ class ScoringService:
         self.plane = DataPlane()
         self.freshness = Freshness()
         self.tables: dict[str, FeatureTables] = {}
+        self.copies = Copies(platform)
         self.logs = PredictionLogs(platform.log, platform.home.path / "spill", lambda: self.door.scorers)
         self._keeping = keeping
         self._measuring = measuring
@@ -79,7 +96,7 @@ class ScoringService:
         self.follower = Follower(
             platform.log,
             self.plane,
-            loader(platform.artefacts, self._learned),
+            loader(platform.artefacts, self._learned, self.copies.of, platform.clock),
             self.freshness,
             declared=self._declared,
             submitted=None if self._submitted is None else self._changed,
@@ -114,6 +131,7 @@ class ScoringService:
     def close(self) -> None:
         """After the last answer: every prediction reaches the disk, and Kafka where it answers."""
         self.follower.close()
+        self.copies.close()
         self.logs.close()
         self.door.close()
 
@@ -150,6 +168,8 @@ class ScoringService:
 
     def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
         """Answer at `endpoint`, with the code of this bundle too."""
+        if newest:
+            self.copies.follow(endpoint)
         tables = self._tables_of(endpoint.job)
         scorer = self.scorers.get(endpoint.name)
         if scorer is not None:
@@ -205,6 +225,14 @@ class ScoringService:
             yield "tidemill_model_info", "The version being served", labels, 1.0
             yield "tidemill_model_delta", "Sequence of the last delta applied", {"model": model}, live.delta
             yield "tidemill_model_labels", "Labels in the live model", {"model": model}, live.labels
+        for copy in self.copies.all():
+            yield (
+                "tidemill_copy_position",
+                "Events in the copy of a state",
+                {"job": copy.name},
+                copy.position,
+            )
+            yield "tidemill_copy_ready", "1 where the copy can be asked", {"job": copy.name}, float(copy.ready)
         for job, tables in self.tables.items():
             yield "tidemill_feature_sequence", "Sequence of the newest features", {"job": job}, tables.sequence
             yield "tidemill_feature_rows", "Rows of features in memory", {"job": job}, len(tables)

@@ -220,9 +220,9 @@ class Recovery:
         return True
 
     def _replay_segments(self, out: Recovered, segments: Sequence[Entry]) -> bool:
-        reader = Segments(self._log, self.histories, segments)
+        reader = Segments(self._log, self.histories)
         try:
-            for partition, records in reader.runs():
+            for partition, records in reader.runs(segments):
                 if self._stop():
                     return False
                 if not out.pipeline.sources[partition].history:

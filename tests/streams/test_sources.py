@@ -80,14 +80,14 @@ def test_segments_come_in_recorded_order_whatever_the_size_of_polls():
     recorded = [(*A, 0, 3), (*B, 0, 11), (*A, 3, 4), (*B, 11, 12), (*A, 4, 20)]
     want = [(Partition(t, n), i) for t, n, first, stop in recorded for i in range(first, stop)]
     for most in (1, 5, 1000):
-        reader = Segments(log, {}, recorded)
-        assert [(p, r.offset) for p, records in reader.runs(most) for r in records] == want
+        reader = Segments(log, {})
+        assert [(p, r.offset) for p, records in reader.runs(recorded, most) for r in records] == want
         reader.close()
 
 
 def test_a_log_that_ends_within_a_segment_is_said():
     log = filled(SPEC.topic, 2, 4)
-    reader = Segments(log, {}, [(*A, 0, 9)])
+    reader = Segments(log, {})
     with pytest.raises(UnavailableError, match=r"data\.trips/0 at 2"):
-        list(reader.runs(timeout=0.2))
+        list(reader.runs([(*A, 0, 9)], timeout=0.2))
     reader.close()

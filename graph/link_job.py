@@ -1,0 +1,247 @@
+"""The job that learns which edges appear, as they appear, and answers for those that may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from graph.job import warm
+from graph.link_history import SCALES
+from graph.link_model import LinkModel
+from graph.link_question import LinkQuestion, named
+from graph.mapping import EdgeFrom, GraphSpec, ends_of
+from graph.store import TemporalGraph
+from tidemill.block import Block
+from tidemill.endpoint import Endpoint
+from tidemill.errors import SubmissionError
+from tidemill.job import DeadRow, Effects, Input, Job, Live, ModelContent, Output, Rows, VersionCut
+from tidemill.log import TopicSpec
+from tidemill.order import Batch, EventTime, Order
+
+PREDICTIONS, METRICS = "predictions", "metrics"
+
+
+class LinkState(msgspec.Struct):
+    """The graph, the model with its past, and what was measured: sums over `count` edges since the last version.
+    `edges` counts from the beginning; `version` is the newest cut, `after` the highest number there was before."""
+
+    graph: TemporalGraph
+    links: LinkModel
+    edges: int = 0
+    version: int = 0
+    after: int = 0
+    count: int = 0
+    reciprocal: float = 0.0
+    reciprocal_mix: float = 0.0
+    share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkJob:
+    """A job that grows the graph of `spec`, and learns which edges of `relation` appear: each edge is predicted from
+    all before it in the job's order, and then learned (the *causal* protocol of `graph.evaluate`).
+
+    It emits on `predictions.<name>` a `prediction.made.v1` for each edge as it appears: `score` is the share of the
+    true target among itself and `negatives` drawn ones, and `outputs` are [oddness, share]: oddness is the share of
+    the drawn ones that the model held likelier. On `metrics.<name>`, every `metrics_every` edges, the mean reciprocal
+    rank (`mrr`) against these negatives since the last version, beside that of the training-free mix of recencies and
+    popularity (`mrr_mix`) that it should beat. A version every `version_every` edges, and deltas between.
+
+    The endpoint (`endpoint`, or the stream of the first rule for `relation`) answers for an event of that stream that
+    did not happen yet; see `graph.link_question`. What was retracted stays in the model's past.
+
+    Raises `SubmissionError` where the settings do not fit together.
+    """
+
+    name: str
+    spec: GraphSpec
+    relation: str
+    endpoint: str | None = None
+    scales: Sequence[float] = SCALES
+    negatives: int = 20
+    against: int = 50
+    seed: int = 0
+    order: Order = field(default_factory=EventTime)
+    metrics_every: int = 1_000
+    version_every: int = 10_000
+    commit_every: float = 0.5
+
+    def job(self) -> Job[LinkState]:
+        rule = self._rule()
+        if min(self.metrics_every, self.version_every) < 1:
+            raise SubmissionError("counts out of range", where=f"job {self.name}", wanted="at least 1")
+        if self.serves(rule).name == self.name:
+            raise SubmissionError(
+                "job and endpoint have one name, so their predictions would share a topic",
+                where=f"job {self.name}",
+                fix="Name the job, or endpoint=, otherwise",
+            )
+        kept = TopicSpec(retention_bytes=1 << 30)
+        return Job(
+            name=self.name,
+            reads=self.reads,
+            writes=(
+                Output(PREDICTIONS, f"predictions.{self.name}", "prediction.made.v1", key="about"),
+                Output(METRICS, f"metrics.{self.name}", "metrics.measured.v1", key="model", made=kept),
+            ),
+            step=self._step,
+            init=self._begin,
+            state=LinkState,
+            order=self.order,
+            needs=frozenset({"versions", "deltas"}),
+            live=Live(models=lambda state: {self.name: self._content(state)}),
+            endpoint=replace(self.serves(rule), replica=self.copy()),
+            exact_merge=False,
+            commit_every=self.commit_every,
+            warm=self._warm,
+            versions_after=lambda state, number: setattr(state, "after", number),
+        )
+
+    def copy(self) -> Job[LinkState]:
+        """The job without what only the model's weights need: serving has those from versions and deltas."""
+        return Job(
+            name=self.name,
+            reads=self.reads,
+            step=self._grow,
+            init=self._begin,
+            state=LinkState,
+            order=self.order,
+            exact_merge=False,
+            warm=self._warm,
+        )
+
+    @property
+    def reads(self) -> tuple[Input, ...]:
+        return self.spec.reads
+
+    def _begin(self) -> LinkState:
+        return LinkState(self.spec.graph(), LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed))
+
+    def _rule(self) -> EdgeFrom:
+        """The first rule that makes edges of the relation."""
+        for rule in self.spec.rules:
+            if isinstance(rule, EdgeFrom) and rule.relation == self.relation:
+                return rule
+        made = [r.relation for r in self.spec.rules if isinstance(r, EdgeFrom)]
+        raise SubmissionError(
+            "no rule makes edges of the relation", where=f"job {self.name}", wanted=", ".join(made), got=self.relation
+        )
+
+    def serves(self, rule: EdgeFrom) -> Endpoint:
+        """How serving answers for an edge that may appear."""
+
+        def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"source": event[rule.source], "target": event[rule.target]}
+
+        return Endpoint(
+            name=self.endpoint or rule.stream,
+            stream=rule.stream,
+            model=self.name,
+            job=self.name,
+            needs=frozenset({rule.source, rule.target}),
+            asked=asked,
+        )
+
+    def _question(self) -> LinkQuestion:
+        return LinkQuestion(relation=self.relation, scales=self.scales, against=self.against, seed=self.seed)
+
+    def _content(self, state: LinkState) -> ModelContent:
+        question = self._question()
+        kind = f"{LinkQuestion.__module__}:{LinkQuestion.__qualname__}"
+        return ModelContent(kind, question.params(), {"weights": state.links.weights.copy()})
+
+    def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[Block], list[Any]]:
+        """Into the graph: dead events, the events of the relation's edges, and their ends and times."""
+        told: list[tuple[EdgeFrom, Block]] = []
+        dead = self.spec.take(state.graph, batch, lambda rule, block: told.append((rule, block)))
+        it = state.graph.relations[self.relation]
+        blocks, ends = [], []
+        for rule, block in told:
+            if rule.relation == self.relation:
+                source, target = ends_of(block, rule)
+                numbers = state.graph.numbers(it.source, source), state.graph.numbers(it.target, target)
+                blocks.append(block)
+                ends.append((*named(it, *numbers), block.time / 1e6))
+        return dead, blocks, ends
+
+    def _grow(self, state: LinkState, batch: Batch) -> Effects[LinkState]:
+        dead, _, ends = self._taken(state, batch)
+        for end in ends:
+            state.links.past.update(*end)
+        return Effects(state, dead=dead)
+
+    def _step(self, state: LinkState, batch: Batch) -> Effects[LinkState]:
+        out = Effects(state)
+        dead, blocks, ends = self._taken(state, batch)
+        out.dead += dead
+        for block, (src, dst, time) in zip(blocks, ends, strict=True):
+            at = 0
+            while at < len(block):
+                # Versions and measurements come after the same edges however they are cut.
+                upto = min(len(block), at + self._due(state))
+                part = slice(at, upto)
+                self._learn(state, block.take(part), src[part], dst[part], time[part], out)
+                at = upto
+        return out
+
+    def _due(self, state: LinkState) -> int:
+        return min(every - state.edges % every for every in (self.metrics_every, self.version_every))
+
+    def _learn(self, state: LinkState, block: Block, src: Any, dst: Any, time: Any, out: Effects[LinkState]) -> None:
+        told = state.links.follow(src, dst, time)
+        odd = (told.rank - 1.0) / self.negatives
+        columns = {
+            "about": block.ids.tolist(),
+            "model": [self.name] * len(block),
+            "version": [self._version(state)] * len(block),
+            "score": told.share,
+            "outputs": np.stack([odd, told.share], axis=1).tolist(),
+        }
+        ids = [
+            f"{source}/{id}#{state.edges + i}"
+            for i, (source, id) in enumerate(zip(block.sources.tolist(), block.ids.tolist(), strict=True))
+        ]
+        out.emit.append(Rows(PREDICTIONS, block.time, ids, columns))
+        state.edges += len(block)
+        state.count += len(block)
+        for share, rank, mix in zip(told.share.tolist(), told.rank.tolist(), told.mix_rank.tolist(), strict=True):
+            state.share += share
+            state.reciprocal += 1.0 / rank
+            state.reciprocal_mix += 1.0 / mix
+        last = (int(block.time[-1]), str(block.sources[-1]), str(block.ids[-1]))
+        if state.edges % self.metrics_every == 0:
+            columns = {
+                "model": [self.name],
+                "version": [self._version(state)],
+                "count": [state.count],
+                "values": [self._measured(state)],
+            }
+            out.emit.append(Rows(METRICS, np.array([last[0]], np.int64), [f"{self.name}/{state.edges}"], columns))
+        if state.edges % self.version_every == 0:
+            state.version = max(state.version, state.after) + 1
+            out.versions.append(VersionCut(self.name, state.version, last, self._content(state), self._measured(state)))
+            state.count, state.share, state.reciprocal, state.reciprocal_mix = 0, 0.0, 0.0, 0.0
+
+    @staticmethod
+    def _version(state: LinkState) -> str:
+        return str(state.version) if state.version else ""
+
+    @staticmethod
+    def _measured(state: LinkState) -> dict[str, float]:
+        n = max(state.count, 1)
+        return {"mrr": state.reciprocal / n, "mrr_mix": state.reciprocal_mix / n, "share": state.share / n}
+
+    def _warm(self) -> None:
+        warm(self.spec)
+        links = LinkModel(scales=self.scales, negatives=self.negatives)
+        links.follow([0, 1], [1, 0], [0.0, 1.0])
+        links.past.update([0], [1], [2.0])
+
+
+def link_job(**settings: Any) -> Job[LinkState]:
+    """The job of a `LinkJob` with the settings given."""
+    return LinkJob(**settings).job()

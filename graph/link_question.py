@@ -1,0 +1,150 @@
+"""Will the edge source → target appear, and how odd would it be: asked of a live graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from graph.draws import mix
+from graph.link_features import feature_names, features_of
+from graph.link_history import SCALES, Floats, Ints
+from graph.link_model import STRANGER, draw, place
+from graph.link_network import F32, HIDDEN, SECOND, forward, initial
+from graph.question import Columns, numbers, plain, times
+from graph.relation import Relation
+from tidemill.errors import ConfigError, IncompatibleError
+from tidemill.servable import TensorSpec
+
+
+@njit(cache=True)
+def _ask(
+    h: Any, src: Ints, dst: Ints, when: Ints, seed: int, weights: F32, X: F32, candidates: Ints, out: Floats
+) -> None:
+    """Rows of `out`: share, oddness, score. `X` and `candidates` are left as they were for the last row."""
+    m = len(candidates)
+    first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
+    scores = np.zeros(m, np.float32)
+    for i in range(len(src)):
+        pair = mix(np.uint64(src[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(dst[i]))
+        event = int(mix(pair + np.uint64(when[i])) >> np.uint64(2))
+        candidates[0] = dst[i]
+        draw(h, src[i], dst[i], seed, event, 0, 0.0, candidates[1:])
+        features_of(h, src[i], candidates, when[i] / 1e6, X)
+        forward(weights, X, first, second, scores)
+        out[i, 0] = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
+        out[i, 1] = (place(scores) - 1.0) / (m - 1)
+        out[i, 2] = scores[0]
+
+
+class LinkQuestion:
+    """Outputs, of each row (source, target, time), beside `against` other nodes drawn from all seen:
+
+    - `score`: the softmax of the model's score of the target among all of them: 1 for a sure edge, about
+      1/(`against` + 1) for one that the model cannot tell from the others;
+    - `oddness`: the share of the others that the model holds likelier, 0 to 1;
+    - `rank_score`: the model's own score, which only compares targets of one source at one time.
+
+    The draw is a function of `seed` and the row. What is known is what had come; of `time` only the age of the past
+    counts here, and `neighbours` are strictly earlier. The learned state is `weights`, of `LinkModel`'s network.
+    """
+
+    def __init__(
+        self, *, relation: str, scales: Sequence[float] = SCALES, against: int = 50, seed: int = 0, near: int = 10
+    ) -> None:
+        if against < 1 or near < 0:
+            raise ConfigError("a question that cannot be asked", wanted="against 1 or more", got=f"{against}, {near}")
+        ids = [TensorSpec(name, "BYTES", [-1]) for name in ("source", "target")]
+        self.inputs = [*ids, TensorSpec("time", "INT64", [-1])]
+        self.outputs = [TensorSpec(name, "FP64", [-1]) for name in ("score", "oddness", "rank_score")]
+        self.relation, self.scales = relation, tuple(float(s) for s in scales)
+        self.against, self.seed, self.near = against, seed, near
+        self.names = feature_names(len(self.scales))
+        self.weights = initial(len(self.names), seed)
+
+    def params(self) -> dict[str, Any]:
+        return {
+            "relation": self.relation,
+            "scales": list(self.scales),
+            "against": self.against,
+            "seed": self.seed,
+            "near": self.near,
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {"weights": self.weights.copy()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if set(state) != {"weights"} or np.shape(state["weights"]) != self.weights.shape:
+            got = {name: np.shape(value) for name, value in state.items()}
+            raise IncompatibleError("not a state of this model", wanted=f"weights {self.weights.shape}", got=str(got))
+        self.weights = np.array(state["weights"], np.float32)
+
+    def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
+        src, dst = ends(state.graph, self.relation, inputs["source"], inputs["target"])
+        out, _ = self._scored(state, src, dst, times(inputs))
+        return {"score": out[:, 0], "oddness": out[:, 1], "rank_score": out[:, 2]}
+
+    def _scored(self, state: Any, src: Ints, dst: Ints, when: Ints) -> tuple[Floats, F32]:
+        out, X = np.zeros((len(src), 3)), np.zeros((self.against + 1, len(self.names)), np.float32)
+        candidates = np.zeros(self.against + 1, np.int64)
+        _ask(state.links.past.arrays, src, dst, when, self.seed, self.weights, X, candidates, out)
+        return out, X
+
+    def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
+        """`features`: by how much the score falls where the feature were as it is of the others on average, the ten
+        largest of them; `neighbours`: the `near` newest edges of source and target before `time`."""
+        graph, when = state.graph, times(inputs)
+        src, dst = ends(graph, self.relation, inputs["source"], inputs["target"])
+        out, X = self._scored(state, src, dst, when)
+        asked = np.repeat(X[:1], len(self.names), axis=0)
+        np.fill_diagonal(asked, X[1:].mean(axis=0))
+        first, second = np.zeros((len(asked), HIDDEN), np.float32), np.zeros((len(asked), SECOND), np.float32)
+        scores = np.zeros(len(asked), np.float32)
+        forward(self.weights, asked, first, second, scores)
+        falls = (out[0, 2] - scores.astype(np.float64)).tolist()
+        largest = sorted(zip(self.names, falls, strict=True), key=lambda pair: -abs(pair[1]))[:10]
+        it = graph.relations[self.relation]
+        return {
+            "features": {name: fall for name, fall in largest if fall},
+            "neighbours": [
+                *_near(graph, it, "source", inputs["source"][0], when, self.near),
+                *_near(graph, it, "target", inputs["target"][0], when, self.near),
+            ],
+        }
+
+
+def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Ints]:
+    """What the past calls the nodes at the ends: their numbers, which for two node types are interleaved; of a node
+    never seen a number that nobody has."""
+    it: Relation = graph.relations[relation]
+    src, dst = numbers(graph, it.source, source), numbers(graph, it.target, target)
+    return named(it, src, dst)
+
+
+def named(relation: Relation, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
+    """As `ends`, from node numbers."""
+    if relation.source != relation.target:
+        return np.where(src < 0, STRANGER, 2 * src), np.where(dst < 0, STRANGER, 2 * dst + 1)
+    return np.where(src < 0, STRANGER, src), np.where(dst < 0, STRANGER, dst)
+
+
+def _near(graph: Any, relation: Relation, end: str, id: Any, when: Ints, k: int) -> list[dict[str, Any]]:
+    """The newest edges of one end, in both directions."""
+    out: list[dict[str, Any]] = []
+    node_type = relation.source if end == "source" else relation.target
+    number = numbers(graph, node_type, [id])
+    if number[0] < 0 or not k:
+        return out
+    for direction in ("out", "in") if relation.directed else ("out",):
+        start, other = graph.ends(relation.name, direction)
+        if start != node_type:
+            continue
+        found = graph.found(relation.name, number, when, k, direction=direction)
+        ids = graph.ids(other, found.nodes)
+        for name, time in zip(ids, found.times.tolist(), strict=True):
+            out.append({"of": end, "direction": direction, "node": plain(name), "time": time})
+    return out

@@ -1,0 +1,91 @@
+"""What a live graph can be asked: tensors of ids and times in, tensors out, each a function of the graph's state.
+
+A question is a model like any other (kind, parameters, learned state), so that it has versions and deltas; what it
+looks at is the state of its job, which serving has a copy of (`streams.replica`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.adjacency import Int
+from graph.nodes import Id
+from graph.store import TemporalGraph
+from tidemill.errors import IncompatibleError, RequestError
+from tidemill.servable import TensorSpec
+
+Columns = Mapping[str, NDArray[Any]]
+
+KINDS = ("graph.link_question:LinkQuestion", "graph.near_question:NearQuestion")
+"""Questions that may come from an artefact: it names code, it never brings any."""
+
+
+class Question(Protocol):
+    """`state` in the methods is that of the job whose graph is asked; nothing of it is changed.
+
+    Inputs of datatype BYTES are ids: texts, or whole numbers; a text that no node has for its id stands for the whole
+    number that it spells. `time` is in µs, the moment as of which the graph is asked.
+    """
+
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what was learned. Raises `IncompatibleError`."""
+        ...
+
+    def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
+        """Outputs by name, a row for each row of the inputs. Raises `RequestError` naming the input."""
+        ...
+
+    def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
+        """What the answer to the one row of `inputs` rests on, as plain data."""
+        ...
+
+
+def question(kind: str, params: Mapping[str, Any]) -> Question:
+    """The question of this kind. Raises `IncompatibleError` where there is none, or the parameters do not fit."""
+    if kind not in KINDS:
+        raise IncompatibleError("unknown kind of question", wanted=", ".join(KINDS), got=repr(kind))
+    module, _, name = kind.partition(":")
+    try:
+        made: Question = getattr(importlib.import_module(module), name)(**params)
+    except TypeError as error:
+        raise IncompatibleError("parameters do not fit", where=kind, got=str(error)) from None
+    return made
+
+
+def numbers(graph: TemporalGraph, node_type: str, ids: Sequence[Any] | NDArray[Any]) -> Int:
+    """The numbers of the nodes that are asked about, −1 for those never seen."""
+    asked = [i.decode(errors="replace") if isinstance(i, bytes) else i for i in ids]
+    found = graph.numbers(node_type, asked)
+    for at in np.flatnonzero(found < 0).tolist():
+        whole = spelled(asked[at])
+        if whole is not None:
+            found[at] = graph.numbers(node_type, [whole])[0]
+    return found
+
+
+def spelled(id: Any) -> int | None:
+    """The whole number that a text spells, or None."""
+    if not isinstance(id, str) or not id.isascii() or not id.removeprefix("-").isdecimal() or len(id) > 19:
+        return None
+    return int(id)
+
+
+def plain(id: Id) -> int | str:
+    """An id as JSON has it."""
+    return id.hex() if isinstance(id, bytes) else id
+
+
+def times(inputs: Columns, name: str = "time") -> Int:
+    """The moments asked about. Raises `RequestError` where one is none."""
+    moments = np.asarray(inputs[name], np.int64)
+    if len(moments) and (moments.min() <= -(1 << 60) or moments.max() >= 1 << 60):
+        raise RequestError("no moment", wanted="microseconds since 1970", got=str(int(moments.max())), field=name)
+    return moments

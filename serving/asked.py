@@ -1,0 +1,91 @@
+"""Models that are asked of a live graph: a question's parameters and weights, and the copy of the state it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from graph.question import Question, question
+from streams.learners.delta import apply_delta
+from streams.replica import Replica
+from tidemill.errors import RequestError, UnavailableError
+from tidemill.job import ModelContent
+from tidemill.servable import DATATYPES, Tensor, TensorSpec
+from tidemill.time import Clock
+
+POSITION = "position"
+"""The output that says of which state an answer is: after so many events of the job, in its order."""
+
+
+class ServedQuestion:
+    """A question at one point of its learning. Its inputs are the question's, `time` 0 standing for now; its outputs
+    too, and `position` (INT64). `copy` gives the copy of the job's state, or None where there is none yet."""
+
+    def __init__(self, content: ModelContent, copy: Callable[[], Replica[Any] | None], clock: Clock) -> None:
+        self._content, self._copy, self._clock = content, copy, clock
+        self._question: Question = question(content.kind, content.params)
+        self._question.load_state(content.state)
+        self.inputs = list(self._question.inputs)
+        self.outputs = [*self._question.outputs, TensorSpec(POSITION, "INT64", [-1])]
+
+    @property
+    def content(self) -> ModelContent:
+        return self._content
+
+    @property
+    def missing(self) -> str:
+        """What keeps it from answering; empty where nothing does."""
+        copy = self._copy()
+        if copy is None:
+            return "the graph that is asked is not followed here"
+        return "" if copy.ready else f"the graph of job {copy.name} is not here yet: {copy.problem}"
+
+    def updated(self, changes: Mapping[str, Any]) -> ServedQuestion:
+        state = apply_delta(self._content.state, changes)
+        return ServedQuestion(ModelContent(self._content.kind, self._content.params, state), self._copy, self._clock)
+
+    def predict(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        columns = {name: tensor.data for name, tensor in inputs.items()}
+        if "time" in columns:
+            columns["time"] = np.where(columns["time"] == 0, self._clock.now(), columns["time"])
+        with self._held() as (state, position):
+            found = self._question.ask(state, columns)
+        rows = len(next(iter(columns.values())))
+        found[POSITION] = np.full(rows, position, np.int64)
+        return {name: Tensor(name, column) for name, column in found.items()}
+
+    def answer(self, asked: Mapping[str, Any], time: int, explain: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Outputs by name of one row, and what they rest on where that is asked for, of one and the same state.
+
+        Raises `RequestError` naming the input that is missing or unfit.
+        """
+        columns = columns_of(self.inputs, {**asked, "time": time})
+        with self._held() as (state, position):
+            found = self._question.ask(state, columns)
+            reasons = self._question.explain(state, columns) if explain else {}
+        return {name: column[0].tolist() for name, column in found.items()} | {POSITION: position}, reasons
+
+    def _held(self) -> Any:
+        copy = self._copy()
+        if copy is None:
+            raise UnavailableError("the graph that is asked is not followed here", where=self._content.kind)
+        return copy.held()
+
+
+def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of inputs from plain values. Raises `RequestError` naming the one that is missing or unfit."""
+    columns: dict[str, Any] = {}
+    for spec in inputs:
+        value = values.get(spec.name)
+        if value is None:
+            raise RequestError("input is missing", wanted=f"all of {[s.name for s in inputs]}", field=spec.name)
+        column = np.empty(1, DATATYPES[spec.datatype])
+        try:
+            column[0] = value
+        except (TypeError, ValueError, OverflowError):
+            got = repr(value)[:80]
+            raise RequestError("input does not fit", wanted=spec.datatype, got=got, field=spec.name) from None
+        columns[spec.name] = column
+    return columns

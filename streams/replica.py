@@ -1,0 +1,260 @@
+"""A second copy of a job's state, made of what the job has committed and of nothing else.
+
+    progress.<job> ─ a commit: what was read, which clocks were moved ─ the same records ─ the same pipeline and step
+
+So the copy is the job's own state at a *position*: after so many events stepped, in the job's order. By the job law
+this is a function of the log, whatever the engine, the batches and the machines. A position is one whole number; what
+was asked of the state at one can be asked again (`visit`), of a state made anew from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from streams import progress
+from streams.engines.recovery import Recovered, Recovery, positions_of
+from streams.journal import Moves
+from streams.sources import Segments, sources_of
+from tidemill import events
+from tidemill.engine import Parts
+from tidemill.errors import IntegrityError, SubmissionError, UnavailableError
+from tidemill.events import ProgressMade
+from tidemill.job import DeadRow, Effects, Job
+from tidemill.log import Log, Partition
+from tidemill.order import Arrival, Batch
+from tidemill.state import NO_STATES
+
+S = TypeVar("S")
+
+_log = logging.getLogger("tidemill.replica")
+
+SLICE = 200
+"""Events stepped at a time: whoever asks waits for no more."""
+
+_BATCH, _BUFFERED = 50_000, 1_000_000
+_LONGEST_PAUSE = 2.0
+
+
+class Copied(Generic[S]):
+    """The step of a copy: the job's own, in slices, silent. `between` is called before each slice with the state, the
+    position, and how many events follow; it says how many to step at most."""
+
+    def __init__(self, job: Job[S], between: Callable[[S, int, int], int]) -> None:
+        if job.groups != 1:
+            raise SubmissionError("a copy is of one state", where=f"job {job.name}", got=f"{job.groups} groups")
+        self.job = replace(job, step=self._step)
+        self.position = 0
+        self.state: S | None = None
+        self.lock = threading.Lock()
+        self._step_of = job.step
+        self._between = between
+
+    def _step(self, state: S, batch: Batch) -> Effects[S]:
+        dead: list[DeadRow] = []
+        wake_at, at = None, 0
+        while True:
+            upto = min(len(batch), at + max(1, self._between(state, self.position, len(batch) - at)))
+            last = upto == len(batch)
+            piece = batch if last and not at else batch.take(np.arange(at, upto), batch.wake if last else None)
+            with self.lock:
+                effects = self._step_of(state, piece)
+                state = self.state = effects.state
+                self.position += len(piece)
+            dead += effects.dead
+            wake_at, at = effects.wake_at, upto
+            if last:
+                return Effects(state, wake_at=wake_at, dead=dead)
+
+
+class _Silent(Recovery):
+    """Recovery of what emits nothing: only where it stands is compared."""
+
+    def check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool = False) -> None:
+        if not out.erasures.met:
+            check_cut(out, committed)
+
+
+def check_cut(found: Recovered, committed: ProgressMade) -> None:
+    """Raises `IntegrityError` where a copy does not stand where the job did."""
+    got = (found.pipeline.watermark, found.pipeline.last, found.pipeline.counts.dead)
+    wanted = (committed.watermark, committed.last, committed.dead)
+    if got != wanted:
+        raise IntegrityError(
+            f"the copy is not where commit {committed.sequence} stood",
+            where=f"job {committed.job}",
+            wanted=f"watermark, last event, dead letters {wanted}",
+            got=str(got),
+            fix="The step is not deterministic, or the log was changed; check it with tidemill.checks.jobs.",
+        )
+
+
+class Replica(Generic[S]):
+    """Follows `job` in a thread of its own (`start`, `close`); `parts` are those of an engine, of which the log, the
+    streams, and for a long run `objects` and `archive`, are used."""
+
+    def __init__(self, job: Job[S], parts: Parts) -> None:
+        self._copied = Copied(job, lambda state, position, left: SLICE)
+        self._parts = parts
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"tidemill-replica-{job.name}", daemon=True)
+        self._ready = False
+        self.name = job.name
+        self.sequence = -1
+        self.problem = "it has not read the log yet"
+        """What keeps the copy from being asked, or from going on; empty where nothing does."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(35)
+
+    @property
+    def position(self) -> int:
+        return self._copied.position
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been where the job stood; then it can be asked for good, however far behind it may fall."""
+        return self._ready
+
+    @contextmanager
+    def held(self) -> Iterator[tuple[S, int]]:
+        """The state and its position; it stays as it is meanwhile. Raises `UnavailableError` until it is `ready`."""
+        with self._copied.lock:
+            state = self._copied.state
+            if not self._ready or state is None:
+                raise UnavailableError("the state is not here yet", where=f"copy of job {self.name}", got=self.problem)
+            yield state, self._copied.position
+
+    def _run(self) -> None:
+        pause = 0.1
+        while not self._stop.is_set():
+            try:
+                self._follow()
+                pause = 0.1
+            except Exception as error:
+                # A thread that ended would leave old answers for ever, silently.
+                self.problem = str(error)
+                expected = isinstance(error, UnavailableError)
+                _log.log(logging.INFO if expected else logging.ERROR, "copy of job %s: %s", self.name, error)
+                self._stop.wait(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _follow(self) -> None:
+        """Catch up with the last commit, then take each as it comes, until it can go on only from the beginning."""
+        log, at = self._parts.log, progress.topic_of(self.name)
+        end = log.end(at) if at.topic in log.topics() else 0
+        committed = progress.last(log, self.name)
+        found = None if committed is None else self._caught_up(committed)
+        if committed is None or found is None:
+            self._stop.wait(0.3)
+            return
+        self.sequence, self.problem, self._ready = committed.sequence, "", True
+        reader, segments = log.reader({at: end}), Segments(log, {})
+        try:
+            while not self._stop.is_set():
+                for record in reader.poll(1_000, 0.1):
+                    made = events.decode(record.value or b"")
+                    if not isinstance(made, ProgressMade) or _before(made, committed):
+                        continue
+                    if made.sequence != self.sequence + 1:
+                        _log.info("copy of job %s: it began anew, or commits are gone: copying anew", self.name)
+                        return
+                    _apply(found, made, segments)
+                    self.sequence = made.sequence
+        finally:
+            reader.close()
+            segments.close()
+
+    def _caught_up(self, committed: ProgressMade) -> Recovered | None:
+        """The job at this commit, made from the beginning; None where it still reads the files that it began on."""
+        copied = self._copied
+        with copied.lock:
+            self._ready, copied.position, copied.state = False, 0, copied.job.init()
+        self.problem = f"it is being made from the log, up to commit {committed.sequence}"
+        found = recovered(copied.job, self._parts, committed, self._stop.is_set)
+        if found is not None and not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
+            self.problem = "the job has not read the files that it began on to their end"
+            return None
+        return found
+
+
+def visit(
+    job: Job[S],
+    parts: Parts,
+    committed: ProgressMade,
+    positions: Sequence[int],
+    visited: Callable[[S, int], object],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Make the job's state anew from the log up to `committed`, and call `visited` with the state at each of
+    `positions` (ascending). It must leave the state as it is.
+
+    Raises `IntegrityError` where the log does not lead to the commit, or the positions lie beyond it.
+    """
+    left = list(reversed(positions))
+
+    def between(state: S, position: int, following: int) -> int:
+        while left and left[-1] == position:
+            visited(state, left.pop())
+        return min(following, left[-1] - position) if left else following
+
+    copied = Copied(job, between)
+    if recovered(copied.job, parts, committed, stop) is None:
+        return
+    between(job.init() if copied.state is None else copied.state, copied.position, 0)
+    if left:
+        raise IntegrityError(
+            "positions that the job has not reached",
+            where=f"job {job.name}",
+            wanted=f"at most {copied.position}",
+            got=str(left[0]),
+        )
+
+
+def recovered(job: Job[Any], parts: Parts, committed: ProgressMade, stop: Callable[[], bool]) -> Recovered | None:
+    """A silent `job` at this commit, from the beginning; None where `stop` said so on the way."""
+    histories: Mapping[str, Log] = {
+        i.stream: parts.history(i.history, parts.streams[i.stream]) for i in job.reads if i.history and parts.history
+    }
+    recovery = _Silent(
+        job,
+        replace(parts, store=NO_STATES),
+        histories,
+        sources_of(job, parts.streams, parts.log, histories),
+        max_buffered=_BUFFERED,
+        max_batch=_BATCH,
+        stop=stop,
+    )
+    return recovery.recovered(committed)
+
+
+def _apply(found: Recovered, made: ProgressMade, segments: Segments) -> None:
+    """Take what one commit covered."""
+    arrival = isinstance(found.pipeline.job.order, Arrival)
+    moves = Moves([] if arrival else made.moved)
+    for partition, records in segments.runs(made.segments):
+        moves.feed(found.intake, partition, records)
+    moves.reach(found.intake, positions_of(made.offsets))
+    found.pipeline.step()
+    if not found.erasures.met:
+        check_cut(found, made)
+
+
+def _before(made: ProgressMade, committed: ProgressMade) -> bool:
+    return made.sequence <= committed.sequence and made.time <= committed.time
+
+
+def _is_own(found: Recovered, partition: Partition) -> bool:
+    """Whether it is one of the stream's own partitions, not of the files before it."""
+    return not found.pipeline.sources[partition].history
