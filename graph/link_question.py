@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from graph.link_features import feature_names, features_of
 from graph.link_history import SCALES, Floats, Ints
 from graph.link_model import STRANGER, draw, place
 from graph.link_network import F32, HIDDEN, SECOND, forward, initial
-from graph.question import Columns, numbers, plain, times
+from graph.question import Columns, digest_of, numbers, plain, times
 from graph.relation import Relation
+from graph.selection import Found
+from graph.store import DIRECTIONS, Direction
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.servable import TensorSpec
 
@@ -94,6 +96,19 @@ class LinkQuestion:
         _ask(state.links.past.arrays, src, dst, when, self.seed, self.weights, X, candidates, out)
         return out, X
 
+    def evidence(self, state: Any, inputs: Columns) -> str:
+        """Of the target's features, and of the newest edges of source and target before `time`."""
+        graph, when = state.graph, times(inputs)
+        src, dst = ends(graph, self.relation, inputs["source"], inputs["target"])
+        _, X = self._scored(state, src, dst, when)
+        near = [
+            part
+            for end in ("source", "target")
+            for _, found in _near(graph, graph.relations[self.relation], end, inputs[end][0], when, self.near)
+            for part in (found.nodes, found.times)
+        ]
+        return digest_of(X[0], *near)
+
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
         """`features`: by how much the score falls where the feature were as it is of the others on average, the ten
         largest of them; `neighbours`: the `near` newest edges of source and target before `time`."""
@@ -108,13 +123,15 @@ class LinkQuestion:
         falls = (out[0, 2] - scores.astype(np.float64)).tolist()
         largest = sorted(zip(self.names, falls, strict=True), key=lambda pair: -abs(pair[1]))[:10]
         it = graph.relations[self.relation]
-        return {
-            "features": {name: fall for name, fall in largest if fall},
-            "neighbours": [
-                *_near(graph, it, "source", inputs["source"][0], when, self.near),
-                *_near(graph, it, "target", inputs["target"][0], when, self.near),
-            ],
-        }
+        near: list[dict[str, Any]] = []
+        for end in ("source", "target"):
+            for direction, found in _near(graph, it, end, inputs[end][0], when, self.near):
+                ids = graph.ids(graph.ends(it.name, direction)[1], found.nodes)
+                near += [
+                    {"of": end, "direction": direction, "node": plain(id), "time": time}
+                    for id, time in zip(ids, found.times.tolist(), strict=True)
+                ]
+        return {"features": {name: fall for name, fall in largest if fall}, "neighbours": near}
 
 
 def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Ints]:
@@ -132,19 +149,12 @@ def named(relation: Relation, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
     return np.where(src < 0, STRANGER, src), np.where(dst < 0, STRANGER, dst)
 
 
-def _near(graph: Any, relation: Relation, end: str, id: Any, when: Ints, k: int) -> list[dict[str, Any]]:
-    """The newest edges of one end, in both directions."""
-    out: list[dict[str, Any]] = []
+def _near(graph: Any, relation: Relation, end: str, id: Any, when: Ints, k: int) -> Iterator[tuple[Direction, Found]]:
+    """The `k` newest edges of one end, in each direction."""
     node_type = relation.source if end == "source" else relation.target
     number = numbers(graph, node_type, [id])
     if number[0] < 0 or not k:
-        return out
-    for direction in ("out", "in") if relation.directed else ("out",):
-        start, other = graph.ends(relation.name, direction)
-        if start != node_type:
-            continue
-        found = graph.found(relation.name, number, when, k, direction=direction)
-        ids = graph.ids(other, found.nodes)
-        for name, time in zip(ids, found.times.tolist(), strict=True):
-            out.append({"of": end, "direction": direction, "node": plain(name), "time": time})
-    return out
+        return
+    for direction in DIRECTIONS[: 1 + relation.directed]:
+        if graph.ends(relation.name, direction)[0] == node_type:
+            yield direction, graph.found(relation.name, number, when, k, direction=direction)

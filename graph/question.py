@@ -18,6 +18,7 @@ from graph.nodes import Id
 from graph.store import TemporalGraph
 from tidemill.errors import IncompatibleError, RequestError
 from tidemill.servable import TensorSpec
+from tidemill.state import digest
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -41,6 +42,11 @@ class Question(Protocol):
 
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         """Outputs by name, a row for each row of the inputs. Raises `RequestError` naming the input."""
+        ...
+
+    def evidence(self, state: Any, inputs: Columns) -> str:
+        """A digest of what the answer to the one row of `inputs` rests on: what the model was given, and the
+        neighbours that it was of. Equal for the same question to an equal state."""
         ...
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
@@ -81,6 +87,11 @@ def spelled(id: Any) -> int | None:
 def plain(id: Id) -> int | str:
     """An id as JSON has it."""
     return id.hex() if isinstance(id, bytes) else id
+
+
+def digest_of(*parts: NDArray[Any]) -> str:
+    """Of arrays, the first 16 digits of SHA-256 over their bytes."""
+    return digest(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))[:16]
 
 
 def times(inputs: Columns, name: str = "time") -> Int:

@@ -27,6 +27,9 @@ from tidemill.state import digest, encode
 
 Floats = NDArray[np.float32]
 Direction = Literal["out", "in"]
+DIRECTIONS: tuple[Direction, ...] = ("out", "in")
+"""Ways along a relation; of one that is not directed the first goes both."""
+
 Strategy = Literal["recent", "uniform", "weighted"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,20 +15,30 @@ from tidemill.job import ModelContent
 from tidemill.servable import DATATYPES, Tensor, TensorSpec
 from tidemill.time import Clock
 
-POSITION = "position"
-"""The output that says of which state an answer is: after so many events of the job, in its order."""
+POSITION, MOMENT = "position", "asked_at"
+"""Outputs that say of which state an answer is (after so many events of the job, in its order), and as of when."""
+
+
+class Asked(NamedTuple):
+    """The answer to one row: outputs by name, the position of the state, the digest of what it rests on, and that
+    itself where it was asked for."""
+
+    outputs: dict[str, Any]
+    position: int
+    evidence: str
+    rests_on: dict[str, Any] | None
 
 
 class ServedQuestion:
     """A question at one point of its learning. Its inputs are the question's, `time` 0 standing for now; its outputs
-    too, and `position` (INT64). `copy` gives the copy of the job's state, or None where there is none yet."""
+    too, and `position` and `asked_at` (INT64). `copy` gives the copy of the job's state, None where there is none."""
 
     def __init__(self, content: ModelContent, copy: Callable[[], Replica[Any] | None], clock: Clock) -> None:
         self._content, self._copy, self._clock = content, copy, clock
         self._question: Question = question(content.kind, content.params)
         self._question.load_state(content.state)
         self.inputs = list(self._question.inputs)
-        self.outputs = [*self._question.outputs, TensorSpec(POSITION, "INT64", [-1])]
+        self.outputs = [*self._question.outputs, TensorSpec(POSITION, "INT64", [-1]), TensorSpec(MOMENT, "INT64", [-1])]
 
     @property
     def content(self) -> ModelContent:
@@ -48,30 +58,31 @@ class ServedQuestion:
 
     def predict(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         columns = {name: tensor.data for name, tensor in inputs.items()}
-        if "time" in columns:
-            columns["time"] = np.where(columns["time"] == 0, self._clock.now(), columns["time"])
+        columns["time"] = np.where(columns["time"] == 0, self._clock.now(), columns["time"])
         with self._held() as (state, position):
             found = self._question.ask(state, columns)
-        rows = len(next(iter(columns.values())))
-        found[POSITION] = np.full(rows, position, np.int64)
+        found[POSITION] = np.full(len(columns["time"]), position, np.int64)
+        found[MOMENT] = columns["time"]
         return {name: Tensor(name, column) for name, column in found.items()}
 
-    def answer(self, asked: Mapping[str, Any], time: int, explain: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Outputs by name of one row, and what they rest on where that is asked for, of one and the same state.
-
-        Raises `RequestError` naming the input that is missing or unfit.
-        """
-        columns = columns_of(self.inputs, {**asked, "time": time})
+    def answer(self, asked: Mapping[str, Any], time: int, explain: bool) -> Asked:
+        """One row, of one and the same state. Raises `RequestError` naming the input that is missing or unfit."""
         with self._held() as (state, position):
-            found = self._question.ask(state, columns)
-            reasons = self._question.explain(state, columns) if explain else {}
-        return {name: column[0].tolist() for name, column in found.items()} | {POSITION: position}, reasons
+            return answered(self._question, state, position, {"time": time, **asked}, explain)
 
     def _held(self) -> Any:
         copy = self._copy()
         if copy is None:
             raise UnavailableError("the graph that is asked is not followed here", where=self._content.kind)
         return copy.held()
+
+
+def answered(question: Question, state: Any, position: int, asked: Mapping[str, Any], explain: bool = False) -> Asked:
+    """What the question's answer to one row is, of `state`."""
+    columns = columns_of(question.inputs, asked)
+    outputs = {name: column[0].tolist() for name, column in question.ask(state, columns).items()}
+    rests_on = question.explain(state, columns) if explain else None
+    return Asked(outputs, position, question.evidence(state, columns), rests_on)
 
 
 def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serving.asked import POSITION, ServedQuestion
+from serving.asked import ServedQuestion
 from serving.freshness import Freshness
 from serving.known import FeatureTables
 from serving.plane import DataPlane, Loaded
@@ -251,8 +251,8 @@ class Scorer:
         self, loaded: Loaded, servable: ServedQuestion, asked: dict[str, Any], id: str, time: int, explain: bool
     ) -> Answer:
         """One answer of a live graph."""
-        outputs, rests_on = servable.answer(asked, time, explain)
-        position, score = outputs.pop(POSITION), float(outputs["score"])
+        found = servable.answer(asked, time, explain)
+        score = float(found.outputs["score"])
         self._keep(
             PredictionMade(
                 id=id,
@@ -264,13 +264,16 @@ class Scorer:
                 score=score,
                 delta=loaded.delta,
                 asked=asked,
-                position=position,
+                position=found.position,
+                evidence=found.evidence,
             )
         )
-        named = id, self.name, loaded.model, loaded.version, score, loaded.delta
-        stale = self._freshness.seconds()
         return Answer(
-            *named, staleness=stale, outputs=outputs, position=position, rests_on=rests_on if explain else None
+            *(id, self.name, loaded.model, loaded.version, score, loaded.delta),
+            staleness=self._freshness.seconds(),
+            outputs=found.outputs,
+            position=found.position,
+            rests_on=found.rests_on,
         )
 
     def _current(self) -> tuple[Code, Features, Loaded] | None:

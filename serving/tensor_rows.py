@@ -20,6 +20,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.asked import MOMENT, POSITION
 from serving.plane import Loaded
 from tidemill.errors import RequestError
 from tidemill.events import PredictionMade
@@ -89,6 +90,8 @@ def predictions(
     """What each row leaves in the log; `ids` name them."""
     rows = len(ids)
     scores, values = _scores(outputs, rows)
+    if MOMENT in outputs:
+        return _asked(loaded, ids, inputs, outputs, scores, time)
     features, digests = _features([inputs[spec.name].data for spec in loaded.servable.inputs], rows)
     source = f"/models/{loaded.model}"
     return [
@@ -104,6 +107,34 @@ def predictions(
             features=features[i],
             outputs=values[i],
             inputs_digest=digests[i],
+        )
+        for i, id in enumerate(ids)
+    ]
+
+
+def _asked(
+    loaded: Loaded,
+    ids: Sequence[str],
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
+    scores: Sequence[float],
+    time: int,
+) -> list[PredictionMade]:
+    """Of a model that is asked of a live graph: what was asked, and of which state."""
+    columns = {name: tensor.data.tolist() for name, tensor in inputs.items()} | {"time": outputs[MOMENT].data.tolist()}
+    positions = outputs[POSITION].data.tolist()
+    return [
+        PredictionMade(
+            id=id,
+            time=time,
+            source=f"/models/{loaded.model}",
+            about=id,
+            model=loaded.model,
+            version=loaded.version,
+            score=scores[i],
+            delta=loaded.delta,
+            asked={name: column[i] for name, column in columns.items()},
+            position=positions[i],
         )
         for i, id in enumerate(ids)
     ]

@@ -57,7 +57,8 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     the parameters and the streamed features were. Of a row of tensors that are no short row of finite numbers,
     `inputs_digest` stands in the place of the features (`serving.tensor_rows`); `outputs` are all values of the output
     that the score is the last of, where it has some more. Of a model that is asked of a job's state, `asked` are the
-    inputs, and `position` the state: after so many events of the job, in its order.
+    inputs, `position` the state (after so many events of the job, in its order), and `evidence` a digest of what the
+    answer rests on.
     """
 
     about: str
@@ -71,6 +72,7 @@ class PredictionMade(Event, frozen=True, kw_only=True, tag="prediction.made.v1")
     inputs_digest: str = ""
     asked: dict[str, Any] | None = None
     position: int = -1
+    evidence: str = ""
 
 
 class MetricsMeasured(Event, frozen=True, kw_only=True, tag="metrics.measured.v1"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,10 +16,6 @@ from tidemill.order import Arrival
 if TYPE_CHECKING:
     from graph.store import TemporalGraph
     from tidemill_app.wiring import Platform
-
-
-DIRECTIONS: tuple[Literal["out", "in"], ...] = ("out", "in")
-"""Ways along a relation; of one that is not directed the first goes both."""
 
 
 class Near(msgspec.Struct):
@@ -122,6 +118,8 @@ def find(graph: TemporalGraph, text: str, node_type: str | None = None) -> tuple
 def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int) -> list[Near]:
     """The newest `k` edges of a node along each relation and direction as of `before`, and of its neighbours in turn;
     each node is looked at once."""
+    from graph.store import DIRECTIONS
+
     out: list[Near] = []
     seen = {(node_type, number)}
     ring = [(node_type, number)]
@@ -156,6 +154,8 @@ def called(graph: TemporalGraph, node_type: str, number: int) -> str:
 
 def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
     """Figures of the whole graph as of `before`."""
+    from graph.store import DIRECTIONS
+
     out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
     for name, relation in graph.relations.items():
         out.edges[name], out.living[name] = graph.count(name), graph.living(name)

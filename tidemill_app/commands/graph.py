@@ -1,4 +1,4 @@
-"""`tidemill graph stats|neighbours|show`: look at the graph of a job, as of any time."""
+"""`tidemill graph stats|neighbours|show|verify`: look at the graph of a job, as of any time, and at its answers."""
 
 from __future__ import annotations
 
@@ -82,6 +82,28 @@ def show(out: Output, job: str, node: str, page: Path, **given: Any) -> None:
     out.answer({"page": str(page), "edges": len(edges)}, f"{name}: {len(edges)} edges.{_said(page)}")
 
 
+@command("verify")
+@click.argument("job", metavar="JOB|FILE.py")
+def verify(out: Output, job: str) -> None:
+    """Ask everything that a job's endpoint answered again, of the state that the log gives, and compare."""
+    from tidemill.errors import UserError
+    from tidemill_app import answers, graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"asking again what {job} was asked"):
+        endpoint = graphs.job_of(platform, job).endpoint
+        if endpoint is None:
+            raise UserError("the job has no endpoint", where=f"job {job}")
+        found = answers.verify(platform, endpoint)
+    lines = [f"{found.equal:,} of {found.asked:,} answers of endpoint {found.endpoint} are the same again."]
+    lines.append(f"Largest difference of a score: {found.difference:g}.")
+    lines += [f"Not the same: {', '.join(found.unequal)}"] if found.unequal else []
+    lines += [f"{count:,} not asked again: {reason}." for reason, count in found.skipped.items()]
+    out.answer(found, "\n".join(lines))
+    if found.equal < found.asked:
+        raise click.exceptions.Exit(1)
+
+
 def _looked(
     out: Output, job: str, node: str, hops: int, node_type: str | None, at: str | None, k: int
 ) -> tuple[str, int, Any]:
@@ -124,5 +146,5 @@ def _said(page: Path | None) -> str:
     return "" if page is None else f"\nPage: {page}"
 
 
-for each in (stats, neighbours, show):
+for each in (stats, neighbours, show, verify):
     graph.add_command(each)

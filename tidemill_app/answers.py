@@ -1,0 +1,152 @@
+"""Asking again what was answered of a live graph: of the same state, made anew from the log, by the same weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from graph.question import KINDS, Question, question
+from serving.asked import answered
+from serving.deltas import delta_of
+from streams import progress
+from streams.learners.delta import apply_delta
+from streams.replica import visit
+from tidemill import events
+from tidemill.endpoint import Endpoint
+from tidemill.errors import NotFoundError, TidemillError, UserError
+from tidemill.events import ModelPublished, PredictionMade
+from tidemill.job import ModelContent
+from tidemill.log import Log, Partition
+from tidemill_app.copies import parts_of
+from tidemill_app.publisher import load_content
+from tidemill_app.wiring import Platform
+
+SHOWN = 10
+
+
+class Verified(msgspec.Struct):
+    """`asked` answers were asked again; `equal` are those with the same evidence and, to 1e-6, the same score.
+    `difference` is the largest of a score; `skipped` could not be asked, by reason; `unequal` are ids, the first few."""
+
+    endpoint: str
+    asked: int = 0
+    equal: int = 0
+    difference: float = 0.0
+    unequal: list[str] = []
+    skipped: dict[str, int] = {}
+
+
+def verify(platform: Platform, endpoint: Endpoint) -> Verified:
+    """Ask everything in `predictions.<endpoint>` again. Raises `UserError` where the endpoint is not asked of a graph,
+    `NotFoundError` where its job has not begun."""
+    job = endpoint.replica
+    if job is None:
+        raise UserError("the endpoint is asked of no graph", where=f"endpoint {endpoint.name}")
+    committed = progress.last(platform.log, job.name)
+    if committed is None:
+        raise NotFoundError("the job has committed nothing yet", where=f"job {job.name}")
+    out = Verified(endpoint.name)
+    made = _made(platform.log, endpoint)
+    states = _states(platform, endpoint.model, {p.delta for p in made})
+    at: dict[int, list[PredictionMade]] = defaultdict(list)
+    for one in made:
+        reason = ""
+        if one.delta not in states:
+            reason = "the weights it was answered with are gone from the log"
+        elif one.position > committed.stepped:
+            reason = "the job has not committed its state"
+        if reason:
+            out.skipped[reason] = out.skipped.get(reason, 0) + 1
+        else:
+            at[one.position].append(one)
+
+    def visited(state: Any, position: int) -> None:
+        for one in at[position]:
+            _compare(out, states[one.delta], state, one)
+
+    visit(job, parts_of(platform, job), committed, sorted(at), visited)
+    return out
+
+
+def _compare(out: Verified, asked: Question, state: Any, one: PredictionMade) -> None:
+    again = answered(asked, state, one.position, {"time": one.time, **(one.asked or {})})
+    difference = abs(float(again.outputs["score"]) - one.score)
+    out.asked += 1
+    out.difference = max(out.difference, difference)
+    if difference <= 1e-6 and one.evidence in ("", again.evidence):
+        out.equal += 1
+    elif len(out.unequal) < SHOWN:
+        out.unequal.append(one.id)
+
+
+def _made(log: Log, endpoint: Endpoint) -> list[PredictionMade]:
+    """The answers of the endpoint, and of its model over the Open Inference Protocol."""
+    found = []
+    for name in (endpoint.name, endpoint.model):
+        for value in _values(log, f"predictions.{name}"):
+            event = events.decode(value)
+            if isinstance(event, PredictionMade) and event.model == endpoint.model and event.asked is not None:
+                found.append(event)
+    return found
+
+
+def _values(log: Log, topic: str) -> list[bytes]:
+    """All values of a topic; none where there is no such topic."""
+    there = log.topics()
+    if topic not in there:
+        return []
+    ends = {p: log.end(p) for p in (Partition(topic, n) for n in range(there[topic]))}
+    reader = log.reader({p: log.begin(p) for p in ends})
+    found: list[bytes] = []
+    try:
+        while any(reader.positions()[p] < end for p, end in ends.items()):
+            found += [r.value for r in reader.poll(5_000, 0.1) if r.value is not None]
+    finally:
+        reader.close()
+    return found
+
+
+def _states(platform: Platform, model: str, wanted: set[int]) -> Mapping[int, Question]:
+    """The model after each of these deltas: from the versions that are kept, and the deltas since."""
+    versions = {event.delta: event for event in _versions(platform, model)}
+    found: dict[int, Question] = {}
+    content: ModelContent | None = None
+    sequence = -1
+    for delta in filter(None, map(delta_of, _values(platform.log, f"deltas.{model}"))):
+        follows = content is not None and delta.sequence == sequence + 1
+        sequence = delta.sequence
+        if sequence in versions:
+            content = _content(platform, versions[sequence])
+        elif follows and content is not None:
+            content = ModelContent(content.kind, content.params, apply_delta(content.state, delta.changes))
+        else:
+            content = None
+        if content is not None and sequence in wanted:
+            found[sequence] = _question(content)
+    for sequence in wanted & versions.keys() - found.keys():
+        content = _content(platform, versions[sequence])
+        if content is not None:
+            found[sequence] = _question(content)
+    return found
+
+
+def _question(content: ModelContent) -> Question:
+    asked = question(content.kind, content.params)
+    asked.load_state(content.state)
+    return asked
+
+
+def _versions(platform: Platform, model: str) -> list[ModelPublished]:
+    found = [events.decode(value) for value in _values(platform.log, "models")]
+    return [e for e in found if isinstance(e, ModelPublished) and e.model == model and e.kind in KINDS]
+
+
+def _content(platform: Platform, event: ModelPublished) -> ModelContent | None:
+    try:
+        _, files = platform.artefacts.load(event.model, event.version, event.version_digest)
+        return load_content(files)
+    except TidemillError:
+        return None
