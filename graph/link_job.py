@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 
 from graph.job import warm
-from graph.link_history import SCALES
+from graph.link_history import SCALES, Floats, Ints
 from graph.link_model import LinkModel
 from graph.link_question import LinkQuestion, named
-from graph.mapping import EdgeFrom, GraphSpec, ends_of
+from graph.mapping import EdgeFrom, GraphSpec
 from graph.store import TemporalGraph
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint
@@ -23,6 +23,7 @@ from tidemill.log import TopicSpec
 from tidemill.order import Batch, EventTime, Order
 
 PREDICTIONS, METRICS = "predictions", "metrics"
+Ends = tuple[Ints, Ints, Floats]
 
 
 class LinkState(msgspec.Struct):
@@ -71,7 +72,7 @@ class LinkJob:
     commit_every: float = 0.5
 
     def job(self) -> Job[LinkState]:
-        rule = self._rule()
+        rule = self.spec.rule_of(self.relation, f"job {self.name}")
         if min(self.metrics_every, self.version_every) < 1:
             raise SubmissionError("counts out of range", where=f"job {self.name}", wanted="at least 1")
         if self.serves(rule).name == self.name:
@@ -121,16 +122,6 @@ class LinkJob:
     def _begin(self) -> LinkState:
         return LinkState(self.spec.graph(), LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed))
 
-    def _rule(self) -> EdgeFrom:
-        """The first rule that makes edges of the relation."""
-        for rule in self.spec.rules:
-            if isinstance(rule, EdgeFrom) and rule.relation == self.relation:
-                return rule
-        made = [r.relation for r in self.spec.rules if isinstance(r, EdgeFrom)]
-        raise SubmissionError(
-            "no rule makes edges of the relation", where=f"job {self.name}", wanted=", ".join(made), got=self.relation
-        )
-
     def serves(self, rule: EdgeFrom) -> Endpoint:
         """How serving answers for an edge that may appear."""
 
@@ -154,31 +145,24 @@ class LinkJob:
         kind = f"{LinkQuestion.__module__}:{LinkQuestion.__qualname__}"
         return ModelContent(kind, question.params(), {"weights": state.links.weights.copy()})
 
-    def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[Block], list[Any]]:
-        """Into the graph: dead events, the events of the relation's edges, and their ends and times."""
-        told: list[tuple[EdgeFrom, Block]] = []
-        dead = self.spec.take(state.graph, batch, lambda rule, block: told.append((rule, block)))
+    def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[tuple[Block, Ends]]]:
+        """Into the graph: dead events, and the relation's edges: their events, and ends and times as the past has
+        them."""
+        dead, edges = self.spec.taken(state.graph, batch, self.relation)
         it = state.graph.relations[self.relation]
-        blocks, ends = [], []
-        for rule, block in told:
-            if rule.relation == self.relation:
-                source, target = ends_of(block, rule)
-                numbers = state.graph.numbers(it.source, source), state.graph.numbers(it.target, target)
-                blocks.append(block)
-                ends.append((*named(it, *numbers), block.time / 1e6))
-        return dead, blocks, ends
+        return dead, [(block, (*named(it, src, dst), block.time / 1e6)) for block, src, dst in edges]
 
     def _grow(self, state: LinkState, batch: Batch) -> Effects[LinkState]:
-        dead, _, ends = self._taken(state, batch)
-        for end in ends:
-            state.links.past.update(*end)
+        dead, edges = self._taken(state, batch)
+        for _, ends in edges:
+            state.links.past.update(*ends)
         return Effects(state, dead=dead)
 
     def _step(self, state: LinkState, batch: Batch) -> Effects[LinkState]:
         out = Effects(state)
-        dead, blocks, ends = self._taken(state, batch)
+        dead, edges = self._taken(state, batch)
         out.dead += dead
-        for block, (src, dst, time) in zip(blocks, ends, strict=True):
+        for block, (src, dst, time) in edges:
             at = 0
             while at < len(block):
                 # Versions and measurements come after the same edges however they are cut.

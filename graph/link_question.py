@@ -104,7 +104,7 @@ class LinkQuestion:
         near = [
             part
             for end in ("source", "target")
-            for _, found in _near(graph, graph.relations[self.relation], end, inputs[end][0], when, self.near)
+            for _, found in near_of(graph, graph.relations[self.relation], end, inputs[end][0], when, self.near)
             for part in (found.nodes, found.times)
         ]
         return digest_of(X[0], *near)
@@ -125,7 +125,7 @@ class LinkQuestion:
         it = graph.relations[self.relation]
         near: list[dict[str, Any]] = []
         for end in ("source", "target"):
-            for direction, found in _near(graph, it, end, inputs[end][0], when, self.near):
+            for direction, found in near_of(graph, it, end, inputs[end][0], when, self.near):
                 ids = graph.ids(graph.ends(it.name, direction)[1], found.nodes)
                 near += [
                     {"of": end, "direction": direction, "node": plain(id), "time": time}
@@ -149,7 +149,7 @@ def named(relation: Relation, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
     return np.where(src < 0, STRANGER, src), np.where(dst < 0, STRANGER, dst)
 
 
-def _near(graph: Any, relation: Relation, end: str, id: Any, when: Ints, k: int) -> Iterator[tuple[Direction, Found]]:
+def near_of(graph: Any, relation: Relation, end: str, id: Any, when: Ints, k: int) -> Iterator[tuple[Direction, Found]]:
     """The `k` newest edges of one end, in each direction."""
     node_type = relation.source if end == "source" else relation.target
     number = numbers(graph, node_type, [id])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.adjacency import Int
 from graph.checking import BOUND
 from graph.nodes import is_id, listed
 from graph.relation import NodeType, Relation
@@ -134,6 +135,28 @@ class GraphSpec:
             if len(block):
                 self._put(graph, block, mine, added)
         return dead
+
+    def taken(
+        self, graph: TemporalGraph, batch: Batch, relation: str
+    ) -> tuple[list[DeadRow], list[tuple[Block, Int, Int]]]:
+        """As `take`; and of the edges of one relation, in their order, the events and the numbers of both ends."""
+        told: list[tuple[EdgeFrom, Block]] = []
+        dead = self.take(graph, batch, lambda rule, block: told.append((rule, block)))
+        it, edges = graph.relations[relation], []
+        for rule, block in told:
+            if rule.relation == relation:
+                source, target = ends_of(block, rule)
+                edges.append((block, graph.numbers(it.source, source), graph.numbers(it.target, target)))
+        return dead, edges
+
+    def rule_of(self, relation: str, where: str) -> EdgeFrom:
+        """The first rule that makes edges of the relation. Raises `SubmissionError` where there is none."""
+        made = [rule for rule in self.rules if isinstance(rule, EdgeFrom)]
+        for rule in made:
+            if rule.relation == relation:
+                return rule
+        wanted = ", ".join(rule.relation for rule in made)
+        raise SubmissionError("no rule makes edges of the relation", where=where, wanted=wanted, got=relation)
 
     def _put(
         self, graph: TemporalGraph, whole: Block, rules: Sequence[Rule], added: Callable[[EdgeFrom, Block], None]

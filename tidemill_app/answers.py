@@ -29,7 +29,7 @@ SHOWN = 10
 
 class Verified(msgspec.Struct):
     """`asked` answers were asked again; `equal` are those with the same evidence and, to 1e-6, the same score.
-    `difference` is the largest of a score; `skipped` could not be asked, by reason; `unequal` are ids, the first few."""
+    `difference` is the largest of a score, `unequal` the first ids that differ, `skipped` counts by reason."""
 
     endpoint: str
     asked: int = 0
