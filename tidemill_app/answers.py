@@ -85,7 +85,7 @@ def _compare(out: Verified, asked: Question, state: Any, one: PredictionMade) ->
 def _made(log: Log, endpoint: Endpoint) -> list[PredictionMade]:
     """The answers of the endpoint, and of its model over the Open Inference Protocol."""
     found = []
-    for name in (endpoint.name, endpoint.model):
+    for name in (endpoint.name, f"{endpoint.model}-asked"):
         for value in _values(log, f"predictions.{name}"):
             event = events.decode(value)
             if isinstance(event, PredictionMade) and event.model == endpoint.model and event.asked is not None:
