@@ -1,0 +1,115 @@
+"""GraphMixer: links by mixing what is known of recent ones, without memory or attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graph.nn.link_stream import LinkDecoder, LinkStream, built
+from tidemill.errors import ConfigError
+
+
+class FixedTimeEncoding(nn.Module):
+    """Φ(Δt) = cos(ω Δt), ωᵢ = α^(−(i−1)/β), i = 1 … size, not learned; α = β = √size, as in the paper. (…) → (…, size)."""
+
+    rates: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        base = float(size) ** 0.5
+        self.register_buffer("rates", base ** (-torch.arange(size, dtype=torch.float32) / base))
+
+    def forward(self, ago: Tensor) -> Tensor:
+        return torch.cos(ago.unsqueeze(-1) * self.rates)
+
+
+class MixerLayer(nn.Module):
+    """H (…, k, C) → H' with H₁ = H + W₂ GELU(W₁ LN(H)) across the k links, H' = H₁ + W₄ GELU(W₃ LN(H₁)) across the
+    C channels.
+
+    Tolstikhin et al., *MLP-Mixer: an all-MLP architecture for vision*, NeurIPS 2021.
+    """
+
+    def __init__(self, k: int, width: int) -> None:
+        super().__init__()
+        self.links, self.channels = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.across = nn.Sequential(nn.Linear(k, max(k // 2, 1)), nn.GELU(), nn.Linear(max(k // 2, 1), k))
+        self.within = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.across(self.links(x).transpose(-1, -2)).transpose(-1, -2)
+        out: Tensor = x + self.within(self.channels(x))
+        return out
+
+
+class MixerNetwork(nn.Module):
+    """Link encoder, node encoder, link classifier.
+
+    Of each node at time t: its k most recent links, [direction; Φ(t − tⱼ)] of each and zeros for those it lacks, through
+    `MixerLayer` and the mean of the k; beside that vᵢ and the mean of vⱼ of the same links.
+    """
+
+    def __init__(self, k: int, features: int, time: int, width: int) -> None:
+        super().__init__()
+        self.time = FixedTimeEncoding(time)
+        self.link, self.mixer, self.norm = nn.Linear(time + 1, width), MixerLayer(k, width), nn.LayerNorm(width)
+        self.own, self.near = nn.Linear(features, width), nn.Linear(features, width, bias=False)
+        self.mixed = nn.Linear(width, width, bias=False)
+        self.decoder = LinkDecoder(width, width)
+
+    def forward(self, told: Mapping[str, Tensor]) -> Tensor:
+        there = (told["near"] > 0).unsqueeze(-1)
+        tokens = self.link(torch.cat((told["out"].unsqueeze(-1), self.time(told["ago"])), dim=-1)) * there
+        links = self.norm(self.mixer(tokens)).mean(2)
+        v = told["features"]
+        near = self.near(v)[told["near"]].sum(2) / there.sum(2).clamp(min=1)
+        out: Tensor = self.decoder(self.own(v)[told["nodes"]] + near + self.mixed(links))
+        return out
+
+
+class GraphMixer(LinkStream):
+    """Cong et al., *Do we really need complicated model architectures for temporal networks?*, ICLR 2023.
+
+    Its whole past is the graph: a score is a function of the weights and of what happened before the time asked about.
+    Nodes have no features here, so they get `signs` for v.
+    """
+
+    def __init__(
+        self,
+        *,
+        time: int = 32,
+        width: int = 64,
+        k: int = 10,
+        features: int = 64,
+        negatives: int = 10,
+        strangers: float = 0.1,
+        rate: float = 0.001,
+        decay: float = 1e-4,
+        group: int = 50,
+        seed: int = 0,
+        frozen: bool = False,
+    ) -> None:
+        if min(time, width, k, features) < 1:
+            got = f"time={time}, width={width}, k={k}, features={features}"
+            raise ConfigError(
+                "a network of links cannot be built so", where="GraphMixer", wanted="sizes from 1", got=got
+            )
+        self.time, self.width = time, width
+        super().__init__(
+            built(lambda: MixerNetwork(k, features, time, width), seed),
+            k=k,
+            features=features,
+            negatives=negatives,
+            strangers=strangers,
+            rate=rate,
+            decay=decay,
+            group=group,
+            seed=seed,
+            frozen=frozen,
+        )
+
+    def params(self) -> dict[str, Any]:
+        return super().params() | {"time": self.time, "width": self.width}
