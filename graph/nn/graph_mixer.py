@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graph.nn.link_stream import LinkDecoder, LinkStream, built
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, rows_of
 from tidemill.errors import ConfigError
 
 
 class FixedTimeEncoding(nn.Module):
-    """Φ(Δt) = cos(ω Δt), ωᵢ = α^(−(i−1)/β), i = 1 … size, not learned; α = β = √size, as in the paper. (…) → (…, size)."""
+    """Φ(Δt) = cos(ω Δt), ωᵢ = α^(−(i−1)/β), i = 1 … size, α = β = √size as in the paper, fixed. (…) → (…, size)."""
 
     rates: Tensor
 
@@ -48,8 +48,8 @@ class MixerLayer(nn.Module):
 class MixerNetwork(nn.Module):
     """Link encoder, node encoder, link classifier.
 
-    Of each node at time t: its k most recent links, [direction; Φ(t − tⱼ)] of each and zeros for those it lacks, through
-    `MixerLayer` and the mean of the k; beside that vᵢ and the mean of vⱼ of the same links.
+    Of each node at time t: its k most recent links, [direction; Φ(t − tⱼ)] of each and zeros for those it lacks,
+    through `MixerLayer` and the mean of the k; beside that vᵢ and the mean of vⱼ of the same links.
     """
 
     def __init__(self, k: int, features: int, time: int, width: int) -> None:
@@ -65,8 +65,8 @@ class MixerNetwork(nn.Module):
         tokens = self.link(torch.cat((told["out"].unsqueeze(-1), self.time(told["ago"])), dim=-1)) * there
         links = self.norm(self.mixer(tokens)).mean(2)
         v = told["features"]
-        near = self.near(v)[told["near"]].sum(2) / there.sum(2).clamp(min=1)
-        out: Tensor = self.decoder(self.own(v)[told["nodes"]] + near + self.mixed(links))
+        near = rows_of(self.near(v), told["near"]).sum(2) / there.sum(2).clamp(min=1)
+        out: Tensor = self.decoder(rows_of(self.own(v), told["nodes"]) + near + self.mixed(links))
         return out
 
 

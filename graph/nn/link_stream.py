@@ -20,6 +20,11 @@ CHUNK = 50
 """Events scored at once, of so many that the memory of what is in between stays small."""
 
 
+def rows_of(x: Tensor, places: Tensor) -> Tensor:
+    """x (u, C) at places (…) → (…, C). Its gradient sums in order, where that of `x[places]` sorts first."""
+    return x.index_select(0, places.flatten()).view(*places.shape, -1)
+
+
 class LinkDecoder(nn.Module):
     """Scores (n, m) of sources z (n, C) → candidates (n, m, C): a network of one hidden layer over both and their
     product. The product is what the papers' decoders lack: whether two embeddings agree."""
@@ -91,9 +96,9 @@ class LinkStream:
                 part = slice(low, low + CHUNK)
                 out[part] = self.network(self._tensors(self.around(nodes[part], time[part]))).numpy()
         # By the library's sums, equal rows can differ in the last bit.
-        strange = nodes[:, 1:] < 0
-        first = np.take_along_axis(out, strange.argmax(1)[:, None], axis=1) if out.shape[1] else out
-        return np.where(strange, first, out)
+        for row, strange in zip(out, nodes[:, 1:] < 0, strict=True):
+            row[strange] = row[strange][:1]
+        return out
 
     def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
         """Learn from a block of links; see the class."""
@@ -129,11 +134,15 @@ class LinkStream:
     def _learn(self, src: Ints, dst: Ints, time: Floats, rate: float) -> None:
         if not self.frozen:
             ends = self.past.numbers(np.column_stack([src, dst]))
-            plan = {"strangers": self.strangers, "seed": self.seed}
             for low in range(0, len(src), self.group):
                 some = ends[low : low + self.group]
                 against = negatives(
-                    some[:, 1], self.past.nodes, self.negatives, event=int(self._counts[0]), **plan
+                    some[:, 1],
+                    self.past.nodes,
+                    self.negatives,
+                    strangers=self.strangers,
+                    seed=self.seed,
+                    event=int(self._counts[0]),
                 )
                 self._pending.append(self.around(np.column_stack([some, against]), time[low : low + self.group]))
                 self._counts[0] += len(some)

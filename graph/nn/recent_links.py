@@ -83,12 +83,12 @@ def join(parts: list[Told]) -> Told:
     """What was told of several groups of events as of one; a row of one group is never that of another."""
     sizes = [len(part["rows"]) for part in parts]
     firsts = np.cumsum([0, *sizes[:-1]])
-    return {
-        name: np.concatenate(
-            [part[name] + (first if name in ("nodes", "near") else 0) for part, first in zip(parts, firsts, strict=True)]
-        ).astype(parts[0][name].dtype, copy=False)
-        for name in parts[0]
-    }
+
+    def whole(name: str) -> NDArray[Any]:
+        shifted = name in ("nodes", "near")
+        return np.concatenate([p[name] + at if shifted else p[name] for p, at in zip(parts, firsts, strict=True)])
+
+    return {name: whole(name) for name in parts[0]}
 
 
 @njit(cache=True)
@@ -125,8 +125,8 @@ def _draw(dst: Ints, nodes: int, strangers: float, seed: np.uint64, event: int, 
 
 
 def negatives(dst: Ints, nodes: int, count: int, *, strangers: float, seed: int, event: int) -> Ints:
-    """(n, count) numbers for the events `event`, `event` + 1, …: of the `nodes` seen, or with the chance `strangers` −1,
-    one never seen; the true one becomes −1 too. A function of seed, event and place."""
+    """(n, count) numbers for the events `event`, `event` + 1, …: of the `nodes` seen, or with the chance `strangers`
+    −1, one never seen; the true one becomes −1 too. A function of seed, event and place."""
     out = np.empty((len(dst), count), np.int64)
     _draw(dst, nodes, strangers, np.uint64(seed), event, out)
     return out

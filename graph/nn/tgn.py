@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graph.link_history import Floats, Ints
-from graph.nn.link_stream import LinkDecoder, LinkStream, built
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, rows_of
 from graph.nn.recent_links import Told, signs
 from tidemill.errors import ConfigError, IncompatibleError
 
@@ -63,12 +63,12 @@ class TGNNetwork(nn.Module):
         n, c, k = told["near"].shape
         there = told["near"] > 0
         links = self.link(torch.cat((told["out"].unsqueeze(-1), self.time(told["ago"])), dim=-1))
-        pairs = (links + self.node(x)[told["near"]]).view(n, c, k, 2, self.heads, -1)
+        pairs = (links + rows_of(self.node(x), told["near"])).view(n, c, k, 2, self.heads, -1)
         keys, values = pairs[..., 0, :, :], pairs[..., 1, :, :]
-        query = self.query(x)[told["nodes"]].view(n, c, 1, self.heads, -1)
+        query = rows_of(self.query(x), told["nodes"]).view(n, c, 1, self.heads, -1)
         scores = (query * keys).sum(-1) / keys.shape[-1] ** 0.5
         weights = scores.masked_fill(~there.unsqueeze(-1), -1e9).softmax(2) * there.unsqueeze(-1)
-        both = torch.cat(((weights.unsqueeze(-1) * values).sum(2).flatten(2), x[told["nodes"]]), dim=-1)
+        both = torch.cat(((weights.unsqueeze(-1) * values).sum(2).flatten(2), rows_of(x, told["nodes"])), dim=-1)
         out: Tensor = self.decoder(self.skip(both) + self.outer(F.relu(self.inner(both))))
         return out
 
@@ -81,6 +81,7 @@ class TGN(LinkStream):
     weights of the memory; what is older stands. Nodes have no features here, so they get `signs` for v.
     """
 
+    network: TGNNetwork
     _MEMORY = ("memory", "other", "mate", "role", "since", "fresh", "last")
     passes = 3
 
@@ -124,9 +125,9 @@ class TGN(LinkStream):
 
     def reset(self) -> None:
         super().reset()
-        shapes = {"memory": (np.float32, self.memory), "other": (np.float32, self.memory), "mate": (np.int64,)}
-        shapes |= {"role": (np.float32,), "since": (np.float32,), "fresh": (np.bool_,), "last": (np.float64,)}
-        self._rows = {name: np.zeros((1, *width), kind) for name, (kind, *width) in shapes.items()}
+        one = {"role": np.float32, "since": np.float32, "mate": np.int64, "fresh": np.bool_, "last": np.float64}
+        self._rows = {name: np.zeros(1, kind) for name, kind in one.items()}
+        self._rows |= {name: np.zeros((1, self.memory), np.float32) for name in ("memory", "other")}
 
     def around(self, nodes: Ints, time: Floats) -> Told:
         told = super().around(nodes, time)

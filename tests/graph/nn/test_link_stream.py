@@ -181,7 +181,9 @@ def test_scores_do_not_depend_on_the_place_of_a_candidate_or_on_the_others(model
     np.testing.assert_allclose(it.score([3], [np.arange(50)[::-1]], [1e6])[0][::-1], together, atol=1e-5)
     np.testing.assert_allclose([it.score([3], [[c]], [1e6])[0, 0] for c in range(50)], together, atol=1e-5)
     many = np.tile(np.arange(50), (120, 1))
-    np.testing.assert_allclose(it.score(np.full(120, 3), many, np.full(120, 1e6)), np.tile(together, (120, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        it.score(np.full(120, 3), many, np.full(120, 1e6)), np.tile(together, (120, 1)), atol=1e-5
+    )
 
 
 @MODELS

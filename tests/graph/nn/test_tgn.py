@@ -70,7 +70,9 @@ def test_the_embedding_attends_over_the_links_that_are_there():
         for i in range(2):
             for j in range(3):
                 own = x[told["nodes"][i, j]]
-                there = [(m, a, o) for m, a, o in zip(*(told[n][i, j] for n in ("near", "ago", "out")), strict=True) if m]
+                there = [
+                    (m, a, o) for m, a, o in zip(*(told[n][i, j] for n in ("near", "ago", "out")), strict=True) if m
+                ]
                 attended = torch.zeros(heads, width // heads)
                 if there:
                     both = torch.stack(
