@@ -8,22 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graph.nn.link_stream import LinkDecoder, LinkStream, built, rows_of
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of
 from tidemill.errors import ConfigError
 
 
 class FixedTimeEncoding(nn.Module):
-    """Φ(Δt) = cos(ω Δt), ωᵢ = α^(−(i−1)/β), i = 1 … size, α = β = √size as in the paper, fixed. (…) → (…, size)."""
+    """Φ(Δt) = cos(ω log(1 + Δt)) with ω of `log_rates`, not learned. (…) → (…, size).
+
+    With `log` false cos(ω Δt), ωᵢ = α^(−(i−1)/β), i = 1 … size, α = β = √size, as published.
+    """
 
     rates: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, log: bool = True) -> None:
         super().__init__()
-        base = float(size) ** 0.5
-        self.register_buffer("rates", base ** (-torch.arange(size, dtype=torch.float32) / base))
+        base, self.log = float(size) ** 0.5, log
+        published = base ** (-torch.arange(size, dtype=torch.float32) / base)
+        self.register_buffer("rates", log_rates(size) if log else published)
 
     def forward(self, ago: Tensor) -> Tensor:
-        return torch.cos(ago.unsqueeze(-1) * self.rates)
+        return torch.cos((torch.log1p(ago) if self.log else ago).unsqueeze(-1) * self.rates)
 
 
 class MixerLayer(nn.Module):
@@ -52,13 +56,13 @@ class MixerNetwork(nn.Module):
     through `MixerLayer` and the mean of the k; beside that vᵢ and the mean of vⱼ of the same links.
     """
 
-    def __init__(self, k: int, features: int, time: int, width: int) -> None:
+    def __init__(self, k: int, features: int, time: int, width: int, pairs: bool, log: bool) -> None:
         super().__init__()
-        self.time = FixedTimeEncoding(time)
+        self.time = FixedTimeEncoding(time, log)
         self.link, self.mixer, self.norm = nn.Linear(time + 1, width), MixerLayer(k, width), nn.LayerNorm(width)
         self.own, self.near = nn.Linear(features, width), nn.Linear(features, width, bias=False)
         self.mixed = nn.Linear(width, width, bias=False)
-        self.decoder = LinkDecoder(width, width)
+        self.decoder = LinkDecoder(width, width, 2 * width if pairs else 0)
 
     def forward(self, told: Mapping[str, Tensor]) -> Tensor:
         there = (told["near"] > 0).unsqueeze(-1)
@@ -66,7 +70,7 @@ class MixerNetwork(nn.Module):
         links = self.norm(self.mixer(tokens)).mean(2)
         v = told["features"]
         near = rows_of(self.near(v), told["near"]).sum(2) / there.sum(2).clamp(min=1)
-        out: Tensor = self.decoder(rows_of(self.own(v), told["nodes"]) + near + self.mixed(links))
+        out: Tensor = self.decoder(rows_of(self.own(v), told["nodes"]) + near + self.mixed(links), told, tokens)
         return out
 
 
@@ -91,6 +95,8 @@ class GraphMixer(LinkStream):
         group: int = 50,
         seed: int = 0,
         frozen: bool = False,
+        pairs: bool = True,
+        log: bool = True,
     ) -> None:
         if min(time, width, k, features) < 1:
             got = f"time={time}, width={width}, k={k}, features={features}"
@@ -99,7 +105,7 @@ class GraphMixer(LinkStream):
             )
         self.time, self.width = time, width
         super().__init__(
-            built(lambda: MixerNetwork(k, features, time, width), seed),
+            built(lambda: MixerNetwork(k, features, time, width, pairs, log), seed),
             k=k,
             features=features,
             negatives=negatives,
@@ -109,6 +115,8 @@ class GraphMixer(LinkStream):
             group=group,
             seed=seed,
             frozen=frozen,
+            pairs=pairs,
+            log=log,
         )
 
     def params(self) -> dict[str, Any]:

@@ -20,23 +20,46 @@ CHUNK = 50
 """Events scored at once, of so many that the memory of what is in between stays small."""
 
 
+def log_rates(size: int) -> Tensor:
+    """ω = 0, π/20, 2π/20, …: the cosines of ω log(1 + Δt) are a basis up to Δt = e²⁰ seconds, 15 years."""
+    return torch.arange(size, dtype=torch.float32) * (torch.pi / 20.0)
+
+
 def rows_of(x: Tensor, places: Tensor) -> Tensor:
     """x (u, C) at places (…) → (…, C). Its gradient sums in order, where that of `x[places]` sorts first."""
     return x.index_select(0, places.flatten()).view(*places.shape, -1)
 
 
-class LinkDecoder(nn.Module):
-    """Scores (n, m) of sources z (n, C) → candidates (n, m, C): a network of one hidden layer over both and their
-    product. The product is what the papers' decoders lack: whether two embeddings agree."""
+def between(told: Mapping[str, Tensor], links: Tensor) -> Tensor:
+    """Of links (n, 1 + m, k, C), as `near` has them, the sums (n, m, 2 C) of those that the source had with each
+    candidate: of the source's k, then of the candidate's."""
+    nodes, near = told["nodes"], told["near"]
+    there = (near > 0).to(links.dtype)
+    mine = (near[:, :1] == nodes[:, 1:, None]).to(links.dtype) * there[:, :1]
+    theirs = (near[:, 1:] == nodes[:, :1, None]).to(links.dtype) * there[:, 1:]
+    return torch.cat((mine @ links[:, 0], (theirs.unsqueeze(2) @ links[:, 1:]).squeeze(2)), dim=-1)
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+
+class LinkDecoder(nn.Module):
+    """Scores (n, m) of z (n, 1 + m, C), a source's and its candidates': a network of one hidden layer over both and
+    their product. With `pair`, of that size, it is told of each pair too, `between` (n, m, pair).
+
+    The papers' decoders have neither product nor pair: what two nodes had with one another is told only by how alike
+    their embeddings are. Source of the pair: Yu et al., *Towards better dynamic graph learning*, NeurIPS 2023, who
+    count how often each is among the other's neighbours.
+    """
+
+    def __init__(self, inputs: int, hidden: int, pair: int = 0) -> None:
         super().__init__()
+        self.pair = nn.Linear(pair, hidden, bias=False) if pair else None
         self.source, self.target = nn.Linear(inputs, hidden), nn.Linear(inputs, hidden, bias=False)
         self.both, self.last = nn.Linear(inputs, hidden, bias=False), nn.Linear(hidden, 1)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, told: Mapping[str, Tensor], links: Tensor) -> Tensor:
         source, targets = z[:, :1], z[:, 1:]
         hidden = self.source(source) + self.target(targets) + self.both(source * targets)
+        if self.pair is not None:
+            hidden = hidden + self.pair(between(told, links))
         out: Tensor = self.last(F.relu(hidden)).squeeze(-1)
         return out
 
@@ -68,6 +91,8 @@ class LinkStream:
         group: int,
         seed: int,
         frozen: bool,
+        pairs: bool,
+        log: bool,
     ) -> None:
         if min(k, features, negatives, group) < 1 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
             raise ConfigError(
@@ -79,7 +104,7 @@ class LinkStream:
             )
         self.k, self.features, self.negatives, self.strangers = k, features, negatives, float(strangers)
         self.rate, self.decay, self.group, self.seed, self.frozen = float(rate), float(decay), group, seed, frozen
-        self.past = RecentLinks(k)
+        self.pairs, self.log, self.past = pairs, log, RecentLinks(k)
         self.network = network
         self._adam = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, foreach=True)
         self._pending: list[Told] = []
@@ -164,7 +189,7 @@ class LinkStream:
         return tensors | {"features": torch.from_numpy(signs(told["rows"], self.features, self.seed))}
 
     def params(self) -> dict[str, Any]:
-        names = ("k", "features", "negatives", "strangers", "rate", "decay", "group", "seed", "frozen")
+        names = ("k", "features", "negatives", "strangers", "rate", "decay", "group", "seed", "frozen", "pairs", "log")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:

@@ -12,23 +12,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graph.link_history import Floats, Ints
-from graph.nn.link_stream import LinkDecoder, LinkStream, built, rows_of
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of
 from graph.nn.recent_links import Told, signs
 from tidemill.errors import ConfigError, IncompatibleError
 
 
 class TimeEncoding(nn.Module):
-    """Φ(Δt) = cos(ω Δt + φ), both learned; at first ω falls from 1 to 10⁻⁸ a second. (…) → (…, size).
+    """Φ(Δt) = cos(ω log(1 + Δt) + φ), both learned; at first the cosines of `log_rates`. (…) → (…, size).
 
-    Xu et al., *Inductive representation learning on temporal graphs*, ICLR 2020.
+    With `log` false cos(ω Δt + φ), ω at first from 1 to 10⁻⁸ a second, as published: Xu et al., *Inductive
+    representation learning on temporal graphs*, ICLR 2020.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, log: bool = True) -> None:
         super().__init__()
-        self.rate, self.phase = nn.Parameter(10.0 ** -torch.linspace(0.0, 8.0, size)), nn.Parameter(torch.zeros(size))
+        self.log = log
+        self.rate = nn.Parameter(log_rates(size) if log else 10.0 ** -torch.linspace(0.0, 8.0, size))
+        self.phase = nn.Parameter(torch.zeros(size))
 
     def forward(self, ago: Tensor) -> Tensor:
-        return torch.cos(ago.unsqueeze(-1) * self.rate + self.phase)
+        ago = (torch.log1p(ago) if self.log else ago).unsqueeze(-1)
+        return torch.cos(ago * self.rate + self.phase)
 
 
 class TGNNetwork(nn.Module):
@@ -39,17 +43,17 @@ class TGNNetwork(nn.Module):
     recent links, j at tⱼ: zᵢ = FFN([Σⱼ αⱼ V [xⱼ; direction; Φ(t − tⱼ)]; xᵢ]), α the softmax of Q xᵢ · K [the same].
     """
 
-    def __init__(self, memory: int, features: int, time: int, width: int, heads: int) -> None:
+    def __init__(self, memory: int, features: int, time: int, width: int, heads: int, pairs: bool, log: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.time = TimeEncoding(time)
+        self.time = TimeEncoding(time, log)
         self.gru = nn.GRUCell(memory + features + 1 + time, memory)
         self.query = nn.Linear(memory + features, width)
         # Of a node once, of a link at each time it is looked at: the sum is the projection of both side by side.
         self.node, self.link = nn.Linear(memory + features, 2 * width, bias=False), nn.Linear(time + 1, 2 * width)
         self.inner, self.outer = nn.Linear(width + memory + features, width), nn.Linear(width, width)
         self.skip = nn.Linear(width + memory + features, width, bias=False)
-        self.decoder = LinkDecoder(width, width)
+        self.decoder = LinkDecoder(width, width, 4 * width if pairs else 0)
 
     def memories(self, told: Mapping[str, Tensor]) -> Tensor:
         """(u, memory): each node's memory with its last message taken in."""
@@ -69,7 +73,7 @@ class TGNNetwork(nn.Module):
         scores = (query * keys).sum(-1) / keys.shape[-1] ** 0.5
         weights = scores.masked_fill(~there.unsqueeze(-1), -1e9).softmax(2) * there.unsqueeze(-1)
         both = torch.cat(((weights.unsqueeze(-1) * values).sum(2).flatten(2), rows_of(x, told["nodes"])), dim=-1)
-        out: Tensor = self.decoder(self.skip(both) + self.outer(F.relu(self.inner(both))))
+        out: Tensor = self.decoder(self.skip(both) + self.outer(F.relu(self.inner(both))), told, links)
         return out
 
 
@@ -101,13 +105,15 @@ class TGN(LinkStream):
         group: int = 50,
         seed: int = 0,
         frozen: bool = False,
+        pairs: bool = True,
+        log: bool = True,
     ) -> None:
         if min(memory, time, width, heads, features) < 1 or width % heads:
             got = f"memory={memory}, time={time}, width={width}, heads={heads}, features={features}"
             wanted = "sizes from 1, a width that is shared evenly among the heads"
             raise ConfigError("a network of links cannot be built so", where="TGN", wanted=wanted, got=got)
         self.memory, self.time, self.width, self.heads = memory, time, width, heads
-        network = built(lambda: TGNNetwork(memory, features, time, width, heads), seed)
+        network = built(lambda: TGNNetwork(memory, features, time, width, heads, pairs, log), seed)
         self._rows: dict[str, NDArray[Any]] = {}
         super().__init__(
             network,
@@ -120,6 +126,8 @@ class TGN(LinkStream):
             group=group,
             seed=seed,
             frozen=frozen,
+            pairs=pairs,
+            log=log,
         )
         self.reset()
 

@@ -1,6 +1,7 @@
 """GraphMixer's parts beside the paper's formulas, and a past that is the graph alone."""
 
 import numpy as np
+import pytest
 import torch
 
 from graph.nn.graph_mixer import FixedTimeEncoding, GraphMixer, MixerLayer
@@ -8,10 +9,12 @@ from graph.nn.recent_links import signs
 from tests.graph.nn.test_link_stream import SMALL, cut, links
 
 
-def test_time_is_encoded_by_rates_that_are_not_learned():
-    encoding = FixedTimeEncoding(16)
+@pytest.mark.parametrize("log", [True, False])
+def test_time_is_encoded_by_rates_that_are_not_learned(log):
+    encoding = FixedTimeEncoding(16, log)
     assert not list(encoding.parameters())
-    wanted = [[np.cos(ago * 4.0 ** (-(i - 1) / 4.0)) for i in range(1, 17)] for ago in (0.0, 2.5, 900.0)]
+    rates = [(i - 1) * np.pi / 20 if log else 4.0 ** (-(i - 1) / 4.0) for i in range(1, 17)]
+    wanted = [[np.cos((np.log1p(ago) if log else ago) * rate) for rate in rates] for ago in (0.0, 2.5, 900.0)]
     np.testing.assert_allclose(encoding(torch.tensor([0.0, 2.5, 900.0])), wanted, atol=1e-4)
 
 

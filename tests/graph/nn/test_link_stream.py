@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from graph.evaluate import evaluate, seeded, stream
+from graph.evaluate import ranks, seeded, stream
 from graph.nn.graph_mixer import GraphMixer
+from graph.nn.link_stream import between
 from graph.nn.tgn import TGN
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.state import decode, encode
@@ -40,21 +41,32 @@ def cut(rows, low, high):
 
 
 @MODELS
-def test_it_learns_who_is_whose_friend_and_nothing_where_there_is_nothing(model):
-    model.passes, before = 6, model.passes
-    try:
-        (stale,) = evaluate_stale(model, *links(1_500))
-        assert stale > 0.35
-        src, dst = np.random.default_rng(5).integers(0, 40, (2, 1_500))
-        (stale,) = evaluate_stale(model, src, dst, np.arange(1_500.0))
-        assert stale < 0.052 + 0.06, "chance, and what the share of strangers leaves"
-    finally:
-        model.passes = before
+@pytest.mark.parametrize("pairs", [True, False])
+def test_it_learns_who_is_whose_friend(model, pairs):
+    src, dst, time = links(1_200)
+    drawn = seeded(dst[1_000:], np.arange(40), seed=1)
+    it = model(**SMALL, pairs=pairs)
+    it.fit(src[:1_000], dst[:1_000], time[:1_000], block=50, passes=4)
+    scores = stream(it, src[1_000:], dst[1_000:], time[1_000:], drawn, block=50)
+    assert (1 / ranks(scores)).mean() > (0.5 if pairs else 0.3), "0.052 is chance"
 
 
-def evaluate_stale(model, *rows):
-    found = evaluate([("model", lambda: model(**SMALL))], *rows, kinds=("seeded",))
-    return [q.mrr for q in found if q.protocol == "stale"]
+@MODELS
+def test_it_learns_nothing_where_there_is_nothing(model):
+    src, dst = np.random.default_rng(5).integers(0, 40, (2, 800))
+    drawn = seeded(dst[600:], np.arange(40), seed=1)
+    it = model(**SMALL)
+    it.fit(src[:600], dst[:600], np.arange(600.0), block=50, passes=2)
+    assert (1 / ranks(stream(it, src[600:], dst[600:], np.arange(600.0, 800.0), drawn, block=50))).mean() < 0.052 + 0.06
+
+
+def test_what_is_between_two_is_the_sum_of_their_links():
+    """Rows: 0 nobody, 1 the source, 2 and 3 candidates. The source had two links with 2; 3 had one with it, long ago
+    for the source; and a candidate that was never seen had none."""
+    told = {"nodes": torch.tensor([[1, 2, 3, 0]]), "near": torch.tensor([[[2, 5, 2], [1, 4, 0], [6, 1, 0], [0, 0, 0]]])}
+    links = torch.arange(1.0, 25.0).view(1, 4, 3, 2)
+    wanted = [[1.0 + 5.0, 2.0 + 6.0, 7.0, 8.0], [0.0, 0.0, 15.0, 16.0], [0.0] * 4]
+    assert between(told, links).tolist() == [wanted]
 
 
 @MODELS

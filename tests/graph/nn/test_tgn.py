@@ -21,7 +21,7 @@ def plain(model, rows, block):
             return memory.get(node, zero)
         other, mate, role, since = message[node]
         v = torch.from_numpy(signs(np.array([number[mate]]), model.features, model.seed))[0]
-        phi = torch.cos(torch.tensor(since, dtype=torch.float32) * network.time.rate + network.time.phase)
+        phi = torch.cos(torch.tensor(since, dtype=torch.float32).log1p() * network.time.rate + network.time.phase)
         given = torch.cat([other, v, torch.tensor([role]), phi])
         return network.gru(given[None], memory.get(node, zero)[None])[0]
 
@@ -109,13 +109,16 @@ def test_the_loss_moves_the_weights_of_the_memory():
     assert (model.network.gru.weight_ih != before).any()
 
 
-def test_time_is_encoded_as_cosines():
-    encoding, ago = TimeEncoding(5), torch.tensor([0.0, 1.0, 3e6])
+@pytest.mark.parametrize("log", [True, False])
+def test_time_is_encoded_as_cosines(log):
+    encoding, ago = TimeEncoding(5, log), np.array([0.0, 1.0, 3e6])
     with torch.no_grad():
         encoding.phase += 0.3
-        wanted = np.cos(ago.numpy()[:, None] * encoding.rate.numpy() + np.float32(0.3))
-        np.testing.assert_allclose(encoding(ago), wanted, atol=1e-4)
-    assert encoding.rate[0] == 1.0 and abs(encoding.rate[-1] - 1e-8) < 1e-12
+    rates = [i * np.pi / 20 for i in range(5)] if log else [1.0, 1e-2, 1e-4, 1e-6, 1e-8]
+    np.testing.assert_allclose(encoding.rate.detach(), rates, rtol=1e-5)
+    wanted = np.cos((np.log1p(ago) if log else ago)[:, None] * encoding.rate.detach().numpy().astype(float) + 0.3)
+    found = encoding(torch.from_numpy(ago.astype(np.float32))).detach().numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-4 if log else 0.3)
 
 
 def test_what_does_not_fit_is_refused():
