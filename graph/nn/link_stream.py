@@ -212,14 +212,14 @@ class LinkStream:
         got = {name: np.shape(state[name]) for name in own if name in state}
         lost = [f"link.{name}" for name in ("source", "target", "time") if f"link.{name}" not in state]
         if got != own or lost:
-            wrong = [f"{name} {shape}" for name, shape in own.items() if got.get(name) != shape] + lost
-            where = type(self).__name__
-            raise IncompatibleError("not a state of this model", where=where, wanted=", ".join(wrong), got=str(got))
+            wrong = {name: shape for name, shape in own.items() if got.get(name) != shape}
+            wanted = ", ".join([*(f"{name} {shape}" for name, shape in wrong.items()), *lost])
+            come = str({name: got[name] for name in wrong if name in got})
+            raise IncompatibleError("not a state of this model", where=type(self).__name__, wanted=wanted, got=come)
         self.reset()
         self._counts = np.array(state["counts"], np.int64)
         self.past.load_state(_without("link", state))
-        pending = _without("pending", state)
-        self._pending = [pending] if pending else []
+        self._pending = self._waiting(_without("pending", state))
         self._adam.state.clear()
         with torch.no_grad():
             for name, weight in weights.items():
@@ -227,6 +227,17 @@ class LinkStream:
                 if self._counts[1]:
                     kept = {"exp_avg": _tensor(state[f"mean.{name}"]), "exp_avg_sq": _tensor(state[f"square.{name}"])}
                     self._adam.state[weight] = {"step": torch.tensor(float(self._counts[1])), **kept}
+
+    def _waiting(self, pending: Told) -> list[Told]:
+        """Of a state, what waits for a step."""
+        if not pending:
+            return []
+        nobody = self.around(np.full((1, 2 + self.negatives), -1), np.zeros(1))
+        wanted = {name: np.shape(array)[1:] for name, array in nobody.items()}
+        if (got := {name: np.shape(array)[1:] for name, array in pending.items()}) != wanted:
+            where = f"{type(self).__name__}, pending"
+            raise IncompatibleError("not a state of this model", where=where, wanted=str(wanted), got=str(got))
+        return [pending]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LinkStream:
         """By way of the state, as after a restart; a graph has locks, which cannot be copied."""

@@ -210,6 +210,9 @@ def test_what_cannot_be_used_is_refused(model):
     for lost in ("counts", "link.time", next(n for n in it.state() if n.startswith("mean."))):
         with pytest.raises(IncompatibleError, match=f"not a state of this model; wanted .*{lost}"):
             model(**SMALL).load_state({n: a for n, a in it.state().items() if n != lost})
+    for other in ({"k": 4}, {"negatives": 9}):
+        with pytest.raises(IncompatibleError, match="not a state of this model"):
+            model(**SMALL | other).load_state(it.state())
     with pytest.raises(ConfigError, match="links asked for cannot be read"):
         it.score([1], [2], [3.0])
     with pytest.raises(ConfigError, match="edges cannot be read"):
