@@ -49,7 +49,12 @@ def networks() -> list[tuple[str, Callable[[], LinkPredictor]]]:
     from graph.nn.tgn import TGN
 
     torch.set_num_threads(1)
-    return [("TGN", TGN), ("GraphMixer", GraphMixer)]
+    return [
+        ("TGN", TGN),
+        ("TGN, as published", lambda: TGN(pairs=False, log=False)),
+        ("GraphMixer", GraphMixer),
+        ("GraphMixer, as published", lambda: GraphMixer(pairs=False, log=False)),
+    ]
 
 
 AIMS = {

@@ -41,25 +41,25 @@ def between(told: Mapping[str, Tensor], links: Tensor) -> Tensor:
 
 
 class LinkDecoder(nn.Module):
-    """Scores (n, m) of z (n, 1 + m, C), a source's and its candidates': a network of one hidden layer over both and
-    their product. With `pair`, of that size, it is told of each pair too, `between` (n, m, pair).
+    """Scores (n, m) of z (n, 1 + m, C), a source's and its candidates': a network of one hidden layer over both. With
+    `pair`, of that size, also over the product of the two and what was `between` them (n, m, pair).
 
-    The papers' decoders have neither product nor pair: what two nodes had with one another is told only by how alike
-    their embeddings are. Source of the pair: Yu et al., *Towards better dynamic graph learning*, NeurIPS 2023, who
-    count how often each is among the other's neighbours.
+    Without, as published, it is not told whether two nodes had to do with one another but by their embeddings. Source
+    of the pair: Yu et al., *Towards better dynamic graph learning*, NeurIPS 2023, who count how often each is among
+    the other's neighbours.
     """
 
     def __init__(self, inputs: int, hidden: int, pair: int = 0) -> None:
         super().__init__()
-        self.pair = nn.Linear(pair, hidden, bias=False) if pair else None
         self.source, self.target = nn.Linear(inputs, hidden), nn.Linear(inputs, hidden, bias=False)
-        self.both, self.last = nn.Linear(inputs, hidden, bias=False), nn.Linear(hidden, 1)
+        self.pair = nn.Linear(inputs + pair, hidden, bias=False) if pair else None
+        self.last = nn.Linear(hidden, 1)
 
     def forward(self, z: Tensor, told: Mapping[str, Tensor], links: Tensor) -> Tensor:
         source, targets = z[:, :1], z[:, 1:]
-        hidden = self.source(source) + self.target(targets) + self.both(source * targets)
+        hidden = self.source(source) + self.target(targets)
         if self.pair is not None:
-            hidden = hidden + self.pair(between(told, links))
+            hidden = hidden + self.pair(torch.cat((source * targets, between(told, links)), dim=-1))
         out: Tensor = self.last(F.relu(hidden)).squeeze(-1)
         return out
 
@@ -140,7 +140,7 @@ class LinkStream:
                 part = slice(low, low + block)
                 self._learn(src[part], dst[part], time[part], 2.0 * self.rate * (1.0 - 0.7 * done / passes))
 
-    passes = 4
+    passes = 3
     """Of `fit`, unless it is told otherwise."""
 
     def reset(self) -> None:

@@ -87,20 +87,20 @@ class TGN(LinkStream):
 
     network: TGNNetwork
     _MEMORY = ("memory", "other", "mate", "role", "since", "fresh", "last")
-    passes = 3
+    passes = 2
 
     def __init__(
         self,
         *,
         memory: int = 32,
         time: int = 16,
-        width: int = 64,
+        width: int = 32,
         heads: int = 2,
         k: int = 10,
         features: int = 64,
         negatives: int = 10,
         strangers: float = 0.1,
-        rate: float = 0.001,
+        rate: float = 0.002,
         decay: float = 1e-4,
         group: int = 50,
         seed: int = 0,
