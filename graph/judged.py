@@ -57,21 +57,24 @@ class Judged:
 
     def weights(self, relation: str, numbers: Int, before: int | Int) -> NDArray[np.float64]:
         """The weights of edges by their numbers as of `before` (one, or one each)."""
-        edges, moments = self._relation(relation), numbers_of("before", before)
-        if len(moments) not in (1, len(numbers)):
-            got = f"{len(numbers)}, {len(moments)}"
-            raise UserError("lengths differ", where=f"relation {relation}", wanted="one moment, or one each", got=got)
+        edges = self._relation(relation)
         with self._lock.reading():
             at = edges.rows(np.asarray(numbers, np.int64))
             source, target = (column.array[at].astype(np.int64) for column in (edges.source, edges.target))
-            return edges.verdicts.of_pairs(source, target, moments)[1]
+        return self.said(relation, source, target, before)[1]
 
-    def forbidden(self, relation: str, sources: Int, targets: Int, before: int | Int) -> NDArray[np.bool_]:
-        """Whether edges between these nodes (numbers, pair by pair) are hidden as of `before`."""
+    def said(
+        self, relation: str, sources: Int, targets: Int, before: int | Int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Of pairs of nodes (numbers) as of `before` (one, or one each): whether edges are forbidden, and their
+        weights."""
         edges, moments = self._relation(relation), numbers_of("before", before)
         pairs = numbers_of("nodes", sources), numbers_of("nodes", targets)
+        if len(pairs[0]) != len(pairs[1]) or len(moments) not in (1, len(pairs[0])):
+            got = f"{len(pairs[0])}, {len(pairs[1])}, {len(moments)}"
+            raise UserError("lengths differ", where=f"relation {relation}", wanted="pairs, one moment or each", got=got)
         with self._lock.reading():
-            return edges.verdicts.of_pairs(*pairs, moments)[0]
+            return edges.verdicts.of_pairs(*pairs, moments)
 
     def standing(self, relation: str, before: int, *, experts: bool = True) -> Int:
         """The numbers of all edges that are seen as of `before`; without `experts` as if they had said nothing."""

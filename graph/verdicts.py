@@ -218,10 +218,10 @@ def count_judged(
 
 
 @njit(cache=True, nogil=True)
-def _of_pairs(told: Any, source: Int, target: Int, before: Int) -> tuple[Flags, Floats]:
+def _of_pairs(told: Any, size: int, source: Int, target: Int, before: Int) -> tuple[Flags, Floats]:
     hidden, factors = np.zeros(len(source), np.bool_), np.ones(len(source))
     for i in range(len(source)):
-        if told[0][source[i], LENGTH] == 0:
+        if not 0 <= source[i] < size or told[0][source[i], LENGTH] == 0:
             continue
         moment = before[i if len(before) > 1 else 0]
         others, forbidden, weights = _folded(told[0], told[1], told[2], told[3], source[i], moment)
@@ -304,7 +304,7 @@ class Verdicts:
 
     def of_pairs(self, source: Int, target: Int, before: Int) -> tuple[Flags, Floats]:
         """Whether the edges of each pair are forbidden as of `before` (one, or one each), and their weight."""
-        hidden, factors = _of_pairs(self.told(self.out), source, target, before)
+        hidden, factors = _of_pairs(self.told(self.out), self.out.size, source, target, before)
         return hidden, factors
 
     def save(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ DIRECTIONS: tuple[Literal["out", "in"], ...] = ("out", "in")
 
 
 class Near(msgspec.Struct):
-    """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features.
-    `hops` counts from the node asked about; `of` is the end that is nearer to it."""
+    """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features,
+    of which weight by an expert. `hops` counts from the node asked about; `of` is the end that is nearer to it."""
 
     hops: int
     relation: str
@@ -33,6 +33,7 @@ class Near(msgspec.Struct):
     node: str
     time: int
     features: dict[str, float]
+    weight: float = 1.0
 
 
 class Stats(msgspec.Struct):
@@ -119,9 +120,11 @@ def find(graph: TemporalGraph, text: str, node_type: str | None = None) -> tuple
     return found[0]
 
 
-def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int) -> list[Near]:
+def near(
+    graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int, experts: bool = True
+) -> list[Near]:
     """The newest `k` edges of a node along each relation and direction as of `before`, and of its neighbours in turn;
-    each node is looked at once."""
+    each node is looked at once. Without `experts` as if they had said nothing."""
     out: list[Near] = []
     seen = {(node_type, number)}
     ring = [(node_type, number)]
@@ -133,13 +136,15 @@ def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int,
                     start, end = graph.ends(relation.name, direction)
                     if start != name:
                         continue
-                    found = graph.found(relation.name, np.array([at]), before, k, direction=direction)
+                    found = graph.found(relation.name, np.array([at]), before, k, direction=direction, experts=experts)
                     features = graph.edges(relation.name, found.edges)[3].tolist()
-                    for other, time, row in zip(found.nodes.tolist(), found.times.tolist(), features, strict=True):
+                    weights = graph.weights(relation.name, found.edges, before) if experts else np.ones(len(features))
+                    columns = found.nodes.tolist(), found.times.tolist(), features, weights.tolist()
+                    for other, time, row, weight in zip(*columns, strict=True):
                         values = dict(zip(relation.features, row, strict=True))
                         arrow = direction if relation.directed else "both"
                         names = called(graph, name, at), called(graph, end, other)
-                        out.append(Near(hop, relation.name, arrow, *names, time, values))
+                        out.append(Near(hop, relation.name, arrow, *names, time, values, weight))
                         if (end, other) not in seen:
                             seen.add((end, other))
                             following.append((end, other))

@@ -57,6 +57,7 @@ def stats(out: Output, job: str, at: str | None, page: Path | None) -> None:
 @_AT
 @_K
 @click.option("--hops", type=click.IntRange(1, 3), default=1, help="How far. [default: 1]")
+@click.option("--without-experts", is_flag=True, help="As if no expert had asserted, forbidden or weighted an edge.")
 def neighbours(out: Output, job: str, node: str, hops: int, **given: Any) -> None:
     """The newest edges of a node, strictly before a time."""
     _, _, edges = _looked(out, job, node, hops, **given)
@@ -83,7 +84,14 @@ def show(out: Output, job: str, node: str, page: Path, **given: Any) -> None:
 
 
 def _looked(
-    out: Output, job: str, node: str, hops: int, node_type: str | None, at: str | None, k: int
+    out: Output,
+    job: str,
+    node: str,
+    hops: int,
+    node_type: str | None,
+    at: str | None,
+    k: int,
+    without_experts: bool = False,
 ) -> tuple[str, int, Any]:
     from tidemill_app import graphs
     from tidemill_app.wiring import connected
@@ -92,7 +100,8 @@ def _looked(
         made = graphs.graph_of(platform, job)
     before = _moment(made, at)
     kind, number = graphs.find(made, node, node_type)
-    return graphs.called(made, kind, number), before, graphs.near(made, kind, number, before, k, hops)
+    edges = graphs.near(made, kind, number, before, k, hops, not without_experts)
+    return graphs.called(made, kind, number), before, edges
 
 
 def _moment(made: Any, at: str | None) -> int:
@@ -114,10 +123,14 @@ def _listed(edges: Any) -> str:
         return "No edges before that."
     arrows = {"out": "->", "in": "<-", "both": "--"}
     rows = [
-        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), e.features or None]
+        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), _valued(e) or None]
         for e in edges
     ]
     return table(["hop", "of", "relation", "node", "time", "features"], rows)
+
+
+def _valued(edge: Any) -> dict[str, float]:
+    return edge.features if edge.weight == 1.0 else {**edge.features, "weight": edge.weight}
 
 
 def _said(page: Path | None) -> str:

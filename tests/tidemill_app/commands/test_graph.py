@@ -79,6 +79,32 @@ def test_neighbours_are_those_before_the_time(tidemill, job):
     assert sum(line.startswith("2") for line in lines) > 3
 
 
+def test_what_experts_said_is_seen_and_can_be_left_out(tidemill, job, tmp_path, name):
+    said = [
+        {"id": "v0", "time": "2024-01-06T00:00:00Z", "who": 1, "whom": 3, "verdict": "forbid", "weight": 0.0},
+        {"id": "v1", "time": "2024-01-06T00:00:00Z", "who": 1, "whom": 2, "verdict": "weight", "weight": 2.5},
+    ]
+    rows = tmp_path / "said.jsonl"
+    rows.write_text("".join(json.dumps(line) + "\n" for line in said))
+    rule = f'ExpertFrom("trusts", "{name}-said", "who", "whom", "verdict", "weight")'
+    text = (
+        job.read_text()
+        .replace("EdgeFrom, ", "EdgeFrom, ExpertFrom, ")
+        .replace("optional=True)]", f"optional=True), {rule}]")
+    )
+    relation = 'Relation("trusts", "trader", "trader", ("rating",))'
+    job.write_text(text.replace(relation, 'Relation("trusts", "trader", "trader")'))
+    tidemill("stream", "create", f"{name}-said", "--infer", rows, "--time", "time", "--id", "id")
+    tidemill("publish", f"{name}-said", rows)
+
+    def seen(*words):
+        found = tidemill("graph", "neighbours", job, "1", *words, "--json").json
+        return [(e["node"], e["weight"]) for e in found if e["relation"] == "trusts" and e["direction"] == "out"]
+
+    assert seen() == [("trader 2", 2.5)]
+    assert seen("--without-experts") == seen("--at", "2024-01-06T00:00:00Z") == [("trader 3", 1.0), ("trader 2", 1.0)]
+
+
 def test_a_page_shows_a_node(tidemill, job, tmp_path):
     page = tmp_path / "one.html"
     told = tidemill("graph", "show", job, "1", "--page", page, "--json").json
