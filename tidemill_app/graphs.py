@@ -48,6 +48,14 @@ class Stats(msgspec.Struct):
     degrees: dict[str, dict[str, float]]
 
 
+class Annotator(msgspec.Struct):
+    """Who gave labels: 1 − the accuracy expected of them, and what `graph.annotators` says of them."""
+
+    annotator: str
+    poorness: float
+    features: dict[str, float]
+
+
 def graph_of(platform: Platform, name: str) -> TemporalGraph:
     """The graph of a submitted job, or of the job in a file, of everything that its streams hold now.
 
@@ -171,6 +179,31 @@ def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
                 figures = {"mean": degrees.mean(), "median": np.median(degrees), "largest": degrees.max()}
                 out.degrees[label] = {k: float(v) for k, v in figures.items()}
     return out
+
+
+def annotators(graph: TemporalGraph, relation: str | None, before: int) -> list[Annotator]:
+    """Everyone who gave labels before `before`, the poorest first. `relation` leads from them to tasks, its first
+    feature being the label, a class from 0; not named, it is the only one with features.
+
+    Raises `UserError` where there is no such relation, and for labels that are no classes.
+    """
+    from graph.annotators import FEATURES, Annotators
+
+    able = [name for name, it in graph.relations.items() if it.features]
+    if relation is None and len(able) != 1:
+        raise UserError("which edges are labels?", wanted=f"--relation, one of {', '.join(able) or 'none here'}")
+    name = relation or able[0]
+    labels = graph.edges(name, graph.standing(name, before))[3]
+    if not labels.size:
+        return []
+    model = Annotators.of(graph, name, before, classes=max(int(labels[:, 0].max()) + 1, 2))
+    figures, poorness = model.features(), model.poorness()
+    ids = graph.ids(graph.relations[name].source)
+    return [
+        Annotator(str(ids[i]), float(poorness[i]), dict(zip(FEATURES, figures[i].tolist(), strict=True)))
+        for i in np.argsort(-poorness, kind="stable").tolist()
+        if figures[i, 0] > 0
+    ]
 
 
 def save_page(path: Path, page: str) -> None:

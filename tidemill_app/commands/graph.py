@@ -1,4 +1,4 @@
-"""`tidemill graph stats|neighbours|show`: look at the graph of a job, as of any time."""
+"""`tidemill graph stats|neighbours|show|annotators`: look at the graph of a job, as of any time."""
 
 from __future__ import annotations
 
@@ -83,6 +83,24 @@ def show(out: Output, job: str, node: str, page: Path, **given: Any) -> None:
     out.answer({"page": str(page), "edges": len(edges)}, f"{name}: {len(edges)} edges.{_said(page)}")
 
 
+@command("annotators")
+@click.argument("job", metavar="JOB|FILE.py")
+@click.option("--relation", type=TEXT, help="From annotators to tasks; its first feature is the label.")
+@_AT
+@click.option("--top", type=click.IntRange(1), default=20, help="Only the first so many. [default: 20]")
+def annotators(out: Output, job: str, relation: str | None, at: str | None, top: int) -> None:
+    """Who gave labels, the poorest first, by the labels before a time alone."""
+    from tidemill_app import graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"reading the streams of {job}"):
+        made = graphs.graph_of(platform, job)
+    told = graphs.annotators(made, relation, _moment(made, at))[:top]
+    names = ["labels", "accuracy", "agreement", "information", "entropy", "overlap"]
+    rows = [[a.annotator, f"{a.poorness:.3f}", *(f"{a.features[name]:.3g}" for name in names)] for a in told]
+    out.answer(told, lambda: table(["annotator", "poorness", *names], rows))
+
+
 def _looked(
     out: Output,
     job: str,
@@ -137,5 +155,5 @@ def _said(page: Path | None) -> str:
     return "" if page is None else f"\nPage: {page}"
 
 
-for each in (stats, neighbours, show):
+for each in (stats, neighbours, show, annotators):
     graph.add_command(each)
