@@ -7,8 +7,8 @@ answer once, as it comes (in the file's order; and the mean of five others). `ST
 between two values whose figures on these sets had been seen, `DIAGONAL` without a look at another.
 
 *Tolokers.* Mean ROC AUC over the ten splits of a logistic regression, and of boosted trees, on the ten features of a
-worker alone, with means over neighbours (two hops), and with the labels known among them too (of the training part). Six
-sets of columns had been looked at; the models' settings were never changed.
+worker alone, with means over neighbours (two hops), and with the labels known among them too (of the training part).
+Six sets of columns had been looked at; the models' settings were never changed.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def test_sampling_with_verdicts_equals_the_reference(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_sampling_with_verdicts_equals_the_reference_on_ten_thousand_histories(tmp_path):
     random_histories(1_000, 10_000, tmp_path)
 
