@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from graph.mapping import GraphSpec
+from graph.mapping import ExpertFrom, GraphSpec
 from graph.store import TemporalGraph
 from tidemill.errors import SubmissionError
 from tidemill.job import DeadRow, Effects, Job, Output, Rows
@@ -105,3 +105,6 @@ def warm(spec: GraphSpec) -> None:
         graph.add(name, [0], [0], [0], features)
         graph.retract(name, 0, 0, 1)
         graph.neighbours(name, np.zeros(1, np.int64), 1, 1)
+        if any(isinstance(rule, ExpertFrom) and rule.relation == name for rule in spec.rules):
+            graph.judge(name, 0, 0, 1, "forbid")
+            graph.neighbours(name, np.zeros(1, np.int64), 2, 1)

@@ -136,9 +136,9 @@ class _Native:
         while first < count:
             last = min(first + block * ahead, count)
             with self.graph._lock.writing():
-                ids = self.ids.table(2 * (last - first))
+                ids = None if self.edges.verdicts.count else self.ids.table(2 * (last - first))
                 done = [] if ids is None else self._turns(ids, first, last, block)
-            if ids is None:  # ids came meanwhile that are no whole numbers
+            if ids is None:  # verdicts, or ids that are no whole numbers, came meanwhile
                 yield _step(self.graph, self.stream.part(first, first + block), self.hops, self.seed)
                 first += block
             for told in done:

@@ -16,6 +16,7 @@ from graph.adjacency import MIN_TIME, Int
 from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
 from graph.columns import Column, own_folder
 from graph.edges import Edges
+from graph.judged import Judged
 from graph.lock import ReadWriteLock
 from graph.nodes import Id, Ids, NodeIds
 from graph.reach import Marks
@@ -33,7 +34,7 @@ DIRECTIONS: tuple[Direction, ...] = ("out", "in")
 Strategy = Literal["recent", "uniform", "weighted"]
 
 
-class TemporalGraph:
+class TemporalGraph(Judged):
     """Nodes of `nodes`, edges of `relations`, each with its time (µs), and node features versioned by time.
 
     **As of a moment.** Every query is as of `before` and sees what happened strictly earlier: an edge of time t is seen
@@ -174,6 +175,7 @@ class TemporalGraph:
         strategy: Strategy = "recent",
         seed: int = 0,
         tau: float | None = None,
+        experts: bool = True,
     ) -> Neighbours:
         """Up to `k` edges of each of `nodes` (numbers) as of `before` (µs, one or one each): the most `recent`; or
         drawn without replacement, `uniform`, or `weighted` by exp(−age / `tau`) in turn (Efraimidis and Spirakis,
@@ -181,9 +183,10 @@ class TemporalGraph:
 
         Along `out` the nodes are sources and their neighbours targets; along `in` the other way; of a relation that is
         not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
-        the same alone as among others, and at any later time, as long as no late edge comes.
+        the same alone as among others, and at any later time, as long as no late edge comes. With `experts=False` as if
+        no expert had said anything.
         """
-        query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau}
+        query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau, "experts": experts}
         return padded(self.found(relation, nodes, before, k, **query), len(np.atleast_1d(nodes)), k)  # type: ignore[arg-type]
 
     def found(
@@ -197,6 +200,7 @@ class TemporalGraph:
         strategy: Strategy = "recent",
         seed: int = 0,
         tau: float | None = None,
+        experts: bool = True,
     ) -> Found:
         """What `neighbours` gives, one after another."""
         edges = self._relation(relation)
@@ -204,7 +208,7 @@ class TemporalGraph:
         check_query(edges, nodes, moments, k, direction, strategy, seed, tau)
         with self._lock.reading():
             check_lost(edges, self.ttl, moments)
-            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
+            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0), experts
             return Found(*edges.select(direction, nodes, moments, *args))
 
     def reach(
@@ -344,7 +348,7 @@ class TemporalGraph:
                 for name, it in parts.items():
                     before = f"{kind}.{name}."
                     mine = {n.removeprefix(before): a for n, a in arrays.items() if n.startswith(before)}
-                    if mine.keys() != it.parts().keys():
+                    if {n for n in mine if not n.startswith("verdicts.")} != set(it.parts()):
                         raise IncompatibleError(f"other {kind}", where=f"graph, {name}", got=", ".join(sorted(mine)))
                     it.take(mine)
             self._grow()
