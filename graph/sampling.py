@@ -13,7 +13,8 @@ from numba import njit
 from graph.adjacency import Int
 from graph.checking import BOUND
 from graph.reach import first_rows
-from graph.store import Direction, Strategy, TemporalGraph
+from graph.selection import Direction, Strategy
+from graph.store import TemporalGraph
 from tidemill.errors import UserError
 
 

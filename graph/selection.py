@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,6 +12,11 @@ from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WOR
 from graph.draws import draw_distinct, mix
 
 RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+Strategy = Literal["recent", "uniform", "weighted"]
+Direction = Literal["out", "in"]
+DIRECTIONS: tuple[Direction, ...] = ("out", "in")
+"""Ways along a relation; of one that is not directed the first goes both."""
 
 
 class Neighbours(NamedTuple):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
+from graph.barrier import Barrier
 from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
 from graph.columns import Column, own_folder
 from graph.edges import Edges
@@ -21,17 +21,12 @@ from graph.lock import ReadWriteLock
 from graph.nodes import Id, Ids, NodeIds
 from graph.reach import Marks
 from graph.relation import NodeType, Relation, declared
-from graph.selection import Found, Neighbours, padded
+from graph.selection import Direction, Found, Neighbours, Strategy, padded
 from graph.versions import Versions
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.state import digest, encode
 
 Floats = NDArray[np.float32]
-Direction = Literal["out", "in"]
-DIRECTIONS: tuple[Direction, ...] = ("out", "in")
-"""Ways along a relation; of one that is not directed the first goes both."""
-
-Strategy = Literal["recent", "uniform", "weighted"]
 
 
 class TemporalGraph(Judged):
@@ -67,11 +62,10 @@ class TemporalGraph(Judged):
             raise UserError("time to live out of range", where="graph", wanted="microseconds above 0", got=str(ttl))
         self.ttl = ttl
         self.clock = MIN_TIME
-        self.offsets: dict[str, int] = {}
+        self._barrier = Barrier()
         self._folder = None if folder is None else own_folder(folder, self)
         self._lock = ReadWriteLock()
         self._marks: list[Marks] = []
-        self._moved = threading.Condition()
         self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
         self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in edges}
         self._versions = {t.name: Versions(t, self._columns(f"versions.{t.name}")) for t in types if t.features}
@@ -113,7 +107,8 @@ class TemporalGraph(Judged):
         at, occurred = int(at), None if occurred is None else int(occurred)
         times_of(f"relation {relation}", [at, *([] if occurred is None else [occurred])])
         with self._lock.writing():
-            start, end = (int(self.nodes[t].numbers([i])[0]) for t, i in self._ends(edges.relation, source, target))
+            start = int(self.nodes[edges.relation.source].numbers([source])[0])
+            end = int(self.nodes[edges.relation.target].numbers([target])[0])
             done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
             self._advance(at)
         return done
@@ -139,20 +134,23 @@ class TemporalGraph(Judged):
             versions.put(numbers, times, rows)
             self._advance(int(times.max(initial=MIN_TIME)))
 
-    def advance(self, time: int, offsets: Mapping[str, int] | None = None) -> None:
-        """Everything earlier than `time` has come; with `offsets`, everything before these of the log's partitions
-        (`topic/partition`) can be sampled from now on."""
+    def advance(self, time: int, offsets: Mapping[str, int] | None = None, *, barrier: str = "") -> None:
+        """Everything earlier than `time` has come, and before these `offsets` (by `topic/partition`), and before the
+        `barrier` of that name: it can be sampled from now on."""
         times_of("advance", [time], 1)
         with self._lock.writing():
             self._advance(int(time))
-            self.offsets.update(offsets or {})
-        with self._moved:
-            self._moved.notify_all()
+        self._barrier.passed(offsets or {}, barrier)
 
-    def reached(self, offsets: Mapping[str, int], timeout: float = 0.0) -> bool:
-        """Whether everything before `offsets` can be sampled, waiting for it up to `timeout` seconds: a barrier."""
-        with self._moved:
-            return self._moved.wait_for(lambda: all(self.offsets.get(p, 0) >= at for p, at in offsets.items()), timeout)
+    @property
+    def offsets(self) -> dict[str, int]:
+        """By partition of the log, before which everything can be sampled."""
+        return self._barrier.offsets
+
+    def reached(self, what: Mapping[str, int] | str, timeout: float = 0.0) -> bool:
+        """Whether everything before these offsets, or the barrier of that name, can be sampled; waits up to `timeout`
+        seconds for it."""
+        return self._barrier.reached(what, timeout)
 
     def numbers(self, node_type: str, ids: Ids) -> Int:
         """The numbers of nodes, −1 for those not seen yet, which have no neighbours."""
@@ -319,7 +317,7 @@ class TemporalGraph(Judged):
                 for name, part in kinds[kind].items():
                     part.load(state[kind][name])
             self.clock = state["clock"]
-            self.offsets = dict(state["offsets"])
+            self._barrier.passed(state["offsets"])
 
     def check_types(self, types: Mapping[str, Any]) -> None:
         """Raises `IncompatibleError` where these are not this graph's node types, relations and time to live."""
@@ -352,7 +350,8 @@ class TemporalGraph(Judged):
                         raise IncompatibleError(f"other {kind}", where=f"graph, {name}", got=", ".join(sorted(mine)))
                     it.take(mine)
             self._grow()
-            self.clock, self.offsets = clock, dict(offsets)
+            self.clock = clock
+            self._barrier.passed(offsets)
 
     def _kinds(self) -> dict[str, Mapping[str, Any]]:
         return {"nodes": self.nodes, "edges": self._edges, "versions": self._versions}
@@ -363,14 +362,12 @@ class TemporalGraph(Judged):
 
     def _relation(self, name: str) -> Edges:
         if name not in self._edges:
-            wanted = f"one of {', '.join(self._edges)}"
-            raise UserError("no such relation", where="graph", wanted=wanted, got=repr(name))
+            raise UserError("no such relation", where="graph", wanted=", ".join(self._edges), got=repr(name))
         return self._edges[name]
 
     def _ids(self, node_type: str) -> NodeIds:
         if node_type not in self.nodes:
-            wanted = f"one of {', '.join(self.nodes)}"
-            raise UserError("no such node type", where="graph", wanted=wanted, got=repr(node_type))
+            raise UserError("no such node type", where="graph", wanted=", ".join(self.nodes), got=repr(node_type))
         return self.nodes[node_type]
 
     def _versioned(self, node_type: str) -> Versions:
@@ -379,17 +376,13 @@ class TemporalGraph(Judged):
             raise UserError("a node type without features", where=f"node type {node_type}")
         return self._versions[node_type]
 
-    @staticmethod
-    def _ends(relation: Relation, source: Any, target: Any) -> list[tuple[str, Any]]:
-        return [(relation.source, source), (relation.target, target)]
-
     def _intern(self, relation: Relation, source: Ids, target: Ids) -> tuple[Int, Int]:
         """The numbers of both ends. Where both are of one type they are numbered edge by edge, source first."""
         if relation.source != relation.target:
-            # Both are looked at before one is taken up.
-            for node_type, ids in self._ends(relation, source, target):
-                self.nodes[node_type].check(ids)
-            return self.nodes[relation.source].intern(source), self.nodes[relation.target].intern(target)
+            sources, targets = self.nodes[relation.source], self.nodes[relation.target]
+            sources.check(source)
+            targets.check(target)  # both, before one is taken up
+            return sources.intern(source), targets.intern(target)
         return self.nodes[relation.source].intern_ends(source, target)
 
     def _grow(self) -> None:

@@ -129,7 +129,7 @@ def near(
 ) -> list[Near]:
     """The newest `k` edges of a node along each relation and direction as of `before`, and of its neighbours in turn;
     each node is looked at once. Without `experts` as if they had said nothing."""
-    from graph.store import DIRECTIONS
+    from graph.selection import DIRECTIONS
 
     out: list[Near] = []
     seen = {(node_type, number)}
@@ -167,7 +167,7 @@ def called(graph: TemporalGraph, node_type: str, number: int) -> str:
 
 def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
     """Figures of the whole graph as of `before`."""
-    from graph.store import DIRECTIONS
+    from graph.selection import DIRECTIONS
 
     out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
     for name, relation in graph.relations.items():

@@ -1,4 +1,4 @@
-"""`tidemill graph stats|neighbours|show|annotators|verify`: look at the graph of a job, as of any time, and at its answers."""
+"""`tidemill graph`: look at the graph of a job, as of any time, and at what it answered."""
 
 from __future__ import annotations
 
