@@ -20,11 +20,12 @@ import numpy as np
 
 from streams import progress
 from streams.engines.recovery import Recovered, Recovery, positions_of
+from streams.engines.snapshot import Snapshot
 from streams.journal import Moves
 from streams.sources import Segments, sources_of
 from tidemill import events
 from tidemill.engine import Parts
-from tidemill.errors import IntegrityError, SubmissionError, UnavailableError
+from tidemill.errors import IncompatibleError, IntegrityError, SubmissionError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import DeadRow, Effects, Job
 from tidemill.log import Log, Partition
@@ -74,7 +75,14 @@ class Copied(Generic[S]):
 
 
 class _Silent(Recovery):
-    """Recovery of what emits nothing: only where it stands is compared."""
+    """Recovery of what emits nothing: only where it stands is compared. `restored` is told of a snapshot taken up."""
+
+    restored: Callable[[Recovered], object] = staticmethod(lambda out: None)
+
+    def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
+        out = super()._saved(snapshot, after)
+        self.restored(out)
+        return out
 
     def check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool = False) -> None:
         if not out.erasures.met:
@@ -97,7 +105,8 @@ def check_cut(found: Recovered, committed: ProgressMade) -> None:
 
 class Replica(Generic[S]):
     """Follows `job` in a thread of its own (`start`, `close`); `parts` are those of an engine, of which the log, the
-    streams, and for a long run `objects` and `archive`, are used."""
+    streams, and for a long run `objects` and `archive`, are used. From a snapshot of the job's in its `store`, where
+    there is one, it need not read what came before."""
 
     def __init__(self, job: Job[S], parts: Parts) -> None:
         self._copied = Copied(job, lambda state, position, left: SLICE)
@@ -177,16 +186,27 @@ class Replica(Generic[S]):
             segments.close()
 
     def _caught_up(self, committed: ProgressMade) -> Recovered | None:
-        """The job at this commit, made from the beginning; None where it still reads the files that it began on."""
+        """The job at this commit, from its newest snapshot or from the beginning; None where it still reads the files
+        that it began on."""
         copied = self._copied
         with copied.lock:
             self._ready, copied.position, copied.state = False, 0, copied.job.init()
         self.problem = f"it is being made from the log, up to commit {committed.sequence}"
-        found = recovered(copied.job, self._parts, committed, self._stop.is_set)
+        try:
+            found = recovered(copied.job, self._parts, committed, self._stop.is_set, self._restored)
+        except (IncompatibleError, IntegrityError) as error:
+            _log.info("copy of job %s: not from its snapshot: %s", self.name, error)
+            with copied.lock:
+                copied.position, copied.state = 0, copied.job.init()
+            found = recovered(copied.job, self._parts, committed, self._stop.is_set)
         if found is not None and not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
             self.problem = "the job has not read the files that it began on to their end"
             return None
         return found
+
+    def _restored(self, out: Recovered) -> None:
+        with self._copied.lock:
+            self._copied.position, self._copied.state = out.pipeline.counts.stepped, out.pipeline.states.get(0)
 
 
 def visit(
@@ -222,20 +242,32 @@ def visit(
         )
 
 
-def recovered(job: Job[Any], parts: Parts, committed: ProgressMade, stop: Callable[[], bool]) -> Recovered | None:
-    """A silent `job` at this commit, from the beginning; None where `stop` said so on the way."""
+def recovered(
+    job: Job[Any],
+    parts: Parts,
+    committed: ProgressMade,
+    stop: Callable[[], bool],
+    restored: Callable[[Recovered], object] | None = None,
+) -> Recovered | None:
+    """A silent `job` at this commit; None where `stop` said so on the way. From the beginning, or where `restored` is
+    given from a snapshot in the store of `parts`, of which that is told.
+
+    Raises `IncompatibleError` where a snapshot is of another state, and as `check_cut` does.
+    """
     histories: Mapping[str, Log] = {
         i.stream: parts.history(i.history, parts.streams[i.stream]) for i in job.reads if i.history and parts.history
     }
     recovery = _Silent(
         job,
-        replace(parts, store=NO_STATES),
+        replace(parts, store=NO_STATES) if restored is None else parts,
         histories,
         sources_of(job, parts.streams, parts.log, histories),
         max_buffered=_BUFFERED,
         max_batch=_BATCH,
         stop=stop,
     )
+    if restored is not None:
+        recovery.restored = restored
     return recovery.recovered(committed)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from connectors import arrow
 from streams.replica import Replica
+from streams.state_store import FolderStore
 from tidemill.endpoint import Endpoint
 from tidemill.engine import Parts
 from tidemill.errors import TidemillError
 from tidemill.job import Job
-from tidemill.state import NO_STATES
 from tidemill_app.run_job import file_log
 from tidemill_app.wiring import Platform
 
@@ -22,7 +22,7 @@ def parts_of(platform: Platform, job: Job[Any]) -> Parts:
     """What a copy of `job` is made from. Raises `NotFoundError` for a stream that is not declared."""
     return Parts(
         log=platform.log,
-        store=NO_STATES,
+        store=FolderStore(platform.home.path / "state"),
         clock=platform.clock,
         streams=platform.specs_of(job),
         objects=platform.artefacts,

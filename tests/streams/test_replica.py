@@ -37,7 +37,7 @@ ORDERS = {"event_time": EventTime(lateness=20, idle_after=None), "arrival": Arri
 
 
 def parts_on(log, **more):
-    return Parts(log=log, store=NO_STATES, clock=SystemClock(), streams={"trips": SPEC}, **more)
+    return Parts(**{"log": log, "store": NO_STATES, "clock": SystemClock(), "streams": {"trips": SPEC}} | more)
 
 
 def watched(job, seen):
@@ -231,6 +231,35 @@ def test_it_is_made_anew_where_a_commit_is_gone(tmp_path):
         assert state_of(copy) == by_hand(log)
     assert progress.last(log, "sums").sequence > lossy.sequence
     assert len(begun) > once
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_it_begins_with_a_snapshot_of_the_job_where_there_is_one(tmp_path, order):
+    log, store, stepped = MemoryLog(), FolderStore(tmp_path), []
+    job = make_job(order=ORDERS[order])
+    publish(log, [row(i) for i in range(100)])
+    run(job, log, store)
+    publish(log, [row(i) for i in range(100, 150)])
+    run(job, log, NO_STATES)  # the snapshot is of the first part
+
+    def counted(state, batch):
+        stepped.append(len(batch))
+        return job.step(state, batch)
+
+    with following(replace(job, step=counted), log, store=store) as copy:
+        until(lambda: is_at(log, copy))
+        with copy.held() as (state, position):
+            kept = states.encode(state)
+        assert position == progress.last(log, "sums").stepped
+    assert 0 < sum(stepped) <= 60, "it read what the snapshot holds"
+    with following(job, log) as other:
+        until(lambda: is_at(log, other))
+        assert state_of(other) == kept
+    # One of another job does not fit: it is made from the beginning.
+    stepped.clear()
+    with following(replace(job, step=counted, version=2), log, store=store) as copy:
+        until(lambda: is_at(log, copy))
+        assert copy.position == position and sum(stepped) == position
 
 
 def test_a_copy_that_does_not_stand_where_the_job_stood_is_refused(tmp_path):
