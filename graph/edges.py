@@ -20,6 +20,7 @@ from graph.adjacency import (
     mark_retracted,
 )
 from graph.columns import Column
+from graph.reach import Marks, mark, reach_once
 from graph.relation import Relation
 from graph.selection import count_visible, select
 from graph.verdicts import ASSERT, REVOKE, Verdicts, count_judged, merged, select_judged
@@ -85,28 +86,50 @@ class Edges:
     def add(self, source: Int, target: Int, time: Int, features: NDArray[np.float32] | None) -> None:
         """Append edges between nodes that are there."""
         count, new = self.count, len(time)
-        if count + new > MAX_EDGES:
+        self.room(new)
+        for column, values in ((self.source, source), (self.target, target), (self.time, time)):
+            column.array[count : count + new] = values
+        self._count_in(new, features)
+        self._enter(source, target, time, count)
+
+    def room(self, new: int) -> None:
+        """Make room for `new` edges more. Raises `UserError` where there are no numbers for them."""
+        total = self.count + new
+        if total > MAX_EDGES:
             raise UserError(
                 "too many edges",
                 where=f"relation {self.relation.name}",
                 wanted=f"at most {MAX_EDGES:,} that live at a time",
                 fix="Give the graph a time to live.",
             )
-        for column, values in ((self.source, source), (self.target, target), (self.time, time)):
-            column.room(count + new)
-            column.array[count : count + new] = values
-        if self.features is not None:
-            self.features.room(count + new)
-            self.features.array[count : count + new] = features
+        for column in (self.source, self.target, self.time, self.features):
+            if column is not None:
+                column.room(total)
         if self._retracted:
-            self._until.room(count + new, fill=FOREVER)
-        self._enter(source, target, time, count)
+            self._until.room(total, fill=FOREVER)
+
+    def appended(self, new: int, features: NDArray[np.float32] | None, done: tuple[int, int]) -> None:
+        """`new` edges stand behind the others in the columns, but for `features`; `done` of their entries are made in
+        either plane."""
+        first = self.count
+        self._count_in(new, features)
+        if done != ((new, new) if self.relation.directed else (2 * new, 0)):
+            source, target = (c.array[first : self.count].astype(np.int64) for c in (self.source, self.target))
+            self._enter(source, target, self.time.array[first : self.count], first, done)
+
+    def _count_in(self, new: int, features: NDArray[np.float32] | None) -> None:
+        if self.features is not None:
+            self.features.array[self.count : self.count + new] = features
         self.count += new
 
-    def _enter(self, source: Int, target: Int, time: Int, first: int) -> None:
-        self.out.insert(source, target, time, first, both=not self.relation.directed)
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Source, target, time and until, with what there is room for."""
+        return self.source.array, self.target.array, self.time.array, self._until.array
+
+    def _enter(self, source: Int, target: Int, time: Int, first: int, done: tuple[int, int] = (0, 0)) -> None:
+        self.out.insert(source, target, time, first, both=not self.relation.directed, done=done[0])
         if self.relation.directed:
-            self.into.insert(target, source, time, first)
+            self.into.insert(target, source, time, first, done=done[1])
 
     def retract(self, source: int, target: int, at: int, occurred: int | None) -> int:
         """End the edges from `source` to `target` that stand at `at`; how many there were."""
@@ -179,7 +202,7 @@ class Edges:
         forward, plane, size = self._along(direction)
         there = nodes[(nodes >= 0) & (nodes < size)]
         k = min(k, int(plane.heads.array[there, LENGTH].max(initial=1)))  # room is made for no more than there can be
-        seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
+        _, seed = self.way(direction, seed)
         arrays = plane.heads.array, plane.pool.array, self._until.array
         judged = self.verdicts.judged(nodes, forward, size) if self.verdicts.count else None
         if judged is None or not judged.any():
@@ -192,6 +215,35 @@ class Edges:
         base = self.base
         other = select_judged(*arrays, size, base, told, nodes, before, k, ttl, strategy, seed, tau, experts)
         return merged(found, other)
+
+    def reach(
+        self,
+        direction: str,
+        nodes: Int,
+        before: int,
+        k: int,
+        ttl: int,
+        strategy: int,
+        seed: int,
+        tau: float,
+        marks: Marks,
+    ) -> tuple[Int, Int]:
+        """Row in `nodes`, row of the neighbour by `marks`, time and number of each edge, 4 × edges; and who was not
+        marked yet, in turn."""
+        given, (inward, seed) = seed, self.way(direction, seed)
+        _, plane, size = self._along(direction)
+        marks.room(self.sources if inward else self.targets)
+        kept = marks.array, marks.origin, marks.count
+        if self.verdicts.count:
+            args = np.array([before]), k, ttl, strategy, given, tau
+            rows, others, times, numbers = self.select(direction, nodes, *args)
+            sources, new = mark(others, *kept)
+            marks.count += len(new)
+            return np.stack([rows, sources, times, numbers]), new
+        arrays = plane.heads.array, plane.pool.array, self._until.array
+        columns, new = reach_once(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *kept)
+        marks.count += len(new)
+        return columns, new
 
     def degrees(self, direction: str, before: int, ttl: int) -> Int:
         """Of every node the edges that are seen as of `before`."""
@@ -215,6 +267,11 @@ class Edges:
         elif self.verdicts.count:
             seen &= ~np.isin(rows + self.base, self.verdicts.columns["edge"].array[: self.verdicts.count])
         return rows[seen] + self.base
+
+    def way(self, direction: str, seed: int) -> tuple[bool, int]:
+        """Whether it is along `into`, and the seed of its draws."""
+        forward = direction == "out" or not self.relation.directed
+        return not forward, (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
 
     def _along(self, direction: str) -> tuple[bool, Adjacency, int]:
         forward = direction == "out" or not self.relation.directed

@@ -35,6 +35,15 @@ class Found(NamedTuple):
     edges: Int
 
 
+def padded(found: Found, n: int, k: int) -> Neighbours:
+    """What was found of `n` nodes, a row each."""
+    counts = np.bincount(found.rows, minlength=n)
+    places = np.arange(len(found.rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    out = np.full((3, n, k), -1, np.int64)
+    out[:, found.rows, places] = found[1:]
+    return Neighbours(out[0], out[1], out[2], counts)
+
+
 @njit(cache=True, nogil=True)
 def _visible(pool: Int, until: Int, place: int, before: int) -> bool:
     word = pool[place, WORD]

@@ -9,19 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
-from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
+from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, lookup, numbers_of, times_of
 from graph.columns import Column, own_folder
 from graph.edges import Edges
 from graph.judged import Judged
 from graph.lock import ReadWriteLock
-from graph.nodes import Id, Ids, NodeIds, listed
-from graph.relation import NodeType, Relation
-from graph.selection import Found, Neighbours
+from graph.nodes import Id, Ids, NodeIds
+from graph.reach import Marks
+from graph.relation import NodeType, Relation, declared
+from graph.selection import Found, Neighbours, padded
 from graph.versions import Versions
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.state import digest, encode
@@ -58,17 +58,8 @@ class TemporalGraph(Judged):
         ttl: int | None = None,
         folder: Path | None = None,
     ) -> None:
-        types = [NodeType(n) if isinstance(n, str) else msgspec.convert(n, NodeType) for n in nodes]
-        edges = [msgspec.convert(r, Relation) for r in relations]
-        self.node_types = {t.name: t for t in types}
-        self.relations = {r.name: r for r in edges}
-        if len(self.node_types) < len(types) or len(self.relations) < len(edges):
-            raise UserError("a name is given twice", where="graph", got=", ".join([*self.node_types, *self.relations]))
-        for r in edges:
-            for end in (r.source, r.target):
-                if end not in self.node_types:
-                    wanted = f"one of {', '.join(self.node_types)}"
-                    raise UserError("no such node type", where=f"relation {r.name}", wanted=wanted, got=repr(end))
+        self.node_types, self.relations = declared(nodes, relations)
+        types, edges = self.node_types.values(), self.relations.values()
         if ttl is not None and not 0 < ttl < BOUND:
             raise UserError("time to live out of range", where="graph", wanted="microseconds above 0", got=str(ttl))
         self.ttl = ttl
@@ -76,6 +67,7 @@ class TemporalGraph(Judged):
         self.offsets: dict[str, int] = {}
         self._folder = None if folder is None else own_folder(folder, self)
         self._lock = ReadWriteLock()
+        self._marks: list[Marks] = []
         self._moved = threading.Condition()
         self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
         self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in edges}
@@ -99,8 +91,7 @@ class TemporalGraph(Judged):
         """
         edges, where = self._relation(relation), f"relation {relation}"
         times = times_of(where, time, len(source), len(target))
-        width = len(edges.relation.features)
-        rows = features_of(where, features, len(times), width)
+        rows = features_of(where, features, len(times), len(edges.relation.features))
         with self._lock.writing():
             ends = self._intern(edges.relation, source, target)
             first = edges.next
@@ -193,12 +184,7 @@ class TemporalGraph(Judged):
         no expert had said anything.
         """
         query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau, "experts": experts}
-        found = self.found(relation, nodes, before, k, **query)  # type: ignore[arg-type]
-        counts = np.bincount(found.rows, minlength=len(np.atleast_1d(nodes)))
-        places = np.arange(len(found.rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        out = np.full((3, len(counts), k), -1, np.int64)
-        out[:, found.rows, places] = found[1:]
-        return Neighbours(out[0], out[1], out[2], counts)
+        return padded(self.found(relation, nodes, before, k, **query), len(np.atleast_1d(nodes)), k)  # type: ignore[arg-type]
 
     def found(
         self,
@@ -221,6 +207,39 @@ class TemporalGraph(Judged):
             check_lost(edges, self.ttl, moments)
             args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0), experts
             return Found(*edges.select(direction, nodes, moments, *args))
+
+    def reach(
+        self,
+        relation: str,
+        nodes: Int,
+        before: int,
+        k: int,
+        marks: Marks,
+        *,
+        direction: Direction,
+        strategy: Strategy,
+        seed: int,
+        tau: float | None,
+    ) -> tuple[Int, Int]:
+        """What `found` gives of nodes that are there or −1, with `marks`' rows in place of neighbours, and of these
+        those that were not marked; see `reach.reach`."""
+        edges, moment = self._relation(relation), np.array([before])
+        check_query(edges, nodes, moment, k, direction, strategy, seed, tau)
+        with self._lock.reading():
+            check_lost(edges, self.ttl, moment)
+            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
+            return edges.reach(direction, nodes, before, *args, marks)
+
+    @contextmanager
+    def marks(self) -> Iterator[Marks]:
+        """Marks of nobody, which nobody else uses meanwhile."""
+        try:
+            mine = self._marks.pop()
+        except IndexError:
+            mine = Marks()
+        mine.begin()
+        yield mine
+        self._marks.append(mine)
 
     def ends(self, relation: str, direction: Direction) -> tuple[str, str]:
         """The types of the nodes that are asked about along a relation, and of their neighbours."""
@@ -340,17 +359,10 @@ class TemporalGraph(Judged):
         return digest(encode(self.state()))
 
     def _relation(self, name: str) -> Edges:
-        if name not in self._edges:
-            raise UserError(
-                "no such relation", where="graph", wanted=f"one of {', '.join(self._edges)}", got=repr(name)
-            )
-        return self._edges[name]
+        return lookup(self._edges, "relation", name)
 
     def _ids(self, node_type: str) -> NodeIds:
-        if node_type not in self.nodes:
-            wanted = f"one of {', '.join(self.nodes)}"
-            raise UserError("no such node type", where="graph", wanted=wanted, got=repr(node_type))
-        return self.nodes[node_type]
+        return lookup(self.nodes, "node type", node_type)
 
     def _versioned(self, node_type: str) -> Versions:
         self._ids(node_type)
@@ -369,12 +381,7 @@ class TemporalGraph(Judged):
             for node_type, ids in self._ends(relation, source, target):
                 self.nodes[node_type].check(ids)
             return self.nodes[relation.source].intern(source), self.nodes[relation.target].intern(target)
-        if isinstance(source, np.ndarray) and isinstance(target, np.ndarray) and source.dtype == target.dtype:
-            both: Ids = np.stack([source, target], axis=1).ravel()
-        else:
-            both = [end for pair in zip(listed(source), listed(target), strict=True) for end in pair]
-        numbers = self.nodes[relation.source].intern(both)
-        return np.ascontiguousarray(numbers[0::2]), np.ascontiguousarray(numbers[1::2])
+        return self.nodes[relation.source].intern_ends(source, target)
 
     def _grow(self) -> None:
         for edges in self._edges.values():

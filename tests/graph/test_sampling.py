@@ -36,8 +36,11 @@ def walked(graph, hop, frontier, seed, decreasing):
 
 @pytest.mark.parametrize("decreasing", [False, True])
 @pytest.mark.parametrize("options", [{}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}])
-def test_two_hops_are_one_hop_twice(options, decreasing):
+@pytest.mark.parametrize("judged", [False, True])
+def test_two_hops_are_one_hop_twice(options, decreasing, judged):
     graph = flights()
+    for i in range(12 * judged):
+        graph.judge("route", i, (i + 5) % 15, 10 * i, ("forbid", "assert", "weight")[i % 3], 2.0)
     rng = np.random.default_rng(1)
     hops = [
         [Hop("flew", 4, direction="in", **options), Hop("route", 3, **options)],

@@ -22,6 +22,8 @@ PROVEN = {
     ],
     "tests/graph/test_mapping.py": ["graph/job.py"],
     "tests/graph/test_nodes.py": ["graph/table.py"],
+    "tests/graph/test_replay.py": ["graph/turn.py"],
+    "tests/graph/test_sampling.py": ["graph/reach.py"],
     "tests/graph/test_store.py": [
         "graph/adjacency.py",
         "graph/checking.py",
