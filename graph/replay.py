@@ -140,7 +140,7 @@ class _Native:
                 # On what experts said `turns` does not look.
                 ids = None if self.edges.verdicts.count else self.ids.table(2 * (last - first))
                 done = [] if ids is None else self._turns(ids, first, last, block)
-            if ids is None:  # ids came meanwhile that are no whole numbers
+            if ids is None:  # or ids came meanwhile that are no whole numbers
                 yield _step(self.graph, self.stream.part(first, first + block), self.hops, self.seed)
                 first += block
             for told in done:
