@@ -26,12 +26,12 @@ def stream(rng, edges, nodes=30):
 
 
 def by_hand(graph, relation, source, target, time, hops, block, features, seed):
-    """What replay says it equals: ends made, sampled, block added."""
+    """What replay says it equals: ends made, sampled, block added. With a moment for each, as that is other code."""
     for at in range(0, len(time), block):
         part = slice(at, at + block)
         ends = graph.make("node", [end for pair in zip(source[part], target[part], strict=True) for end in pair])
         before = int(time[part].min())
-        around = sample(graph, "node", ends, before, hops, seed=seed)
+        around = sample(graph, "node", ends, np.full(len(ends), before), hops, seed=seed)
         rows = features if features is None else features[part]
         first = graph.add(relation, source[part], target[part], time[part], rows)
         yield first, before, ends, around
