@@ -20,7 +20,7 @@ from graph.adjacency import (
     mark_retracted,
 )
 from graph.columns import Column
-from graph.reach import Marks, reach_once
+from graph.reach import Marks, mark, reach_once
 from graph.relation import Relation
 from graph.selection import count_visible, select
 from graph.verdicts import ASSERT, REVOKE, Verdicts, count_judged, merged, select_judged
@@ -230,11 +230,17 @@ class Edges:
     ) -> tuple[Int, Int]:
         """Row in `nodes`, row of the neighbour by `marks`, time and number of each edge, 4 × edges; and who was not
         marked yet, in turn."""
-        inward, seed = self.way(direction, seed)
+        given, (inward, seed) = seed, self.way(direction, seed)
         _, plane, size = self._along(direction)
         marks.room(self.sources if inward else self.targets)
-        arrays = plane.heads.array, plane.pool.array, self._until.array
         kept = marks.array, marks.origin, marks.count
+        if self.verdicts.count:
+            args = np.array([before]), k, ttl, strategy, given, tau
+            rows, others, times, numbers = self.select(direction, nodes, *args)
+            sources, new = mark(others, *kept)
+            marks.count += len(new)
+            return np.stack([rows, sources, times, numbers]), new
+        arrays = plane.heads.array, plane.pool.array, self._until.array
         columns, new = reach_once(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *kept)
         marks.count += len(new)
         return columns, new
@@ -249,11 +255,6 @@ class Edges:
             count_judged(*arrays, size, self.base, told, before, ttl, counted)
         return counted
 
-    def way(self, direction: str, seed: int) -> tuple[bool, int]:
-        """Whether it is along `into`, and the seed of its draws."""
-        forward = direction == "out" or not self.relation.directed
-        return not forward, (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
-
     def standing(self, before: int, ttl: int, experts: bool) -> Int:
         """The numbers of all edges that are seen as of `before`."""
         time, rows = self.time.array[: self.count], np.arange(self.count)
@@ -266,6 +267,11 @@ class Edges:
         elif self.verdicts.count:
             seen &= ~np.isin(rows + self.base, self.verdicts.columns["edge"].array[: self.verdicts.count])
         return rows[seen] + self.base
+
+    def way(self, direction: str, seed: int) -> tuple[bool, int]:
+        """Whether it is along `into`, and the seed of its draws."""
+        forward = direction == "out" or not self.relation.directed
+        return not forward, (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
 
     def _along(self, direction: str) -> tuple[bool, Adjacency, int]:
         forward = direction == "out" or not self.relation.directed

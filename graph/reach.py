@@ -179,3 +179,17 @@ def first_rows(nodes: Int, marks: Int, origin: int) -> tuple[Int, Int]:
                 marks[node] = origin + row
         rows[i] = row
     return first[:count].copy(), rows
+
+
+@njit(cache=True, nogil=True)
+def mark(nodes: Int, marks: Int, origin: int, count: int) -> tuple[Int, Int]:
+    """The row of each of `nodes`, of which those not reached yet get the next ones in turn, `count` being reached; and
+    these."""
+    rows, reached, now = np.empty(len(nodes), np.int64), np.empty(len(nodes), np.int64), 0
+    for i in range(len(nodes)):
+        if marks[nodes[i]] < origin:
+            marks[nodes[i]] = origin + count + now
+            reached[now] = nodes[i]
+            now += 1
+        rows[i] = marks[nodes[i]] - origin
+    return rows, reached[:now]

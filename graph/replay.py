@@ -71,7 +71,8 @@ def replay(
     stream = _Stream(relation, it.source, source, target, times, rows)
     steps = [hop for step in hops for hop in ([step] if isinstance(step, Hop) else step)]
     whole = [graph.nodes[it.source].whole(ids) for ids in (source, target)]
-    if len(steps) > len(hops) or any(h.relation != relation for h in steps) or whole[0] is None or whole[1] is None:
+    simple = len(steps) == len(hops) and all(h.relation == relation for h in steps)
+    if not simple or whole[0] is None or whole[1] is None:
         return _in_steps(graph, stream, hops, block, seed)
     native = _Native(graph, stream._replace(source=whole[0], target=whole[1]), steps, seed)
     return native.play(block, ahead if graph.ttl is None else 1)
@@ -136,9 +137,10 @@ class _Native:
         while first < count:
             last = min(first + block * ahead, count)
             with self.graph._lock.writing():
+                # On what experts said `turns` does not look.
                 ids = None if self.edges.verdicts.count else self.ids.table(2 * (last - first))
                 done = [] if ids is None else self._turns(ids, first, last, block)
-            if ids is None:  # verdicts, or ids that are no whole numbers, came meanwhile
+            if ids is None:  # or ids came meanwhile that are no whole numbers
                 yield _step(self.graph, self.stream.part(first, first + block), self.hops, self.seed)
                 first += block
             for told in done:

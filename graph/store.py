@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
 from graph.barrier import Barrier
-from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
+from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, lookup, numbers_of, times_of
 from graph.columns import Column, own_folder
 from graph.edges import Edges
 from graph.judged import Judged
@@ -361,14 +361,10 @@ class TemporalGraph(Judged):
         return digest(encode(self.state()))
 
     def _relation(self, name: str) -> Edges:
-        if name not in self._edges:
-            raise UserError("no such relation", where="graph", wanted=", ".join(self._edges), got=repr(name))
-        return self._edges[name]
+        return lookup(self._edges, "relation", name)
 
     def _ids(self, node_type: str) -> NodeIds:
-        if node_type not in self.nodes:
-            raise UserError("no such node type", where="graph", wanted=", ".join(self.nodes), got=repr(node_type))
-        return self.nodes[node_type]
+        return lookup(self.nodes, "node type", node_type)
 
     def _versioned(self, node_type: str) -> Versions:
         self._ids(node_type)

@@ -58,6 +58,11 @@ def test_a_replay_is_make_sample_and_add_block_by_block(seed, relation, ahead, t
     ]
     found = last = 0
     for turn in range(4):
+        if seed % 5 == 2 and turn:  # experts speak
+            for verdict in ("forbid", "weight"):
+                pair = (rng.integers(0, 6, 2) * 1_000_003).tolist()
+                for graph in (one, two):
+                    graph.judge(relation, *pair, last, verdict, 3.0)
         source, target, time = stream(rng, int(rng.integers(1, 300)))
         time += 100 * turn
         if ttl is not None:  # a block of the past that is dropped would be refused

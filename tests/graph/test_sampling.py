@@ -36,15 +36,19 @@ def walked(graph, hop, frontier, seed, decreasing):
 
 @pytest.mark.parametrize("decreasing", [False, True])
 @pytest.mark.parametrize("options", [{}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}])
-def test_two_hops_are_one_hop_twice(options, decreasing):
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("moment", [None, 150])
+def test_two_hops_are_one_hop_twice(options, decreasing, judged, moment):
     graph = flights()
+    for i in range(12 * judged):
+        graph.judge("route", i, (i + 5) % 15, 10 * i, ("forbid", "assert", "weight")[i % 3], 2.0)
     rng = np.random.default_rng(1)
     hops = [
         [Hop("flew", 4, direction="in", **options), Hop("route", 3, **options)],
         [Hop("flew", 3, **options), Hop("route", 2, direction="in", **options)],
     ]
-    nodes, before = rng.integers(0, 15, 40), rng.integers(0, 220, 40)
-    result = sample(graph, "airport", nodes, before, hops, seed=7, decreasing=decreasing)
+    nodes, before = rng.integers(0, 15, 40), np.full(40, moment) if moment else rng.integers(0, 220, 40)
+    result = sample(graph, "airport", nodes, moment or before, hops, seed=7, decreasing=decreasing)
     assert len(result.frontiers) == 3 and [len(step) for step in result.blocks] == [2, 2]
     seeds = result.frontiers[0]["airport"]
     pairs = list(dict.fromkeys(zip(nodes.tolist(), before.tolist(), strict=True)))
