@@ -201,7 +201,7 @@ def test_ten_thousand_answers_on_bitcoin_otc(supervised, fresh, tmp_path):
                     assert got.status_code == 200, got.text
                     answer = got.json()
                     took.append(now - begun)
-                    seen += [now - world.acknowledged[k] for k in range(covered, answer["position"])]
+                    seen += [now - told for told in world.acknowledged[covered : answer["position"]] if told]
                     covered = max(covered, answer["position"])
                     positions.append(answer["position"])
                     deltas.add(answer["delta"])
