@@ -30,17 +30,11 @@ class Judged:
     if TYPE_CHECKING:
         ttl: int | None
         _lock: ReadWriteLock
-        _edges: dict[str, Edges]
 
         def _relation(self, name: str) -> Edges: ...
         def _intern(self, relation: Any, source: Any, target: Any) -> tuple[Int, Int]: ...
         def _grow(self) -> None: ...
         def _advance(self, time: int) -> None: ...
-
-    @property
-    def judged(self) -> bool:
-        """Whether any expert has said anything."""
-        return any(edges.verdicts.count for edges in self._edges.values())
 
     def judge(
         self, relation: str, source: Any, target: Any, at: int, verdict: str, weight: float = 1.0, features: Any = None

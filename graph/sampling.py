@@ -72,8 +72,7 @@ def sample(
 
     Raises `UserError` where no node of a hop's type can have been reached.
     """
-    # What experts said hangs on both ends of an edge: it is looked up pair by pair.
-    once = None if decreasing or graph.judged else _once(graph, node_type, nodes, before)
+    once = None if decreasing else _once(graph, node_type, nodes, before)
     if once is None:
         moments = np.broadcast_to(np.asarray(before, np.int64), (len(nodes),))
         once = _distinct(np.ascontiguousarray(nodes, np.int64), np.ascontiguousarray(moments))[0], None

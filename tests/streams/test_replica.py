@@ -61,6 +61,15 @@ def following(job, log, **more):
         made.close()
 
 
+@pytest.fixture
+def unbroken(caplog):
+    """The copy goes on from commit to commit: it is never made anew, which would mend what went wrong."""
+    caplog.set_level("INFO", "tidemill.replica")
+    yield
+    told = [r.getMessage() for r in caplog.records if r.name == "tidemill.replica"]
+    assert told == []
+
+
 def is_at(log, copy):
     """Whether the copy has taken the job's last commit."""
     return copy.ready and copy.sequence == progress.last(log, copy.name).sequence
@@ -97,7 +106,7 @@ def interleaved(log, store, job, first, count, size):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_it_is_the_jobs_own_state_at_every_commit(tmp_path, order):
+def test_it_is_the_jobs_own_state_at_every_commit(tmp_path, order, unbroken):
     log, store, own, copied = MemoryLog(), FolderStore(tmp_path), {}, {}
     job = make_job(order=ORDERS[order])
     interleaved(log, store, watched(job, own), 0, 300, 7)
@@ -120,7 +129,7 @@ def test_it_is_the_jobs_own_state_at_every_commit(tmp_path, order):
             assert states.encode(found.pipeline.states[0]) == own[one.stepped]
 
 
-def test_it_is_the_jobs_own_state_where_the_engine_moves_quiet_partitions(tmp_path):
+def test_it_is_the_jobs_own_state_where_the_engine_moves_quiet_partitions(tmp_path, unbroken):
     log, store, own, copied = MemoryLog(), FolderStore(tmp_path), {}, {}
     job = make_job(order=IDLE)
     send(log, one_sided(0, 60))
@@ -130,18 +139,19 @@ def test_it_is_the_jobs_own_state_where_the_engine_moves_quiet_partitions(tmp_pa
         # What comes late in the partition that was moved is late for the copy too.
         send(log, [(row(10), 1), (row(200), 1), *one_sided(130, 60)])
         run(watched(job, own), log, store, done=until_emitted(log, 121))
-        send(log, [(row(260), 0), *((row(i), 1) for i in range(261, 290))])
-        run(watched(job, own), log, store, done=until_emitted(log, 151))
+        begun = sum(len(one.moved) for one in commits(log))
+        send(log, one_sided(300, 40))
+        run(watched(job, own), log, store, done=until_emitted(log, 161))
         until(lambda: is_at(log, copy))
-        assert copy.position == 151 and state_of(copy) == own[151] == by_hand(log)
+        assert copy.position == 161 and state_of(copy) == own[161] == by_hand(log)
     made = commits(log)
-    assert sum(len(one.moved) for one in made) > 2
+    assert sum(len(one.moved) for one in made) > begun > 1, "none were moved while it followed"
     assert made[-1].dead == 1
     assert all(copied[one.stepped] == own[one.stepped] for one in made if one.stepped > 60)
 
 
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
-def test_it_follows_what_is_committed_and_nothing_else(tmp_path, point):
+def test_it_follows_what_is_committed_and_nothing_else(tmp_path, point, unbroken):
     """Under `arrival` the life after a crash reads in other turns than the one that crashed before it committed."""
     log, store, own, ahead = MemoryLog(), FolderStore(tmp_path), {}, []
     job = make_job(order=Arrival())
@@ -212,7 +222,8 @@ class Compacted:
         return made
 
 
-def test_it_is_made_anew_where_a_commit_is_gone(tmp_path):
+def test_it_is_made_anew_where_a_commit_is_gone(tmp_path, caplog):
+    caplog.set_level("INFO", "tidemill.replica")
     log, store, begun = MemoryLog(), FolderStore(tmp_path), []
     job = make_job()
     publish(log, [row(i) for i in range(100)])
@@ -231,6 +242,8 @@ def test_it_is_made_anew_where_a_commit_is_gone(tmp_path):
         assert state_of(copy) == by_hand(log)
     assert progress.last(log, "sums").sequence > lossy.sequence
     assert len(begun) > once
+    told = {(r.levelname, r.getMessage()) for r in caplog.records if r.name == "tidemill.replica"}
+    assert told == {("INFO", "copy of job sums: it began anew, or commits are gone: copying anew")}
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -339,14 +352,19 @@ def test_whoever_asks_waits_for_a_slice_at_most():
     assert (sizes[-1], wakes[-1], copied.position) == (0, 6_000, 1_030)
 
 
-def test_a_copy_is_asked_while_it_goes_on(tmp_path, monkeypatch):
+def test_a_copy_is_asked_while_it_goes_on(tmp_path, monkeypatch, unbroken):
     """Someone who asks all the time finds the state whole, at ever later positions."""
     monkeypatch.setattr(replica, "SLICE", 10)
     log, store, job = MemoryLog(), FolderStore(tmp_path), make_job()
     publish(log, [row(i) for i in range(40)])
     run(job, log, store)
-    found, ended = [], threading.Event()
-    with following(job, log) as copy:
+    found, sizes, ended = [], [], threading.Event()
+
+    def measured(state, batch):
+        sizes.append(len(batch))
+        return step(state, batch)
+
+    with following(replace(job, step=measured), log) as copy:
         until(lambda: is_at(log, copy))
 
         def ask():
@@ -360,6 +378,7 @@ def test_a_copy_is_asked_while_it_goes_on(tmp_path, monkeypatch):
         until(lambda: is_at(log, copy))
         ended.set()
         asking.join()
+    assert max(sizes) == 10, "more than a slice at a time"
     positions = [position for position, _, _ in found]
     assert positions == sorted(positions) and all(position == n for position, n, _ in found)
     sums = {told["id"]: told["sum"] for told in rows_of(log, "data.sums")}
@@ -404,7 +423,7 @@ def test_a_visit_of_a_job_that_has_stepped_nothing_sees_its_beginning(tmp_path):
     visit(job, parts_on(log), progress.last(log, "sums"), [0], lambda *_: pytest.fail("stopped"), lambda: True)
 
 
-def test_a_job_that_began_on_files_is_copied_once_it_has_read_them(tmp_path):
+def test_a_job_that_began_on_files_is_copied_once_it_has_read_them(tmp_path, unbroken):
     (tmp_path / "past.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(120)))
     log, store, history = MemoryLog(), FolderStore(tmp_path / "state"), FileLog
     job = make_job(reads=(Input("trips", history=str(tmp_path / "past.jsonl")),))
@@ -440,7 +459,7 @@ def test_a_job_of_several_groups_has_no_one_state():
         Replica(make_job(groups=4), parts_on(MemoryLog()))
 
 
-def test_what_was_erased_is_absent_from_a_copy_made_after(tmp_path):
+def test_what_was_erased_is_absent_from_a_copy_made_after(tmp_path, unbroken):
     """It cannot be compared with where the job stood then, so it is not; what comes after goes on."""
     log, store, job = MemoryLog(), FolderStore(tmp_path), make_job()
     publish(log, [row(i) for i in range(100)])
