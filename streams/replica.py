@@ -52,10 +52,14 @@ class Copied(Generic[S]):
             raise SubmissionError("a copy is of one state", where=f"job {job.name}", got=f"{job.groups} groups")
         self.job = replace(job, step=self._step)
         self.position = 0
-        self.state: S | None = None
+        self.state: S = job.init()
         self.lock = threading.Lock()
         self._step_of = job.step
         self._between = between
+
+    def restored(self, out: Recovered) -> None:
+        """A snapshot was taken up."""
+        self.position, self.state = out.pipeline.counts.stepped, out.pipeline.states.get(0, self.state)
 
     def _step(self, state: S, batch: Batch) -> Effects[S]:
         dead: list[DeadRow] = []
@@ -109,7 +113,8 @@ class Replica(Generic[S]):
     there is one, it need not read what came before."""
 
     def __init__(self, job: Job[S], parts: Parts) -> None:
-        self._copied = Copied(job, lambda state, position, left: SLICE)
+        self._job = job
+        self._copied = self._begun()
         self._parts = parts
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidemill-replica-{job.name}", daemon=True)
@@ -122,10 +127,14 @@ class Replica(Generic[S]):
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
+        """End the thread; without `wait` it ends by itself, soon."""
         self._stop.set()
-        if self._thread.is_alive():
+        if wait and self._thread.is_alive():
             self._thread.join(35)
+
+    def _begun(self) -> Copied[S]:
+        return Copied(self._job, lambda state, position, left: SLICE)
 
     @property
     def position(self) -> int:
@@ -133,17 +142,18 @@ class Replica(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether it has been where the job stood; then it can be asked for good, however far behind it may fall."""
+        """Whether it has been where the job stood. Then it can be asked for good, however far behind it may fall: where
+        it must be made anew, the one before answers meanwhile."""
         return self._ready
 
     @contextmanager
     def held(self) -> Iterator[tuple[S, int]]:
         """The state and its position; it stays as it is meanwhile. Raises `UnavailableError` until it is `ready`."""
-        with self._copied.lock:
-            state = self._copied.state
-            if not self._ready or state is None:
+        copied = self._copied
+        with copied.lock:
+            if not self._ready:
                 raise UnavailableError("the state is not here yet", where=f"copy of job {self.name}", got=self.problem)
-            yield state, self._copied.position
+            yield copied.state, copied.position
 
     def _run(self) -> None:
         pause = 0.1
@@ -188,25 +198,21 @@ class Replica(Generic[S]):
     def _caught_up(self, committed: ProgressMade) -> Recovered | None:
         """The job at this commit, from its newest snapshot or from the beginning; None where it still reads the files
         that it began on."""
-        copied = self._copied
-        with copied.lock:
-            self._ready, copied.position, copied.state = False, 0, copied.job.init()
         self.problem = f"it is being made from the log, up to commit {committed.sequence}"
         try:
-            found = recovered(copied.job, self._parts, committed, self._stop.is_set, self._restored)
+            copied = self._begun()
+            found = recovered(copied.job, self._parts, committed, self._stop.is_set, copied.restored)
         except (IncompatibleError, IntegrityError) as error:
             _log.info("copy of job %s: not from its snapshot: %s", self.name, error)
-            with copied.lock:
-                copied.position, copied.state = 0, copied.job.init()
+            copied = self._begun()
             found = recovered(copied.job, self._parts, committed, self._stop.is_set)
-        if found is not None and not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
+        if found is None:
+            return None
+        if not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
             self.problem = "the job has not read the files that it began on to their end"
             return None
+        self._copied = copied
         return found
-
-    def _restored(self, out: Recovered) -> None:
-        with self._copied.lock:
-            self._copied.position, self._copied.state = out.pipeline.counts.stepped, out.pipeline.states.get(0)
 
 
 def visit(
@@ -216,11 +222,12 @@ def visit(
     positions: Sequence[int],
     visited: Callable[[S, int], object],
     stop: Callable[[], bool] = lambda: False,
-) -> None:
+) -> int:
     """Make the job's state anew from the log up to `committed`, and call `visited` with the state at each of
     `positions` (ascending). It must leave the state as it is.
 
-    Raises `IntegrityError` where the log does not lead to the commit, or the positions lie beyond it.
+    How many events were erased on request, and so are absent: behind them positions are of other states, and the last
+    are not reached. Raises `IntegrityError` where the log does not lead to the commit, or the positions lie beyond it.
     """
     left = list(reversed(positions))
 
@@ -230,16 +237,18 @@ def visit(
         return min(following, left[-1] - position) if left else following
 
     copied = Copied(job, between)
-    if recovered(copied.job, parts, committed, stop) is None:
-        return
-    between(job.init() if copied.state is None else copied.state, copied.position, 0)
-    if left:
+    found = recovered(copied.job, parts, committed, stop)
+    if found is None:
+        return 0
+    between(copied.state, copied.position, 0)
+    if left and not found.erasures.met:
         raise IntegrityError(
             "positions that the job has not reached",
             where=f"job {job.name}",
             wanted=f"at most {copied.position}",
             got=str(left[0]),
         )
+    return int(found.erasures.met)
 
 
 def recovered(

@@ -188,9 +188,10 @@ def test_answers_over_the_inference_protocol_are_asked_again(market):
         one, id="tensor", about="tensor", time=one.time + 5_000_000, evidence="", asked=one.asked | {"time": one.time}
     )
     wrong = msgspec.structs.replace(told, id="wrong", score=told.score + 0.1)
+    market.platform.log.create("predictions.trust-asked", TopicSpec())
     writer = market.platform.log.writer()
     for each in (told, wrong):
-        writer.send("predictions.trust", events.encode(each), partition=0)
+        writer.send("predictions.trust-asked", events.encode(each), partition=0)
     writer.flush()
     writer.close()
     found = verify(market.platform, market.endpoint)
@@ -198,7 +199,7 @@ def test_answers_over_the_inference_protocol_are_asked_again(market):
 
 
 def test_a_job_begun_anew_does_not_answer_for_the_one_before(market):
-    """What was answered then is of a state that there is no more."""
+    """What was answered then is of a state that there is no more, as the log begins later."""
     count = asked(market, rounds=2)
     log = market.platform.log
     log.delete(progress.topic_of("trust").topic)
@@ -211,6 +212,19 @@ def test_a_job_begun_anew_does_not_answer_for_the_one_before(market):
     assert found.asked + sum(found.skipped.values()) == count and found.equal == 0
 
 
+def test_answers_of_a_life_before_are_the_same_again_where_the_log_is_whole(market):
+    """A job begun anew numbers its deltas anew; answers say by their version whose they are."""
+    count = asked(market, rounds=2)
+    log = market.platform.log
+    log.delete(progress.topic_of("trust").topic)
+    log._committed.clear()
+    shutil.rmtree(market.folder / "state")
+    market.learn(size=7)
+    assert len({(one.version, one.delta) for one in kept(market)}) > 1
+    found = verify(market.platform, market.endpoint)
+    assert (found.asked, found.equal, found.skipped) == (count, count, {})
+
+
 def test_what_was_answered_after_an_erased_event_is_of_a_state_that_there_is_no_more(market):
     count = asked(market, rounds=2)
     log = market.platform.log
@@ -220,7 +234,8 @@ def test_what_was_answered_after_an_erased_event_is_of_a_state_that_there_is_no_
     made = kept(market)
     before = [one for one in made if one.position <= 65]
     found = verify(market.platform, market.endpoint)
-    assert (found.asked, found.equal) == (count, len(before)) and 0 < len(before) < count
+    assert (found.asked, found.equal, found.unequal) == (len(before), len(before), []) and 0 < len(before) < count
+    assert found.skipped == {"it may rest on what was erased since (1 events)": count - len(before)}
 
 
 def test_what_cannot_be_verified_is_said(market):

@@ -32,9 +32,11 @@ def test_a_copy_is_made_of_what_a_home_has(market):
             assert state.graph.count("trusts") == position == 59
         before = copy
         copies.follow(replace(market.endpoint, replica=trust().endpoint.replica))
+        assert copies.of("trust").ready, "nothing answers until the new copy can"
+        until(lambda: copies.of("trust") is not before)
         copy = copies.of("trust")
-        assert copy is not before and not before._thread.is_alive(), "two follow one job"
-        until(lambda: copy.ready)
+        assert copy.ready and [c.name for c in copies.all()] == ["trust"]
+        until(lambda: not before._thread.is_alive())
     finally:
         copies.close()
     assert not copy._thread.is_alive()
