@@ -53,9 +53,19 @@ class Copied(Generic[S]):
         self.job = replace(job, step=self._step)
         self.position = 0
         self.state: S = job.init()
-        self.lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._step_of = job.step
         self._between = between
+
+    @contextmanager
+    def held(self) -> Iterator[S]:
+        """The state, which stays as it is meanwhile. Whoever waits for it waits for one slice."""
+        with self._turn:
+            self._lock.acquire()
+        try:
+            yield self.state
+        finally:
+            self._lock.release()
 
     def restored(self, out: Recovered) -> None:
         """A snapshot was taken up."""
@@ -68,7 +78,10 @@ class Copied(Generic[S]):
             upto = min(len(batch), at + max(1, self._between(state, self.position, len(batch) - at)))
             last = upto == len(batch)
             piece = batch if last and not at else batch.take(np.arange(at, upto), batch.wake if last else None)
-            with self.lock:
+            # A lock that is let go and taken again at once is hardly ever had by who waits for it: they hold the turn.
+            with self._turn:
+                pass
+            with self._lock:
                 effects = self._step_of(state, piece)
                 state = self.state = effects.state
                 self.position += len(piece)
@@ -150,10 +163,10 @@ class Replica(Generic[S]):
     def held(self) -> Iterator[tuple[S, int]]:
         """The state and its position; it stays as it is meanwhile. Raises `UnavailableError` until it is `ready`."""
         copied = self._copied
-        with copied.lock:
+        with copied.held() as state:
             if not self._ready:
                 raise UnavailableError("the state is not here yet", where=f"copy of job {self.name}", got=self.problem)
-            yield copied.state, copied.position
+            yield state, copied.position
 
     def _run(self) -> None:
         pause = 0.1

@@ -327,14 +327,14 @@ def test_whoever_asks_waits_for_a_slice_at_most():
     sizes, wakes, between = [], [], []
 
     def counted(state, batch):
-        assert copied.lock.locked() and copied.position == state.n
+        assert copied._lock.locked() and copied.position == state.n
         sizes.append(len(batch))
         wakes.append(batch.wake)
         effects = step(state, batch)
         return replace(effects, wake_at=state.n, dead=[state.n])
 
     def asked(state, position, following):
-        assert not copied.lock.locked() and position == state.n
+        assert not copied._lock.locked() and position == state.n
         between.append((position, following))
         return SLICE
 
