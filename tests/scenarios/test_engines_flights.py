@@ -35,7 +35,7 @@ class Prediction(msgspec.Struct, frozen=True):
     about: str
     version: str
     score: float
-    features: list[float]
+    features: list[float] | None = None
 
 
 class Bench:

@@ -1,0 +1,49 @@
+"""The links of `bitcoin_otc`, learned by the example's own job file on every engine: the same predictions, by models of
+the same content digest.
+
+    python -m pytest -s tests/scenarios/test_graph_engines.py -m slow
+"""
+
+import csv
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.outside import Outside
+from tests.scenarios.test_engines_flights import RUNS, Bench, digest, promise
+from tidemill_app import config
+from tidemill_app.stack import lifecycle
+
+FILE = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "bitcoin_otc" / "soc-sign-bitcoinotc.csv.gz"
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}: set TIDEMILL_DATA"),
+]
+
+
+def test_links_are_learned_the_same_on_every_engine(own_home, tmp_path):
+    lifecycle.up(config.load(own_home), taskmanagers=1)
+    outside = Outside(config.connect(own_home))
+    with gzip.open(FILE, "rt") as lines:
+        rows = list(csv.reader(lines))[1:]
+    with open(tmp_path / "ratings.csv", "w", newline="") as out:
+        csv.writer(out).writerows([["rater", "rated", "rating", "at"], *rows])
+    how = ("--time", "at", "--time-unit", "s", "--key", "rater", "--partitions", 3)
+    outside.tidemill("stream", "create", "ratings", "--infer", tmp_path / "ratings.csv", *how)
+    outside.tidemill("publish", "ratings", tmp_path / "ratings.csv", timeout=600)
+    promise(outside, "data.ratings")
+    bench, found = Bench(outside, "trust", "trust"), []
+    for engine, options in RUNS[:3]:
+        bench.run(engine, *options, output="predictions", rows=len(rows))
+        made, versions = bench.predictions(), bench.versions()
+        assert len(made) == len(rows)
+        told = [(r.time, r.about, versions.get(r.version, ""), r.score) for r in made]
+        found.append((digest(told), list(versions.values())))
+        print(f"{len(made)} predictions {found[-1][0]}, {len(versions)} versions, the last {found[-1][1][-1]}")
+    assert len(found[0][1]) == len(rows) // 10_000
+    assert found[1:] == found[:1] * 2
