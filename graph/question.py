@@ -22,7 +22,11 @@ from tidemill.state import digest
 
 Columns = Mapping[str, NDArray[Any]]
 
-KINDS = ("graph.link_question:LinkQuestion", "graph.near_question:NearQuestion")
+KINDS = (
+    "graph.class_question:ClassQuestion",
+    "graph.link_question:LinkQuestion",
+    "graph.near_question:NearQuestion",
+)
 """Questions that may come from an artefact: it names code, it never brings any."""
 
 

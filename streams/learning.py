@@ -129,7 +129,11 @@ class Plan:
 
 
 def content_of(learner: Learner) -> ModelContent:
-    """The learner as plain data; of one that cannot be saved, what it is and the digest of all its answers."""
+    """The learner as plain data; of one that cannot be saved, what it is and the digest of all its answers. One that is
+    served as something else says so by `content()`."""
+    if (content := getattr(learner, "content", None)) is not None:
+        served: ModelContent = content()
+        return served
     kind = f"{type(learner).__module__}:{type(learner).__qualname__}"
     if cannot_save(learner):
         state = {"answers": cast(Any, learner).answers()}

@@ -1,0 +1,2 @@
+"""draft"""
+from examples_flights import *

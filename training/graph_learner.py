@@ -1,0 +1,240 @@
+"""The learner of events' classes on a live graph: batches of new labels, mixed with old ones looked at anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from graph.adjacency import Int
+from graph.class_model import ClassModel
+from graph.class_network import F32, backward
+from graph.class_question import ClassQuestion
+from graph.draws import mix
+from graph.link_network import adam
+from graph.store import TemporalGraph
+from tidemill.errors import ConfigError, IncompatibleError
+from tidemill.job import ModelContent
+from tidemill.learner import LEARN, PREDICT, Float, Ops
+
+
+@njit(cache=True)
+def _draws(seed: int, first: int, ends: Int, out: Int) -> None:
+    """`out[i]` below `ends[i]`: a function of the seed and of the place `first + i` alone."""
+    for i in range(len(out)):
+        place = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(first + i)
+        out[i] = np.int64(mix(place) >> np.uint64(1)) % ends[i]
+
+
+class GraphLearner:
+    """A `tidemill.learner.Learner` of rows of an event's features, its seeds' node numbers, and its time (µs).
+
+    Rows are looked at in `graph`, which must be given first (`see`), as of their own time. Labelled rows wait until
+    there are `batch`; then one step of Adam (`rate`, decoupled `decay`) is made on these and on `replay` old ones,
+    drawn from a reservoir of `kept` in which every labelled row of the past is equally likely (Vitter, *Random sampling
+    with a reservoir*, 1985). Of an old row only features, seeds, time and label are kept: its neighbourhood is looked
+    up anew, as of its own time. Means and deviations are those of all rows learned.
+
+    Everything is a function of the rows in their order: the same however they are cut into blocks.
+    """
+
+    exact_merge = False
+    takes_weights = False
+
+    def __init__(
+        self,
+        features: Sequence[str],
+        *,
+        around: Mapping[str, Any],
+        batch: int = 32,
+        replay: int = 32,
+        kept: int = 8_192,
+        rate: float = 0.002,
+        decay: float = 1e-4,
+        seed: int = 0,
+    ) -> None:
+        if batch < 1 or replay < 0 or kept < 1 or not 0.0 < rate < 1.0 or decay < 0.0:
+            wanted = "a batch of 1 or more, a replay of 0 or more from 1 or more, a rate in (0, 1)"
+            got = f"batch={batch}, replay={replay}, kept={kept}, rate={rate}, decay={decay}"
+            raise ConfigError("no such training", wanted=wanted, got=got)
+        seeds = len(around["seeds"])
+        self.features = tuple(features)
+        self.model = ClassModel(self.features[: -seeds - 1], around, seed)
+        self.batch, self.replay, self.kept = batch, replay, kept
+        self.rate, self.decay, self.seed = float(rate), float(decay), seed
+        self.graph: TemporalGraph | None = None
+        w = self.model.weights
+        self._adam: tuple[F32, F32, F32] = (np.zeros_like(w), np.zeros_like(w), np.zeros_like(w))
+        self._spread = np.zeros(len(self.model.names))
+        self._rows, self._labels = self._none(), np.zeros(0)
+        self._old, self._old_labels = self._none(), np.zeros(0)
+        self.learned = self.steps = 0
+
+    def _none(self) -> Float:
+        return np.zeros((0, len(self.features)))
+
+    def see(self, graph: TemporalGraph) -> None:
+        """Where rows are looked at from now on."""
+        self.graph = graph
+
+    def content(self) -> ModelContent:
+        """What is published of it: the question that serving asks with these weights."""
+        kind = f"{ClassQuestion.__module__}:{ClassQuestion.__qualname__}"
+        return ModelContent(kind, self.model.params(), self.model.state())
+
+    def predict_one(self, x: Float) -> float:
+        return float(self.predict_block(np.asarray(x, np.float64)[None])[0])
+
+    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
+        self.run_block(np.array([LEARN], np.uint8), np.asarray(x, np.float64)[None], np.array([y]))
+
+    def predict_block(self, X: Float) -> Float:
+        return self.model.scores(self._graph, *self._split(X))
+
+    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
+        return self.run_block(np.full(len(y), 2, np.uint8), X, y)
+
+    def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
+        out = np.full(len(ops), np.nan)
+        learns = np.flatnonzero(ops != PREDICT)
+        at = done = 0
+        while at < len(ops):
+            room = self.batch - len(self._labels)
+            full = done + room <= len(learns)
+            stop = int(learns[done + room - 1]) + 1 if full else len(ops)
+            asked = at + np.flatnonzero(ops[at:stop] != LEARN)
+            if len(asked):
+                out[asked] = self.predict_block(X[asked])
+            new = learns[done : done + room]
+            self._rows = np.concatenate([self._rows, X[new]])
+            self._labels = np.concatenate([self._labels, y[new]])
+            if full:
+                self._train()
+            at, done = stop, done + len(new)
+        return out
+
+    def explain_one(self, x: Float) -> dict[str, float] | None:
+        return None
+
+    @property
+    def _graph(self) -> TemporalGraph:
+        if self.graph is None:
+            raise ConfigError("no graph to look at", where="GraphLearner", fix="see(graph) first.")
+        return self.graph
+
+    def _split(self, X: Float) -> tuple[Float, Int, Int]:
+        seeds = len(self.model.around.seeds)
+        whole = X[:, -seeds - 1 :].astype(np.int64)
+        return np.ascontiguousarray(X[:, : -seeds - 1]), whole[:, :-1], np.ascontiguousarray(whole[:, -1])
+
+    def _train(self) -> None:
+        """One step on the rows that wait and as many old ones; then they are old too."""
+        model, new = self.model, len(self._labels)
+        X, y = self._rows, self._labels
+        if len(self._old) and self.replay:
+            drawn = np.zeros(self.replay, np.int64)
+            _draws(self.seed + 1, self.steps * self.replay, np.full(self.replay, len(self._old)), drawn)
+            X, y = np.concatenate([X, self._old[drawn]]), np.concatenate([y, self._old_labels[drawn]])
+        own, around = model.look(self._graph, *self._split(X))
+        self._spread_over(own[:new])
+        gradient, mean, square = self._adam
+        args = model.standard(own), around.edges, around.counts, y.astype(np.float32)
+        backward(model.weights, gradient, model.around.widths, *args)
+        self.steps += 1
+        adam(model.weights, gradient, mean, square, self.steps, self.rate, self.decay)
+        self._keep(self._rows, self._labels)
+        self.learned += new
+        self._rows, self._labels = self._none(), np.zeros(0)
+
+    def _spread_over(self, own: Float) -> None:
+        """Means and deviations take in these rows (Chan, Golub and LeVeque, 1983)."""
+        model, seen, new = self.model, self.learned, len(own)
+        mean = own.mean(axis=0)
+        shift = mean - model.mean
+        self._spread += ((own - mean) ** 2).sum(axis=0) + shift**2 * (seen * new / (seen + new))
+        model.mean = model.mean + shift * (new / (seen + new))
+        model.deviation = np.sqrt(self._spread / (seen + new))
+
+    def _keep(self, rows: Float, labels: Float) -> None:
+        room = max(0, min(self.kept - len(self._old), len(rows)))
+        self._old = np.concatenate([self._old, rows[:room]])
+        self._old_labels = np.concatenate([self._old_labels, labels[:room]])
+        left = np.arange(room, len(rows))
+        places = np.zeros(len(left), np.int64)
+        _draws(self.seed, self.learned + room, self.learned + left + 1, places)
+        for row, place in zip(left.tolist(), places.tolist(), strict=True):
+            if place < self.kept:
+                self._old[place], self._old_labels[place] = rows[row], labels[row]
+
+    def params(self) -> dict[str, Any]:
+        return {
+            "features": list(self.features),
+            "around": self.model.around.params(),
+            "batch": self.batch,
+            "replay": self.replay,
+            "kept": self.kept,
+            "rate": self.rate,
+            "decay": self.decay,
+            "seed": self.seed,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The model's arrays, and of the optimiser `first` and `second` moments, `spread`; the rows that wait and the
+        old ones, with their labels; `counts` of rows and steps."""
+        return self.model.state() | {
+            "first": self._adam[1].copy(),
+            "second": self._adam[2].copy(),
+            "spread": self._spread.copy(),
+            "rows": self._rows.copy(),
+            "labels": self._labels.copy(),
+            "old": self._old.copy(),
+            "old_labels": self._old_labels.copy(),
+            "counts": np.array([self.learned, self.steps], np.int64),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        own = self.state()
+        if set(state) != set(own):
+            raise IncompatibleError("not a state of this learner", wanted=", ".join(own), got=", ".join(state))
+        self.model.load_state({name: state[name] for name in self.model.state()})
+        moments = [np.array(state[name], np.float32) for name in ("first", "second")]
+        rows, old = np.array(state["rows"], np.float64), np.array(state["old"], np.float64)
+        fits = all(m.shape == self.model.weights.shape for m in moments)
+        if not fits or {rows.shape[1], old.shape[1]} != {len(self.features)}:
+            raise IncompatibleError("not a state of this learner", got=f"{moments[0].shape}, {rows.shape}")
+        self._adam = (np.zeros_like(self.model.weights), moments[0], moments[1])
+        self._spread = np.array(state["spread"], np.float64)
+        self._rows, self._old = rows, old
+        self._labels = np.array(state["labels"], np.float64)
+        self._old_labels = np.array(state["old_labels"], np.float64)
+        self.learned, self.steps = np.asarray(state["counts"]).tolist()
+
+
+class Idle:
+    """A learner that learns nothing, for a copy of a job: what it says is never looked at."""
+
+    exact_merge = False
+    takes_weights = False
+
+    def __init__(self, features: Sequence[str]) -> None:
+        self.features = tuple(features)
+
+    def see(self, graph: TemporalGraph) -> None:
+        pass
+
+    def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
+        return np.where(ops == LEARN, np.nan, 0.5)
+
+    def content(self) -> ModelContent:
+        return ModelContent("idle", {}, {})
+
+    def params(self) -> dict[str, Any]:
+        return {"features": list(self.features)}
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        pass
