@@ -3,7 +3,7 @@
 Of an edge e of view v: hₑ = relu(xₑ Aᵥ + aᵥ). Each view is a layer of GraphSAGE with mean aggregation, and the views
 are summed, as of several relations:
 
-    u = relu(f B₀ + Σᵥ (mean over e of hₑ) Bᵥ + b),    t = relu(u C + c),    logit = t · w + w₀
+    u = relu(f B₀ + Σᵥ (mean over e of hₑ) Bᵥ + b),    t = relu(u C + c),    logit = f · s + t · w + w₀
 
 A row's numbers do not depend on the rows beside it. Sources: Hamilton, Ying and Leskovec, *Inductive representation
 learning on large graphs*, NeurIPS 2017; the sum over relations is that of Schlichtkrull et al., *Modeling relational
@@ -27,19 +27,17 @@ EDGE, EVENT, LAST = 16, 32, 16
 def size(own: int, widths: Int) -> int:
     """How many weights there are, for `own` numbers of an event and edges of these widths."""
     views = int((widths + 1).sum()) * EDGE + len(widths) * EDGE * EVENT
-    return views + (own + 1) * EVENT + (EVENT + 1) * LAST + LAST + 1
+    return views + (own + 1) * EVENT + (EVENT + 1) * LAST + own + LAST + 1
 
 
 def initial(own: int, widths: Int, seed: int) -> F32:
     """Weights before anything is learned, as one vector; see `parts`."""
     rng = np.random.default_rng(seed)
     w = np.zeros(size(own, widths), np.float32)
-    A, a, B, rest = parts(w, own, widths)
-    B0, _, C, _, last = rest
+    A, _, _, rest = parts(w, own, widths)  # the Bs stay 0: it begins as a network without neighbourhoods
+    B0, _, C, _, _, last = rest
     for v, wide in enumerate(widths.tolist()):
         A[v][:] = rng.normal(size=A[v].shape) * np.sqrt(2.0 / wide)
-        B[v][:] = rng.normal(size=B[v].shape) * np.sqrt(1.0 / (EDGE * max(len(widths), 1)))
-        a[v][:] = 0.0
     B0[:] = rng.normal(size=B0.shape) * np.sqrt(1.0 / own)
     C[:] = rng.normal(size=C.shape) * np.sqrt(2.0 / EVENT)
     last[:LAST] = rng.normal(size=LAST) * np.sqrt(1.0 / LAST)
@@ -47,7 +45,7 @@ def initial(own: int, widths: Int, seed: int) -> F32:
 
 
 def parts(w: F32, own: int, widths: Int) -> tuple[list[F32], list[F32], list[F32], tuple[F32, ...]]:
-    """Views of the vector: A, a and B of each view; and B₀, b, C, c, and w with w₀ behind it."""
+    """Views of the vector: A, a and B of each view; and B₀, b, C, c, s, and w with w₀ behind it."""
     A, a, B, at = [], [], [], 0
 
     def take(*shape: int) -> F32:
@@ -60,7 +58,7 @@ def parts(w: F32, own: int, widths: Int) -> tuple[list[F32], list[F32], list[F32
         A.append(take(wide, EDGE))
         a.append(take(EDGE))
         B.append(take(EDGE, EVENT))
-    return A, a, B, (take(own, EVENT), take(EVENT), take(EVENT, LAST), take(LAST), take(LAST + 1))
+    return A, a, B, (take(own, EVENT), take(EVENT), take(EVENT, LAST), take(LAST), take(own), take(LAST + 1))
 
 
 @njit(cache=True, nogil=True)
@@ -127,7 +125,10 @@ def _logit(w: F32, widths: Int, f: F32, edges: F32, counts: Int, h: F32, pooled:
     t[:] = w[at + EVENT * LAST : at + EVENT * LAST + LAST]
     _dense(w, at, u, t)
     at += (EVENT + 1) * LAST
-    out = w[at + LAST]
+    out = w[at + own + LAST]
+    for i in range(own):
+        out += f[i] * w[at + i]
+    at += own
     for j in range(LAST):
         t[j] = max(t[j], np.float32(0.0))
         out += t[j] * w[at + j]
@@ -160,6 +161,9 @@ def backward(w: F32, grad: F32, widths: Int, own: F32, edges: F32, counts: Int, 
         for j in range(LAST):
             grad[at + j] += slope * t[j]
             dt[j] = slope * w[at + j] if t[j] > 0.0 else np.float32(0.0)
+        at -= len(own[i])
+        for j in range(len(own[i])):
+            grad[at + j] += slope * own[i, j]
         at -= LAST
         for j in range(LAST):
             grad[at + j] += dt[j]

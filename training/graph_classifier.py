@@ -132,7 +132,7 @@ class GraphClassifier:
         def learner() -> GraphLearner:
             return GraphLearner(names, around=around.params(), **learns)  # type: ignore[arg-type]
 
-        plan = replace(base.plan(), feature_names=names, log_features=False)
+        plan = replace(base.plan(), feature_names=names, log_features=False, bulk=False)
         kept = Stepping(self, plan, base)
         job: Job[GraphState] = replace(  # type: ignore[assignment]
             made,
@@ -266,11 +266,16 @@ class Stepping:
         )
 
     def step(self, state: Any, batch: Batch) -> Effects[Any]:
-        dead = self.spec.take(state.graph, batch)
+        dead = self.spec.take(state.graph, batch.take(np.flatnonzero(np.isin(batch.kind, self._ruled(batch)))))
         state.learner.see(state.graph)
         effects = Walking(self.recipe, self.plan, state).over(self._numbered(state.graph, without(batch, dead)))
         effects.dead = dead + effects.dead
         return effects
+
+    def _ruled(self, batch: Batch) -> list[int]:
+        """The streams that make the graph: with others between, it would come in small pieces."""
+        streams = {rule.stream for rule in self.spec.rules}
+        return [kind for kind, stream in enumerate(batch.streams) if stream in streams]
 
     def _numbered(self, graph: TemporalGraph, batch: Batch) -> Batch:
         """With the node numbers of the events' seeds, and their times, as columns."""
@@ -295,9 +300,6 @@ class Walking(Walk):
         self.ledger = self._outcomes = Outcomes(recipe, plan, state)
         self._first = len(self.keys)
         self.keys += [key_maker((AT + name,)) for name in recipe.seeds]
-
-    def _in_bulk(self, block: Block) -> None:
-        self._events(self.batch)  # outcomes are made label by label
 
     def _count_in(self, keys: tuple[str | None, ...], time: int, y: float) -> None:
         self._outcomes.note([int(key) for key in keys[self._first :] if key is not None], time, y)

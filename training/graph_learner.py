@@ -9,15 +9,19 @@ import numpy as np
 from numba import njit
 
 from graph.adjacency import Int
-from graph.class_model import ClassModel
+from graph.class_model import ClassModel, probability
 from graph.class_network import F32, backward
 from graph.class_question import ClassQuestion
 from graph.draws import mix
 from graph.link_network import adam
+from graph.neighbourhood import Around
 from graph.store import TemporalGraph
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.job import ModelContent
 from tidemill.learner import LEARN, PREDICT, Float, Ops
+
+SPAN = 1_024
+"""Operations whose rows are looked at together."""
 
 
 @njit(cache=True)
@@ -70,7 +74,7 @@ class GraphLearner:
         self._spread = np.zeros(len(self.model.names))
         self._rows, self._labels = self._none(), np.zeros(0)
         self._old, self._old_labels = self._none(), np.zeros(0)
-        self.learned = self.steps = 0
+        self.steps = 0
 
     def _none(self) -> Float:
         return np.zeros((0, len(self.features)))
@@ -98,22 +102,33 @@ class GraphLearner:
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         out = np.full(len(ops), np.nan)
-        learns = np.flatnonzero(ops != PREDICT)
-        at = done = 0
-        while at < len(ops):
-            room = self.batch - len(self._labels)
-            full = done + room <= len(learns)
-            stop = int(learns[done + room - 1]) + 1 if full else len(ops)
-            asked = at + np.flatnonzero(ops[at:stop] != LEARN)
-            if len(asked):
-                out[asked] = self.predict_block(X[asked])
-            new = learns[done : done + room]
-            self._rows = np.concatenate([self._rows, X[new]])
-            self._labels = np.concatenate([self._labels, y[new]])
-            if full:
-                self._train()
-            at, done = stop, done + len(new)
+        for at in range(0, len(ops), SPAN):
+            part = slice(at, at + SPAN)
+            self._run(ops[part], X[part], y[part], out[part])
         return out
+
+    def _run(self, ops: Ops, X: Float, y: Float, out: Float) -> None:
+        """All that is looked at is looked at first: it does not depend on what is learned."""
+        seen, learns = np.flatnonzero(ops != LEARN), np.flatnonzero(ops != PREDICT)
+        own, around = self._look(X[seen])
+        rows, labels = np.concatenate([self._rows, X[learns]]), np.concatenate([self._labels, y[learns]])
+        waited, size = len(self._labels), self.batch
+        full = len(labels) // size
+        mixed = [self._mixed(self.steps + i, rows[i * size :][:size], labels[i * size :][:size]) for i in range(full)]
+        done = 0
+        if full:
+            every, targets = (np.concatenate(parts) for parts in zip(*mixed, strict=True))
+            numbers, them = self._look(every)
+            at = 0
+            for i, (_, few) in enumerate(mixed):
+                # What was asked before the batch was full is answered before it is learned.
+                upto = int(np.searchsorted(seen, learns[(i + 1) * size - waited - 1], side="right"))
+                out[seen[done:upto]] = self._answers(own, around, slice(done, upto))
+                part = slice(at, at + len(few))
+                self._train(numbers[part], _part(them, part), targets[part])
+                done, at = upto, part.stop
+        out[seen[done:]] = self._answers(own, around, slice(done, None))
+        self._rows, self._labels = rows[full * size :].copy(), labels[full * size :].copy()
 
     def explain_one(self, x: Float) -> dict[str, float] | None:
         return None
@@ -129,44 +144,49 @@ class GraphLearner:
         whole = X[:, -seeds - 1 :].astype(np.int64)
         return np.ascontiguousarray(X[:, : -seeds - 1]), whole[:, :-1], np.ascontiguousarray(whole[:, -1])
 
-    def _train(self) -> None:
-        """One step on the rows that wait and as many old ones; then they are old too."""
-        model, new = self.model, len(self._labels)
-        X, y = self._rows, self._labels
+    def _look(self, X: Float) -> tuple[Float, Around]:
+        return self.model.look(self._graph, *self._split(X))
+
+    def _answers(self, own: Float, around: Around, part: slice) -> Float:
+        return probability(self.model.logits(own[part], _part(around, part)))
+
+    def _mixed(self, step: int, rows: Float, labels: Float) -> tuple[Float, Float]:
+        """A batch of step `step`: these rows, and old ones; then these are old too."""
+        X, y = rows, labels
         if len(self._old) and self.replay:
             drawn = np.zeros(self.replay, np.int64)
-            _draws(self.seed + 1, self.steps * self.replay, np.full(self.replay, len(self._old)), drawn)
-            X, y = np.concatenate([X, self._old[drawn]]), np.concatenate([y, self._old_labels[drawn]])
-        own, around = model.look(self._graph, *self._split(X))
-        self._spread_over(own[:new])
-        gradient, mean, square = self._adam
-        args = model.standard(own), around.edges, around.counts, y.astype(np.float32)
-        backward(model.weights, gradient, model.around.widths, *args)
-        self.steps += 1
-        adam(model.weights, gradient, mean, square, self.steps, self.rate, self.decay)
-        self._keep(self._rows, self._labels)
-        self.learned += new
-        self._rows, self._labels = self._none(), np.zeros(0)
-
-    def _spread_over(self, own: Float) -> None:
-        """Means and deviations take in these rows (Chan, Golub and LeVeque, 1983)."""
-        model, seen, new = self.model, self.learned, len(own)
-        mean = own.mean(axis=0)
-        shift = mean - model.mean
-        self._spread += ((own - mean) ** 2).sum(axis=0) + shift**2 * (seen * new / (seen + new))
-        model.mean = model.mean + shift * (new / (seen + new))
-        model.deviation = np.sqrt(self._spread / (seen + new))
-
-    def _keep(self, rows: Float, labels: Float) -> None:
+            _draws(self.seed + 1, step * self.replay, np.full(self.replay, len(self._old)), drawn)
+            X, y = np.concatenate([rows, self._old[drawn]]), np.concatenate([labels, self._old_labels[drawn]])
         room = max(0, min(self.kept - len(self._old), len(rows)))
         self._old = np.concatenate([self._old, rows[:room]])
         self._old_labels = np.concatenate([self._old_labels, labels[:room]])
         left = np.arange(room, len(rows))
         places = np.zeros(len(left), np.int64)
-        _draws(self.seed, self.learned + room, self.learned + left + 1, places)
+        first = step * self.batch
+        _draws(self.seed, first + room, first + left + 1, places)
         for row, place in zip(left.tolist(), places.tolist(), strict=True):
             if place < self.kept:
                 self._old[place], self._old_labels[place] = rows[row], labels[row]
+        return X, y
+
+    def _train(self, own: Float, around: Around, y: Float) -> None:
+        """One step on rows of which the first `batch` are new."""
+        model = self.model
+        self._spread_over(own[: self.batch])
+        gradient, mean, square = self._adam
+        args = model.standard(own), around.edges, around.counts, y.astype(np.float32)
+        backward(model.weights, gradient, model.around.widths, *args)
+        self.steps += 1
+        adam(model.weights, gradient, mean, square, self.steps, self.rate, self.decay)
+
+    def _spread_over(self, own: Float) -> None:
+        """Means and deviations take in these rows (Chan, Golub and LeVeque, 1983)."""
+        model, seen, new = self.model, self.steps * self.batch, len(own)
+        mean = own.mean(axis=0)
+        shift = mean - model.mean
+        self._spread += ((own - mean) ** 2).sum(axis=0) + shift**2 * (seen * new / (seen + new))
+        model.mean = model.mean + shift * (new / (seen + new))
+        model.deviation = np.sqrt(self._spread / (seen + new))
 
     def params(self) -> dict[str, Any]:
         return {
@@ -181,8 +201,8 @@ class GraphLearner:
         }
 
     def state(self) -> dict[str, Any]:
-        """The model's arrays, and of the optimiser `first` and `second` moments, `spread`; the rows that wait and the
-        old ones, with their labels; `counts` of rows and steps."""
+        """The model's arrays, the optimiser's `first` and `second` moments and `steps`, `spread`; the rows that wait and
+        the old ones, with their labels."""
         return self.model.state() | {
             "first": self._adam[1].copy(),
             "second": self._adam[2].copy(),
@@ -191,7 +211,7 @@ class GraphLearner:
             "labels": self._labels.copy(),
             "old": self._old.copy(),
             "old_labels": self._old_labels.copy(),
-            "counts": np.array([self.learned, self.steps], np.int64),
+            "steps": self.steps,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -209,7 +229,11 @@ class GraphLearner:
         self._rows, self._old = rows, old
         self._labels = np.array(state["labels"], np.float64)
         self._old_labels = np.array(state["old_labels"], np.float64)
-        self.learned, self.steps = np.asarray(state["counts"]).tolist()
+        self.steps = int(state["steps"])
+
+
+def _part(around: Around, part: slice) -> Around:
+    return around._replace(edges=around.edges[part], counts=around.counts[part])
 
 
 class Idle:

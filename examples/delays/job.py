@@ -1,2 +1,3 @@
 """draft"""
+
 from examples_flights import *
