@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import Int
-from graph.class_network import F32, forward, initial
-from graph.neighbourhood import Around, Neighbourhood
+from graph.class_network import forward, initial
+from graph.neighbourhood import F32, Around, Neighbourhood
 from graph.store import TemporalGraph
 from tidemill.errors import IncompatibleError
 

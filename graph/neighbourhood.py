@@ -117,7 +117,7 @@ class Neighbourhood:
         names = [name for name, _ in self.seeds]
         every = [(s, r, d) for s, (_, node_type) in enumerate(self.seeds) for r, d in self._from(node_type)]
         if along is not None:
-            asked = [(names.index(s) if s in names else -1, r, d) for s, r, d in along]
+            asked: list[Any] = [(names.index(s) if s in names else -1, r, d) for s, r, d in along]
             for one, given in zip(asked, along, strict=True):
                 if one not in every:
                     wanted = ", ".join(f"{names[s]} {r} {d}" for s, r, d in every)

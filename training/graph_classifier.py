@@ -130,7 +130,7 @@ class GraphClassifier:
         }
 
         def learner() -> GraphLearner:
-            return GraphLearner(names, around=around.params(), **learns)  # type: ignore[arg-type]
+            return GraphLearner(names, around=around.params(), **learns)
 
         plan = replace(base.plan(), feature_names=names, log_features=False, bulk=False)
         kept = Stepping(self, plan, base)
@@ -203,8 +203,9 @@ class GraphClassifier:
         def refuse(message: str, wanted: str = "", got: str = "", fix: str = "") -> None:
             raise SubmissionError(message, where=f"job {self.name}", wanted=wanted, got=got, fix=fix)
 
-        if not isinstance(self.order, EventTime):
-            refuse("a graph is looked at as of an event's time", "order EventTime", type(self.order).__name__)
+        order: Any = self.order
+        if not isinstance(order, EventTime):
+            refuse("a graph is looked at as of an event's time", "order EventTime", type(order).__name__)
         if self.spec.ttl is not None:
             refuse("old events are looked at as of their own time", "a graph without ttl", f"ttl={self.spec.ttl}")
         relations = {r.name: r for r in self.spec.relations}

@@ -10,11 +10,11 @@ from numba import njit
 
 from graph.adjacency import Int
 from graph.class_model import ClassModel, probability
-from graph.class_network import F32, backward
+from graph.class_network import backward
 from graph.class_question import ClassQuestion
 from graph.draws import mix
 from graph.link_network import adam
-from graph.neighbourhood import Around
+from graph.neighbourhood import F32, Around
 from graph.store import TemporalGraph
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.job import ModelContent
@@ -201,8 +201,8 @@ class GraphLearner:
         }
 
     def state(self) -> dict[str, Any]:
-        """The model's arrays, the optimiser's `first` and `second` moments and `steps`, `spread`; the rows that wait and
-        the old ones, with their labels."""
+        """The model's arrays, the optimiser's `first` and `second` moments and `steps`, `spread`, and the rows that
+        wait and the old ones with their labels."""
         return self.model.state() | {
             "first": self._adam[1].copy(),
             "second": self._adam[2].copy(),

@@ -1,15 +1,11 @@
 """A job that classifies events on its live graph: the laws, what it sees and when, and who is refused."""
 
-import numpy as np
 import pytest
 
-from graph.mapping import EdgeFrom, GraphSpec, NodeFrom, RetractionFrom
+from graph.mapping import EdgeFrom, GraphSpec, NodeFrom
 from graph.relation import NodeType, Relation
 from streams.stats import Running, rate
-from tidemill.block import Block, column
 from tidemill.checks.jobs import CHECKS, Subject
-from tidemill.errors import SubmissionError
-from tidemill.order import Arrival, Batch
 from tidemill.stream import Field, StreamSpec, label_stream
 from training.graph_classifier import Outcome, graph_classifier
 
