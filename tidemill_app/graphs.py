@@ -56,7 +56,10 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     from streams.reproduce import read_through
     from streams.sources import Sources, sources_of
 
-    job = replace(job_of(platform, name), order=Arrival())
+    made = job_of(platform, name)
+    # Of a job that answers of its graph, the copy does: it learns nothing.
+    copy = None if made.endpoint is None else made.endpoint.replica
+    job: Job[Any] = replace(copy or made, order=Arrival())
     streams = platform.specs_of(job)
     sources = sources_of(job, streams, platform.log, {})
     pipeline: Pipeline[Any] = Pipeline(job, streams, sources)

@@ -74,7 +74,7 @@ def test_rows_are_those_of_each_edge_by_itself(hops):
 def test_nodes_have_their_features_of_then():
     graph = grown()
     hood = Neighbourhood(types_of(graph), SEEDS, k=1)
-    seeds = np.array([graph.numbers("place", [1, 2])[[0, 1]].tolist() + [-1]] * 3)
+    seeds = np.array([[*graph.numbers("place", [1, 2]).tolist(), -1]] * 3)
     nodes = hood.around(graph, seeds, np.array([50, 61, 91]) * SECOND).nodes
     assert hood.names == ["origin known", "origin rain", "dest known", "dest rain", "who known"]
     assert nodes.tolist() == [[0, 0, 0, 0, 0], [1, 1, 1, 3, 0], [1, 2, 1, 3, 0]]
