@@ -172,7 +172,7 @@ def job(along: Sequence[Sequence[str]] = ALONG) -> Job[Any]:
         rate=0.0005,
         order=EventTime(lateness=10 * MINUTE),
         timeout=3 * DAY_S,
-        version_every=25_000,
+        version_every=5_000,
         optional=("tailnum",),
         endpoint="delays" if along else "alone",
     )

@@ -1,11 +1,15 @@
 """A job that classifies events on its live graph: the laws, what it sees and when, and who is refused."""
 
+import numpy as np
 import pytest
 
 from graph.mapping import EdgeFrom, GraphSpec, NodeFrom
 from graph.relation import NodeType, Relation
 from streams.stats import Running, rate
+from tidemill.block import Block
 from tidemill.checks.jobs import CHECKS, Subject
+from tidemill.errors import SubmissionError
+from tidemill.order import Arrival, Batch
 from tidemill.stream import Field, StreamSpec, label_stream
 from training.graph_classifier import Outcome, graph_classifier
 
@@ -88,3 +92,116 @@ def test_the_job_and_its_copy_keep_the_laws(variant, check):
     job = make(**VARIANTS[variant])
     for one in (job, job.endpoint.replica):
         check(one, Subject("late", one, STREAMS).batch(rows=100))
+
+
+START = 1_600_000_000 * 1_000_000
+
+
+def events(spec, rows):
+    """Rows of (seconds, id, fields…) as a block."""
+    names = [f.name for f in spec.fields if f.name not in ("id", "at", "time")]
+    time = np.array([START + row[0] * 1_000_000 for row in rows])
+    ids, sources = (np.array(c, object) for c in ([row[1] for row in rows], [spec.source] * len(rows)))
+    columns = {}
+    for i, name in enumerate(names):
+        values = [row[2 + i] if 2 + i < len(row) else None for row in rows]
+        floats = name in ("km", "rain")
+        columns[name] = np.array([np.nan if v is None else v for v in values]) if floats else np.array(values, object)
+    for field in spec.fields:
+        if field.type == "int" and not field.nullable:
+            columns[field.name] = columns[field.name].astype(np.int64)
+    columns |= {spec.time: time} if spec.time in [f.name for f in spec.fields] else {}
+    zeros = np.zeros(len(rows), np.int32)
+    places = np.arange(len(rows), dtype=np.int64)
+    return Block(spec.name, spec.topic, time, ids, sources, zeros, places, zeros, columns)
+
+
+def trip(at, id, who="ann", origin=1, dest=2, km=5.0):
+    return (at, id, who, origin, dest, km, None)
+
+
+def stepped(job, trips, labels=()):
+    blocks = [events(TRIPS, trips)]
+    if labels:
+        blocks.append(
+            events(label_stream("trips"), [(at, f"l{i}", about, value) for i, (at, about, value) in enumerate(labels)])
+        )
+    return job.step(job.init(), Batch.sort(blocks))
+
+
+def test_an_outcome_is_an_edge_from_its_labels_time_on():
+    trips = [trip(0, "a"), trip(5, "b", who=None), trip(6, "c", origin=3)]
+    done = stepped(make(), trips, [(10, "a", 1), (12, "b", 0)])
+    graph = done.state.graph
+    assert not done.dead and graph.count("came") == 2 and graph.count("brought") == 1
+    source, target, time, late = graph.edges("came", np.arange(2))
+    assert graph.ids("place", source) == [1, 1] and graph.ids("place", target) == [2, 2]
+    assert time.tolist() == [START + 10_000_000, START + 12_000_000] and late.tolist() == [[1.0], [0.0]]
+
+
+def test_a_copy_grows_the_same_graph():
+    job = make()
+    batch = Subject("late", job, STREAMS).batch(rows=200)
+    mine, copied = (one.step(one.init(), batch) for one in (job, job.endpoint.replica))
+    assert copied.state.graph.digest() == mine.state.graph.digest() and mine.state.graph.count("came") > 20
+    assert {d.place for d in copied.dead} == {d.place for d in mine.dead} and not copied.versions
+
+
+def test_no_label_of_then_or_later_is_seen():
+    """Predictions are the same when everything from their time on is otherwise."""
+    trips = [trip(i, f"t{i}", who=f"w{i % 3}", origin=i % 4, dest=(i + 1) % 4, km=float(i % 5)) for i in range(120)]
+    labels = [(i + 3, f"t{i}", int(i % 2)) for i in range(120)]
+    cut = 80
+
+    def scores(changed):
+        effects = stepped(make(drift=None), trips, changed)
+        rows = next(r for r in effects.emit if r.output == "predictions")
+        return dict(zip(rows.columns["about"], rows.columns["score"], strict=True))
+
+    want = scores(labels)
+    got = scores([(at, about, value if at < cut else 1 - value) for at, about, value in labels])
+    assert all(got[f"t{i}"] == want[f"t{i}"] for i in range(cut)) and len(set(want.values())) > 40
+    assert any(got[f"t{i}"] != want[f"t{i}"] for i in range(cut, 120))
+
+
+def test_what_cannot_be_used_is_refused_once():
+    trips = [trip(0, "a"), (1, "b", "ann", 1, 2, None, None), trip(2, "c")]
+    done = stepped(make(), trips)
+    assert [d.place.offset for d in done.dead] == [1]
+    rows = next(r for r in done.emit if r.output == "predictions")
+    assert list(rows.columns["about"]) == ["a", "c"]
+
+
+def test_it_asks_for_seeds_and_features():
+    job = make()
+    asked = job.endpoint.asked({"origin": 3, "dest": 4, "who": None, "km": 1.0})
+    assert asked == {"origin": 3, "dest": 4, "who": ""} and job.endpoint.feature_names == ("km",)
+    content = job.live.models(job.init())["late"]
+    assert content.kind == "graph.class_question:ClassQuestion"
+    assert job.endpoint.needs == {"km", "origin", "dest", "who"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"order": Arrival()}, "as of an event's time"),
+        ({"spec": GraphSpec(nodes=NODES, relations=RELATIONS, rules=RULES, ttl=60.0)}, "as of their own time"),
+        ({"outcomes": [Outcome("road", "origin", "dest")]}, "an outcome that does not fit"),
+        ({"outcomes": [Outcome("came", "origin", "who")]}, "an outcome that does not fit"),
+        ({"seeds": {"km": "place"}, "outcomes": []}, "not made a node"),
+        ({"seeds": {"origin": "person"}, "outcomes": []}, "not made a node"),
+        ({"seeds": {"origin": "ghost"}, "outcomes": []}, "no such node type"),
+        ({"along": [("origin", "leaves", "out")]}, "no such view"),
+        ({"endpoint": "late"}, "one name"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes, why):
+    with pytest.raises(SubmissionError, match=why):
+        make(**changes)
+
+
+def test_a_seed_that_only_an_optional_rule_makes_needs_its_other_end():
+    rules = [EdgeFrom("road", "trips", "origin", "dest", optional=True), NodeFrom("place", "weather", "place")]
+    spec = GraphSpec(nodes=NODES, relations=RELATIONS, rules=rules)
+    with pytest.raises(SubmissionError, match="not made a node"):
+        make(spec=spec, seeds={"origin": "place", "dest": "place"}, outcomes=[])

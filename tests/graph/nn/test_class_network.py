@@ -1,4 +1,4 @@
-"""The network of events' classes in plain arrays is GraphSAGE of graph.nn, relation by relation: numbers and gradient."""
+"""The network of events' classes is GraphSAGE of graph.nn, relation by relation: numbers and gradient."""
 
 import numpy as np
 import pytest
