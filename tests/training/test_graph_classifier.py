@@ -1,15 +1,26 @@
 """A job that classifies events on its live graph: the laws, what it sees and when, and who is refused."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
+from connectors.memory import MemoryLog
 from graph.mapping import EdgeFrom, GraphSpec, NodeFrom
 from graph.relation import NodeType, Relation
+from streams.engines.local import LocalEngine
+from streams.state_store import FolderStore
 from streams.stats import Running, rate
+from tests.streams.engines.helpers import Shelf, rows_of, run
 from tidemill.block import Block
 from tidemill.checks.jobs import CHECKS, Subject
+from tidemill.cloudevents import headers_of
 from tidemill.errors import SubmissionError
-from tidemill.order import Arrival, Batch
+from tidemill.events import TimeAdvanced, encode
+from tidemill.order import Arrival, Batch, EventTime
+from tidemill.state import content_digest
 from tidemill.stream import Field, StreamSpec, label_stream
 from training.graph_classifier import Outcome, graph_classifier
 
@@ -205,3 +216,62 @@ def test_a_seed_that_only_an_optional_rule_makes_needs_its_other_end():
     spec = GraphSpec(nodes=NODES, relations=RELATIONS, rules=rules)
     with pytest.raises(SubmissionError, match="not made a node"):
         make(spec=spec, seeds={"origin": "place", "dest": "place"}, outcomes=[])
+
+
+def written(log, n=400):
+    """Trips and their labels in a log, complete at the end."""
+    rng = np.random.default_rng(4)
+    for spec in STREAMS.values():
+        log.create(spec.topic, spec.topic_spec())
+    writer = log.writer()
+    for i in range(n):
+        at = START + i * 1_000_000
+        who, origin, dest = f"w{rng.integers(5)}", *rng.integers(0, 6, 2).tolist()
+        row = {"id": f"t{i}", "at": at, "who": who, "origin": origin, "dest": dest, "km": float(i % 7), "late": None}
+        writer.send("data.trips", msgspec.json.encode(row))
+        if i >= 5:
+            label = {"type": "label.given.v1", "id": f"l{i}", "time": at, "source": "/t"}
+            label |= {"about": f"t{i - 5}", "value": int((i + origin) % 2)}
+            writer.send("labels.trips", msgspec.json.encode(label))
+    for spec in STREAMS.values():
+        event = TimeAdvanced(id=spec.name, time=START + 10**12, source="/t", promise=True)
+        writer.send(spec.topic, encode(event), headers=headers_of(event), partition=0)
+    writer.flush()
+    writer.close()
+    return log
+
+
+def followed(tmp_path, name, dies=(), every=1e9):
+    """What a run gave that died before these steps, each a process of its own: its versions and predictions."""
+    log, shelf = written(MemoryLog()), Shelf()
+    streams = {n: msgspec.structs.replace(s, time_unit="us") for n, s in STREAMS.items()}
+    for step in (*dies, None):
+        left = [step]
+
+        def dying(state, batch, left=left):
+            effects = job.step(state, batch)  # what it changed in the state is lost
+            if left[0] is not None and len(batch):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise MemoryError("killed")
+            return effects
+
+        job = make(commit_every=0.001, order=EventTime(idle_after=None))
+        parts = {"streams": streams, "publisher": shelf}
+        with pytest.raises(MemoryError) if step is not None else nullcontext():
+            run(
+                replace(job, step=dying),
+                log,
+                FolderStore(tmp_path / name),
+                engine=LocalEngine(max_batch=20, snapshot_every=every),
+                **parts,
+            )
+    cuts = [(cut.number, content_digest(cut.content)) for cut, _, _ in shelf.versions.values()]
+    return cuts, [(r["about"], r["score"]) for r in rows_of(log, "predictions.late")]
+
+
+def test_a_run_that_died_again_and_again_gives_the_same_model(tmp_path):
+    whole = followed(tmp_path, "whole")
+    assert len(whole[0]) >= 5 and len(whole[1]) == 400 and len({score for _, score in whole[1]}) > 200
+    for every in (1e9, 0.0):  # made anew from the log, and from states that were saved
+        assert followed(tmp_path, f"died-{every}", (3, 2, 7), every) == whole
