@@ -34,7 +34,11 @@ def page(found: GraphFindings, graphs: dict[str, TemporalGraph]) -> str:
     for name, graph in graphs.items():
         parts.append(f"<h2>The graph of {html.escape(name)}</h2>{shape(graph, graph.clock + 1)}")
     parts.append("<h2>Every answer, asked again of the log</h2>" + _table(_verified(found)))
-    parts.append("<h2>Go on</h2><pre>" + html.escape("\n".join(next_steps(found))) + "</pre>")
+    parts.append(
+        "<h2>Go on</h2><pre style='white-space:pre-wrap;overflow-wrap:anywhere'>"
+        + html.escape("\n".join(next_steps(found)))
+        + "</pre>"
+    )
     return document("Tidemill: learning on live graphs", "".join(parts))
 
 
@@ -192,4 +196,5 @@ def _table(rows: Sequence[Sequence[str]], head: bool = True) -> str:
 def _plain(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=GREY)
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)

@@ -248,7 +248,9 @@ def followed(tmp_path, name, dies=(), every=1e9):
     for step in (*dies, None):
         left = [step]
 
-        def dying(state, batch, left=left):
+        job = make(commit_every=0.001, order=EventTime(idle_after=None))
+
+        def dying(state, batch, left=left, job=job):
             effects = job.step(state, batch)  # what it changed in the state is lost
             if left[0] is not None and len(batch):
                 left[0] -= 1
@@ -256,7 +258,6 @@ def followed(tmp_path, name, dies=(), every=1e9):
                     raise MemoryError("killed")
             return effects
 
-        job = make(commit_every=0.001, order=EventTime(idle_after=None))
         parts = {"streams": streams, "publisher": shelf}
         with pytest.raises(MemoryError) if step is not None else nullcontext():
             run(

@@ -13,7 +13,7 @@ from tidemill_app.cli import Output, command
 
 
 @command("demo-graph")
-@click.option("--limit", type=click.IntRange(1), default=80_000, show_default=True, help="Flights to replay.")
+@click.option("--limit", type=click.IntRange(1), default=70_000, show_default=True, help="Flights to replay.")
 @click.option(
     "--rate", type=click.FloatRange(0), default=4000.0, show_default=True, help="Events per second; 0: no limit."
 )
