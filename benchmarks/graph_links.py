@@ -1,4 +1,5 @@
-"""Link prediction in stream order on `college_msg` and `bitcoin_otc`: our learned model beside what needs no training.
+"""Link prediction in stream order on `college_msg` and `bitcoin_otc`: our learned model beside what needs no training,
+and, where torch is installed, beside TGN and GraphMixer, on one thread.
 
 Prints the table of every model, protocol and kind of negatives on the test part (the last 15 % of the edges) with wall
 times, then one line a figure: test MRR against 100 seeded negatives, beside the recency-popularity mix. What is chosen
@@ -12,6 +13,7 @@ import gzip
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,26 @@ MODELS: list[tuple[str, Callable[[], LinkPredictor]]] = [
     ("learned, half historical", lambda: LinkModel(historical=10)),
 ]
 
+
+def networks() -> list[tuple[str, Callable[[], LinkPredictor]]]:
+    """The graph networks, or none and a line that says so."""
+    if find_spec("torch") is None:
+        print("graph_links: without TGN and GraphMixer, for torch is not installed: make torch", file=sys.stderr)
+        return []
+    import torch
+
+    from graph.nn.graph_mixer import GraphMixer
+    from graph.nn.tgn import TGN
+
+    torch.set_num_threads(1)
+    return [
+        ("TGN", TGN),
+        ("TGN, as published", lambda: TGN(pairs=False, log=False)),
+        ("GraphMixer", GraphMixer),
+        ("GraphMixer, as published", lambda: GraphMixer(pairs=False, log=False)),
+    ]
+
+
 AIMS = {
     ("college_msg", "causal"): 0.84,
     ("college_msg", "stale"): 0.67,
@@ -56,9 +78,9 @@ def bitcoin_otc() -> Floats:
 
 def bench(name: str, rows: Floats) -> None:
     src, dst, time = rows[np.argsort(rows[:, 2], kind="stable")].T
-    few = slice(0, 1_000)
-    evaluate(MODELS, src[few], dst[few], time[few])
-    found = evaluate(MODELS, src, dst, time, part=PART)
+    few, models = slice(0, 1_000), MODELS + networks()
+    evaluate(models, src[few], dst[few], time[few])
+    found = evaluate(models, src, dst, time, part=PART)
     print(f"{name}, {PART} part, {len(src):,} edges\n{table(found)}", file=sys.stderr)
     for (of, protocol), aim in AIMS.items():
         if of == name:

@@ -91,27 +91,29 @@ def insert(
     node as neighbour of the other, right behind. Begins at entry `begin`; how many entries are made."""
     entries = len(nodes) * 2 if both else len(nodes)
     for entry in range(begin, entries):
-        i = entry >> 1 if both else entry
+        i = np.uint64(entry >> 1 if both else entry)
         node, other, marks = nodes[i], others[i], 0
         if both and entry & 1:
             if node == other:
                 continue
             node, other, marks = other, node, REVERSED
-        time, length = times[i], heads[node, LENGTH]
-        if length == heads[node, CAPACITY] and not _grown(heads, pool, control, node):
+        # Unsigned places: signed ones are looked at first, as they may count from the end.
+        time, row = times[i], np.uint64(node)
+        length = heads[row, LENGTH]
+        if length == heads[row, CAPACITY] and not _grown(heads, pool, control, node):
             return entry
-        start = heads[node, START]
-        at = start + length
-        if length > 0 and pool[at - 1, TIME] > time:
+        start = heads[row, START]
+        at = np.uint64(start + length)
+        if length > 0 and pool[at - np.uint64(1), TIME] > time:
             # It comes late: behind all that have its time or an earlier one.
-            place = first_not_before(pool, start, at, time + 1)
+            place = np.uint64(first_not_before(pool, start, start + length, time + 1))
             while at > place:
-                pool[at, TIME] = pool[at - 1, TIME]
-                pool[at, WORD] = pool[at - 1, WORD]
-                at -= 1
+                pool[at, TIME] = pool[at - np.uint64(1), TIME]
+                pool[at, WORD] = pool[at - np.uint64(1), WORD]
+                at -= np.uint64(1)
         pool[at, TIME] = time
-        pool[at, WORD] = (other << (EDGE_BITS + 2)) | ((edge + i) << 2) | marks
-        heads[node, LENGTH] = length + 1
+        pool[at, WORD] = (other << (EDGE_BITS + 2)) | ((edge + np.int64(i)) << 2) | marks
+        heads[row, LENGTH] = length + 1
     return entries
 
 
@@ -175,15 +177,19 @@ class Adjacency:
         """Rows of the pool that are or were used."""
         return int(self.control[_TOP])
 
+    def arrays(self) -> tuple[Int, Int, Int]:
+        """Heads, pool and control."""
+        return self.heads.array, self.pool.array, self.control
+
     def nodes(self, count: int) -> None:
         """There are `count` nodes now."""
         self.heads.room(count, fill=0)
         self.size = count
 
-    def insert(self, nodes: Int, others: Int, times: Int, edge: int, *, both: bool = False) -> None:
-        """See `insert`; nodes are there already."""
-        done, entries = 0, len(nodes) * (1 + both)
-        while True:
+    def insert(self, nodes: Int, others: Int, times: Int, edge: int, *, both: bool = False, done: int = 0) -> None:
+        """See `insert`; nodes are there already, and `done` entries too."""
+        entries = len(nodes) * (1 + both)
+        while done < entries:
             arrays = self.heads.array, self.pool.array, self.control
             done = insert(*arrays, nodes, others, times, edge, both, done)
             if done == entries:

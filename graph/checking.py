@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,16 @@ from tidemill.errors import NotFiniteError, UserError, WrongTypeError
 STRATEGIES = {"recent": RECENT, "uniform": UNIFORM, "weighted": WEIGHTED}
 BOUND = 1 << 61
 """Times are smaller than this in size, so that sums of two cannot overflow: in microseconds, 73,000 years."""
+
+
+T = TypeVar("T")
+
+
+def lookup(held: Mapping[str, T], what: str, name: str) -> T:
+    """What is held under that name. Raises `UserError` where nothing is."""
+    if name not in held:
+        raise UserError(f"no such {what}", where="graph", wanted=f"one of {', '.join(held)}", got=repr(name))
+    return held[name]
 
 
 def times_of(where: str, time: Sequence[int] | Int, *lengths: int) -> Int:

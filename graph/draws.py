@@ -30,10 +30,12 @@ def draw_distinct(key: np.uint64, there: int, out: NDArray[np.int64]) -> None:
     count = len(out)
     for i in range(count):
         last = there - count + i
-        chosen = below(key, i, last + 1)
-        for j in range(i):
-            if out[j] == chosen:
-                chosen = last
-                break
-        out[i] = chosen
-    out.sort()
+        chosen, at = below(key, i, last + 1), i
+        while at > 0 and out[at - 1] > chosen:
+            at -= 1
+        if at > 0 and out[at - 1] == chosen:
+            out[i] = last  # which is larger than all before it
+            continue
+        for j in range(i, at, -1):
+            out[j] = out[j - 1]
+        out[at] = chosen

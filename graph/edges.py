@@ -20,8 +20,10 @@ from graph.adjacency import (
     mark_retracted,
 )
 from graph.columns import Column
+from graph.reach import Marks, mark, reach_once
 from graph.relation import Relation
 from graph.selection import count_visible, select
+from graph.verdicts import ASSERT, REVOKE, Verdicts, count_judged, merged, select_judged
 from tidemill.errors import UserError
 from tidemill.hashing import xxh64
 
@@ -55,6 +57,7 @@ class Edges:
         self.features = column("features", np.float32, width) if width else None
         self._until = column("until", np.int64, 0)
         self._salt = xxh64(relation.name.encode())
+        self.verdicts = Verdicts(relation.directed, lambda name, *kind: column(f"verdicts.{name}", *kind))
         self._retracted = False
         self.base = self.count = self.expired = 0
         self.lost = MIN_TIME
@@ -78,32 +81,55 @@ class Edges:
         self.sources, self.targets = sources, targets
         self.out.nodes(sources)
         self.into.nodes(targets)
+        self.verdicts.grow_nodes(sources, targets)
 
     def add(self, source: Int, target: Int, time: Int, features: NDArray[np.float32] | None) -> None:
         """Append edges between nodes that are there."""
         count, new = self.count, len(time)
-        if count + new > MAX_EDGES:
+        self.room(new)
+        for column, values in ((self.source, source), (self.target, target), (self.time, time)):
+            column.array[count : count + new] = values
+        self._count_in(new, features)
+        self._enter(source, target, time, count)
+
+    def room(self, new: int) -> None:
+        """Make room for `new` edges more. Raises `UserError` where there are no numbers for them."""
+        total = self.count + new
+        if total > MAX_EDGES:
             raise UserError(
                 "too many edges",
                 where=f"relation {self.relation.name}",
                 wanted=f"at most {MAX_EDGES:,} that live at a time",
                 fix="Give the graph a time to live.",
             )
-        for column, values in ((self.source, source), (self.target, target), (self.time, time)):
-            column.room(count + new)
-            column.array[count : count + new] = values
-        if self.features is not None:
-            self.features.room(count + new)
-            self.features.array[count : count + new] = features
+        for column in (self.source, self.target, self.time, self.features):
+            if column is not None:
+                column.room(total)
         if self._retracted:
-            self._until.room(count + new, fill=FOREVER)
-        self._enter(source, target, time, count)
+            self._until.room(total, fill=FOREVER)
+
+    def appended(self, new: int, features: NDArray[np.float32] | None, done: tuple[int, int]) -> None:
+        """`new` edges stand behind the others in the columns, but for `features`; `done` of their entries are made in
+        either plane."""
+        first = self.count
+        self._count_in(new, features)
+        if done != ((new, new) if self.relation.directed else (2 * new, 0)):
+            source, target = (c.array[first : self.count].astype(np.int64) for c in (self.source, self.target))
+            self._enter(source, target, self.time.array[first : self.count], first, done)
+
+    def _count_in(self, new: int, features: NDArray[np.float32] | None) -> None:
+        if self.features is not None:
+            self.features.array[self.count : self.count + new] = features
         self.count += new
 
-    def _enter(self, source: Int, target: Int, time: Int, first: int) -> None:
-        self.out.insert(source, target, time, first, both=not self.relation.directed)
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Source, target, time and until, with what there is room for."""
+        return self.source.array, self.target.array, self.time.array, self._until.array
+
+    def _enter(self, source: Int, target: Int, time: Int, first: int, done: tuple[int, int] = (0, 0)) -> None:
+        self.out.insert(source, target, time, first, both=not self.relation.directed, done=done[0])
         if self.relation.directed:
-            self.into.insert(target, source, time, first)
+            self.into.insert(target, source, time, first, done=done[1])
 
     def retract(self, source: int, target: int, at: int, occurred: int | None) -> int:
         """End the edges from `source` to `target` that stand at `at`; how many there were."""
@@ -115,9 +141,30 @@ class Edges:
             if n <= len(found):
                 break
             found = np.empty(n, np.int64)
-        for edge in found[:n].tolist():
+        found = found[:n]
+        if self.verdicts.count:  # what an expert asserted stands until it is revoked
+            found = found[~self.verdicts.among(self.base + found, source)]
+        for edge in found.tolist():
             self._end(edge, at)
-        return n
+        return len(found)
+
+    def judge(
+        self, source: int, target: int, at: int, kind: int, weight: float, features: NDArray[np.float32] | None
+    ) -> None:
+        """Keep a verdict on the edges from `source` to `target`, whatever others came before it."""
+        edge = self.next if kind == ASSERT else -1
+        said = self.verdicts.on(source, target)
+        if kind == ASSERT:
+            one, other, time = (np.array([x], np.int64) for x in (source, target, at))
+            self.add(one, other, time, features)
+            later = said["time"][(said["kind"] == REVOKE) & (said["time"] > at)]
+            if len(later):
+                self._end(self.count - 1, int(later[0]))
+        elif kind == REVOKE:
+            for row in (said["edge"][(said["kind"] == ASSERT) & (said["time"] <= at)] - self.base).tolist():
+                if row >= 0 and not (self._retracted and self._until.array[row] <= at):
+                    self._end(row, at)
+        self.verdicts.put(source, target, at, kind, weight, edge)
 
     def _end(self, edge: int, at: int) -> None:
         if not self._retracted:
@@ -140,22 +187,91 @@ class Edges:
         self._load(kept)
 
     def select(
-        self, direction: str, nodes: Int, before: Int, k: int, ttl: int, strategy: int, seed: int, tau: float
+        self,
+        direction: str,
+        nodes: Int,
+        before: Int,
+        k: int,
+        ttl: int,
+        strategy: int,
+        seed: int,
+        tau: float,
+        experts: bool = True,
     ) -> tuple[Int, Int, Int, Int]:
-        """See `selection.select`."""
+        """See `selection.select`; of nodes on which there are verdicts, see `verdicts.select_judged`."""
         forward, plane, size = self._along(direction)
         there = nodes[(nodes >= 0) & (nodes < size)]
         k = min(k, int(plane.heads.array[there, LENGTH].max(initial=1)))  # room is made for no more than there can be
-        seed = (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
+        _, seed = self.way(direction, seed)
         arrays = plane.heads.array, plane.pool.array, self._until.array
-        found: tuple[Int, Int, Int, Int] = select(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau)
-        return found
+        judged = self.verdicts.judged(nodes, forward, size) if self.verdicts.count else None
+        if judged is None or not judged.any():
+            found: tuple[Int, Int, Int, Int] = select(
+                *arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau
+            )
+            return found
+        found = select(*arrays, size, self.base, np.where(judged, -1, nodes), before, k, ttl, strategy, seed, tau)
+        told = self.verdicts.told(self.verdicts.plane(forward))
+        base = self.base
+        other = select_judged(*arrays, size, base, told, nodes, before, k, ttl, strategy, seed, tau, experts)
+        return merged(found, other)
+
+    def reach(
+        self,
+        direction: str,
+        nodes: Int,
+        before: int,
+        k: int,
+        ttl: int,
+        strategy: int,
+        seed: int,
+        tau: float,
+        marks: Marks,
+    ) -> tuple[Int, Int]:
+        """Row in `nodes`, row of the neighbour by `marks`, time and number of each edge, 4 × edges; and who was not
+        marked yet, in turn."""
+        given, (inward, seed) = seed, self.way(direction, seed)
+        _, plane, size = self._along(direction)
+        marks.room(self.sources if inward else self.targets)
+        kept = marks.array, marks.origin, marks.count
+        if self.verdicts.count:
+            args = np.array([before]), k, ttl, strategy, given, tau
+            rows, others, times, numbers = self.select(direction, nodes, *args)
+            sources, new = mark(others, *kept)
+            marks.count += len(new)
+            return np.stack([rows, sources, times, numbers]), new
+        arrays = plane.heads.array, plane.pool.array, self._until.array
+        columns, new = reach_once(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *kept)
+        marks.count += len(new)
+        return columns, new
 
     def degrees(self, direction: str, before: int, ttl: int) -> Int:
         """Of every node the edges that are seen as of `before`."""
-        _, plane, size = self._along(direction)
-        counted: Int = count_visible(plane.heads.array, plane.pool.array, self._until.array, size, before, ttl)
+        forward, plane, size = self._along(direction)
+        arrays = plane.heads.array, plane.pool.array, self._until.array
+        counted: Int = count_visible(*arrays, size, before, ttl)
+        if self.verdicts.count:
+            told = self.verdicts.told(self.verdicts.plane(forward))
+            count_judged(*arrays, size, self.base, told, before, ttl, counted)
         return counted
+
+    def standing(self, before: int, ttl: int, experts: bool) -> Int:
+        """The numbers of all edges that are seen as of `before`."""
+        time, rows = self.time.array[: self.count], np.arange(self.count)
+        seen = (time < before) & ((time >= before - ttl) | (ttl == 0))
+        if self._retracted:
+            seen &= self._until.array[: self.count] >= before
+        if self.verdicts.count and experts:
+            source, target = (column.array[: self.count].astype(np.int64) for column in (self.source, self.target))
+            seen &= ~self.verdicts.of_pairs(source, target, np.array([before]))[0]
+        elif self.verdicts.count:
+            seen &= ~np.isin(rows + self.base, self.verdicts.columns["edge"].array[: self.verdicts.count])
+        return rows[seen] + self.base
+
+    def way(self, direction: str, seed: int) -> tuple[bool, int]:
+        """Whether it is along `into`, and the seed of its draws."""
+        forward = direction == "out" or not self.relation.directed
+        return not forward, (self._salt ^ (seed * 2 + forward)) & ((1 << 63) - 1)
 
     def _along(self, direction: str) -> tuple[bool, Adjacency, int]:
         forward = direction == "out" or not self.relation.directed
@@ -203,12 +319,15 @@ class Edges:
 
     def save(self) -> dict[str, Any]:
         """What counts, as arrays: the same bytes however the edges came in blocks."""
-        return {**self._rows(self.expired), "base": self.base + self.expired, "lost": self.lost}
+        said = {"verdicts": self.verdicts.save()} if self.verdicts.count else {}
+        return {**self._rows(self.expired), "base": self.base + self.expired, "lost": self.lost, **said}
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Take over, with the nodes there, what `save` gave."""
         self.base, self.lost = int(saved["base"]), int(saved["lost"])
         self._load(saved)
+        if "verdicts" in saved:
+            self.verdicts.load(saved["verdicts"])
 
     def parts(self) -> dict[str, NDArray[Any]]:
         """Everything as it lies in memory, so that it can be taken up again without work."""
@@ -222,7 +341,7 @@ class Edges:
         out["counts"] = np.array(counts, np.int64)
         for name, plane in self._planes():
             out |= {f"{name}.{part}": array for part, array in plane.parts().items()}
-        return out
+        return out | {f"verdicts.{name}": array for name, array in self.verdicts.parts().items()}
 
     def take(self, parts: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `parts` gave; nothing is copied before it is changed."""
@@ -235,6 +354,8 @@ class Edges:
         self._until.take(parts["until"])
         for name, plane in self._planes():
             plane.take({part: parts[f"{name}.{part}"] for part in plane.parts()})
+        said = {name.removeprefix("verdicts."): a for name, a in parts.items() if name.startswith("verdicts.")}
+        self.verdicts.take(said)
         self.grow_nodes(self.sources, self.targets)
 
     def _planes(self) -> list[tuple[str, Adjacency]]:

@@ -89,6 +89,13 @@ def _learn(
     return changes
 
 
+def random_vector(node: int, way: int, dims: int, seed: int) -> Matrix:
+    """The fixed random vector of a node, as a neighbour along `way` (`OUT`, `IN`)."""
+    out = np.zeros(dims, np.float32)
+    _add(out, node, way, seed, 1.0)
+    return out
+
+
 class Embeddings:
     """Embeddings of `dims` numbers, of length 1, of nodes by their numbers from 0 on; 0 of a node without edges.
 

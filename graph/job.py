@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from graph.mapping import GraphSpec
+from graph.mapping import ExpertFrom, GraphSpec
+from graph.sample_question import SampleQuestion
+from graph.selection import Direction
 from graph.store import TemporalGraph
+from tidemill.endpoint import Endpoint
 from tidemill.errors import SubmissionError
-from tidemill.job import DeadRow, Effects, Job, Output, Rows
+from tidemill.job import DeadRow, Effects, Job, Live, ModelContent, Output, Rows, VersionCut
 from tidemill.log import TopicSpec
 from tidemill.order import Batch, EventTime, Order
 
@@ -19,10 +23,13 @@ GROWTH = "growth"
 
 
 class GraphState(msgspec.Struct):
-    """The graph, and after which event growth was told last."""
+    """The graph, and how many events came. `version` is the version that says what can be asked, 0 before it was cut;
+    `after` the highest number before."""
 
     graph: TemporalGraph
     events: int = 0
+    version: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +38,19 @@ class GraphJob:
 
     One group: the graph is one. It emits on `metrics.<name>`, every `metrics_every` events, a `metrics.measured.v1`
     with the nodes of each type (`nodes.<type>`), the edges of each relation that ever came (`edges.<relation>`), and
-    those that stand within the time to live (`living.<relation>`). Raises `SubmissionError` where it does not fit.
+    those that stand within the time to live (`living.<relation>`).
+
+    With `relation`, the endpoint (`endpoint`, or the job's name with `-neighbours`) answers for an event of the stream
+    of the first rule for it: which are the `k` newest neighbours, along `direction`, of the node there; see
+    `graph.sample_question`. Raises `SubmissionError` where it does not fit.
     """
 
     name: str
     spec: GraphSpec
+    relation: str | None = None
+    direction: Direction = "out"
+    k: int = 10
+    endpoint: str | None = None
     order: Order = field(default_factory=EventTime)
     metrics_every: int = 10_000
     commit_every: float = 0.5
@@ -43,6 +58,51 @@ class GraphJob:
     def job(self) -> Job[GraphState]:
         if self.metrics_every < 1:
             raise SubmissionError("metrics_every out of range", where=f"job {self.name}", wanted="at least 1")
+        if self.relation is None and self.endpoint is not None:
+            raise SubmissionError("an endpoint that asks of no relation", where=f"job {self.name}", wanted="relation=")
+        if self.endpoint == self.name:
+            raise SubmissionError("job and endpoint have one name", where=f"job {self.name}", fix="Name one otherwise")
+        made = self._made()
+        return made if self.relation is None else self._asked(made, self.relation)
+
+    def _asked(self, job: Job[GraphState], relation: str) -> Job[GraphState]:
+        """The job with its endpoint."""
+        rule = self.spec.rule_of(relation, f"job {self.name}")
+        content = _content(SampleQuestion(relation=relation, direction=self.direction, k=self.k))
+        asks = rule.source if self.direction == "out" else rule.target
+
+        def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"node": event[asks]}
+
+        def step(state: GraphState, batch: Batch) -> Effects[GraphState]:
+            effects = job.step(state, batch)
+            if len(batch) and not state.version:
+                # There is nothing to learn: one version says what is asked.
+                state.version = max(1, state.after + 1)
+                block, row = batch.blocks[batch.streams[batch.kind[0]]], int(batch.row[0])
+                last = (int(batch.time[0]), str(block.sources[row]), str(block.ids[row]))
+                effects.versions.append(VersionCut(self.name, state.version, last, content, {}))
+            return effects
+
+        endpoint = Endpoint(
+            name=self.endpoint or f"{self.name}-neighbours",
+            stream=rule.stream,
+            model=self.name,
+            job=self.name,
+            needs=frozenset({asks}),
+            asked=asked,
+            replica=replace(job, writes=()),
+        )
+        return replace(
+            job,
+            step=step,
+            needs=frozenset({"versions", "deltas"}),
+            live=Live(models=lambda state: {self.name: content}),
+            endpoint=endpoint,
+            versions_after=lambda state, number: setattr(state, "after", number),
+        )
+
+    def _made(self) -> Job[GraphState]:
         return Job(
             name=self.name,
             reads=self.spec.reads,
@@ -92,6 +152,10 @@ class GraphJob:
         return Rows(GROWTH, np.array([time], np.int64), [f"{self.name}/{state.events}"], columns)
 
 
+def _content(question: SampleQuestion) -> ModelContent:
+    return ModelContent(f"{SampleQuestion.__module__}:{SampleQuestion.__qualname__}", question.params(), {})
+
+
 def graph_job(**settings: Any) -> Job[GraphState]:
     """The job of a `GraphJob` with the settings given."""
     return GraphJob(**settings).job()
@@ -105,3 +169,6 @@ def warm(spec: GraphSpec) -> None:
         graph.add(name, [0], [0], [0], features)
         graph.retract(name, 0, 0, 1)
         graph.neighbours(name, np.zeros(1, np.int64), 1, 1)
+        if any(isinstance(rule, ExpertFrom) and rule.relation == name for rule in spec.rules):
+            graph.judge(name, 0, 0, 1, "forbid")
+            graph.neighbours(name, np.zeros(1, np.int64), 2, 1)

@@ -55,7 +55,8 @@ class LinkJob:
     The endpoint (`endpoint`, or the stream of the first rule for `relation`) answers for an event of that stream that
     did not happen yet; see `graph.link_question`. What was retracted stays in the model's past.
 
-    Raises `SubmissionError` where the settings do not fit together.
+    Raises `SubmissionError` where the settings do not fit together, `ConfigError` where model or question cannot be
+    built of theirs.
     """
 
     name: str
@@ -81,6 +82,7 @@ class LinkJob:
                 where=f"job {self.name}",
                 fix="Name the job, or endpoint=, otherwise",
             )
+        self._begin(), self._question()  # what cannot be built is refused here, not in the job's process
         kept = TopicSpec(retention_bytes=1 << 30)
         return Job(
             name=self.name,

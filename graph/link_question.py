@@ -16,8 +16,7 @@ from graph.link_model import STRANGER, draw, place
 from graph.link_network import F32, HIDDEN, SECOND, forward, initial
 from graph.question import Columns, digest_of, numbers, plain, times
 from graph.relation import Relation
-from graph.selection import Found
-from graph.store import DIRECTIONS, Direction
+from graph.selection import DIRECTIONS, Direction, Found
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.servable import TensorSpec
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from graph.checking import BOUND
 from graph.nodes import is_id, listed
 from graph.relation import NodeType, Relation
 from graph.store import TemporalGraph
+from graph.verdicts import VERDICTS
 from tidemill.block import Block, Column
 from tidemill.errors import BadEvent, NotFiniteError, SubmissionError, WrongTypeError
 from tidemill.job import DeadRow, Input
@@ -58,7 +60,22 @@ class NodeFrom:
     id: str
 
 
-Rule = EdgeFrom | RetractionFrom | NodeFrom
+@dataclass(frozen=True)
+class ExpertFrom:
+    """Every event of `stream` is an expert's verdict, from its time on, on the edges of `relation` from the node in the
+    field `source` to the one in `target`. The field `verdict` says `assert`, `forbid`, `weight` (as much as the field
+    `weight` says) or `revoke`: see `graph.judged.Judged`. An asserted edge's features are fields of the same names,
+    which may be null in other verdicts."""
+
+    relation: str
+    stream: str
+    source: str
+    target: str
+    verdict: str
+    weight: str | None = None
+
+
+Rule = EdgeFrom | RetractionFrom | NodeFrom | ExpertFrom
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,7 @@ class GraphSpec:
             mine = [rule for rule in self.rules if rule.stream == stream]
             asked = [(name, f"rule {number}") for number, rule in enumerate(mine) for name in self._fields(rule)]
             numbers = [(name, "number") for rule in mine for name in self._features(rule)]
+            numbers += [(rule.weight, "number") for rule in mine if isinstance(rule, ExpertFrom) and rule.weight]
             out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
         return tuple(out)
 
@@ -177,6 +195,8 @@ class GraphSpec:
             elif isinstance(rule, EdgeFrom):
                 graph.add(rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule))
                 added(rule, block)
+            elif isinstance(rule, ExpertFrom):
+                self._judge(graph, block, rule)
             else:
                 self._retract(graph, block, rule)
 
@@ -202,6 +222,25 @@ class GraphSpec:
         for source, target, at, when in zip(*ends, block.time.tolist(), occurred, strict=True):
             graph.retract(rule.relation, source, target, at, occurred=when)
 
+    def _judge(self, graph: TemporalGraph, block: Block, rule: ExpertFrom) -> None:
+        names = self._features(rule)
+        columns = [block.columns[name].tolist() for name in names]
+        features = list(zip(*columns, strict=True)) if names else [None] * len(block)
+        verdicts = block.columns[rule.verdict].tolist()
+        weights = [1.0] * len(block) if rule.weight is None else block.columns[rule.weight].tolist()
+        ends = listed(_ids(block, rule.source)), listed(_ids(block, rule.target))
+        rows = zip(*ends, block.time.tolist(), verdicts, weights, features, strict=True)
+        for source, target, at, verdict, weight, row in rows:
+            graph.judge(
+                rule.relation,
+                source,
+                target,
+                at,
+                verdict,
+                weight if verdict == "weight" else 1.0,
+                [row] if row is not None and verdict == "assert" else None,
+            )
+
     def _judged(self, block: Block, rules: Sequence[Rule]) -> tuple[Mask, list[DeadRow]]:
         """Which events every rule can use; the others, each with the first reason."""
         why: dict[int, BadEvent] = {}
@@ -211,8 +250,13 @@ class GraphSpec:
                     got = repr(block.columns[name][i])[:80]
                     wanted = "a whole number or a text"
                     why.setdefault(i, WrongTypeError("names no node", field=name, wanted=wanted, got=got))
+            asked = np.ones(len(block), np.bool_)
+            if isinstance(rule, ExpertFrom):
+                for i, error in _no_verdicts(block, rule):
+                    why.setdefault(i, error)
+                asked = np.array([verdict == "assert" for verdict in block.columns[rule.verdict].tolist()], np.bool_)
             for name in self._features(rule):
-                for i in _not_finite(block.columns[name]).tolist():
+                for i in np.flatnonzero(asked)[_not_finite(block.columns[name][asked])].tolist():
                     got = repr(block.columns[name][i])[:80]
                     why.setdefault(i, NotFiniteError("no feature", field=name, wanted="a finite number", got=got))
             if isinstance(rule, RetractionFrom) and rule.occurred is not None:
@@ -232,7 +276,7 @@ class GraphSpec:
     def _features(self, rule: Rule) -> tuple[str, ...]:
         if isinstance(rule, NodeFrom):
             return self._types[rule.node_type].features
-        return self._relations[rule.relation].features if isinstance(rule, EdgeFrom) else ()
+        return () if isinstance(rule, RetractionFrom) else self._relations[rule.relation].features
 
     def _ends(self, rule: Rule) -> list[tuple[str, str]]:
         """The node types that a rule touches, and the field that names each."""
@@ -243,6 +287,8 @@ class GraphSpec:
 
     def _fields(self, rule: Rule) -> list[str]:
         names = [name for _, name in self._ends(rule)] + list(self._features(rule))
+        if isinstance(rule, ExpertFrom):
+            names += [rule.verdict, *([rule.weight] if rule.weight else [])]
         return names + ([rule.occurred] if isinstance(rule, RetractionFrom) and rule.occurred else [])
 
 
@@ -289,6 +335,21 @@ def _no_times(column: Column) -> NDArray[np.int64]:
         return np.flatnonzero((column <= -BOUND) | (column >= BOUND))
     values = column.tolist()
     return np.flatnonzero([type(value) is not int or not -BOUND < value < BOUND for value in values])
+
+
+def _no_verdicts(block: Block, rule: ExpertFrom) -> Iterator[tuple[int, BadEvent]]:
+    """The rows that say no verdict, or give no weight where they should."""
+    verdicts = block.columns[rule.verdict].tolist()
+    wanted = ", ".join(VERDICTS if rule.weight else [name for name in VERDICTS if name != "weight"])
+    for i, verdict in enumerate(verdicts):
+        if not isinstance(verdict, str) or verdict not in wanted.split(", "):
+            yield i, WrongTypeError("no verdict", field=rule.verdict, wanted=wanted, got=repr(verdict)[:80])
+        elif verdict == "weight" and rule.weight:
+            given = block.columns[rule.weight][i]
+            number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+            if not number or not 0 <= given <= sys.float_info.max:
+                wanted_weight, got = "a finite number, not below 0", repr(given)[:80]
+                yield i, NotFiniteError("no weight", field=rule.weight, wanted=wanted_weight, got=got)
 
 
 def _not_finite(column: Column) -> NDArray[np.int64]:

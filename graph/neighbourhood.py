@@ -18,8 +18,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from graph.adjacency import Int
-from graph.selection import Found
-from graph.store import DIRECTIONS, Direction, TemporalGraph
+from graph.selection import DIRECTIONS, Direction, Found
+from graph.store import TemporalGraph
 from tidemill.errors import ConfigError
 
 F32 = NDArray[np.float32]

@@ -39,6 +39,22 @@ def _find(table: Int, keys: Int, wanted: Int, out: Int) -> None:
         out[i] = find(table, keys, wanted[i])[0]
 
 
+@njit(cache=True, nogil=True)
+def intern_ends(table: Int, keys: Int, count: int, source: Int, target: Int, ends: Int) -> int:
+    """Number the ends of edges, edge by edge and source first, into `ends` (2 × edges); how many nodes there are."""
+    for i in range(source.shape[0]):
+        for end in range(2):
+            key = source[i] if end == 0 else target[i]
+            row, at = find(table, keys, key)
+            if row < 0:
+                keys[count] = key
+                row = count
+                count += 1
+                table[at] = count
+            ends[end, i] = row
+    return count
+
+
 class NodeIds:
     """The ids of one node type. Integers alone stay in native code; text, bytes, and any mixture with them, in a dict.
 
@@ -60,21 +76,42 @@ class NodeIds:
     def intern(self, ids: Ids) -> Int:
         """The numbers of `ids`; what is new gets the next ones, in turn. Raises `WrongTypeError` for what is no id,
         with none of them taken up, and `UserError` where there is no number left."""
-        wanted = self._ints(ids)
+        wanted = self.whole(ids)
         if self._count + len(ids) > MAX_NODES:
             raise UserError("too many nodes", where=f"node type {self.name}", wanted=f"at most {MAX_NODES:,}")
         if wanted is None:
             return self._intern_any(ids)
-        self._keys.room(self._count + len(wanted))
-        if 2 * (self._count + len(wanted)) > len(self._table):
-            self._rehash(2 * (self._count + len(wanted)))
+        self._room(len(wanted))
         out = np.empty(len(wanted), np.int64)
         self._count = _intern(self._table, self._keys.array, self._count, wanted, out)
         return out
 
+    def intern_ends(self, source: Ids, target: Ids) -> tuple[Int, Int]:
+        """The numbers of the ends of edges, numbered edge by edge, source first. Raises as `intern` does."""
+        sources, targets = self.whole(source), self.whole(target)
+        if sources is None or targets is None or self._count + 2 * len(source) > MAX_NODES:
+            both = self.intern([end for pair in zip(listed(source), listed(target), strict=True) for end in pair])
+            return np.ascontiguousarray(both[0::2]), np.ascontiguousarray(both[1::2])
+        self._room(2 * len(source))
+        ends = np.empty((2, len(source)), np.int64)
+        self._count = intern_ends(self._table, self._keys.array, self._count, sources, targets, ends)
+        return ends[0], ends[1]
+
+    def table(self, more: int) -> tuple[Int, Int, int] | None:
+        """What native code numbers up to `more` new whole numbers in (`intern_ends`): table, keys and how many there
+        are, which it has to say by `counted`. None where not all ids are whole numbers, or numbers run out."""
+        if self._list is not None or self._count + more > MAX_NODES:
+            return None
+        self._room(more)
+        return self._table, self._keys.array, self._count
+
+    def counted(self, count: int) -> None:
+        """Native code has made the nodes up to `count`."""
+        self._count = count
+
     def check(self, ids: Ids) -> None:
         """Raises `WrongTypeError` for what is no id."""
-        if self._ints(ids) is not None or self._known_texts(listed(ids)) is not None:
+        if self.whole(ids) is not None or self._known_texts(listed(ids)) is not None:
             return
         for i in listed(ids):
             if not is_id(i):
@@ -87,7 +124,7 @@ class NodeIds:
 
     def numbers(self, ids: Ids) -> Int:
         """The numbers of `ids`, −1 for those not seen yet."""
-        wanted = self._ints(ids)
+        wanted = self.whole(ids)
         if wanted is None:
             ids = listed(ids)
             if self._list is None:
@@ -126,8 +163,8 @@ class NodeIds:
         ids = parts["ids"]
         self.load(decode(ids.tobytes(), list) if ids.dtype == np.uint8 else ids)
 
-    def _ints(self, ids: Ids) -> Int | None:
-        """The ids as one array where all are whole numbers of 64 bits and no other kind has come."""
+    def whole(self, ids: Ids) -> Int | None:
+        """The ids as one array where these are whole numbers of 64 bits and no other kind has come."""
         if self._list is not None:
             return None
         if isinstance(ids, np.ndarray):
@@ -165,6 +202,12 @@ class NodeIds:
             return None
         found = list(map(self._dict.get, ids))
         return None if None in found else np.array(found, np.int64)
+
+    def _room(self, more: int) -> None:
+        """Room for so many new whole numbers."""
+        self._keys.room(self._count + more)
+        if 2 * (self._count + more) > len(self._table):
+            self._rehash(2 * (self._count + more))
 
     def _rehash(self, wanted: int) -> None:
         self._table = np.zeros(1 << max(10, (2 * wanted - 1).bit_length()), np.int64)

@@ -26,6 +26,7 @@ KINDS = (
     "graph.class_question:ClassQuestion",
     "graph.link_question:LinkQuestion",
     "graph.near_question:NearQuestion",
+    "graph.sample_question:SampleQuestion",
 )
 """Questions that may come from an artefact: it names code, it never brings any."""
 
@@ -101,6 +102,7 @@ def digest_of(*parts: NDArray[Any]) -> str:
 def times(inputs: Columns, name: str = "time") -> Int:
     """The moments asked about. Raises `RequestError` where one is none."""
     moments = np.asarray(inputs[name], np.int64)
-    if len(moments) and (moments.min() <= -(1 << 60) or moments.max() >= 1 << 60):
-        raise RequestError("no moment", wanted="microseconds since 1970", got=str(int(moments.max())), field=name)
+    beyond = moments[(moments <= -(1 << 60)) | (moments >= 1 << 60)]
+    if len(beyond):
+        raise RequestError("no moment", wanted="microseconds since 1970", got=str(int(beyond[0])), field=name)
     return moments

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from tidemill.errors import UserError
 from tidemill.stream import check_name
@@ -45,6 +48,23 @@ class Relation:
                 wanted="source and target of one type, or directed=True",
                 got=f"{self.source} and {self.target}",
             )
+
+
+def declared(
+    nodes: Sequence[NodeType | str | Mapping[str, Any]], relations: Sequence[Relation | Mapping[str, Any]]
+) -> tuple[dict[str, NodeType], dict[str, Relation]]:
+    """Both by name. Raises `UserError` for a name given twice, and a relation between types that are not there."""
+    types = [NodeType(n) if isinstance(n, str) else msgspec.convert(n, NodeType) for n in nodes]
+    edges = [msgspec.convert(r, Relation) for r in relations]
+    node_types, by_name = {t.name: t for t in types}, {r.name: r for r in edges}
+    if len(node_types) < len(types) or len(by_name) < len(edges):
+        raise UserError("a name is given twice", where="graph", got=", ".join([*node_types, *by_name]))
+    for r in edges:
+        for end in (r.source, r.target):
+            if end not in node_types:
+                wanted = f"one of {', '.join(node_types)}"
+                raise UserError("no such node type", where=f"relation {r.name}", wanted=wanted, got=repr(end))
+    return node_types, by_name
 
 
 def _distinct(where: str, names: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,10 @@ import numpy as np
 from numba import njit
 
 from graph.adjacency import Int
-from graph.store import Direction, Strategy, TemporalGraph
+from graph.checking import BOUND
+from graph.reach import first_rows
+from graph.selection import Direction, Strategy
+from graph.store import TemporalGraph
 from tidemill.errors import UserError
 
 
@@ -68,33 +72,89 @@ def sample(
 
     Raises `UserError` where no node of a hop's type can have been reached.
     """
-    moments = np.broadcast_to(np.asarray(before, np.int64), (len(nodes),))
-    frontier = {node_type: _distinct(np.ascontiguousarray(nodes, np.int64), np.ascontiguousarray(moments))[0]}
+    once = None if decreasing else _once(graph, node_type, nodes, before)
+    if once is None:
+        moments = np.broadcast_to(np.asarray(before, np.int64), (len(nodes),))
+        once = _distinct(np.ascontiguousarray(nodes, np.int64), np.ascontiguousarray(moments))[0], None
+    start, moment = once
+    frontier = {node_type: start}
     out = Sample([frontier], [])
     for number, step in enumerate(hops):
-        found: dict[str, list[tuple[Hop, Int, Int, Int, Int, Int]]] = {}
+        along = []
         for hop in [step] if isinstance(step, Hop) else step:
-            start, end = graph.ends(hop.relation, hop.direction)
-            if start not in frontier:
+            near, far = graph.ends(hop.relation, hop.direction)
+            if near not in frontier:
                 raise UserError(
                     f"hop {number} starts from nodes that are not reached",
                     where=f"relation {hop.relation}, direction {hop.direction}",
                     wanted=f"one of {', '.join(frontier)}",
-                    got=start,
+                    got=near,
                 )
-            found.setdefault(end, []).append((hop, *_along(graph, hop, frontier[start], seed, decreasing)))
-        blocks, following = [], {}
-        for end, parts in found.items():
-            every = [np.concatenate(column) for column in zip(*(part[1:3] for part in parts), strict=True)]
-            following[end], rows = _distinct(*every)
-            at = 0
-            for hop, others, _, targets, times, edges in parts:
-                blocks.append(Block(hop, targets, rows[at : at + len(others)], times, edges))
-                at += len(others)
-        out.frontiers.append(following)
+            along.append((hop, near, far))
+        if moment is None:
+            blocks, frontier = _by_pairs(graph, along, frontier, seed, decreasing)
+        else:
+            blocks, frontier = _by_marks(graph, along, frontier, seed, moment)
+        out.frontiers.append(frontier)
         out.blocks.append(blocks)
-        frontier = following
     return out
+
+
+_Way = tuple[Hop, str, str]
+"""A hop, the type of the nodes that it starts from and of those that it reaches."""
+
+
+def _once(graph: TemporalGraph, node_type: str, nodes: Int, before: int | Int) -> tuple[Frontier, int | None] | None:
+    """The seeds and the moment, where there is only one moment; None where there are more, or numbers of no node."""
+    known = graph.nodes.get(node_type)
+    if known is None or not isinstance(before, int | np.integer) or not -BOUND <= before <= BOUND:
+        return None
+    given = np.ascontiguousarray(nodes, np.int64)
+    with graph.marks() as marks:
+        marks.room(len(known))
+        first, rows = first_rows(given, marks.array, marks.origin)
+        # Where it broke off there may be marks of all that are given.
+        marks.count = len(given)
+    return None if len(rows) < len(given) else (Frontier(first, np.full(len(first), before)), int(before))
+
+
+def _by_marks(
+    graph: TemporalGraph, along: list[_Way], frontier: Mapping[str, Frontier], seed: int, moment: int
+) -> tuple[list[Block], dict[str, Frontier]]:
+    """A step where all is as of one moment: who is reached is marked as it is found."""
+    blocks: dict[str, list[Block]] = {far: [] for _, _, far in along}
+    reached: dict[str, list[Int]] = {far: [] for far in blocks}
+    with ExitStack() as stack:
+        marks = {far: stack.enter_context(graph.marks()) for far in blocks}
+        for hop, near, far in along:
+            options = {"direction": hop.direction, "strategy": hop.strategy, "seed": seed, "tau": hop.tau}
+            nodes = frontier[near].nodes
+            columns, new = graph.reach(hop.relation, nodes, moment, hop.k, marks[far], **options)  # type: ignore[arg-type]
+            blocks[far].append(Block(hop, *columns))
+            reached[far].append(new)
+    following = {}
+    for far, parts in reached.items():
+        nodes = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        following[far] = Frontier(nodes, np.full(len(nodes), moment))
+    return [block for parts in blocks.values() for block in parts], following
+
+
+def _by_pairs(
+    graph: TemporalGraph, along: list[_Way], frontier: Mapping[str, Frontier], seed: int, decreasing: bool
+) -> tuple[list[Block], dict[str, Frontier]]:
+    """A step where moments differ: a table of who is reached as of when."""
+    found: dict[str, list[tuple[Hop, Int, Int, Int, Int, Int]]] = {}
+    for hop, near, far in along:
+        found.setdefault(far, []).append((hop, *_along(graph, hop, frontier[near], seed, decreasing)))
+    blocks, following = [], {}
+    for far, parts in found.items():
+        every = [np.concatenate(column) for column in zip(*(part[1:3] for part in parts), strict=True)]
+        following[far], rows = _distinct(*every)
+        at = 0
+        for hop, others, _, targets, times, edges in parts:
+            blocks.append(Block(hop, targets, rows[at : at + len(others)], times, edges))
+            at += len(others)
+    return blocks, following
 
 
 def _along(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,6 +12,11 @@ from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WOR
 from graph.draws import draw_distinct, mix
 
 RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+Strategy = Literal["recent", "uniform", "weighted"]
+Direction = Literal["out", "in"]
+DIRECTIONS: tuple[Direction, ...] = ("out", "in")
+"""Ways along a relation; of one that is not directed the first goes both."""
 
 
 class Neighbours(NamedTuple):
@@ -33,6 +38,15 @@ class Found(NamedTuple):
     nodes: Int
     times: Int
     edges: Int
+
+
+def padded(found: Found, n: int, k: int) -> Neighbours:
+    """What was found of `n` nodes, a row each."""
+    counts = np.bincount(found.rows, minlength=n)
+    places = np.arange(len(found.rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    out = np.full((3, n, k), -1, np.int64)
+    out[:, found.rows, places] = found[1:]
+    return Neighbours(out[0], out[1], out[2], counts)
 
 
 @njit(cache=True, nogil=True)

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
-from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, numbers_of, times_of
+from graph.barrier import Barrier
+from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, lookup, numbers_of, times_of
 from graph.columns import Column, own_folder
 from graph.edges import Edges
+from graph.judged import Judged
 from graph.lock import ReadWriteLock
-from graph.nodes import Id, Ids, NodeIds, listed
-from graph.relation import NodeType, Relation
-from graph.selection import Found, Neighbours
+from graph.nodes import Id, Ids, NodeIds
+from graph.reach import Marks
+from graph.relation import NodeType, Relation, declared
+from graph.selection import Direction, Found, Neighbours, Strategy, padded
 from graph.versions import Versions
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.state import digest, encode
 
 Floats = NDArray[np.float32]
-Direction = Literal["out", "in"]
-DIRECTIONS: tuple[Direction, ...] = ("out", "in")
-"""Ways along a relation; of one that is not directed the first goes both."""
-
-Strategy = Literal["recent", "uniform", "weighted"]
 
 
-class TemporalGraph:
+class TemporalGraph(Judged):
     """Nodes of `nodes`, edges of `relations`, each with its time (µs), and node features versioned by time.
 
     **As of a moment.** Every query is as of `before` and sees what happened strictly earlier: an edge of time t is seen
@@ -60,25 +56,16 @@ class TemporalGraph:
         ttl: int | None = None,
         folder: Path | None = None,
     ) -> None:
-        types = [NodeType(n) if isinstance(n, str) else msgspec.convert(n, NodeType) for n in nodes]
-        edges = [msgspec.convert(r, Relation) for r in relations]
-        self.node_types = {t.name: t for t in types}
-        self.relations = {r.name: r for r in edges}
-        if len(self.node_types) < len(types) or len(self.relations) < len(edges):
-            raise UserError("a name is given twice", where="graph", got=", ".join([*self.node_types, *self.relations]))
-        for r in edges:
-            for end in (r.source, r.target):
-                if end not in self.node_types:
-                    wanted = f"one of {', '.join(self.node_types)}"
-                    raise UserError("no such node type", where=f"relation {r.name}", wanted=wanted, got=repr(end))
+        self.node_types, self.relations = declared(nodes, relations)
+        types, edges = self.node_types.values(), self.relations.values()
         if ttl is not None and not 0 < ttl < BOUND:
             raise UserError("time to live out of range", where="graph", wanted="microseconds above 0", got=str(ttl))
         self.ttl = ttl
         self.clock = MIN_TIME
-        self.offsets: dict[str, int] = {}
+        self._barrier = Barrier()
         self._folder = None if folder is None else own_folder(folder, self)
         self._lock = ReadWriteLock()
-        self._moved = threading.Condition()
+        self._marks: list[Marks] = []
         self.nodes = {t.name: NodeIds(t.name, self._columns(f"nodes.{t.name}")) for t in types}
         self._edges = {r.name: Edges(r, self._columns(f"edges.{r.name}")) for r in edges}
         self._versions = {t.name: Versions(t, self._columns(f"versions.{t.name}")) for t in types if t.features}
@@ -101,8 +88,7 @@ class TemporalGraph:
         """
         edges, where = self._relation(relation), f"relation {relation}"
         times = times_of(where, time, len(source), len(target))
-        width = len(edges.relation.features)
-        rows = features_of(where, features, len(times), width)
+        rows = features_of(where, features, len(times), len(edges.relation.features))
         with self._lock.writing():
             ends = self._intern(edges.relation, source, target)
             first = edges.next
@@ -121,7 +107,8 @@ class TemporalGraph:
         at, occurred = int(at), None if occurred is None else int(occurred)
         times_of(f"relation {relation}", [at, *([] if occurred is None else [occurred])])
         with self._lock.writing():
-            start, end = (int(self.nodes[t].numbers([i])[0]) for t, i in self._ends(edges.relation, source, target))
+            start = int(self.nodes[edges.relation.source].numbers([source])[0])
+            end = int(self.nodes[edges.relation.target].numbers([target])[0])
             done = edges.retract(start, end, at, occurred) if min(start, end) >= 0 else 0
             self._advance(at)
         return done
@@ -147,20 +134,23 @@ class TemporalGraph:
             versions.put(numbers, times, rows)
             self._advance(int(times.max(initial=MIN_TIME)))
 
-    def advance(self, time: int, offsets: Mapping[str, int] | None = None) -> None:
-        """Everything earlier than `time` has come; with `offsets`, everything before these of the log's partitions
-        (`topic/partition`) can be sampled from now on."""
+    def advance(self, time: int, offsets: Mapping[str, int] | None = None, *, barrier: str = "") -> None:
+        """Everything earlier than `time` has come, and before these `offsets` (by `topic/partition`), and before the
+        `barrier` of that name: it can be sampled from now on."""
         times_of("advance", [time], 1)
         with self._lock.writing():
             self._advance(int(time))
-            self.offsets.update(offsets or {})
-        with self._moved:
-            self._moved.notify_all()
+        self._barrier.passed(offsets or {}, barrier)
 
-    def reached(self, offsets: Mapping[str, int], timeout: float = 0.0) -> bool:
-        """Whether everything before `offsets` can be sampled, waiting for it up to `timeout` seconds: a barrier."""
-        with self._moved:
-            return self._moved.wait_for(lambda: all(self.offsets.get(p, 0) >= at for p, at in offsets.items()), timeout)
+    @property
+    def offsets(self) -> dict[str, int]:
+        """By partition of the log, before which everything can be sampled."""
+        return self._barrier.offsets
+
+    def reached(self, what: Mapping[str, int] | str, timeout: float = 0.0) -> bool:
+        """Whether everything before these offsets, or the barrier of that name, can be sampled; waits up to `timeout`
+        seconds for it."""
+        return self._barrier.reached(what, timeout)
 
     def numbers(self, node_type: str, ids: Ids) -> Int:
         """The numbers of nodes, −1 for those not seen yet, which have no neighbours."""
@@ -183,6 +173,7 @@ class TemporalGraph:
         strategy: Strategy = "recent",
         seed: int = 0,
         tau: float | None = None,
+        experts: bool = True,
     ) -> Neighbours:
         """Up to `k` edges of each of `nodes` (numbers) as of `before` (µs, one or one each): the most `recent`; or
         drawn without replacement, `uniform`, or `weighted` by exp(−age / `tau`) in turn (Efraimidis and Spirakis,
@@ -190,15 +181,11 @@ class TemporalGraph:
 
         Along `out` the nodes are sources and their neighbours targets; along `in` the other way; of a relation that is
         not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
-        the same alone as among others, and at any later time, as long as no late edge comes.
+        the same alone as among others, and at any later time, as long as no late edge comes. With `experts=False` as if
+        no expert had said anything.
         """
-        query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau}
-        found = self.found(relation, nodes, before, k, **query)  # type: ignore[arg-type]
-        counts = np.bincount(found.rows, minlength=len(np.atleast_1d(nodes)))
-        places = np.arange(len(found.rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        out = np.full((3, len(counts), k), -1, np.int64)
-        out[:, found.rows, places] = found[1:]
-        return Neighbours(out[0], out[1], out[2], counts)
+        query = {"direction": direction, "strategy": strategy, "seed": seed, "tau": tau, "experts": experts}
+        return padded(self.found(relation, nodes, before, k, **query), len(np.atleast_1d(nodes)), k)  # type: ignore[arg-type]
 
     def found(
         self,
@@ -211,6 +198,7 @@ class TemporalGraph:
         strategy: Strategy = "recent",
         seed: int = 0,
         tau: float | None = None,
+        experts: bool = True,
     ) -> Found:
         """What `neighbours` gives, one after another."""
         edges = self._relation(relation)
@@ -218,8 +206,41 @@ class TemporalGraph:
         check_query(edges, nodes, moments, k, direction, strategy, seed, tau)
         with self._lock.reading():
             check_lost(edges, self.ttl, moments)
-            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
+            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0), experts
             return Found(*edges.select(direction, nodes, moments, *args))
+
+    def reach(
+        self,
+        relation: str,
+        nodes: Int,
+        before: int,
+        k: int,
+        marks: Marks,
+        *,
+        direction: Direction,
+        strategy: Strategy,
+        seed: int,
+        tau: float | None,
+    ) -> tuple[Int, Int]:
+        """What `found` gives of nodes that are there or −1, with `marks`' rows in place of neighbours, and of these
+        those that were not marked; see `reach.reach`."""
+        edges, moment = self._relation(relation), np.array([before])
+        check_query(edges, nodes, moment, k, direction, strategy, seed, tau)
+        with self._lock.reading():
+            check_lost(edges, self.ttl, moment)
+            args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
+            return edges.reach(direction, nodes, before, *args, marks)
+
+    @contextmanager
+    def marks(self) -> Iterator[Marks]:
+        """Marks of nobody, which nobody else uses meanwhile."""
+        try:
+            mine = self._marks.pop()
+        except IndexError:
+            mine = Marks()
+        mine.begin()
+        yield mine
+        self._marks.append(mine)
 
     def ends(self, relation: str, direction: Direction) -> tuple[str, str]:
         """The types of the nodes that are asked about along a relation, and of their neighbours."""
@@ -296,7 +317,7 @@ class TemporalGraph:
                 for name, part in kinds[kind].items():
                     part.load(state[kind][name])
             self.clock = state["clock"]
-            self.offsets = dict(state["offsets"])
+            self._barrier.passed(state["offsets"])
 
     def check_types(self, types: Mapping[str, Any]) -> None:
         """Raises `IncompatibleError` where these are not this graph's node types, relations and time to live."""
@@ -325,11 +346,12 @@ class TemporalGraph:
                 for name, it in parts.items():
                     before = f"{kind}.{name}."
                     mine = {n.removeprefix(before): a for n, a in arrays.items() if n.startswith(before)}
-                    if mine.keys() != it.parts().keys():
+                    if {n for n in mine if not n.startswith("verdicts.")} != set(it.parts()):
                         raise IncompatibleError(f"other {kind}", where=f"graph, {name}", got=", ".join(sorted(mine)))
                     it.take(mine)
             self._grow()
-            self.clock, self.offsets = clock, dict(offsets)
+            self.clock = clock
+            self._barrier.passed(offsets)
 
     def _kinds(self) -> dict[str, Mapping[str, Any]]:
         return {"nodes": self.nodes, "edges": self._edges, "versions": self._versions}
@@ -339,17 +361,10 @@ class TemporalGraph:
         return digest(encode(self.state()))
 
     def _relation(self, name: str) -> Edges:
-        if name not in self._edges:
-            raise UserError(
-                "no such relation", where="graph", wanted=f"one of {', '.join(self._edges)}", got=repr(name)
-            )
-        return self._edges[name]
+        return lookup(self._edges, "relation", name)
 
     def _ids(self, node_type: str) -> NodeIds:
-        if node_type not in self.nodes:
-            wanted = f"one of {', '.join(self.nodes)}"
-            raise UserError("no such node type", where="graph", wanted=wanted, got=repr(node_type))
-        return self.nodes[node_type]
+        return lookup(self.nodes, "node type", node_type)
 
     def _versioned(self, node_type: str) -> Versions:
         self._ids(node_type)
@@ -357,23 +372,14 @@ class TemporalGraph:
             raise UserError("a node type without features", where=f"node type {node_type}")
         return self._versions[node_type]
 
-    @staticmethod
-    def _ends(relation: Relation, source: Any, target: Any) -> list[tuple[str, Any]]:
-        return [(relation.source, source), (relation.target, target)]
-
     def _intern(self, relation: Relation, source: Ids, target: Ids) -> tuple[Int, Int]:
         """The numbers of both ends. Where both are of one type they are numbered edge by edge, source first."""
         if relation.source != relation.target:
-            # Both are looked at before one is taken up.
-            for node_type, ids in self._ends(relation, source, target):
-                self.nodes[node_type].check(ids)
-            return self.nodes[relation.source].intern(source), self.nodes[relation.target].intern(target)
-        if isinstance(source, np.ndarray) and isinstance(target, np.ndarray) and source.dtype == target.dtype:
-            both: Ids = np.stack([source, target], axis=1).ravel()
-        else:
-            both = [end for pair in zip(listed(source), listed(target), strict=True) for end in pair]
-        numbers = self.nodes[relation.source].intern(both)
-        return np.ascontiguousarray(numbers[0::2]), np.ascontiguousarray(numbers[1::2])
+            sources, targets = self.nodes[relation.source], self.nodes[relation.target]
+            sources.check(source)
+            targets.check(target)  # both, before one is taken up
+            return sources.intern(source), targets.intern(target)
+        return self.nodes[relation.source].intern_ends(source, target)
 
     def _grow(self) -> None:
         for edges in self._edges.values():

@@ -21,7 +21,7 @@ def find(table: Int, keys: Int, key: int) -> Any:
     at = mix(np.uint64(key)) & mask
     while table[at] != 0:
         row = table[at] - 1
-        if keys[row] == key:
+        if keys[np.uint64(row)] == key:
             return row, np.int64(at)
         at = (at + np.uint64(1)) & mask
     return np.int64(-1), np.int64(at)

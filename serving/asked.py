@@ -94,6 +94,8 @@ def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str,
             raise RequestError("input is missing", wanted=f"all of {[s.name for s in inputs]}", field=spec.name)
         column = np.empty([1, *spec.shape[1:]], DATATYPES[spec.datatype])
         try:
+            if spec.datatype == "BYTES" and (isinstance(value, bool) or not isinstance(value, (str, bytes, int))):
+                raise TypeError  # as the job takes no edge of it
             column[0] = value
         except (TypeError, ValueError, OverflowError):
             got = repr(value)[:80]

@@ -20,11 +20,12 @@ import numpy as np
 
 from streams import progress
 from streams.engines.recovery import Recovered, Recovery, positions_of
+from streams.engines.snapshot import Snapshot
 from streams.journal import Moves
 from streams.sources import Segments, sources_of
 from tidemill import events
 from tidemill.engine import Parts
-from tidemill.errors import IntegrityError, SubmissionError, UnavailableError
+from tidemill.errors import IncompatibleError, IntegrityError, SubmissionError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import DeadRow, Effects, Job
 from tidemill.log import Log, Partition
@@ -51,10 +52,24 @@ class Copied(Generic[S]):
             raise SubmissionError("a copy is of one state", where=f"job {job.name}", got=f"{job.groups} groups")
         self.job = replace(job, step=self._step)
         self.position = 0
-        self.state: S | None = None
-        self.lock = threading.Lock()
+        self.state: S = job.init()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._step_of = job.step
         self._between = between
+
+    @contextmanager
+    def held(self) -> Iterator[S]:
+        """The state, which stays as it is meanwhile. Whoever waits for it waits for one slice."""
+        with self._turn:
+            self._lock.acquire()
+        try:
+            yield self.state
+        finally:
+            self._lock.release()
+
+    def restored(self, out: Recovered) -> None:
+        """A snapshot was taken up."""
+        self.position, self.state = out.pipeline.counts.stepped, out.pipeline.states.get(0, self.state)
 
     def _step(self, state: S, batch: Batch) -> Effects[S]:
         dead: list[DeadRow] = []
@@ -63,7 +78,10 @@ class Copied(Generic[S]):
             upto = min(len(batch), at + max(1, self._between(state, self.position, len(batch) - at)))
             last = upto == len(batch)
             piece = batch if last and not at else batch.take(np.arange(at, upto), batch.wake if last else None)
-            with self.lock:
+            # A lock that is let go and taken again at once is hardly ever had by who waits for it: they hold the turn.
+            with self._turn:
+                pass
+            with self._lock:
                 effects = self._step_of(state, piece)
                 state = self.state = effects.state
                 self.position += len(piece)
@@ -74,7 +92,14 @@ class Copied(Generic[S]):
 
 
 class _Silent(Recovery):
-    """Recovery of what emits nothing: only where it stands is compared."""
+    """Recovery of what emits nothing: only where it stands is compared. `restored` is told of a snapshot taken up."""
+
+    restored: Callable[[Recovered], object] = staticmethod(lambda out: None)
+
+    def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
+        out = super()._saved(snapshot, after)
+        self.restored(out)
+        return out
 
     def check(self, out: Recovered, committed: ProgressMade, *, rebuilt: bool = False) -> None:
         if not out.erasures.met:
@@ -97,10 +122,12 @@ def check_cut(found: Recovered, committed: ProgressMade) -> None:
 
 class Replica(Generic[S]):
     """Follows `job` in a thread of its own (`start`, `close`); `parts` are those of an engine, of which the log, the
-    streams, and for a long run `objects` and `archive`, are used."""
+    streams, and for a long run `objects` and `archive`, are used. From a snapshot of the job's in its `store`, where
+    there is one, it need not read what came before."""
 
     def __init__(self, job: Job[S], parts: Parts) -> None:
-        self._copied = Copied(job, lambda state, position, left: SLICE)
+        self._job = job
+        self._copied = self._begun()
         self._parts = parts
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidemill-replica-{job.name}", daemon=True)
@@ -113,10 +140,14 @@ class Replica(Generic[S]):
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
+        """End the thread; without `wait` it ends by itself, soon."""
         self._stop.set()
-        if self._thread.is_alive():
+        if wait and self._thread.is_alive():
             self._thread.join(35)
+
+    def _begun(self) -> Copied[S]:
+        return Copied(self._job, lambda state, position, left: SLICE)
 
     @property
     def position(self) -> int:
@@ -124,17 +155,18 @@ class Replica(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether it has been where the job stood; then it can be asked for good, however far behind it may fall."""
+        """Whether it has been where the job stood. Then it can be asked for good, however far behind it may fall: where
+        it must be made anew, the one before answers meanwhile."""
         return self._ready
 
     @contextmanager
     def held(self) -> Iterator[tuple[S, int]]:
         """The state and its position; it stays as it is meanwhile. Raises `UnavailableError` until it is `ready`."""
-        with self._copied.lock:
-            state = self._copied.state
-            if not self._ready or state is None:
+        copied = self._copied
+        with copied.held() as state:
+            if not self._ready:
                 raise UnavailableError("the state is not here yet", where=f"copy of job {self.name}", got=self.problem)
-            yield state, self._copied.position
+            yield state, copied.position
 
     def _run(self) -> None:
         pause = 0.1
@@ -177,15 +209,22 @@ class Replica(Generic[S]):
             segments.close()
 
     def _caught_up(self, committed: ProgressMade) -> Recovered | None:
-        """The job at this commit, made from the beginning; None where it still reads the files that it began on."""
-        copied = self._copied
-        with copied.lock:
-            self._ready, copied.position, copied.state = False, 0, copied.job.init()
+        """The job at this commit, from its newest snapshot or from the beginning; None where it still reads the files
+        that it began on."""
         self.problem = f"it is being made from the log, up to commit {committed.sequence}"
-        found = recovered(copied.job, self._parts, committed, self._stop.is_set)
-        if found is not None and not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
+        try:
+            copied = self._begun()
+            found = recovered(copied.job, self._parts, committed, self._stop.is_set, copied.restored)
+        except (IncompatibleError, IntegrityError) as error:
+            _log.info("copy of job %s: not from its snapshot: %s", self.name, error)
+            copied = self._begun()
+            found = recovered(copied.job, self._parts, committed, self._stop.is_set)
+        if found is None:
+            return None
+        if not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
             self.problem = "the job has not read the files that it began on to their end"
             return None
+        self._copied = copied
         return found
 
 
@@ -196,11 +235,12 @@ def visit(
     positions: Sequence[int],
     visited: Callable[[S, int], object],
     stop: Callable[[], bool] = lambda: False,
-) -> None:
+) -> int:
     """Make the job's state anew from the log up to `committed`, and call `visited` with the state at each of
     `positions` (ascending). It must leave the state as it is.
 
-    Raises `IntegrityError` where the log does not lead to the commit, or the positions lie beyond it.
+    How many events were erased on request, and so are absent: behind them positions are of other states, and the last
+    are not reached. Raises `IntegrityError` where the log does not lead to the commit, or the positions lie beyond it.
     """
     left = list(reversed(positions))
 
@@ -210,32 +250,46 @@ def visit(
         return min(following, left[-1] - position) if left else following
 
     copied = Copied(job, between)
-    if recovered(copied.job, parts, committed, stop) is None:
-        return
-    between(job.init() if copied.state is None else copied.state, copied.position, 0)
-    if left:
+    found = recovered(copied.job, parts, committed, stop)
+    if found is None:
+        return 0
+    between(copied.state, copied.position, 0)
+    if left and not found.erasures.met:
         raise IntegrityError(
             "positions that the job has not reached",
             where=f"job {job.name}",
             wanted=f"at most {copied.position}",
             got=str(left[0]),
         )
+    return int(found.erasures.met)
 
 
-def recovered(job: Job[Any], parts: Parts, committed: ProgressMade, stop: Callable[[], bool]) -> Recovered | None:
-    """A silent `job` at this commit, from the beginning; None where `stop` said so on the way."""
+def recovered(
+    job: Job[Any],
+    parts: Parts,
+    committed: ProgressMade,
+    stop: Callable[[], bool],
+    restored: Callable[[Recovered], object] | None = None,
+) -> Recovered | None:
+    """A silent `job` at this commit; None where `stop` said so on the way. From the beginning, or where `restored` is
+    given from a snapshot in the store of `parts`, of which that is told.
+
+    Raises `IncompatibleError` where a snapshot is of another state, and as `check_cut` does.
+    """
     histories: Mapping[str, Log] = {
         i.stream: parts.history(i.history, parts.streams[i.stream]) for i in job.reads if i.history and parts.history
     }
     recovery = _Silent(
         job,
-        replace(parts, store=NO_STATES),
+        replace(parts, store=NO_STATES) if restored is None else parts,
         histories,
         sources_of(job, parts.streams, parts.log, histories),
         max_buffered=_BUFFERED,
         max_batch=_BATCH,
         stop=stop,
     )
+    if restored is not None:
+        recovery.restored = restored
     return recovery.recovered(committed)
 
 

@@ -50,42 +50,48 @@ def verify(platform: Platform, endpoint: Endpoint) -> Verified:
         raise NotFoundError("the job has committed nothing yet", where=f"job {job.name}")
     out = Verified(endpoint.name)
     made = _made(platform.log, endpoint)
-    states = _states(platform, endpoint.model, {p.delta for p in made})
+    states = _states(platform, endpoint.model, {(p.version, p.delta) for p in made})
     at: dict[int, list[PredictionMade]] = defaultdict(list)
     for one in made:
-        reason = ""
-        if one.delta not in states:
-            reason = "the weights it was answered with are gone from the log"
+        if (one.version, one.delta) not in states:
+            _skip(out, "the weights it was answered with are gone from the log")
         elif one.position > committed.stepped:
-            reason = "the job has not committed its state"
-        if reason:
-            out.skipped[reason] = out.skipped.get(reason, 0) + 1
+            _skip(out, "the job has not committed its state")
         else:
             at[one.position].append(one)
+    differ: list[tuple[str, float]] = []
 
     def visited(state: Any, position: int) -> None:
-        for one in at[position]:
-            _compare(out, states[one.delta], state, one)
+        for one in at.pop(position):
+            again = answered(states[one.version, one.delta], state, position, {"time": one.time, **(one.asked or {})})
+            out.asked += 1
+            difference = abs(float(again.outputs["score"]) - one.score)
+            if difference <= 1e-6 and one.evidence in ("", again.evidence):
+                out.equal += 1
+                out.difference = max(out.difference, difference)
+            else:
+                differ.append((one.id, difference))
 
-    visit(job, parts_of(platform, job), committed, sorted(at), visited)
+    erased = visit(job, parts_of(platform, job), committed, sorted(at), visited)
+    if erased:
+        # Which of them came before an answer is not known: what differs is no proof of anything.
+        out.asked -= len(differ)
+        for _ in range(len(differ) + sum(map(len, at.values()))):
+            _skip(out, f"it may rest on what was erased since ({erased:,} events)")
+        return out
+    out.unequal = [id for id, _ in differ[:SHOWN]]
+    out.difference = max([out.difference, *(difference for _, difference in differ)])
     return out
 
 
-def _compare(out: Verified, asked: Question, state: Any, one: PredictionMade) -> None:
-    again = answered(asked, state, one.position, {"time": one.time, **(one.asked or {})})
-    difference = abs(float(again.outputs["score"]) - one.score)
-    out.asked += 1
-    out.difference = max(out.difference, difference)
-    if difference <= 1e-6 and one.evidence in ("", again.evidence):
-        out.equal += 1
-    elif len(out.unequal) < SHOWN:
-        out.unequal.append(one.id)
+def _skip(out: Verified, reason: str) -> None:
+    out.skipped[reason] = out.skipped.get(reason, 0) + 1
 
 
 def _made(log: Log, endpoint: Endpoint) -> list[PredictionMade]:
     """The answers of the endpoint, and of its model over the Open Inference Protocol."""
     found = []
-    for name in (endpoint.name, endpoint.model):
+    for name in (endpoint.name, f"{endpoint.model}-asked"):
         for value in _values(log, f"predictions.{name}"):
             event = events.decode(value)
             if isinstance(event, PredictionMade) and event.model == endpoint.model and event.asked is not None:
@@ -109,27 +115,26 @@ def _values(log: Log, topic: str) -> list[bytes]:
     return found
 
 
-def _states(platform: Platform, model: str, wanted: set[int]) -> Mapping[int, Question]:
-    """The model after each of these deltas: from the versions that are kept, and the deltas since."""
-    versions = {event.delta: event for event in _versions(platform, model)}
-    found: dict[int, Question] = {}
-    content: ModelContent | None = None
-    sequence = -1
+def _states(platform: Platform, model: str, wanted: set[tuple[str, int]]) -> Mapping[tuple[str, int], Question]:
+    """The model as it was served, by version and delta: from the versions that are kept, and the deltas since. Deltas
+    are numbered anew where a job begins anew, versions never."""
+    versions = {event.version: event for event in _versions(platform, model)}
+    found: dict[tuple[str, int], Question] = {}
+    for event in versions.values():
+        if (event.version, event.delta) in wanted and (content := _content(platform, event)) is not None:
+            found[event.version, event.delta] = _question(content)
+    content, before = None, -1
     for delta in filter(None, map(delta_of, _values(platform.log, f"deltas.{model}"))):
-        follows = content is not None and delta.sequence == sequence + 1
-        sequence = delta.sequence
-        if sequence in versions:
-            content = _content(platform, versions[sequence])
-        elif follows and content is not None:
-            content = ModelContent(content.kind, content.params, apply_delta(content.state, delta.changes))
-        else:
+        start = versions.get(delta.base)
+        if start is not None and delta.sequence == start.delta + 1:
+            content = _content(platform, start)
+        elif delta.sequence != before + 1:
             content = None
-        if content is not None and sequence in wanted:
-            found[sequence] = _question(content)
-    for sequence in wanted & versions.keys() - found.keys():
-        content = _content(platform, versions[sequence])
+        before = delta.sequence
         if content is not None:
-            found[sequence] = _question(content)
+            content = ModelContent(content.kind, content.params, apply_delta(content.state, delta.changes))
+            if (delta.base, delta.sequence) in wanted:
+                found[delta.base, delta.sequence] = _question(content)
     return found
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class Near(msgspec.Struct):
-    """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features.
-    `hops` counts from the node asked about; `of` is the end that is nearer to it."""
+    """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features,
+    of which weight by an expert. `hops` counts from the node asked about; `of` is the end that is nearer to it."""
 
     hops: int
     relation: str
@@ -29,6 +29,7 @@ class Near(msgspec.Struct):
     node: str
     time: int
     features: dict[str, float]
+    weight: float = 1.0
 
 
 class Stats(msgspec.Struct):
@@ -41,6 +42,14 @@ class Stats(msgspec.Struct):
     edges: dict[str, int]
     living: dict[str, int]
     degrees: dict[str, dict[str, float]]
+
+
+class Annotator(msgspec.Struct):
+    """Who gave labels: 1 − the accuracy expected of them, and what `graph.annotators` says of them."""
+
+    annotator: str
+    poorness: float
+    features: dict[str, float]
 
 
 def graph_of(platform: Platform, name: str) -> TemporalGraph:
@@ -122,10 +131,12 @@ def find(graph: TemporalGraph, text: str, node_type: str | None = None) -> tuple
     return found[0]
 
 
-def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int) -> list[Near]:
+def near(
+    graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int, experts: bool = True
+) -> list[Near]:
     """The newest `k` edges of a node along each relation and direction as of `before`, and of its neighbours in turn;
-    each node is looked at once."""
-    from graph.store import DIRECTIONS
+    each node is looked at once. Without `experts` as if they had said nothing."""
+    from graph.selection import DIRECTIONS
 
     out: list[Near] = []
     seen = {(node_type, number)}
@@ -138,13 +149,15 @@ def near(graph: TemporalGraph, node_type: str, number: int, before: int, k: int,
                     start, end = graph.ends(relation.name, direction)
                     if start != name:
                         continue
-                    found = graph.found(relation.name, np.array([at]), before, k, direction=direction)
+                    found = graph.found(relation.name, np.array([at]), before, k, direction=direction, experts=experts)
                     features = graph.edges(relation.name, found.edges)[3].tolist()
-                    for other, time, row in zip(found.nodes.tolist(), found.times.tolist(), features, strict=True):
+                    weights = graph.weights(relation.name, found.edges, before) if experts else np.ones(len(features))
+                    columns = found.nodes.tolist(), found.times.tolist(), features, weights.tolist()
+                    for other, time, row, weight in zip(*columns, strict=True):
                         values = dict(zip(relation.features, row, strict=True))
                         arrow = direction if relation.directed else "both"
                         names = called(graph, name, at), called(graph, end, other)
-                        out.append(Near(hop, relation.name, arrow, *names, time, values))
+                        out.append(Near(hop, relation.name, arrow, *names, time, values, weight))
                         if (end, other) not in seen:
                             seen.add((end, other))
                             following.append((end, other))
@@ -161,7 +174,7 @@ def called(graph: TemporalGraph, node_type: str, number: int) -> str:
 
 def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
     """Figures of the whole graph as of `before`."""
-    from graph.store import DIRECTIONS
+    from graph.selection import DIRECTIONS
 
     out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
     for name, relation in graph.relations.items():
@@ -173,6 +186,31 @@ def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
                 figures = {"mean": degrees.mean(), "median": np.median(degrees), "largest": degrees.max()}
                 out.degrees[label] = {k: float(v) for k, v in figures.items()}
     return out
+
+
+def annotators(graph: TemporalGraph, relation: str | None, before: int) -> list[Annotator]:
+    """Everyone who gave labels before `before`, the poorest first. `relation` leads from them to tasks, its first
+    feature being the label, a class from 0; not named, it is the only one with features.
+
+    Raises `UserError` where there is no such relation, and for labels that are no classes.
+    """
+    from graph.annotators import FEATURES, Annotators
+
+    able = [name for name, it in graph.relations.items() if it.features]
+    if relation is None and len(able) != 1:
+        raise UserError("which edges are labels?", wanted=f"--relation, one of {', '.join(able) or 'none here'}")
+    name = relation or able[0]
+    labels = graph.edges(name, graph.standing(name, before))[3]
+    if not labels.size:
+        return []
+    model = Annotators.of(graph, name, before, classes=max(int(labels[:, 0].max()) + 1, 2))
+    figures, poorness = model.features(), model.poorness()
+    ids = graph.ids(graph.relations[name].source)
+    return [
+        Annotator(str(ids[i]), float(poorness[i]), dict(zip(FEATURES, figures[i].tolist(), strict=True)))
+        for i in np.argsort(-poorness, kind="stable").tolist()
+        if figures[i, 0] > 0
+    ]
 
 
 def save_page(path: Path, page: str) -> None:

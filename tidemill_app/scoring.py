@@ -150,7 +150,8 @@ class ScoringService:
         endpoint = self._submitted.taken(wish)
         if endpoint is not None:
             self._take(endpoint, wish.bundle)
-            if not endpoint.unserved:
+            # What is asked of a graph has no label that would join it.
+            if not endpoint.unserved and endpoint.replica is None:
                 self._measuring(endpoint, wish)
 
     def _renewed(self) -> bool:

@@ -4,6 +4,12 @@ tidemill publish --dataset flights
 tidemill graph stats examples/airports/job.py
 tidemill graph neighbours examples/airports/job.py N725MQ --at 2013-06-01T00:00:00Z
 tidemill graph show examples/airports/job.py JFK --at 2013-06-01T00:00:00Z --page jfk.html
+
+Which planes left an airport last, asked of the live graph:
+
+tidemill submit examples/airports/job.py
+tidemill serve &
+curl -s http://127.0.0.1:8080/score/airports-neighbours -d '{"origin": "JFK", "time": "2013-06-01T00:00:00Z"}'
 """
 
 from graph.job import graph_job
@@ -22,6 +28,8 @@ def job():
                 EdgeFrom("left", "flights", source="tailnum", target="origin", optional=True),
             ],
         ),
+        relation="left",
+        direction="in",
     )
 
 

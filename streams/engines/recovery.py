@@ -176,7 +176,9 @@ class Recovery:
         after = out.sequence
         if committed.journaled <= after:
             return entries
-        made = progress.since(self.parts.log, self.job.name, after)
+        since = progress.since(self.parts.log, self.job.name, after)
+        # A copy is made while the job goes on: what it has committed since is not of this cut.
+        made = [one for one in since if one.sequence <= committed.sequence]
         if not made or made[0].sequence > after + 1:
             raise IntegrityError(
                 "progress since the newest snapshot is gone, and with it the order of what was read",

@@ -21,6 +21,7 @@ class Edge:
     target: object
     time: int
     ended: int | None = None
+    asserted: bool = False
 
 
 @dataclass
@@ -29,8 +30,43 @@ class Reference:
     clock: int = -(1 << 62)
     edges: dict[str, list[Edge]] = field(default_factory=lambda: {r.name: [] for r in RELATIONS})
     versions: list[tuple[object, int, float]] = field(default_factory=list)
+    verdicts: dict[str, list[tuple]] = field(default_factory=lambda: {r.name: [] for r in RELATIONS})
 
-    def standing(self, relation, node, before, direction="out"):
+    def said(self, relation, source, target, before):
+        """Whether the edges of a pair are forbidden as of `before`, and their weight: its verdicts one by one."""
+        pairs = self.pairs(relation, source, target)
+        forbidden, weight = False, 1.0
+        for one in sorted((v for v in self.verdicts[relation] if v[2] < before), key=lambda v: v[2]):
+            if (one[0], one[1]) in pairs:
+                forbidden = {"forbid": True, "assert": False, "revoke": False}.get(one[3], forbidden)
+                weight = {"weight": one[4], "revoke": 1.0}.get(one[3], weight)
+        return forbidden, weight
+
+    def judge(self, relation, source, target, at, verdict, weight):
+        """An asserted edge is written down as one that ends at the first revocation after it, as the verdicts are."""
+        if verdict == "assert":
+            self.edges[relation].append(Edge(source, target, at, asserted=True))
+        self.verdicts[relation].append((source, target, at, verdict, weight))
+        self.clock = max(self.clock, at)
+        for e in self.edges[relation]:
+            if e.asserted:
+                e.ended = self.revoked(relation, e)
+
+    def revoked(self, relation, edge):
+        pairs = self.pairs(relation, edge.source, edge.target)
+        mine = [v for v in self.verdicts[relation] if (v[0], v[1]) in pairs]
+        made = [e for e in self.edges[relation] if e.asserted and (e.source, e.target) in pairs]
+        order = sorted(enumerate(mine), key=lambda v: (v[1][2], v[0]))
+        asserts = [i for i, v in enumerate(mine) if v[3] == "assert"]
+        own = asserts[[e is edge for e in made].index(True)]
+        after = order[[i for i, _ in order].index(own) :]
+        return next((v[2] for _, v in after if v[3] == "revoke"), None)
+
+    @staticmethod
+    def pairs(relation, source, target):
+        return {(source, target)} if relation == DIRECTED.name else {(source, target), (target, source)}
+
+    def standing(self, relation, node, before, direction="out", experts=True):
         """(neighbour, time, number) of what is seen of `node` as of `before`, the newest first."""
         directed = relation == DIRECTED.name
         seen = []
@@ -38,6 +74,10 @@ class Reference:
             there = e.time < before and (e.ended is None or before <= e.ended)
             if self.ttl is not None:
                 there = there and e.time >= before - self.ttl
+            if experts:
+                there = there and not self.said(relation, e.source, e.target, before)[0]
+            else:
+                there = there and not e.asserted
             near, far = (e.source, e.target) if direction == "out" else (e.target, e.source)
             if there and near == node:
                 seen.append((far, e.time, number))
@@ -46,11 +86,11 @@ class Reference:
         return sorted(seen, key=lambda s: (s[1], s[2]), reverse=True)
 
     def retract(self, relation, source, target, at, occurred=None):
-        pairs = {(source, target)} if relation == DIRECTED.name else {(source, target), (target, source)}
+        pairs = self.pairs(relation, source, target)
         ended = 0
         for e in self.edges[relation]:
             standing = e.time < at and (e.ended is None or e.ended > at)
-            if standing and (e.source, e.target) in pairs and occurred in (None, e.time):
+            if standing and not e.asserted and (e.source, e.target) in pairs and occurred in (None, e.time):
                 e.ended = at
                 ended += 1
         self.clock = max(self.clock, at)
@@ -63,14 +103,21 @@ class Reference:
         return max(found)[2] if found else float("nan")
 
 
-def history(rng, length, users=5, items=3, times=12, features=True):
-    """Random things that come: edges of both relations, late ones and of equal times, retractions, upserts."""
+def history(rng, length, users=5, items=3, times=12, verdicts=0.0):
+    """Random things that come: edges of both relations, late ones and of equal times, retractions, upserts; and a share
+    of experts' verdicts."""
     out = []
     for i in range(length):
         # Forward on the whole, with many equal and late ones.
         time = int(i * times / length) + int(rng.integers(-4, 3))
         kind = rng.choice(["knows", "buys", "retract", "put"], p=[0.45, 0.3, 0.15, 0.1])
-        if kind == "knows":
+        if verdicts and rng.random() < verdicts:
+            relation = str(rng.choice(["knows", "buys"]))
+            target = int(rng.integers(users)) if relation == "knows" else f"i{rng.integers(items)}"
+            verdict = str(rng.choice(["assert", "weight", "forbid", "revoke"]))
+            weight = float(rng.choice([0.0, 0.5, 3.0]))
+            out.append(("judge", relation, int(rng.integers(users)), target, time, verdict, weight))
+        elif kind == "knows":
             out.append(("add", "knows", int(rng.integers(users)), int(rng.integers(users)), time))
         elif kind == "buys":
             out.append(("add", "buys", int(rng.integers(users)), f"i{rng.integers(items)}", time))
@@ -117,6 +164,13 @@ def play(graph, reference, things, rng=None):
             if reference is not None:
                 reference.versions.append((node, time, value))
                 reference.clock = max(reference.clock, time)
+            continue
+        if thing[0] == "judge":
+            _, relation, source, target, at, verdict, weight = thing
+            features = [[at / 2]] if relation == "buys" and verdict == "assert" else None
+            graph.judge(relation, source, target, at, verdict, weight, features)
+            if reference is not None:
+                reference.judge(relation, source, target, at, verdict, weight)
             continue
         _, relation, source, target, at, occurred = thing
         ended = graph.retract(relation, source, target, at, occurred=occurred)

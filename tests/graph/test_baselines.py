@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from graph.baselines import EdgeBank, Popularity, RecencyMix
+from graph.baselines import MIXED, EdgeBank, Popularity, RecencyMix, mix_of
 from tidemill.errors import ConfigError
 from tidemill.state import decode, encode
 
@@ -40,6 +40,22 @@ def test_the_mix_by_hand() -> None:
     assert mix.score([1], [[2, 3, 9]], [130.0])[0] == pytest.approx([to_two, to_three, 0])
     back = 2 * (1.3 - r[1]) + 4 * (1.2 - r[1])
     assert mix.score([3], [[1]], [130.0])[0] == pytest.approx([back])
+
+
+def test_the_mix_of_one_pair_is_what_the_model_scores() -> None:
+    """By rows of the past, with the weights as they are where none are given, −1 where there is no row."""
+    mix = RecencyMix()
+    mix.learn(*PAST)
+    h = mix.past.arrays
+    rows = {name: row for row, name in enumerate(h[2][:3].tolist())}
+    for src in (1, 2, 3, 9):
+        for dst in (1, 2, 3, 9):
+            one = mix_of(h, rows.get(src, -1), rows.get(dst, -1), 130.0, np.array(MIXED))
+            assert one == mix.score([src], [[dst]], [130.0])[0, 0]
+    r = [math.log1p(seconds / 30) / 13 for seconds in (130, 30, 80)]
+    by_hand = 2.0 * (1.3 - r[0]) + 1.0 * (1.2 - r[0]) + 0.5 * (1.2 - r[2]) + 0.5 * math.log(2) / 5
+    assert mix_of(h, rows[1], rows[2], 130.0, np.array(MIXED)) == pytest.approx(by_hand)
+    assert mix.params() == dict(zip(("pair", "reverse", "edge_in", "edge_out", "popularity"), MIXED, strict=True))
 
 
 @pytest.mark.parametrize("model", [EdgeBank(), EdgeBank(60.0), Popularity(), RecencyMix(pair=3.0)])

@@ -10,7 +10,8 @@ import pytest
 
 from graph.baselines import RecencyMix
 from graph.evaluate import Quality, evaluate
-from graph.link_model import STRANGER, LinkModel
+from graph.link_model import STRANGER, LinkModel, Told
+from tests.graph.link_reference import drawn, rank, share
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.state import decode, encode
 
@@ -93,6 +94,51 @@ def test_nodes_never_seen_tie() -> None:
     model.fit(*conversations(300), block=1, passes=1)
     scores = model.score([3, 999], [[777, STRANGER], [777, 778]], [1e6, 1e6])
     assert (scores[:, 0] == scores[:, 1]).all()
+
+
+@pytest.mark.parametrize("historical", [0, 4])
+def test_following_is_learning_edge_by_edge(historical: int) -> None:
+    src, dst, time = conversations(200)
+    followed, learned = LinkModel(historical=historical), LinkModel(historical=historical)
+    followed.follow(src, dst, time)
+    for i in range(200):
+        learned.learn(src[i : i + 1], dst[i : i + 1], time[i : i + 1])
+    assert encode(followed.state()) == encode(learned.state())
+
+
+def test_following_is_the_same_however_the_stream_is_cut() -> None:
+    rows = conversations(200)
+    whole, cut = LinkModel(), LinkModel()
+    told, parts, at = whole.follow(*rows), [], 0
+    for size in (1, 16, 7, 100, 0, 76):
+        parts.append(cut.follow(*(column[at : at + size] for column in rows)))
+        at += size
+    assert at == 200
+    for name in Told._fields:
+        together = np.concatenate([getattr(part, name) for part in parts])
+        assert (together == getattr(told, name)).all() and len(set(together.tolist())) > 20
+    assert encode(whole.state()) == encode(cut.state())
+
+
+@pytest.mark.parametrize(("historical", "strangers"), [(0, 0.1), (3, 0.5)])
+def test_what_is_told_of_an_edge_is_what_model_and_mix_say_before_it(historical: int, strangers: float) -> None:
+    model = LinkModel(negatives=6, historical=historical, strangers=strangers, seed=2)
+    mix = RecencyMix()
+    for i, (src, dst, time) in enumerate(zip(*(column.tolist() for column in conversations(150)), strict=True)):
+        others = drawn(model.past, src, dst, 2, i, 6, historical, strangers)
+        scores = model.score([src], [[dst, *others]], [time])[0]
+        mixed = mix.score([src], [[dst, *others]], [time])[0]
+        told = model.follow([src], [dst], [time])
+        assert told.share[0] == pytest.approx(share(scores), rel=1e-6)
+        assert (told.rank[0], told.mix_rank[0]) == (rank(scores.tolist()), rank(mixed.tolist()))
+        mix.learn([src], [dst], [time])
+
+
+def test_the_first_edge_ties_with_strangers() -> None:
+    told = LinkModel(negatives=4).follow([1], [2], [0.0])
+    assert told.share.tolist() == [pytest.approx(1 / 5)]
+    assert told.rank.tolist() == told.mix_rank.tolist() == [3.0]
+    assert [column.shape for column in LinkModel().follow([], [], [])] == [(0,)] * 3
 
 
 def test_what_cannot_be_used_is_refused() -> None:

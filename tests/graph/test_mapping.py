@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graph.job import graph_job
-from graph.mapping import EdgeFrom, GraphSpec, NodeFrom, RetractionFrom
+from graph.mapping import EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom
 from graph.relation import NodeType, Relation
 from tidemill.block import Block, column
 from tidemill.checks.jobs import CHECKS, Subject
@@ -38,7 +38,21 @@ ENDS = StreamSpec(
     id="id",
     time="at",
 )
-STREAMS = {"trips": TRIPS, "ends": ENDS}
+SAID = StreamSpec(
+    name="said",
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("origin", "int"),
+        Field("dest", "int"),
+        Field("verdict", "string", nullable=True),
+        Field("weight", "float", nullable=True),
+        Field("km", "float", nullable=True),
+    ),
+    id="id",
+    time="at",
+)
+STREAMS = {"trips": TRIPS, "ends": ENDS, "said": SAID}
 SPEC = GraphSpec(
     nodes=[NodeType("place", ("km",)), "person"],
     relations=[
@@ -101,6 +115,31 @@ def sample(seed):
     return [a, b]
 
 
+EXPERTS = GraphSpec(
+    nodes=SPEC.nodes,
+    relations=SPEC.relations,
+    rules=[*SPEC.rules[:5], ExpertFrom("road", "said", "origin", "dest", "verdict", "weight")],
+)
+
+
+def verdicts(seed):
+    """Trips, ends, and what experts say of them, some of which cannot be used."""
+    rng = np.random.default_rng(seed)
+    said = [
+        (
+            int(rng.integers(8)),
+            int(rng.integers(8)),
+            [*("assert", "forbid", "weight", "revoke") * 3, "doubt", None][rng.integers(14)],
+            [2.5, 0.0, -1.0, None][rng.integers(4)],
+            None if rng.random() < 0.2 else 7.0,
+        )
+        for _ in range(80)
+    ]
+    told = block(SAID, said)
+    told.time[:] = rng.integers(0, 200, 80) * 1_000_000
+    return [*sample(seed), told]
+
+
 def job(**changes):
     return graph_job(**{"name": "roads", "spec": SPEC, "metrics_every": 37} | changes)
 
@@ -116,6 +155,66 @@ def test_the_job_keeps_the_laws_with_blocks_of_many_rules_and_a_time_to_live(che
     spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:5], ttl=40)
     made = job(spec=spec)
     check(made, Subject("roads", made, STREAMS, sample).batch())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws_with_experts(check):
+    made = job(spec=EXPERTS)
+    check(made, Subject("roads", made, STREAMS, verdicts).batch())
+
+
+def test_experts_verdicts_are_what_is_in_the_graph():
+    graph = EXPERTS.graph()
+    EXPERTS.take(graph, Batch.of([block(TRIPS, [("ann", 1, 2, 5.0), ("ann", 1, 4, 5.0)])]))
+    said = [
+        (1, 2, "forbid", None, None),
+        (1, 3, "assert", None, 8.5),
+        (1, 4, "weight", 0.25, None),
+        (1, 2, "revoke", None, None),
+    ]
+    assert EXPERTS.take(graph, Batch.of([block(SAID, said, first=10)])) == []
+    number = graph.numbers("place", [1])
+    seen = []
+    for at in (10, 12, 14):
+        near = graph.neighbours("road", number, at * 1_000_000 - 1, 5)
+        edges = near.edges[0, : near.counts[0]]
+        ids, weights = graph.ids("place", near.nodes[0, : len(edges)]), graph.weights("road", edges, at * 1_000_000)
+        seen.append((ids, graph.edges("road", edges)[3][:, 0].tolist(), weights.tolist()))
+    assert seen == [
+        ([4, 2], [5.0, 5.0], [1.0, 1.0]),
+        ([3, 4], [8.5, 5.0], [1.0, 1.0]),
+        ([3, 4, 2], [8.5, 5.0, 5.0], [1.0, 0.25, 1.0]),
+    ]
+
+
+def test_a_verdict_that_cannot_be_used_is_named():
+    graph = EXPERTS.graph()
+    said = [
+        (1, 2, "doubt", None, 1.0),
+        (1, 2, None, None, 1.0),
+        (1, 2, "weight", None, None),
+        (1, 2, "weight", -0.5, None),
+        (1, 2, "weight", float("nan"), None),
+        (1, 2, "weight", float("inf"), None),
+        (1, 2, "assert", None, None),
+        (1, 2, "forbid", -1.0, None),
+    ]
+    dead = EXPERTS.take(graph, Batch.of([block(SAID, said)]))
+    wrong, infinite = "WrongTypeError", "NotFiniteError"
+    assert [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead] == [
+        (0, wrong, "verdict"),
+        (1, wrong, "verdict"),
+        (2, infinite, "weight"),
+        (3, infinite, "weight"),
+        (4, infinite, "weight"),
+        (5, infinite, "weight"),
+        (6, infinite, "km"),
+    ]
+    assert graph.said("road", *graph.numbers("place", [1, 2]).reshape(2, 1), 9_000_000)[0].tolist() == [True]
+    rules = [EdgeFrom("to", "trips", "who", "dest"), ExpertFrom("to", "said", "origin", "dest", "verdict")]
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=rules)
+    ((row,), names) = spec.take(spec.graph(), Batch.of([block(SAID, said[3:4])])), dict(spec.reads[1].fields)
+    assert (row.error.field, names.keys()) == ("verdict", {"origin", "dest", "verdict"})
 
 
 def test_what_events_say_is_what_is_in_the_graph():

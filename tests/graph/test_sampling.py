@@ -36,15 +36,19 @@ def walked(graph, hop, frontier, seed, decreasing):
 
 @pytest.mark.parametrize("decreasing", [False, True])
 @pytest.mark.parametrize("options", [{}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}])
-def test_two_hops_are_one_hop_twice(options, decreasing):
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("moment", [None, 150])
+def test_two_hops_are_one_hop_twice(options, decreasing, judged, moment):
     graph = flights()
+    for i in range(12 * judged):
+        graph.judge("route", i, (i + 5) % 15, 10 * i, ("forbid", "assert", "weight")[i % 3], 2.0)
     rng = np.random.default_rng(1)
     hops = [
         [Hop("flew", 4, direction="in", **options), Hop("route", 3, **options)],
         [Hop("flew", 3, **options), Hop("route", 2, direction="in", **options)],
     ]
-    nodes, before = rng.integers(0, 15, 40), rng.integers(0, 220, 40)
-    result = sample(graph, "airport", nodes, before, hops, seed=7, decreasing=decreasing)
+    nodes, before = rng.integers(0, 15, 40), np.full(40, moment) if moment else rng.integers(0, 220, 40)
+    result = sample(graph, "airport", nodes, moment or before, hops, seed=7, decreasing=decreasing)
     assert len(result.frontiers) == 3 and [len(step) for step in result.blocks] == [2, 2]
     seeds = result.frontiers[0]["airport"]
     pairs = list(dict.fromkeys(zip(nodes.tolist(), before.tolist(), strict=True)))
@@ -68,6 +72,25 @@ def test_two_hops_are_one_hop_twice(options, decreasing):
             following = result.frontiers[step + 1][end]
             assert rows == set(range(len(following.nodes)))
             assert len(set(zip(*(part.tolist() for part in following), strict=True))) == len(rows)
+
+
+@pytest.mark.parametrize("options", [{}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}])
+def test_one_moment_gives_what_a_moment_for_each_gives(options):
+    graph = flights(4)
+    graph.retract("route", 3, 4, 150)
+    hops = [
+        [Hop("flew", 4, direction="in", **options), Hop("route", 3, **options), Hop("route", 9, "in", **options)],
+        [Hop("flew", 3, **options), Hop("route", 2, direction="in", **options)],
+        Hop("route", 5, **options),
+    ]
+    for nodes in (np.arange(15), np.array([3, 3, -1, 7, -1, 3]), np.array([1, 99]), np.array([-2, 4, -1])):
+        for before in (0, 30, 151, 500):
+            once = sample(graph, "airport", nodes, before, hops, seed=9)
+            each = sample(graph, "airport", nodes, np.full(len(nodes), before), hops, seed=9)
+            np.testing.assert_equal(once, each)
+    assert len(once.blocks[2][0].edges) > 5
+    with pytest.raises(UserError, match="out of range"):
+        sample(graph, "airport", np.arange(3), 1 << 62, hops)
 
 
 def test_the_live_graph_a_saved_one_and_a_mapped_one_give_the_same_sample(tmp_path):

@@ -22,6 +22,8 @@ PROVEN = {
     ],
     "tests/graph/test_mapping.py": ["graph/job.py"],
     "tests/graph/test_nodes.py": ["graph/table.py"],
+    "tests/graph/test_replay.py": ["graph/turn.py"],
+    "tests/graph/test_sampling.py": ["graph/reach.py"],
     "tests/graph/test_store.py": [
         "graph/adjacency.py",
         "graph/checking.py",
@@ -36,7 +38,7 @@ PROVEN = {
     "tests/graph/nn/test_backend.py": ["graph/nn/dgl_backend.py", "graph/nn/pyg_backend.py"],
     "tests/scenarios/test_served_metrics.py": ["tidemill_app/commands/serve.py"],
     "tests/serving/test_follow.py": ["serving/freshness.py"],
-    "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py", "serving/scoring.py"],
+    "tests/serving/test_http.py": ["serving/metrics.py", "serving/oip.py", "serving/openapi.py"],
     "tests/streams/engines/test_recovery.py": ["tidemill/checks/faults.py"],
     "tests/streams/test_anomaly.py": ["streams/learners/deviation.py"],
     "tests/streams/test_classifier.py": ["streams/learning.py"],

@@ -29,8 +29,8 @@ PATIENCE = 120.0
 class Killed:
     """The job's process, started again and again."""
 
-    def __init__(self, arguments: list[str], errors: Path) -> None:
-        self.command = [sys.executable, str(ROOT / "tests/scenarios/killed_job.py"), *arguments]
+    def __init__(self, arguments: list[str], errors: Path, script: str = "killed_job.py") -> None:
+        self.command = [sys.executable, str(ROOT / "tests/scenarios" / script), *arguments]
         self.errors = errors
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -63,7 +63,8 @@ def until(condition, what: str) -> None:
         time.sleep(0.05)
 
 
-def rounds(kafka, fresh, tmp_path, order: str, kills: int, engine: str = "local") -> None:
+def rounds(kafka, fresh, tmp_path, order, kills, engine="local", scenario=scenario, script="killed_job.py") -> None:
+    """`scenario` makes what the process of `script` runs."""
     job, name = fresh("killed"), fresh("trips")
     what = scenario(job, name, order)
     log = KafkaLog({"bootstrap.servers": kafka})
@@ -71,7 +72,7 @@ def rounds(kafka, fresh, tmp_path, order: str, kills: int, engine: str = "local"
     state = tmp_path / "state"
     edges = [len(what.sendings) * i // kills for i in range(kills + 1)]
     publish(log, what, 0, 0)
-    runner = Killed([kafka, job, name, str(state), order, engine], tmp_path / "errors")
+    runner = Killed([kafka, job, name, str(state), order, engine], tmp_path / "errors", script)
     try:
         runner.start()
         for i in range(kills):

@@ -5,10 +5,13 @@ With one: `tests/scenarios/test_flink_refusals.py`."""
 import msgspec
 import pytest
 
+from streams.engines.flink.flow import choices_of
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
+from tidemill_app import flink_host
 from tidemill_app.config import Settings
 from tidemill_app.engines import host_of
+from tidemill_app.flink_host import _chosen
 
 HOST = host_of("flink")
 
@@ -68,3 +71,47 @@ def test_thread_mode_is_not_for_a_cluster_of_other_machines(platform):
         HOST.check(platform, "j", {"mode": "thread"}, None)
     with pytest.raises(UnavailableError):  # so it was the mode
         HOST.check(platform, "j", {"mode": "process"}, None)
+
+
+def clustered(platform, **settings):
+    """The platform's connection, with a cluster: this home's own, or another one where `flink` is set."""
+    address = "http://127.0.0.1:9"
+    home = str(platform.home.path)
+    return msgspec.structs.replace(platform.connection, flink=address, settings=Settings(home=home, **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "mode"),
+    [
+        ({}, {}, "thread"),
+        ({}, {"parallelism": "2"}, "thread"),
+        ({}, {"mode": "process"}, "process"),
+        ({}, {"mode": "thread"}, "thread"),
+        ({}, {"archive": "hdfs:///code.tar.gz", "python": "code/bin/python"}, "process"),
+        ({}, {"python": "/opt/python"}, "process"),
+        ({"flink": "http://elsewhere:8081"}, {}, "process"),
+        ({"flink": "http://elsewhere:8081"}, {"mode": "thread"}, "thread"),  # and then refused, by its name
+    ],
+    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) or "none" if isinstance(value, dict) else value,
+)
+def test_thread_mode_is_the_default_wherever_it_can_be(platform, settings, options, mode):
+    chosen = _chosen(clustered(platform, **settings), "j", options)
+    assert chosen.mode == mode
+    assert chosen == msgspec.structs.replace(choices_of("j", options), mode=mode), "nothing else is chosen"
+
+
+def test_the_mode_that_is_checked_is_the_one_that_is_run(platform, monkeypatch):
+    """A job kept in process mode is not gone on with in thread mode unasked."""
+    wish = platform.jobs().change("j", wanted="running", bundle="1" * 64, file="job.py", engine="flink", options={})
+    seen = []
+    monkeypatch.setattr(flink_host, "check_mode", lambda job, known, mode: seen.append(mode))
+    monkeypatch.setattr(flink_host, "decode", lambda job, saved: "kept")
+    monkeypatch.setattr(flink_host.flink_files, "library", lambda home, settings: platform.home.path)
+    monkeypatch.setattr(flink_host.flink_files, "client_environment", lambda home, settings, address: {})
+    platform.connection = clustered(platform)
+    for options in ({}, {"mode": "process"}):
+        with pytest.raises((AttributeError, UnavailableError)):  # there is no cluster to ask
+            HOST.check(platform, "j", options, b"kept")
+        engine = HOST.make(platform.connection, msgspec.structs.replace(wish, options=options))
+        assert engine.flow.choices.mode == seen[-1]
+    assert seen == ["thread", "process"]

@@ -1,4 +1,4 @@
-"""`tidemill graph stats|neighbours|show|verify`: look at the graph of a job, as of any time, and at its answers."""
+"""`tidemill graph`: look at the graph of a job, as of any time, and at what it answered."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def stats(out: Output, job: str, at: str | None, page: Path | None) -> None:
 @_AT
 @_K
 @click.option("--hops", type=click.IntRange(1, 3), default=1, help="How far. [default: 1]")
+@click.option("--without-experts", is_flag=True, help="As if no expert had asserted, forbidden or weighted an edge.")
 def neighbours(out: Output, job: str, node: str, hops: int, **given: Any) -> None:
     """The newest edges of a node, strictly before a time."""
     _, _, edges = _looked(out, job, node, hops, **given)
@@ -104,8 +105,33 @@ def verify(out: Output, job: str) -> None:
         raise click.exceptions.Exit(1)
 
 
+@command("annotators")
+@click.argument("job", metavar="JOB|FILE.py")
+@click.option("--relation", type=TEXT, help="From annotators to tasks; its first feature is the label.")
+@_AT
+@click.option("--top", type=click.IntRange(1), default=20, help="Only the first so many. [default: 20]")
+def annotators(out: Output, job: str, relation: str | None, at: str | None, top: int) -> None:
+    """Who gave labels, the poorest first, by the labels before a time alone."""
+    from tidemill_app import graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"reading the streams of {job}"):
+        made = graphs.graph_of(platform, job)
+    told = graphs.annotators(made, relation, _moment(made, at))[:top]
+    names = ["labels", "accuracy", "agreement", "information", "entropy", "overlap"]
+    rows = [[a.annotator, f"{a.poorness:.3f}", *(f"{a.features[name]:.3g}" for name in names)] for a in told]
+    out.answer(told, lambda: table(["annotator", "poorness", *names], rows))
+
+
 def _looked(
-    out: Output, job: str, node: str, hops: int, node_type: str | None, at: str | None, k: int
+    out: Output,
+    job: str,
+    node: str,
+    hops: int,
+    node_type: str | None,
+    at: str | None,
+    k: int,
+    without_experts: bool = False,
 ) -> tuple[str, int, Any]:
     from tidemill_app import graphs
     from tidemill_app.wiring import connected
@@ -114,7 +140,8 @@ def _looked(
         made = graphs.graph_of(platform, job)
     before = _moment(made, at)
     kind, number = graphs.find(made, node, node_type)
-    return graphs.called(made, kind, number), before, graphs.near(made, kind, number, before, k, hops)
+    edges = graphs.near(made, kind, number, before, k, hops, not without_experts)
+    return graphs.called(made, kind, number), before, edges
 
 
 def _moment(made: Any, at: str | None) -> int:
@@ -136,15 +163,19 @@ def _listed(edges: Any) -> str:
         return "No edges before that."
     arrows = {"out": "->", "in": "<-", "both": "--"}
     rows = [
-        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), e.features or None]
+        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), _valued(e) or None]
         for e in edges
     ]
     return table(["hop", "of", "relation", "node", "time", "features"], rows)
+
+
+def _valued(edge: Any) -> dict[str, float]:
+    return edge.features if edge.weight == 1.0 else {**edge.features, "weight": edge.weight}
 
 
 def _said(page: Path | None) -> str:
     return "" if page is None else f"\nPage: {page}"
 
 
-for each in (stats, neighbours, show, verify):
+for each in (stats, neighbours, show, annotators, verify):
     graph.add_command(each)

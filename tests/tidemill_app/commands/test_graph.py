@@ -1,8 +1,11 @@
 """`tidemill graph`: a job's graph as its owner looks at it, made anew from the log."""
 
 import json
+import random
 
 import pytest
+
+from tests.examples.examples import EXAMPLES
 
 pytestmark = pytest.mark.stack
 
@@ -77,6 +80,61 @@ def test_neighbours_are_those_before_the_time(tidemill, job):
     assert lines[0].split() == ["hop", "of", "relation", "node", "time", "features"]
     assert lines[1].split()[:8] == ["1", "shop", "tea", "<-", "buys", "trader", "3", "2024-01-04T00:00:00Z"]
     assert sum(line.startswith("2") for line in lines) > 3
+
+
+def test_what_experts_said_is_seen_and_can_be_left_out(tidemill, job, tmp_path, name):
+    said = [
+        {"id": "v0", "time": "2024-01-06T00:00:00Z", "who": 1, "whom": 3, "verdict": "forbid", "weight": 0.0},
+        {"id": "v1", "time": "2024-01-06T00:00:00Z", "who": 1, "whom": 2, "verdict": "weight", "weight": 2.5},
+    ]
+    rows = tmp_path / "said.jsonl"
+    rows.write_text("".join(json.dumps(line) + "\n" for line in said))
+    rule = f'ExpertFrom("trusts", "{name}-said", "who", "whom", "verdict", "weight")'
+    text = (
+        job.read_text()
+        .replace("EdgeFrom, ", "EdgeFrom, ExpertFrom, ")
+        .replace("optional=True)]", f"optional=True), {rule}]")
+    )
+    relation = 'Relation("trusts", "trader", "trader", ("rating",))'
+    job.write_text(text.replace(relation, 'Relation("trusts", "trader", "trader")'))
+    tidemill("stream", "create", f"{name}-said", "--infer", rows, "--time", "time", "--id", "id")
+    tidemill("publish", f"{name}-said", rows)
+
+    def seen(*words):
+        found = tidemill("graph", "neighbours", job, "1", *words, "--json").json
+        return [(e["node"], e["weight"]) for e in found if e["relation"] == "trusts" and e["direction"] == "out"]
+
+    assert seen() == [("trader 2", 2.5)]
+    assert seen("--without-experts") == seen("--at", "2024-01-06T00:00:00Z") == [("trader 3", 1.0), ("trader 2", 1.0)]
+
+
+def test_annotators_are_listed_the_poorest_first(tidemill, tmp_path, name):
+    rng = random.Random(0)
+    given = [
+        {"about": f"t{task}", "by": who, "value": right if rng.random() < skill else 1 - right, "time": task * 10 + i}
+        for task, right in enumerate(rng.choices([0, 1], k=60))
+        for i, (who, skill) in enumerate({"ann": 0.95, "bob": 0.9, "cem": 0.3, "dee": 0.9}.items())
+    ]
+    given += [
+        {"about": "t1", "by": None, "value": 1, "time": 700},
+        {"about": "t1", "by": "x", "value": "cat", "time": 700},
+    ]
+    for file, rows in (("tasks", [{"id": "t0", "time": 0}]), ("given", given)):
+        (tmp_path / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    job = tmp_path / "annotators.py"
+    job.write_text((EXAMPLES / "annotators" / "job.py").read_text().replace("tasks", name))
+    fields = ("--id", "id", "--time", "time", "--time-unit", "s")
+    made = tidemill("stream", "create", name, "--infer", tmp_path / "tasks.jsonl", *fields)
+    assert made.code == 0, made.err
+    told = tidemill("publish", f"labels.{name}", tmp_path / "given.jsonl", "--json")
+    assert told.code == 0 and told.json["sent"] == len(given), told.err
+    told = tidemill("graph", "annotators", job, "--json").json
+    assert told[0]["annotator"] == "cem" and {a["annotator"] for a in told} == {"ann", "bob", "cem", "dee"}
+    assert told[0]["poorness"] > 0.5 > 0.2 > told[1]["poorness"] and told[0]["features"]["labels"] == 60
+    lines = tidemill("graph", "annotators", job, "--top", "1").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["annotator", "cem"]
+    assert "which edges are labels" not in tidemill("graph", "annotators", job, "--relation", "gave").err
+    assert "no such relation" in tidemill("graph", "annotators", job, "--relation", "took").err
 
 
 def test_a_page_shows_a_node(tidemill, job, tmp_path):

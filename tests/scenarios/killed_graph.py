@@ -1,0 +1,93 @@
+"""A process that grows a graph and learns its links on a real broker until it is killed: as `killed_job.py`."""
+
+import random
+import sys
+from pathlib import Path
+
+import msgspec
+
+from connectors.artefacts import ArtefactStore
+from connectors.kafka import KafkaLog
+from connectors.signing import make_key
+from graph.link_job import link_job
+from graph.mapping import EdgeFrom, GraphSpec, RetractionFrom
+from graph.relation import Relation
+from streams.engines.local import LocalEngine
+from streams.state_store import FolderStore
+from tests.scenarios.killed_job import ORDERS
+from tidemill.checks.inputs import advanced
+from tidemill.checks.scenarios import Scenario
+from tidemill.engine import Parts
+from tidemill.stream import Field, StreamSpec
+from tidemill.time import SystemClock
+from tidemill_app.publisher import ArtefactPublisher
+
+PARTITIONS, NODES, LATENESS = 3, 60, 30
+
+
+def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
+    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before."""
+    fields = (
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("key", "string", nullable=True),
+        Field("other", "string", nullable=True),
+    )
+    ways = {
+        kind: StreamSpec(
+            name=f"{name}-{kind}", fields=fields, id="id", time="at", key="key", time_unit="us", partitions=PARTITIONS
+        )
+        for kind in ("met", "left")
+    }
+    made = link_job(
+        name=job,
+        spec=GraphSpec(
+            nodes=["person"],
+            relations=[Relation("met", "person", "person")],
+            rules=[
+                EdgeFrom("met", f"{name}-met", source="key", target="other"),
+                RetractionFrom("met", f"{name}-left", source="key", target="other"),
+            ],
+        ),
+        relation="met",
+        endpoint=f"{job}-links",
+        order=ORDERS[order],
+        metrics_every=100,
+        version_every=500,
+        commit_every=0.05,
+    )
+    rng, now, sendings = random.Random(7), 1_000_000, []
+    for i in range(events):
+        now += rng.choice((0, 0, 1, 3, 7))
+        spec = ways["left" if rng.random() < 0.2 else "met"]
+        source = min(int(rng.expovariate(0.1)), NODES - 1)
+        row = {
+            "id": f"{spec.name}-{i}",
+            "at": now - rng.randrange(0, int(LATENESS * 1.2)),
+            "key": f"p{source}",
+            "other": None if rng.random() < 0.02 else f"p{(source * 7 + rng.randrange(5)) % NODES}",
+        }
+        sendings.append((spec.topic, rng.randrange(PARTITIONS), msgspec.json.encode(row), ()))
+    if events:
+        sendings += [advanced(s.topic, p, now + 1000, promise=True) for s in ways.values() for p in range(PARTITIONS)]
+    return Scenario(job, made, {s.name: s for s in ways.values()}, sendings)
+
+
+def main(bootstrap: str, job: str, name: str, state: str, order: str, kind: str) -> None:
+    what = scenario(job, name, order, events=0)
+    log, folder = KafkaLog({"bootstrap.servers": bootstrap}), Path(state).parent
+    if not (folder / "key.pem").exists():
+        make_key(folder / "key.pem")
+    store = ArtefactStore(str(folder / "artefacts"), folder / "key.pem")
+    parts = Parts(
+        log=log,
+        store=FolderStore(state),
+        clock=SystemClock(),
+        streams=what.streams,
+        publisher=ArtefactPublisher(store, log, SystemClock()),
+    )
+    LocalEngine(max_batch=100, snapshot_every=0.3).run(what.job, parts, lambda: False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

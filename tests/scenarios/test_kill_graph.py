@@ -1,0 +1,21 @@
+"""kill -9 while a graph is grown and its links are learned: graph and model are those of an undisturbed run, byte for
+byte, and so is everything that was said of them."""
+
+import pytest
+
+from tests.scenarios.killed_graph import scenario
+from tests.scenarios.test_kill_job import rounds
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("order", ["event_time", "arrival"])
+def test_two_kills(kafka, fresh, tmp_path, order):
+    rounds(kafka, fresh, tmp_path, order, 2, scenario=scenario, script="killed_graph.py")
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("order", ["event_time", "arrival"])
+def test_ten_kills(kafka, fresh, tmp_path, order):
+    rounds(kafka, fresh, tmp_path, order, 10, scenario=scenario, script="killed_graph.py")

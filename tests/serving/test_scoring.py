@@ -1,0 +1,157 @@
+"""An endpoint that is asked of a live graph: what it answers, what it keeps, and what of a request it refuses.
+
+Endpoints that take a row of features: `tests/serving/test_http.py`."""
+
+import json
+
+import pytest
+
+from serving.asked import ServedQuestion
+from serving.freshness import Freshness
+from serving.known import FeatureTables
+from serving.plane import DataPlane, Loaded
+from serving.scoring import Scorer
+from tests.serving.test_asked import NOW, At, Copied, content_of, grown, own
+from tidemill import events
+from tidemill.endpoint import Endpoint
+from tidemill.errors import RequestError, UnavailableError, WrongTypeError
+from tidemill.stream import Field, StreamSpec
+
+SPEC = StreamSpec(
+    name="ratings",
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("rater", "string"),
+        Field("rated", "string", nullable=True),
+        Field("rating", "float"),
+    ),
+    time="at",
+    id="id",
+    time_unit="us",
+)
+
+
+def asked(event):
+    return {"source": event["rater"], "target": event["rated"]}
+
+
+ENDPOINT = Endpoint(
+    name="ratings", stream="ratings", model="trust", job="trust", needs=frozenset({"rater", "rated"}), asked=asked
+)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return grown()
+
+
+class Service:
+    """A scorer on a plane with one model of links."""
+
+    def __init__(self, state, endpoint=ENDPOINT):
+        self.copy, self.plane, self.kept = Copied(state, 200), DataPlane(), []
+        self.freshness = Freshness()
+        self.freshness.current()
+        self.scorer = Scorer(endpoint, self.plane, FeatureTables(), self.freshness, self.kept.append, At())
+        self.scorer.declare(SPEC)
+        self.take("4", 7)
+
+    def take(self, version, delta):
+        servable = ServedQuestion(content_of(self.copy.state), lambda: self.copy, At())
+        self.plane.install(Loaded("trust", version, servable, delta))
+
+    def score(self, explain=False, **event):
+        return self.scorer.score(json.dumps(event).encode(), explain)
+
+
+def row(state, source, target, time):
+    question = own(state)
+    columns = {"source": [source], "target": [target], "time": [time]}
+    return question.ask(state, columns), question.evidence(state, columns), question.explain(state, columns)
+
+
+def test_an_answer_names_the_state_and_the_log_keeps_what_asks_it_again(state):
+    service = Service(state)
+    answer = service.score(id="q1", at=NOW - 5, rater="1", rated="3")
+    outputs, evidence, _ = row(state, "1", "3", NOW - 5)
+    assert answer.outputs == {name: column[0] for name, column in outputs.items()}
+    assert (answer.id, answer.endpoint, answer.model, answer.version) == ("q1", "ratings", "trust", "4")
+    assert (answer.score, answer.delta, answer.position) == (outputs["score"][0], 7, 200)
+    assert answer.rests_on is None and answer.reasons is None and answer.staleness == 0.0
+    (kept,) = service.kept
+    assert events.decode(events.encode(kept)) == kept
+    assert (kept.about, kept.time, kept.asked) == ("q1", NOW - 5, {"source": "1", "target": "3"})
+    assert (kept.position, kept.evidence, kept.delta, kept.version) == (200, evidence, 7, "4")
+    assert (kept.score, kept.features, kept.source) == (answer.score, None, "/endpoints/ratings")
+
+
+def test_without_a_time_it_is_asked_as_of_now_and_the_log_says_so(state):
+    service = Service(state)
+    answer = service.score(rater="1", rated="3")
+    outputs, _, _ = row(state, "1", "3", NOW)
+    assert answer.score == outputs["score"][0] and answer.id
+    assert service.kept[0].time == NOW and service.kept[0].about == answer.id
+
+
+def test_what_it_rests_on_is_told_where_asked_for(state):
+    answer = Service(state).score(explain=True, rater="1", rated="3")
+    assert answer.rests_on == row(state, "1", "3", NOW)[2]
+    assert answer.rests_on["neighbours"] and answer.rests_on["features"]
+
+
+def test_position_and_delta_are_those_of_the_moment(state):
+    service = Service(state)
+    seen = []
+    for position, version, delta in ((200, "4", 7), (230, "4", 7), (230, "5", 8)):
+        service.copy.position = position
+        if version != "4":
+            service.take(version, delta)
+        answer = service.score(rater="1", rated="3")
+        seen.append((answer.position, answer.version, answer.delta))
+    assert seen == [(200, "4", 7), (230, "4", 7), (230, "5", 8)]
+    assert [(one.position, one.version, one.delta) for one in service.kept] == seen
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "field"),
+    [
+        ({"rater": "1"}, RequestError, "target"),
+        ({"rater": "1", "rated": None}, RequestError, "target"),
+        ({"rated": "1"}, WrongTypeError, "rater"),
+        ({"rater": 1, "rated": "1"}, WrongTypeError, "rater"),
+        ({"rater": "1", "rated": "2", "at": 1 << 61}, (RequestError, WrongTypeError), None),
+    ],
+    ids=["missing", "null", "another missing", "no text", "no moment"],
+)
+def test_what_is_wrong_with_a_request_is_named_and_nothing_is_kept(state, event, error, field):
+    service = Service(state)
+    with pytest.raises(error) as told:
+        service.score(**event)
+    assert field is None or told.value.field == field
+    assert service.kept == []
+
+
+def test_until_the_state_is_here_it_says_what_it_waits_for(state):
+    service = Service(state)
+    assert service.scorer.waiting_for == ""
+    service.copy.ready, service.copy.problem = False, "it is being made"
+    assert service.scorer.waiting_for == "the graph of job trust is not here yet: it is being made"
+    with pytest.raises(UnavailableError, match="it is being made"):
+        service.score(rater="1", rated="3")
+    assert service.kept == []
+
+
+def test_an_endpoint_that_asks_nothing_does_not_answer_with_such_a_model(state):
+    plain = Endpoint(name="ratings", stream="ratings", model="trust", job="trust", needs=frozenset({"rater"}))
+    with pytest.raises(UnavailableError, match="asks nothing of a graph"):
+        Service(state, plain).score(rater="1")
+
+
+def test_what_the_users_function_raises_is_the_requests_fault(state):
+    broken = Endpoint(
+        name="ratings", stream="ratings", model="trust", job="trust", asked=lambda event: {"source": event["nobody"]}
+    )
+    with pytest.raises(RequestError, match="cannot be computed") as told:
+        Service(state, broken).score(rater="1", rated="2", rating=1.0)
+    assert told.value.field == "nobody"
