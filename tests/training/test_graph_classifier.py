@@ -87,6 +87,7 @@ def rates(event, known):
 VARIANTS = {
     "labels": {},
     "two hops": {"hops": 2, "k": 2},
+    "one seed": {"seeds": {"dest": "place"}, "outcomes": [Outcome("came", "dest", "dest")]},
     "a field": {"label": "late", "outcomes": [Outcome("came", "origin", "dest")]},
     "tables": {
         "features": rates,
