@@ -96,11 +96,11 @@ class GraphClassifier:
     k: int = 10
     hops: int = 1
     scales: Sequence[float] = SCALES
-    batch: int = 32
-    replay: int = 32
+    batch: int = 8
+    replay: int = 16
     kept: int = 8_192
-    rate: float = 0.002
-    decay: float = 1e-4
+    rate: float = 0.0005
+    decay: float = 0.1
     seed: int = 0
     tables: Sequence[Running | Latest] = ()
     order: EventTime = field(default_factory=EventTime)
@@ -216,6 +216,8 @@ class GraphClassifier:
             if r is None or ends != (r.source, r.target) or len(r.features) != 1 or one.relation in made:
                 wanted = "a relation with one feature that no rule makes, between the types of two seeds"
                 refuse("an outcome that does not fit", wanted, str(one))
+        if taken := {"features", "time"} & set(self.seeds):
+            refuse("a seed is called as another input of the model", "another field", ", ".join(sorted(taken)))
         sure = {name: self._type(rule, name) for name, rule in made_by(self.spec.rules, self.stream).items()}
         for name, node_type in self.seeds.items():
             if sure.get(name) != node_type:
@@ -241,7 +243,7 @@ class Stepping:
     """The step: the batch into the graph, and then the walk of an `OnlineClassifier` over it."""
 
     def __init__(self, recipe: GraphClassifier, plan: Plan, base: OnlineClassifier) -> None:
-        self.recipe, self.spec, self.metrics = recipe, recipe.spec, base._metrics()
+        self.recipe, self.spec, self.metrics = recipe, recipe.spec, base.metric_settings()
         seeds = tuple(AT + name for name in recipe.seeds)
         features, block = base.functions()
 

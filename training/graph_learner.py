@@ -52,11 +52,11 @@ class GraphLearner:
         features: Sequence[str],
         *,
         around: Mapping[str, Any],
-        batch: int = 32,
-        replay: int = 32,
+        batch: int = 8,
+        replay: int = 16,
         kept: int = 8_192,
-        rate: float = 0.002,
-        decay: float = 1e-4,
+        rate: float = 0.0005,
+        decay: float = 0.1,
         seed: int = 0,
     ) -> None:
         if batch < 1 or replay < 0 or kept < 1 or not 0.0 < rate < 1.0 or decay < 0.0:

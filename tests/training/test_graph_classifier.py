@@ -202,6 +202,7 @@ def test_it_asks_for_seeds_and_features():
         ({"outcomes": [Outcome("came", "origin", "who")]}, "an outcome that does not fit"),
         ({"seeds": {"km": "place"}, "outcomes": []}, "not made a node"),
         ({"seeds": {"origin": "person"}, "outcomes": []}, "not made a node"),
+        ({"seeds": {"time": "place"}, "outcomes": []}, "another input of the model"),
         ({"seeds": {"origin": "ghost"}, "outcomes": []}, "no such node type"),
         ({"along": [("origin", "leaves", "out")]}, "no such view"),
         ({"endpoint": "late"}, "one name"),
