@@ -3,7 +3,7 @@ for the label, make the outcome part of the graph, learn, measure, publish."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,8 +28,9 @@ from tidemill.block import Block
 from tidemill.endpoint import Endpoint
 from tidemill.errors import ConfigError, SubmissionError
 from tidemill.job import DeadRow, Effects, Input, Job, Live
+from tidemill.learner import LEARN
 from tidemill.order import Batch, EventTime
-from training.graph_learner import GraphLearner, Idle
+from training.graph_learner import GraphLearner
 
 AT = "@"
 """Before the name of a seed: the column of its node numbers."""
@@ -46,16 +47,9 @@ class Outcome:
 
 
 class GraphState(State, kw_only=True):
-    """Of the job: `learner` looks at `graph`."""
+    """Of the job, whose `learner` looks at `graph`; and of its copy, of which the learner learns nothing."""
 
     learner: GraphLearner
-    graph: TemporalGraph
-
-
-class CopyState(State, kw_only=True):
-    """Of its copy, which learns nothing."""
-
-    learner: Idle
     graph: TemporalGraph
 
 
@@ -138,7 +132,7 @@ class GraphClassifier:
             made,
             reads=merged(made.reads, self.spec.reads),
             step=kept.step,
-            init=lambda: kept.begin(GraphState, learner()),
+            init=lambda: kept.begin(learner()),
             state=GraphState,
             live=Live(
                 models=lambda state: {self.name: state.learner.content()}, tables=lambda state: state.tables.by_name
@@ -146,13 +140,14 @@ class GraphClassifier:
             exact_merge=False,
             warm=lambda: self._warm(learner()),
         )
+        # Of the same state, so that it can begin with the job's snapshot.
         copying = Stepping(self, replace(plan, emits=False, version_labels=None), base)
-        copy: Job[CopyState] = Job(
+        copy: Job[GraphState] = Job(
             name=self.name,
             reads=job.reads,
             step=copying.step,
-            init=lambda: copying.begin(CopyState, Idle(names)),
-            state=CopyState,
+            init=job.init,
+            state=GraphState,
             order=self.order,
             exact_merge=False,
             warm=lambda: warm(self.spec),
@@ -191,7 +186,7 @@ class GraphClassifier:
                 error.message, where=f"job {self.name}", wanted=error.wanted, got=error.got, fix=error.fix
             ) from None
 
-    def _serves(self, base: OnlineClassifier, copy: Job[CopyState]) -> Endpoint:
+    def _serves(self, base: OnlineClassifier, copy: Job[GraphState]) -> Endpoint:
         def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:
             return {name: "" if event[name] is None else event[name] for name in self.seeds}
 
@@ -256,16 +251,16 @@ class Stepping:
 
         self.plan = replace(plan, features=of_event, features_block=None if block is None else of_block)
 
-    def begin(self, kind: Callable[..., Any], learner: Any) -> Any:
-        plan, drift = self.plan, self.recipe.drift
-        return kind(
+    def begin(self, learner: GraphLearner) -> GraphState:
+        drift = self.recipe.drift
+        return GraphState(
             learner=learner,
             graph=self.spec.graph(),
             tables=Tables({t.name: t.table() for t in self.recipe.tables}),
-            waiting=Waiting.of(len(plan.feature_names)),
+            waiting=Waiting.of(len(self.plan.feature_names)),
             board=Scoreboard.of(self.metrics),
             counts=Counts(),
-            drift=None if drift is None or not plan.emits else DriftMonitor(drift),
+            drift=None if drift is None else DriftMonitor(drift),
         )
 
     def step(self, state: Any, batch: Batch) -> Effects[Any]:
@@ -310,7 +305,8 @@ class Walking(Walk):
 
 
 class Outcomes(Ledger):
-    """A ledger that puts outcomes into the graph before anything is looked at there."""
+    """A ledger that puts outcomes into the graph before anything is looked at there. That of a copy, which emits
+    nothing, neither predicts nor learns: what it keeps as scores is never looked at."""
 
     def __init__(self, recipe: GraphClassifier, plan: Plan, state: Any) -> None:
         super().__init__(plan, state)
@@ -334,6 +330,9 @@ class Outcomes(Ledger):
                 ends = graph.ids(it.source, src), graph.ids(it.target, dst)
                 graph.add(relation, *ends, time, np.array(y, np.float32)[:, None])
         super().run()
+
+    def _run_block(self, ops: Any, X: Any, y: Any) -> Any:
+        return super()._run_block(ops, X, y) if self.plan.emits else np.full(int((ops != LEARN).sum()), 0.5)
 
 
 def merged(first: Sequence[Input], second: Sequence[Input]) -> tuple[Input, ...]:

@@ -234,31 +234,3 @@ class GraphLearner:
 
 def _part(around: Around, part: slice) -> Around:
     return around._replace(edges=around.edges[part], counts=around.counts[part])
-
-
-class Idle:
-    """A learner that learns nothing, for a copy of a job: what it says is never looked at."""
-
-    exact_merge = False
-    takes_weights = False
-
-    def __init__(self, features: Sequence[str]) -> None:
-        self.features = tuple(features)
-
-    def see(self, graph: TemporalGraph) -> None:
-        pass
-
-    def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
-        return np.where(ops == LEARN, np.nan, 0.5)
-
-    def content(self) -> ModelContent:
-        return ModelContent("idle", {}, {})
-
-    def params(self) -> dict[str, Any]:
-        return {"features": list(self.features)}
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        pass

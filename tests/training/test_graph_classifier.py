@@ -20,7 +20,8 @@ from tidemill.cloudevents import headers_of
 from tidemill.errors import SubmissionError
 from tidemill.events import TimeAdvanced, encode
 from tidemill.order import Arrival, Batch, EventTime
-from tidemill.state import content_digest
+from tidemill.state import content_digest, decode
+from tidemill.state import encode as states_encode
 from tidemill.stream import Field, StreamSpec, label_stream
 from training.graph_classifier import Outcome, graph_classifier
 
@@ -157,6 +158,13 @@ def test_a_copy_grows_the_same_graph():
     mine, copied = (one.step(one.init(), batch) for one in (job, job.endpoint.replica))
     assert copied.state.graph.digest() == mine.state.graph.digest() and mine.state.graph.count("came") > 20
     assert {d.place for d in copied.dead} == {d.place for d in mine.dead} and not copied.versions
+    assert copied.state.learner.steps == 0 and mine.state.learner.steps > 5
+    # As from a snapshot of the job's, of which it leaves the learner as it was.
+    halves = batch.cut([len(batch) // 2])
+    state = decode(states_encode(job.step(job.init(), halves[0]).state), job.endpoint.replica.state)
+    learned = state.learner.steps
+    again = job.endpoint.replica.step(state, halves[1]).state
+    assert again.graph.digest() == mine.state.graph.digest() and again.learner.steps == learned > 0
 
 
 def test_no_label_of_then_or_later_is_seen():

@@ -9,7 +9,7 @@ from graph.store import TemporalGraph
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN
 from tidemill.state import encode
-from training.graph_learner import GraphLearner, Idle
+from training.graph_learner import GraphLearner
 
 SECOND = 1_000_000
 
@@ -120,9 +120,3 @@ def test_it_refuses_what_makes_no_training():
     unseen = GraphLearner(**learner(graph).params())
     with pytest.raises(ConfigError, match="no graph"):
         unseen.predict_one(np.zeros(3))
-
-
-def test_idle_answers_and_keeps_nothing():
-    idle = Idle(["a"])
-    out = idle.run_block(np.array([PREDICT, LEARN, PREDICT_LEARN], np.uint8), np.zeros((3, 1)), np.zeros(3))
-    assert out[0] == out[2] == 0.5 and np.isnan(out[1]) and encode(idle) == encode(Idle(["a"]))
