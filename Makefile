@@ -1,6 +1,7 @@
 # Tidemill's commands. Each sets up what it needs on a machine that has only Python 3.11 or 3.12, git and make.
 #
 #   make demo        a model learns from a live Kafka stream and answers scoring requests, on real flights
+#   make demo-graph  models learn on live graphs: delays that spread, and (with the data folder) who trusts whom
 #   make test        all tests that fit in a few minutes
 #   make test-slow   chaos, soak and full-data proofs
 #   make check       lint, types, import rules, house rules
@@ -15,10 +16,13 @@ BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow check bench setup setup-dev flink faust torch lock schemas clean
+.PHONY: demo demo-graph test test-slow check bench setup setup-dev flink faust torch lock schemas clean
 
 demo: setup
 	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
+
+demo-graph: setup
+	$(BIN)/tidemill demo-graph --home .tidemill-graph --fresh $(ARGS)
 
 # Two at a time, by file, on one stack (tests/conftest.py); ARGS=-n0 runs them one by one.
 test: setup-dev

@@ -111,7 +111,7 @@ class NodeIds:
 
     def check(self, ids: Ids) -> None:
         """Raises `WrongTypeError` for what is no id."""
-        if self.whole(ids) is not None:
+        if self.whole(ids) is not None or self._known_texts(listed(ids)) is not None:
             return
         for i in listed(ids):
             if not is_id(i):
@@ -130,6 +130,9 @@ class NodeIds:
             if self._list is None:
                 whole = np.array([_is_whole(i) for i in ids], bool)
                 return np.where(whole, self.numbers(np.array([i if _is_whole(i) else 0 for i in ids], np.int64)), -1)
+            known = self._known_texts(ids)
+            if known is not None:
+                return known
             return np.array([self._dict.get(i, -1) if is_id(i) else -1 for i in ids], np.int64).reshape(len(ids))
         out = np.empty(len(wanted), np.int64)
         _find(self._table, self._keys.array, wanted, out)
@@ -173,6 +176,9 @@ class NodeIds:
 
     def _intern_any(self, ids: Ids) -> Int:
         ids = listed(ids)
+        numbers = self._known_texts(ids)
+        if numbers is not None:
+            return numbers
         self.check(ids)
         if self._list is None:
             self._list = self.ids()
@@ -188,6 +194,14 @@ class NodeIds:
             out[at] = number
         self._count = len(names)
         return out
+
+    def _known_texts(self, ids: Sequence[Any]) -> Int | None:
+        """The numbers of ids that are texts, where all have come before: they were looked at then. (`True` would find
+        the number of 1.)"""
+        if self._list is None or set(map(type, ids)) != {str}:
+            return None
+        found = list(map(self._dict.get, ids))
+        return None if None in found else np.array(found, np.int64)
 
     def _room(self, more: int) -> None:
         """Room for so many new whole numbers."""

@@ -23,6 +23,7 @@ from tidemill.state import digest
 Columns = Mapping[str, NDArray[Any]]
 
 KINDS = (
+    "graph.class_question:ClassQuestion",
     "graph.link_question:LinkQuestion",
     "graph.near_question:NearQuestion",
     "graph.sample_question:SampleQuestion",

@@ -92,7 +92,7 @@ def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str,
         value = values.get(spec.name)
         if value is None:
             raise RequestError("input is missing", wanted=f"all of {[s.name for s in inputs]}", field=spec.name)
-        column = np.empty(1, DATATYPES[spec.datatype])
+        column = np.empty([1, *spec.shape[1:]], DATATYPES[spec.datatype])
         try:
             if spec.datatype == "BYTES" and (isinstance(value, bool) or not isinstance(value, (str, bytes, int))):
                 raise TypeError  # as the job takes no edge of it

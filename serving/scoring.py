@@ -103,11 +103,13 @@ class Features:
         return np.array(self._computed(lambda: self._endpoint.features(event, self._known)), dtype=np.float64)
 
     def asked(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The values of the inputs of a model that is asked of a graph. Raises as `row` does."""
+        """The values of the inputs of a model that is asked of a graph, and where the endpoint has features, these as
+        `features`. Raises as `row` does."""
         values = self._endpoint.asked
         if values is None:
             raise UnavailableError("the endpoint asks nothing of a graph", where=f"endpoint {self._endpoint.name}")
-        return dict(self._computed(lambda: values(event)))
+        features = {"features": self.row(event).tolist()} if self._endpoint.feature_names else {}
+        return {**features, **self._computed(lambda: values(event))}
 
     def _computed(self, function: Callable[[], Any]) -> Any:
         try:

@@ -132,7 +132,7 @@ class OnlineClassifier:
         learner = make(self.names)
         kind, unsaved = type(learner), cannot_save(learner)
         state_type = msgspec.defstruct("State", [("learner", kind)], bases=(State,), module=__name__, kw_only=True)
-        settings = self._metrics()
+        settings = self.metric_settings()
 
         def init() -> Any:
             return state_type(
@@ -266,11 +266,12 @@ class OnlineClassifier:
             label=self.label if spec.id is not None else None,
             positive=self.positive,
             corrections=self.corrections,
-            metrics=self._metrics(),
+            metrics=self.metric_settings(),
             drift=self.drift,
         ).job()
 
-    def _metrics(self) -> dict[str, Any]:
+    def metric_settings(self) -> dict[str, Any]:
+        """Those of `streams.metrics.Prequential`."""
         return {"weight_neg": self.class_weights[0], "weight_pos": self.class_weights[1], **self.metrics}
 
     def plan(self) -> Plan:

@@ -88,7 +88,7 @@ class Plan:
     are not emitted. Without `supervised`, what is predicted is learned at once, and labels only measure. `labelled`
     names another stream, and the field that holds an event's label, about its id. With `strangers`, most labels are
     about events that are not predicted here: they are counted, not dead-lettered. With `metrics_share`, measurements
-    come no sooner than after that part of all labels so far."""
+    come no sooner than after that part of all labels so far. Without `bulk`, every label is taken up by itself."""
 
     model: str
     stream: str
@@ -117,6 +117,7 @@ class Plan:
     strangers: bool = False
     metrics_share: float = 0.0
     kept_versions: int = KEPT_VERSIONS
+    bulk: bool = True
 
     def measure_after(self, learned: int) -> int:
         """How many labels a measurement waits for where `learned` have come in all."""
@@ -125,11 +126,16 @@ class Plan:
     @property
     def in_bulk(self) -> bool:
         """Whether whole blocks can be learned as they are: features are columns, the label a field, and no more."""
-        return self.features_block is not None and self.label_field is not None and not self.stats and not self.latest
+        columns = self.features_block is not None and self.label_field is not None
+        return self.bulk and columns and not self.stats and not self.latest
 
 
 def content_of(learner: Learner) -> ModelContent:
-    """The learner as plain data; of one that cannot be saved, what it is and the digest of all its answers."""
+    """The learner as plain data; of one that cannot be saved, what it is and the digest of all its answers. One that is
+    served as something else says so by `content()`."""
+    if (content := getattr(learner, "content", None)) is not None:
+        served: ModelContent = content()
+        return served
     kind = f"{type(learner).__module__}:{type(learner).__qualname__}"
     if cannot_save(learner):
         state = {"answers": cast(Any, learner).answers()}

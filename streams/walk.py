@@ -154,7 +154,8 @@ class Walk:
     def _on_event(self, block: Block) -> Callable[[int], None]:
         plan, state = self.plan, self.state
         ids = iter(block.ids.tolist())
-        rows = block.rows() if plan.features_block is None or plan.stats else iter(lambda: {}, None)
+        read = plan.features_block is None or plan.stats or self.keys
+        rows = block.rows() if read else iter(lambda: {}, None)
         vectors = None if plan.features_block is None else self._vectors(block)
         version_of = plan.model_version
         answers = iter(block.columns[plan.label_field].tolist()) if plan.label_field else None

@@ -32,9 +32,10 @@ class Endpoint:
     be served at all. `measured(spec)`, where given, is the job that measures the answers as labels come for them, with
     the stream declared as `spec`; its name is `<name>-served`.
 
-    A model that is asked of a job's state (a graph) takes no row: `asked(event)` gives the values of the model's inputs
-    by name, and `replica` is the job whose state it is asked of, of which serving keeps a copy; it has the name of the
-    job that it is a copy of, reads the same in the same order, and need not learn or emit anything.
+    A model that is asked of a job's state (a graph) takes no row alone: `asked(event)` gives the values of its inputs
+    by name, besides `features`, the row, where there are `feature_names`; and `replica` is the job whose state it is
+    asked of, of which serving keeps a copy; it has the name of the job that it is a copy of, reads the same in the same
+    order, and need not learn or emit anything.
     """
 
     name: str

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graph:graph", "Graphs that jobs grow: stats, neighbours, show."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
+    "demo-graph": ("demo_graph:demo_graph", "Learning on live graphs: flights, and who trusts whom."),
     "supervise": ("service:supervise", "Run the supervisor of jobs in the foreground."),
     "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),
     "down": ("stack:down", "End the stack; with --purge remove its home too."),

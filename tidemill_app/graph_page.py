@@ -27,7 +27,7 @@ def neighbourhood(name: str, before: int, edges: Sequence[Near]) -> str:
     )
     head = "".join(f"<th>{word}</th>" for word in ("hop", "of", "relation", "", "node", "time", "features"))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return _page(title, (_drawn(name, edges) if edges else "<p>No edges before that.</p>") + table)
+    return document(title, (_drawn(name, edges) if edges else "<p>No edges before that.</p>") + table)
 
 
 def whole(stats: Stats, graph: TemporalGraph, before: int) -> str:
@@ -35,7 +35,7 @@ def whole(stats: Stats, graph: TemporalGraph, before: int) -> str:
     facts = [f"{name}: {count:,} nodes" for name, count in stats.nodes.items()]
     facts += [f"{name}: {count:,} edges, {stats.living[name]:,} living" for name, count in stats.edges.items()]
     items = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
-    return _page(f"Graph of {stats.job}", f"<ul>{items}</ul>" + _shape(graph, before))
+    return document(f"Graph of {stats.job}", f"<ul>{items}</ul>" + shape(graph, before))
 
 
 def _cells(edge: Near) -> list[Any]:
@@ -93,10 +93,10 @@ def _drawn(name: str, edges: Sequence[Near]) -> str:
     axes.margins(0.12)
     left = len({edge.node for edge in edges} - places.keys())
     note = "Darker edges are newer." + (f" {left} more nodes are in the table only." if left else "")
-    return f"<figure>{_svg(figure)}<figcaption>{note}</figcaption></figure>"
+    return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
 
-def _shape(graph: TemporalGraph, before: int) -> str:
+def shape(graph: TemporalGraph, before: int) -> str:
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -120,18 +120,16 @@ def _shape(graph: TemporalGraph, before: int) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=GREY)
         axes.legend(frameon=False, fontsize=8)
-    return (
-        f"<figure>{_svg(figure)}<figcaption>How it grew, and how many nodes have so many edges.</figcaption></figure>"
-    )
+    return f"<figure>{svg(figure)}<figcaption>How it grew, and how many nodes have so many edges.</figcaption></figure>"
 
 
-def _svg(figure: Any) -> str:
+def svg(figure: Any) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _page(title: str, body: str) -> str:
+def document(title: str, body: str) -> str:
     style = (
         f"body{{font:15px/1.5 system-ui,sans-serif;color:{INK};max-width:64rem;margin:2rem auto;padding:0 1rem}}"
         "svg{max-width:100%;height:auto}figure{margin:1rem 0}"

@@ -56,6 +56,8 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     """The graph of a submitted job, or of the job in a file, of everything that its streams hold now.
 
     Events are taken in the order in which the log gives them: the graph is asked as of a time, whenever that is said.
+    Where outcomes are part of the graph, labels must find their events, so there the order is the job's own, and the
+    newest events are in the graph once nothing earlier can follow.
     Raises `UserError` where the job holds no graph.
     """
     from connectors import arrow
@@ -65,7 +67,12 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     from streams.reproduce import read_through
     from streams.sources import Sources, sources_of
 
-    job = replace(job_of(platform, name), order=Arrival())
+    made = job_of(platform, name)
+    # Of a job that answers of its graph, the copy does: it learns nothing.
+    copy = None if made.endpoint is None else made.endpoint.replica
+    job: Job[Any] = copy or made
+    if "waiting" not in job.state.__struct_fields__:
+        job = replace(job, order=Arrival())
     streams = platform.specs_of(job)
     sources = sources_of(job, streams, platform.log, {})
     pipeline: Pipeline[Any] = Pipeline(job, streams, sources)

@@ -150,8 +150,8 @@ class ScoringService:
         endpoint = self._submitted.taken(wish)
         if endpoint is not None:
             self._take(endpoint, wish.bundle)
-            # What is asked of a graph has no label that would join it.
-            if not endpoint.unserved and endpoint.replica is None:
+            # What is asked of a graph has no label that would join it, unless its job says how.
+            if not endpoint.unserved and (endpoint.replica is None or endpoint.measured is not None):
                 self._measuring(endpoint, wish)
 
     def _renewed(self) -> bool:

@@ -51,6 +51,7 @@ PROVEN = {
         "tidemill/checks/log_transactions.py",
         "tidemill/checks/log_writing.py",
     ],
+    "tests/tidemill_app/test_demo_graph.py": ["tidemill_app/commands/demo_graph.py"],
     "tests/tidemill_app/commands/test_graph.py": ["tidemill_app/graph_page.py", "tidemill_app/graphs.py"],
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
     "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],

@@ -171,6 +171,10 @@ def test_one_row_of_plain_values_is_checked():
         "source": (np.dtype(object), ["ann"]),
         "time": (np.dtype(np.int64), [5]),
     }
+    wide = [TensorSpec("features", "FP64", [-1, 2])]
+    assert columns_of(wide, {"features": [1, 2.5]})["features"].tolist() == [[1.0, 2.5]]
+    with pytest.raises(RequestError, match="does not fit"):
+        columns_of(wide, {"features": [1, 2, 3]})
     for values, field, said in (
         ({"time": 5}, "source", "input is missing"),
         ({"source": None, "time": 5}, "source", "input is missing"),

@@ -2,6 +2,7 @@
 
 Endpoints that take a row of features: `tests/serving/test_http.py`."""
 
+import dataclasses
 import json
 
 import pytest
@@ -84,6 +85,13 @@ def test_an_answer_names_the_state_and_the_log_keeps_what_asks_it_again(state):
     assert (kept.about, kept.time, kept.asked) == ("q1", NOW - 5, {"source": "1", "target": "3"})
     assert (kept.position, kept.evidence, kept.delta, kept.version) == (200, evidence, 7, "4")
     assert (kept.score, kept.features, kept.source) == (answer.score, None, "/endpoints/ratings")
+
+
+def test_features_are_asked_with_where_the_endpoint_has_them(state):
+    features = {"feature_names": ("rating",), "features": lambda event, known: [event["rating"]], "needs": None}
+    service = Service(state, dataclasses.replace(ENDPOINT, **features))
+    service.score(id="q1", at=NOW - 5, rater="1", rated="3", rating=2.5)
+    assert service.kept[0].asked == {"source": "1", "target": "3", "features": [2.5]}
 
 
 def test_without_a_time_it_is_asked_as_of_now_and_the_log_says_so(state):
