@@ -3,6 +3,7 @@
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,44 +19,39 @@ from tests.scenarios.killed_job import ORDERS
 from tidemill.checks.inputs import advanced
 from tidemill.checks.scenarios import Scenario
 from tidemill.engine import Parts
+from tidemill.job import Job
 from tidemill.stream import Field, StreamSpec
 from tidemill.time import SystemClock
 from tidemill_app.publisher import ArtefactPublisher
+from training.graph_classifier import Outcome, graph_classifier
 
 PARTITIONS, NODES, LATENESS = 3, 60, 30
 
 
 def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
-    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before."""
+    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before.
+    Under order `classes` what is learned is a class of each edge, from what is around its ends, in event time."""
     fields = (
         Field("id", "string"),
         Field("at", "time"),
         Field("key", "string", nullable=True),
         Field("other", "string", nullable=True),
+        Field("x", "float"),
+        Field("late", "bool", nullable=True),
     )
     ways = {
         kind: StreamSpec(
-            name=f"{name}-{kind}", fields=fields, id="id", time="at", key="key", time_unit="us", partitions=PARTITIONS
+            name=f"{name}-{kind}",
+            fields=fields,
+            id="id",
+            time="at",
+            key="key",
+            time_unit="us",
+            partitions=PARTITIONS,
         )
         for kind in ("met", "left")
     }
-    made = link_job(
-        name=job,
-        spec=GraphSpec(
-            nodes=["person"],
-            relations=[Relation("met", "person", "person")],
-            rules=[
-                EdgeFrom("met", f"{name}-met", source="key", target="other"),
-                RetractionFrom("met", f"{name}-left", source="key", target="other"),
-            ],
-        ),
-        relation="met",
-        endpoint=f"{job}-links",
-        order=ORDERS[order],
-        metrics_every=100,
-        version_every=500,
-        commit_every=0.05,
-    )
+    made = _classes(job, name) if order == "classes" else _links(job, name, order)
     rng, now, sendings = random.Random(7), 1_000_000, []
     for i in range(events):
         now += rng.choice((0, 0, 1, 3, 7))
@@ -66,11 +62,51 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
             "at": now - rng.randrange(0, int(LATENESS * 1.2)),
             "key": f"p{source}",
             "other": None if rng.random() < 0.02 else f"p{(source * 7 + rng.randrange(5)) % NODES}",
+            "x": rng.random(),
+            "late": None if rng.random() < 0.1 else rng.random() < 0.3 + 0.4 * (source % 2),
         }
         sendings.append((spec.topic, rng.randrange(PARTITIONS), msgspec.json.encode(row), ()))
     if events:
         sendings += [advanced(s.topic, p, now + 1000, promise=True) for s in ways.values() for p in range(PARTITIONS)]
     return Scenario(job, made, {s.name: s for s in ways.values()}, sendings)
+
+
+def _links(job: str, name: str, order: str) -> Job[Any]:
+    spec = GraphSpec(
+        nodes=["person"],
+        relations=[Relation("met", "person", "person")],
+        rules=[
+            EdgeFrom("met", f"{name}-met", source="key", target="other"),
+            RetractionFrom("met", f"{name}-left", source="key", target="other"),
+        ],
+    )
+    often = {"metrics_every": 100, "version_every": 500, "commit_every": 0.05}
+    return link_job(name=job, spec=spec, relation="met", endpoint=f"{job}-links", order=ORDERS[order], **often)
+
+
+def _classes(job: str, name: str) -> Job[Any]:
+    spec = GraphSpec(
+        nodes=["person"],
+        relations=[Relation("met", "person", "person"), Relation("ended", "person", "person", features=("late",))],
+        rules=[
+            EdgeFrom("met", f"{name}-met", source="key", target="other"),
+            RetractionFrom("met", f"{name}-left", source="key", target="other"),
+        ],
+    )
+    return graph_classifier(
+        name=job,
+        spec=spec,
+        stream=f"{name}-met",
+        seeds={"key": "person", "other": "person"},
+        features=["x"],
+        label="late",
+        outcomes=[Outcome("ended", "key", "other")],
+        order=ORDERS["event_time"],
+        metrics_every=100,
+        version_every=500,
+        endpoint=f"{job}-classes",
+        commit_every=0.05,
+    )
 
 
 def main(bootstrap: str, job: str, name: str, state: str, order: str, kind: str) -> None:

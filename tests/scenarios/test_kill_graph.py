@@ -6,9 +6,12 @@ import pytest
 from tests.scenarios.killed_graph import scenario
 from tests.scenarios.test_kill_job import rounds
 
+ORDERS = ["event_time", "arrival", "classes"]
+"""Of links; and `classes` of edges, under event time."""
+
 
 @pytest.mark.stack
-@pytest.mark.parametrize("order", ["event_time", "arrival"])
+@pytest.mark.parametrize("order", ORDERS)
 def test_two_kills(kafka, fresh, tmp_path, order):
     rounds(kafka, fresh, tmp_path, order, 2, scenario=scenario, script="killed_graph.py")
 
@@ -16,6 +19,6 @@ def test_two_kills(kafka, fresh, tmp_path, order):
 @pytest.mark.stack
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("order", ["event_time", "arrival"])
+@pytest.mark.parametrize("order", ORDERS)
 def test_ten_kills(kafka, fresh, tmp_path, order):
     rounds(kafka, fresh, tmp_path, order, 10, scenario=scenario, script="killed_graph.py")
