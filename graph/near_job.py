@@ -26,7 +26,7 @@ TABLE = "embeddings"
 
 
 class NearState(msgspec.Struct):
-    """The graph and the embeddings. `version` is 1 once a version was cut, `after` the highest number before."""
+    """The graph and the embeddings. `version` is 0 until the version is cut, `after` the highest number before."""
 
     graph: TemporalGraph
     embeddings: Embeddings

@@ -17,7 +17,7 @@ from tidemill.servable import TensorSpec
 
 
 class NearQuestion:
-    """Outputs, of each row (a node, which is a `end`, `source` or `target`, of the relation): `nodes`, the ids of the
+    """Outputs, of each row (a node, at the `end`, `source` or `target`, of the relation): `nodes`, the ids of the
     `k` nodes of its type that are most similar to it, and `similarity`, their cosines to it; `score` is the first's.
     Where there are fewer, ids are empty and similarities 0.
 
