@@ -109,7 +109,7 @@ class Embeddings:
     def __init__(
         self, *, dims: int = 128, share: float = 0.7, fading: float = 90 * DAY, seed: int = 0, directed: bool = True
     ) -> None:
-        if not (0 < dims <= 4096 and 0.0 <= share <= 1.0 and fading > 0 and np.isfinite(fading)):
+        if not (0 < dims <= 4096 and int(dims) == dims and 0.0 <= share <= 1.0 and 0 < fading < np.inf):
             raise ConfigError(
                 "embeddings cannot be made so",
                 wanted="1 to 4096 dims, a share from 0 to 1, fading in seconds above 0",
@@ -159,11 +159,11 @@ class Embeddings:
         rows = np.arange(self._nodes) if among is None else among[(among >= 0) & (among < self._nodes)]
         rows = rows[self._rows[3][rows] > 0]
         numbers, similar = np.full((len(vectors), k), -1, np.int64), np.zeros((len(vectors), k), np.float32)
-        if len(rows):
-            scores = vectors @ self._rows[1][rows].T
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            numbers[:, : order.shape[1]] = rows[order]
-            similar[:, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
+        table = self._rows[1][rows]
+        for i in range(len(vectors) if len(rows) else 0):  # row by row: all at once would be rows × nodes of memory
+            scores = table @ vectors[i]
+            best = _best(scores, k)
+            numbers[i, : len(best)], similar[i, : len(best)] = rows[best], scores[best]
         return numbers, similar
 
     def changes(self) -> int:
@@ -196,6 +196,15 @@ class Embeddings:
         self._rows, self._nodes, self._changes = made, nodes, int(state["changes"])
         self._reserve(max(nodes, 64))
         self._nodes = nodes
+
+
+def _best(scores: Matrix, k: int) -> Ints:
+    """Where the `k` largest scores stand, the largest first, of equal ones the first."""
+    if len(scores) > k:
+        there = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    else:
+        there = np.arange(len(scores))
+    return there[np.lexsort((there, -scores[there]))][:k]
 
 
 _NAMES = ("profile", "embedding", "ring", "count", "last", "changed")

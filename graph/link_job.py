@@ -14,6 +14,7 @@ from graph.link_history import SCALES, Floats, Ints
 from graph.link_model import LinkModel
 from graph.link_question import LinkQuestion, named
 from graph.mapping import EdgeFrom, GraphSpec
+from graph.question import is_whole
 from graph.store import TemporalGraph
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint
@@ -74,8 +75,9 @@ class LinkJob:
 
     def job(self) -> Job[LinkState]:
         rule = self.spec.rule_of(self.relation, f"job {self.name}")
-        if min(self.metrics_every, self.version_every) < 1:
-            raise SubmissionError("counts out of range", where=f"job {self.name}", wanted="at least 1")
+        if not all(is_whole(every, 1, 1 << 62) for every in (self.metrics_every, self.version_every)):
+            got = f"metrics_every={self.metrics_every}, version_every={self.version_every}"
+            raise SubmissionError("counts out of range", where=f"job {self.name}", wanted="1 or more", got=got)
         if self.serves(rule).name == self.name:
             raise SubmissionError(
                 "job and endpoint have one name, so their predictions would share a topic",

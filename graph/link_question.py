@@ -14,14 +14,14 @@ from graph.link_features import feature_names, features_of
 from graph.link_history import SCALES, Floats, Ints
 from graph.link_model import STRANGER, draw, place
 from graph.link_network import F32, HIDDEN, SECOND, forward, initial
-from graph.question import Columns, digest_of, numbers, plain, times
+from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain, times
 from graph.relation import Relation
 from graph.selection import DIRECTIONS, Direction, Found
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.servable import TensorSpec
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ask(
     h: Any, src: Ints, dst: Ints, when: Ints, seed: int, weights: F32, X: F32, candidates: Ints, out: Floats
 ) -> None:
@@ -30,8 +30,7 @@ def _ask(
     first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
     scores = np.zeros(m, np.float32)
     for i in range(len(src)):
-        pair = mix(np.uint64(src[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(dst[i]))
-        event = int(mix(pair + np.uint64(when[i])) >> np.uint64(2))
+        event = int(mix(np.uint64(src[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(dst[i])) >> np.uint64(2))
         candidates[0] = dst[i]
         draw(h, src[i], dst[i], seed, event, 0, 0.0, candidates[1:])
         features_of(h, src[i], candidates, when[i] / 1e6, X)
@@ -49,15 +48,16 @@ class LinkQuestion:
     - `oddness`: the share of the others that the model holds likelier, 0 to 1;
     - `rank_score`: the model's own score, which only compares targets of one source at one time.
 
-    The draw is a function of `seed` and the row. What is known is what had come; of `time` only the age of the past
-    counts here, and `neighbours` are strictly earlier. The learned state is `weights`, of `LinkModel`'s network.
+    The draw is a function of `seed`, source and target. What is known is what had come; of `time` only the age of the
+    past counts here, and `neighbours` are strictly earlier. The learned state is `weights`, of `LinkModel`'s network.
     """
 
     def __init__(
         self, *, relation: str, scales: Sequence[float] = SCALES, against: int = 50, seed: int = 0, near: int = 10
     ) -> None:
-        if against < 1 or near < 0:
-            raise ConfigError("a question that cannot be asked", wanted="against 1 or more", got=f"{against}, {near}")
+        if not (is_whole(against, 1, 10_000) and is_whole(near, 0, 1_000) and is_whole(seed, 0, 1 << 62)):
+            wanted = "against 1 to 10,000, near 0 to 1,000 and a seed from 0, whole numbers"
+            raise ConfigError("a question that cannot be asked", wanted=wanted, got=f"{against}, {near}, {seed}")
         ids = [TensorSpec(name, "BYTES", [-1]) for name in ("source", "target")]
         self.inputs = [*ids, TensorSpec("time", "INT64", [-1])]
         self.outputs = [TensorSpec(name, "FP64", [-1]) for name in ("score", "oddness", "rank_score")]
@@ -86,7 +86,7 @@ class LinkQuestion:
 
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         src, dst = ends(state.graph, self.relation, inputs["source"], inputs["target"])
-        out, _ = self._scored(state, src, dst, times(inputs))
+        out, _ = self._scored(state, src, dst, moments_of(state.graph, self.relation, inputs))
         return {"score": out[:, 0], "oddness": out[:, 1], "rank_score": out[:, 2]}
 
     def _scored(self, state: Any, src: Ints, dst: Ints, when: Ints) -> tuple[Floats, F32]:
@@ -135,14 +135,16 @@ class LinkQuestion:
 
 def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Ints]:
     """What the past calls the nodes at the ends: their numbers, which for two node types are interleaved; of a node
-    never seen a number that nobody has."""
+    never seen a number that nobody has, and of two that differ two."""
     it: Relation = graph.relations[relation]
     src, dst = numbers(graph, it.source, source), numbers(graph, it.target, target)
-    return named(it, src, dst)
+    same = np.array([a == b for a, b in zip(source, target, strict=True)], np.bool_) & (it.source == it.target)
+    named_src, named_dst = named(it, src, dst)
+    return np.where(src < 0, STRANGER - 1, named_src), np.where((dst < 0) & same, STRANGER - 1, named_dst)
 
 
 def named(relation: Relation, src: Ints, dst: Ints) -> tuple[Ints, Ints]:
-    """As `ends`, from node numbers."""
+    """From node numbers, which are there or −1, to what the past calls them."""
     if relation.source != relation.target:
         return np.where(src < 0, STRANGER, 2 * src), np.where(dst < 0, STRANGER, 2 * dst + 1)
     return np.where(src < 0, STRANGER, src), np.where(dst < 0, STRANGER, dst)

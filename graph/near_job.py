@@ -82,6 +82,7 @@ class NearJob:
         if self.endpoint == self.name:
             raise SubmissionError("job and endpoint have one name", where=f"job {self.name}", fix="Name one otherwise")
         self._question()
+        self._begin()  # what cannot be made is said here
         asks = rule.source if self.end == "source" else rule.target
 
         def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:

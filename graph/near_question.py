@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graph.adjacency import Int
 from graph.link_question import near_of
-from graph.question import Columns, digest_of, numbers, plain, times
+from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain, times
 from graph.relation import Relation
 from tidemill.errors import ConfigError, IncompatibleError, RequestError
 from tidemill.servable import TensorSpec
@@ -26,7 +26,7 @@ class NearQuestion:
     """
 
     def __init__(self, *, relation: str, end: str = "source", k: int = 10) -> None:
-        if end not in ("source", "target") or not 0 < k <= 1000:
+        if end not in ("source", "target") or not is_whole(k, 1, 1_000):
             raise ConfigError(
                 "a question that cannot be asked", wanted="source or target, k 1 to 1000", got=f"{end}, {k}"
             )
@@ -49,6 +49,7 @@ class NearQuestion:
             raise IncompatibleError("not a state of this model", wanted="none", got=", ".join(state))
 
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
+        moments_of(state.graph, self.relation, inputs)
         node_type, found, similar = self._found(state, inputs["node"])
         nodes = np.full(found.shape, "", np.object_)
         known = found >= 0

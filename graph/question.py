@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from graph.adjacency import Int
 from graph.nodes import Id
 from graph.store import TemporalGraph
-from tidemill.errors import IncompatibleError, RequestError
+from tidemill.errors import IncompatibleError, RequestError, UserError
 from tidemill.servable import TensorSpec
 from tidemill.state import digest
 
@@ -29,6 +29,10 @@ KINDS = (
     "graph.sample_question:SampleQuestion",
 )
 """Questions that may come from an artefact: it names code, it never brings any."""
+
+
+LONGEST = 256
+"""Characters of an id that is asked about."""
 
 
 class Question(Protocol):
@@ -72,8 +76,13 @@ def question(kind: str, params: Mapping[str, Any]) -> Question:
 
 
 def numbers(graph: TemporalGraph, node_type: str, ids: Sequence[Any] | NDArray[Any]) -> Int:
-    """The numbers of the nodes that are asked about, −1 for those never seen."""
+    """The numbers of the nodes that are asked about, −1 for those never seen. Raises `RequestError` for an id that is
+    longer than `LONGEST`: what is asked is kept in the log."""
     asked = [i.decode(errors="replace") if isinstance(i, bytes) else i for i in ids]
+    for id in asked:
+        if isinstance(id, str) and len(id) > LONGEST:
+            wanted = f"at most {LONGEST} characters"
+            raise RequestError("the id of a node is too long", wanted=wanted, got=str(len(id)), where=node_type)
     found = graph.numbers(node_type, asked)
     for at in np.flatnonzero(found < 0).tolist():
         whole = spelled(asked[at])
@@ -94,9 +103,25 @@ def plain(id: Id) -> int | str:
     return id.hex() if isinstance(id, bytes) else id
 
 
+def is_whole(value: Any, low: int, high: int) -> bool:
+    """Whether a setting is a whole number in this range."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
 def digest_of(*parts: NDArray[Any]) -> str:
     """Of arrays, the first 16 digits of SHA-256 over their bytes."""
     return digest(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))[:16]
+
+
+def moments_of(graph: TemporalGraph, relation: str, inputs: Columns) -> Int:
+    """The moments asked about. Raises `RequestError` where one is none, or so long ago that the graph, with a time to
+    live, has let go of what stood then."""
+    moments = times(inputs)
+    try:
+        graph.found(relation, np.full(len(moments), -1, np.int64), moments, 1)
+    except UserError as error:
+        raise RequestError(error.message, wanted=error.wanted, got=error.got, field="time") from None
+    return moments
 
 
 def times(inputs: Columns, name: str = "time") -> Int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.question import Columns, digest_of, numbers, plain, times
+from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain
 from graph.selection import Direction, Neighbours
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.servable import TensorSpec
@@ -20,7 +20,7 @@ class SampleQuestion:
     are fewer; `score` is how many there are. A node that nobody has seen has none. Nothing is learned."""
 
     def __init__(self, *, relation: str, direction: Direction = "out", k: int = 10) -> None:
-        if direction not in ("out", "in") or not 0 < k <= 1000:
+        if direction not in ("out", "in") or not is_whole(k, 1, 1_000):
             wanted = "out or in, k 1 to 1000"
             raise ConfigError("a question that cannot be asked", wanted=wanted, got=f"{direction}, {k}")
         self.relation, self.direction, self.k = relation, direction, k
@@ -56,8 +56,8 @@ class SampleQuestion:
     def _found(self, state: Any, inputs: Columns) -> Neighbours:
         graph = state.graph
         start, _ = graph.ends(self.relation, self.direction)
-        nodes = numbers(graph, start, inputs["node"])
-        found: Neighbours = graph.neighbours(self.relation, nodes, times(inputs), self.k, direction=self.direction)
+        nodes, moments = numbers(graph, start, inputs["node"]), moments_of(graph, self.relation, inputs)
+        found: Neighbours = graph.neighbours(self.relation, nodes, moments, self.k, direction=self.direction)
         return found
 
     def evidence(self, state: Any, inputs: Columns) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,12 @@ from tidemill.time import Clock
 
 POSITION, MOMENT = "position", "asked_at"
 """Outputs that say of which state an answer is (after so many events of the job, in its order), and as of when."""
+
+
+ROWS = 16
+"""Rows of a tensor request that are asked at a time: some milliseconds."""
+
+T = TypeVar("T")
 
 
 class Asked(NamedTuple):
@@ -57,18 +63,32 @@ class ServedQuestion:
         return ServedQuestion(ModelContent(self._content.kind, self._content.params, state), self._copy, self._clock)
 
     def predict(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A few rows at a time, each of one state, so that nobody else waits for all of them."""
         columns = {name: tensor.data for name, tensor in inputs.items()}
         columns["time"] = np.where(columns["time"] == 0, self._clock.now(), columns["time"])
-        with self._held() as (state, position):
-            found = self._question.ask(state, columns)
-        found[POSITION] = np.full(len(columns["time"]), position, np.int64)
-        found[MOMENT] = columns["time"]
-        return {name: Tensor(name, column) for name, column in found.items()}
+        parts: list[dict[str, Any]] = []
+        for at in range(0, max(len(columns["time"]), 1), ROWS):
+            few = {name: column[at : at + ROWS] for name, column in columns.items()}
+            with self._held() as (state, position):
+                found = self._asked(lambda state=state, few=few: self._question.ask(state, few))  # type: ignore[misc]
+            parts.append(found | {POSITION: np.full(len(few["time"]), position, np.int64), MOMENT: few["time"]})
+        return {name: Tensor(name, np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
     def answer(self, asked: Mapping[str, Any], time: int, explain: bool) -> Asked:
         """One row, of one and the same state. Raises `RequestError` naming the input that is missing or unfit."""
         with self._held() as (state, position):
-            return answered(self._question, state, position, {"time": time, **asked}, explain)
+            values = {"time": time, **asked}
+            return self._asked(lambda: answered(self._question, state, position, values, explain=explain))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except KeyError as error:  # a relation or node type that the graph does not have
+            raise UnavailableError(
+                "the model was learned by other code than the graph is grown by",
+                where=self._content.kind,
+                got=str(error),
+            ) from None
 
     def _held(self) -> Any:
         copy = self._copy()
@@ -77,12 +97,20 @@ class ServedQuestion:
         return copy.held()
 
 
-def answered(question: Question, state: Any, position: int, asked: Mapping[str, Any], explain: bool = False) -> Asked:
-    """What the question's answer to one row is, of `state`."""
+def answered(
+    question: Question,
+    state: Any,
+    position: int,
+    asked: Mapping[str, Any],
+    *,
+    explain: bool = False,
+    evidence: bool = True,
+) -> Asked:
+    """What the question's answer to one row is, of `state`; with its evidence, unless that is not wanted."""
     columns = columns_of(question.inputs, asked)
     outputs = {name: column[0].tolist() for name, column in question.ask(state, columns).items()}
     rests_on = question.explain(state, columns) if explain else None
-    return Asked(outputs, position, question.evidence(state, columns), rests_on)
+    return Asked(outputs, position, question.evidence(state, columns) if evidence else "", rests_on)
 
 
 def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str, Any]:

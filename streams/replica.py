@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +40,9 @@ _log = logging.getLogger("tidemill.replica")
 SLICE = 200
 """Events stepped at a time: whoever asks waits for no more."""
 
+STALE = 60.0
+"""Seconds for which a copy that cannot go on answers from what it has."""
+
 _BATCH, _BUFFERED = 50_000, 1_000_000
 _LONGEST_PAUSE = 2.0
 
@@ -50,12 +54,18 @@ class Copied(Generic[S]):
     def __init__(self, job: Job[S], between: Callable[[S, int, int], int]) -> None:
         if job.groups != 1:
             raise SubmissionError("a copy is of one state", where=f"job {job.name}", got=f"{job.groups} groups")
-        self.job = replace(job, step=self._step)
+        self._job = job
         self.position = 0
         self.state: S = job.init()
         self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._step_of = job.step
         self._between = between
+        self.from_snapshot = False
+
+    @property
+    def job(self) -> Job[S]:
+        """The job whose step this is. Not kept: it holds the copy, which would hold itself then, and a whole graph
+        until the collector came by."""
+        return replace(self._job, step=self._step)
 
     @contextmanager
     def held(self) -> Iterator[S]:
@@ -69,6 +79,7 @@ class Copied(Generic[S]):
 
     def restored(self, out: Recovered) -> None:
         """A snapshot was taken up."""
+        self.from_snapshot = True
         self.position, self.state = out.pipeline.counts.stepped, out.pipeline.states.get(0, self.state)
 
     def _step(self, state: S, batch: Batch) -> Effects[S]:
@@ -82,7 +93,7 @@ class Copied(Generic[S]):
             with self._turn:
                 pass
             with self._lock:
-                effects = self._step_of(state, piece)
+                effects = self._job.step(state, piece)
                 state = self.state = effects.state
                 self.position += len(piece)
             dead += effects.dead
@@ -123,12 +134,18 @@ def check_cut(found: Recovered, committed: ProgressMade) -> None:
 class Replica(Generic[S]):
     """Follows `job` in a thread of its own (`start`, `close`); `parts` are those of an engine, of which the log, the
     streams, and for a long run `objects` and `archive`, are used. From a snapshot of the job's in its `store`, where
-    there is one, it need not read what came before."""
+    there is one, it need not read what came before.
 
-    def __init__(self, job: Job[S], parts: Parts) -> None:
+    `versioned`: it can be asked only once the job has cut a version in its present life, for what an earlier one
+    learned is not of this state.
+    """
+
+    def __init__(self, job: Job[S], parts: Parts, *, versioned: bool = False) -> None:
         self._job = job
         self._copied = self._begun()
         self._parts = parts
+        self._versioned = versioned
+        self._failing: float | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tidemill-replica-{job.name}", daemon=True)
         self._ready = False
@@ -155,8 +172,8 @@ class Replica(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether it has been where the job stood. Then it can be asked for good, however far behind it may fall: where
-        it must be made anew, the one before answers meanwhile."""
+        """Whether it has been where the job stood, and can be asked. Where it must be made anew, the one before answers
+        meanwhile; where it cannot go on, for `STALE` seconds, and not at all where it is not what the job has."""
         return self._ready
 
     @contextmanager
@@ -173,25 +190,30 @@ class Replica(Generic[S]):
         while not self._stop.is_set():
             try:
                 self._follow()
-                pause = 0.1
+                pause, self._failing = 0.1, None
             except Exception as error:
                 # A thread that ended would leave old answers for ever, silently.
                 self.problem = str(error)
-                expected = isinstance(error, UnavailableError)
-                _log.log(logging.INFO if expected else logging.ERROR, "copy of job %s: %s", self.name, error)
+                passing = isinstance(error, UnavailableError)
+                _log.log(logging.INFO if passing else logging.ERROR, "copy of job %s: %s", self.name, error)
+                self._failing = self._failing or time.monotonic()
+                if isinstance(error, IntegrityError) or time.monotonic() - self._failing > STALE:
+                    self._ready = False
                 self._stop.wait(pause)
-                pause = min(_LONGEST_PAUSE, pause * 2)
+                pause = min(_LONGEST_PAUSE if passing else 30 * _LONGEST_PAUSE, pause * 2)
 
     def _follow(self) -> None:
         """Catch up with the last commit, then take each as it comes, until it can go on only from the beginning."""
         log, at = self._parts.log, progress.topic_of(self.name)
         end = log.end(at) if at.topic in log.topics() else 0
         committed = progress.last(log, self.name)
-        found = None if committed is None else self._caught_up(committed)
-        if committed is None or found is None:
+        caught = None if committed is None else self._caught_up(committed)
+        if committed is None or caught is None:
             self._stop.wait(0.3)
             return
-        self.sequence, self.problem, self._ready = committed.sequence, "", True
+        copied, found = caught
+        self.sequence = committed.sequence
+        self._take(copied, committed)
         reader, segments = log.reader({at: end}), Segments(log, {})
         try:
             while not self._stop.is_set():
@@ -204,11 +226,20 @@ class Replica(Generic[S]):
                         return
                     _apply(found, made, segments)
                     self.sequence = made.sequence
+                    self._take(copied, made)
+                self._failing = None
         finally:
             reader.close()
             segments.close()
 
-    def _caught_up(self, committed: ProgressMade) -> Recovered | None:
+    def _take(self, copied: Copied[S], made: ProgressMade) -> None:
+        """From now on it is this one that is asked, where it can be."""
+        if self._versioned and not made.versions:
+            self.problem = "the job has cut no version in its present life"
+        elif self._copied is not copied or not self._ready:
+            self._copied, self.problem, self._ready = copied, "", True
+
+    def _caught_up(self, committed: ProgressMade) -> tuple[Copied[S], Recovered] | None:
         """The job at this commit, from its newest snapshot or from the beginning; None where it still reads the files
         that it began on."""
         self.problem = f"it is being made from the log, up to commit {committed.sequence}"
@@ -216,6 +247,8 @@ class Replica(Generic[S]):
             copied = self._begun()
             found = recovered(copied.job, self._parts, committed, self._stop.is_set, copied.restored)
         except (IncompatibleError, IntegrityError) as error:
+            if isinstance(error, IntegrityError) and not copied.from_snapshot:
+                raise
             _log.info("copy of job %s: not from its snapshot: %s", self.name, error)
             copied = self._begun()
             found = recovered(copied.job, self._parts, committed, self._stop.is_set)
@@ -224,8 +257,7 @@ class Replica(Generic[S]):
         if not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
             self.problem = "the job has not read the files that it began on to their end"
             return None
-        self._copied = copied
-        return found
+        return copied, found
 
 
 def visit(

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pack": ("pack:pack", "Pack the Python environment for a Flink cluster's machines."),
     "engines": ("job:engines", "What each engine provides."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
-    "graph": ("graph:graph", "Graphs that jobs grow: stats, neighbours, show."),
+    "graph": ("graph:graph", "Graphs that jobs grow, as of any time, and their answers."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
     "demo-graph": ("demo_graph:demo_graph", "Learning on live graphs: flights, and who trusts whom."),

@@ -28,7 +28,7 @@ SHOWN = 10
 
 
 class Verified(msgspec.Struct):
-    """`asked` answers were asked again; `equal` are those with the same evidence and, to 1e-6, the same score.
+    """`asked` answers were asked again; `equal` have the same evidence, and the same score to a millionth of it.
     `difference` is the largest of a score, `unequal` the first ids that differ, `skipped` counts by reason."""
 
     endpoint: str
@@ -45,11 +45,11 @@ def verify(platform: Platform, endpoint: Endpoint) -> Verified:
     job = endpoint.replica
     if job is None:
         raise UserError("the endpoint is asked of no graph", where=f"endpoint {endpoint.name}")
-    committed = progress.last(platform.log, job.name)
+    made = _made(platform.log, endpoint)
+    committed = progress.last(platform.log, job.name)  # after them, so that their states are committed
     if committed is None:
         raise NotFoundError("the job has committed nothing yet", where=f"job {job.name}")
     out = Verified(endpoint.name)
-    made = _made(platform.log, endpoint)
     states = _states(platform, endpoint.model, {(p.version, p.delta) for p in made})
     at: dict[int, list[PredictionMade]] = defaultdict(list)
     for one in made:
@@ -63,10 +63,16 @@ def verify(platform: Platform, endpoint: Endpoint) -> Verified:
 
     def visited(state: Any, position: int) -> None:
         for one in at.pop(position):
-            again = answered(states[one.version, one.delta], state, position, {"time": one.time, **(one.asked or {})})
+            values = {"time": one.time, **(one.asked or {})}
+            asked = states[one.version, one.delta]
+            try:
+                again = answered(asked, state, position, values, evidence=bool(one.evidence))
+            except (TidemillError, KeyError) as error:
+                _skip(out, f"the job's code does not answer it: {type(error).__name__}")
+                continue
             out.asked += 1
             difference = abs(float(again.outputs["score"]) - one.score)
-            if difference <= 1e-6 and one.evidence in ("", again.evidence):
+            if difference <= 1e-6 * max(abs(one.score), 1e-9) and one.evidence in ("", again.evidence):
                 out.equal += 1
                 out.difference = max(out.difference, difference)
             else:

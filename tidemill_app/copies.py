@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 from connectors import arrow
@@ -33,42 +34,58 @@ def parts_of(platform: Platform, job: Job[Any]) -> Parts:
 
 
 class Copies:
-    """The copies that models are asked of. Where a job's code changes, the copy of the code before answers until the
-    new one can."""
+    """The copies that models are asked of, one for each state of a job's code. Where the code changes, the copy of the
+    code before answers until a model state of the new one is there, and its copy too."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._copies: dict[str, tuple[Replica[Any], ...]] = {}  # the newest first; replaced, never edited
+        self._lock = threading.Lock()
+        self._copies: dict[str, dict[str, Replica[Any]]] = {}  # by model and code, the newest last
+        self._jobs: dict[str, str] = {}
 
-    def follow(self, endpoint: Endpoint) -> None:
-        """Make and follow the copy that `endpoint` asks for."""
+    def follow(self, endpoint: Endpoint, code: str) -> None:
+        """Make and follow the copy that `endpoint` asks for by this code, where there is none yet."""
         job = endpoint.replica
-        if job is None:
+        if job is None or code in self._copies.get(endpoint.model, {}):
             return
         try:
-            made = Replica(job, parts_of(self._platform, job))
+            made = Replica(job, parts_of(self._platform, job), versioned=True)
         except TidemillError as error:
             _log.error("endpoint %s: its graph is not followed: %s", endpoint.name, error)
             return
-        self._copies = {**self._copies, endpoint.model: (made, *self._copies.get(endpoint.model, ()))}
+        with self._lock:
+            self._copies.setdefault(endpoint.model, {})[code] = made
+            self._jobs[endpoint.model] = job.name
         made.start()
 
-    def of(self, model: str) -> Replica[Any] | None:
-        """The newest copy that can be asked, else the newest."""
-        copies = self._copies.get(model, ())
-        for at, copy in enumerate(copies):
-            if copy.ready:
-                if copies[at + 1 :]:
-                    for older in copies[at + 1 :]:
-                        older.close(wait=False)
-                    self._copies = {**self._copies, model: copies[: at + 1]}
-                return copy
-        return copies[0] if copies else None
+    def of(self, model: str, code: str = "") -> Replica[Any] | None:
+        """The copy for a model state of this code; where there is none, the newest that can be asked, else the newest.
+        Those of code before it are ended once it can be asked."""
+        with self._lock:
+            copies = self._copies.get(model, {})
+            wanted = copies.get(code)
+            if wanted is not None and wanted.ready:
+                for older in list(copies):
+                    if older == code:
+                        break
+                    copies.pop(older).close(wait=False)
+            if wanted is not None:
+                return wanted
+            newest = list(copies.values())[::-1]
+            return next((copy for copy in newest if copy.ready), newest[0] if newest else None)
+
+    def drop(self, job: str) -> None:
+        """End what is of a job that was removed."""
+        with self._lock:
+            for model in [model for model, owner in self._jobs.items() if owner == job]:
+                del self._jobs[model]
+                for copy in self._copies.pop(model).values():
+                    copy.close(wait=False)
 
     def all(self) -> list[Replica[Any]]:
-        return [copy for model in self._copies if (copy := self.of(model)) is not None]
+        with self._lock:
+            return [copy for copies in self._copies.values() for copy in copies.values()]
 
     def close(self) -> None:
-        for copies in self._copies.values():
-            for copy in copies:
-                copy.close()
+        for copy in self.all():
+            copy.close()

@@ -61,6 +61,7 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     Raises `UserError` where the job holds no graph.
     """
     from connectors import arrow
+    from graph.checking import BOUND
     from streams.erasures import Erasures
     from streams.intake import Intake
     from streams.pipeline import Pipeline
@@ -86,7 +87,8 @@ def graph_of(platform: Platform, name: str) -> TemporalGraph:
     read_through(pipeline, reading, lambda partition, records: intake.take(partition, records)[0])
     state = pipeline.states.get(0)
     graph: TemporalGraph = (job.init() if state is None else state).graph
-    graph.advance(graph.clock, {f"{p.topic}/{p.number}": at for p, at in until.items()})
+    # Of an empty graph the clock stands before all times.
+    graph.advance(max(graph.clock, 1 - BOUND), {f"{p.topic}/{p.number}": at for p, at in until.items()})
     return graph
 
 

@@ -29,6 +29,7 @@ from tidemill.time import Clock, SystemClock
 from tidemill.version import Lineage
 from tidemill_app.copies import Copies
 from tidemill_app.endpoints import Submitted
+from tidemill_app.job_table import REMOVED
 from tidemill_app.online_features import reading
 from tidemill_app.prediction_logs import PredictionLogs
 from tidemill_app.publisher import load_content
@@ -40,7 +41,7 @@ _log = logging.getLogger("tidemill.serving")
 def loader(
     store: ArtefactStore,
     learned: Callable[[Lineage], None] = lambda lineage: None,
-    copy_of: Callable[[str], Replica[Any] | None] = lambda model: None,
+    copy_of: Callable[[str, str], Replica[Any] | None] = lambda model, code: None,
     clock: Clock | None = None,
 ) -> Load:
     """Loads published versions from the store, everything verified first; `learned` is told where each came from, and
@@ -55,7 +56,7 @@ def loader(
         content = load_content(files)
         servable: Servable
         if manifest.kind in QUESTIONS:
-            servable = ServedQuestion(content, lambda: copy_of(event.model), clock or SystemClock())
+            servable = ServedQuestion(content, lambda: copy_of(event.model, event.bundle), clock or SystemClock())
         else:
             servable = ServedLearner(content)
         if manifest.lineage is not None:
@@ -147,6 +148,8 @@ class ScoringService:
 
     def _changed(self, wish: JobChanged) -> None:
         assert self._submitted is not None
+        if wish.wanted == REMOVED:
+            self.copies.drop(wish.job)
         endpoint = self._submitted.taken(wish)
         if endpoint is not None:
             self._take(endpoint, wish.bundle)
@@ -169,8 +172,7 @@ class ScoringService:
 
     def _take(self, endpoint: Endpoint, bundle: str, *, newest: bool = True) -> None:
         """Answer at `endpoint`, with the code of this bundle too."""
-        if newest:
-            self.copies.follow(endpoint)
+        self.copies.follow(endpoint, bundle)
         tables = self._tables_of(endpoint.job)
         scorer = self.scorers.get(endpoint.name)
         if scorer is not None:
@@ -233,6 +235,7 @@ class ScoringService:
                 {"job": copy.name},
                 copy.position,
             )
+            yield "tidemill_copy_commit", "The job's commit that the copy has taken", {"job": copy.name}, copy.sequence
             yield "tidemill_copy_ready", "1 where the copy can be asked", {"job": copy.name}, float(copy.ready)
         for job, tables in self.tables.items():
             yield "tidemill_feature_sequence", "Sequence of the newest features", {"job": job}, tables.sequence

@@ -2,7 +2,7 @@
 
 The data (SNAP's soc-sign-bitcoin-otc: rater, rated, rating from -10 to 10, seconds) is in the order of time.
 
-    (echo rater,rated,rating,at; zcat soc-sign-bitcoinotc.csv.gz) > ratings.csv
+    (echo rater,rated,rating,at; zcat soc-sign-bitcoinotc.csv.gz | grep -v '[A-Z]') > ratings.csv
     tidemill stream create ratings --infer ratings.csv --time at --time-unit s --key rater
     tidemill submit examples/trust/job.py
     tidemill publish ratings ratings.csv

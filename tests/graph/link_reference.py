@@ -44,9 +44,9 @@ def drawn(
     return out
 
 
-def asked_event(src: int, dst: int, when: int) -> int:
+def asked_event(src: int, dst: int) -> int:
     """The number by which the draws of a question are made."""
-    return mixed((mixed((src * 0x9E3779B97F4A7C15 + dst) & FULL) + when) & FULL) >> 2
+    return mixed((src * 0x9E3779B97F4A7C15 + dst) & FULL) >> 2
 
 
 def rank(scores: Sequence[Any]) -> float:

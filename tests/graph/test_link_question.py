@@ -40,7 +40,8 @@ def code(state, relation, source, target):
     (a,) = state.graph.numbers(relation.source, [source]).tolist()
     (b,) = state.graph.numbers(relation.target, [target]).tolist()
     wide, odd = (1, 0) if relation.source == relation.target else (2, 1)
-    return [STRANGER if a < 0 else wide * a], [STRANGER if b < 0 else wide * b + odd]
+    unknown = STRANGER - (source == target and not odd)  # the same stranger, or another
+    return [STRANGER - 1 if a < 0 else wide * a], [unknown if b < 0 else wide * b + odd]
 
 
 def question_of(state, relation=ONE, **settings):
@@ -57,6 +58,7 @@ def columns(*rows):
 
 END = 300 * 600 * SECOND
 ROWS = [(1, 2, END), (2, 1, END), (5, 5, END + 7), (3, 17, END + 86_400 * SECOND), (999, 4, END), (4, 999, END)]
+ROWS += [(998, 999, END), (999, 999, END)]
 
 
 @pytest.mark.parametrize("relation", [ONE, TWO], ids=["one type", "two types"])
@@ -70,7 +72,7 @@ def test_answers_are_those_of_plain_numpy(relation, against, seed):
     )
     for i, (source, target, when) in enumerate(ROWS):
         (src,), (dst,) = code(state, relation, source, target)
-        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst, when), against)
+        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst), against)
         X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
         # Equal rows tie in either arithmetic; others are apart by more than float32 rounds.
         scores = scored(asked.weights, X)
@@ -185,7 +187,7 @@ def test_what_an_answer_rests_on_is_shown(relation):
     asked, when = question_of(state, relation, near=4), END
     told = asked.explain(state, columns((1, 2, when)))
     (src,), (dst,) = code(state, relation, 1, 2)
-    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst, when), 50)
+    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 50)
     X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
     changed = np.repeat(X[:1], X.shape[1], axis=0)
     np.fill_diagonal(changed, X[1:].mean(axis=0))

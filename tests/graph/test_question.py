@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graph.link_question import LinkQuestion
-from graph.question import digest_of, numbers, plain, question, spelled, times
+from graph.question import LONGEST, digest_of, numbers, plain, question, spelled, times
 from graph.relation import Relation
 from graph.store import TemporalGraph
 from tidemill.errors import ConfigError, IncompatibleError, RequestError
@@ -42,9 +42,15 @@ def test_a_text_stands_for_the_whole_number_it_spells_where_no_node_has_it_for_i
     assert numbers(whole, "user", [b"\xff\xfe"]).tolist() == [-1]
 
 
-@pytest.mark.parametrize("huge", ["9" * 19, "9223372036854775808", "-" + "9" * 18, "-9223372036854775809", "1" * 400])
+@pytest.mark.parametrize("huge", ["9" * 19, "9223372036854775808", "-" + "9" * 18, "-9223372036854775809", "1" * 40])
 def test_a_text_that_spells_a_number_no_node_can_have_is_of_no_node(huge):
     assert numbers(graph([7, 12]), "user", [huge, huge.encode(), "12"]).tolist() == [-1, -1, 1]
+
+
+def test_an_id_that_is_too_long_to_be_kept_is_refused():
+    assert numbers(graph([7]), "user", ["x" * LONGEST, 1 << 62]).tolist() == [-1, -1]
+    with pytest.raises(RequestError, match="the id of a node is too long; wanted at most 256 characters; got 257"):
+        numbers(graph([7]), "user", [7, "x" * (LONGEST + 1)])
 
 
 def test_what_spells_a_whole_number():

@@ -89,7 +89,7 @@ def test_every_answer_is_the_same_again_at_the_position_it_names(market):
         ({"evidence": "0" * 16}, False),
         ({"asked": {"source": 13, "target": 12}}, None),
         ({"position": lambda one: one.position - 1}, None),
-        ({"time": lambda one: one.time + 1_000_000}, None),
+        ({"time": lambda one: one.time + 86_400_000_000}, None),
     ],
     ids=["score", "evidence", "question", "position", "moment"],
 )

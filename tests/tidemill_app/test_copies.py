@@ -1,5 +1,7 @@
 """Whose endpoint is asked of a graph, its graph is followed: by the newest code, until the server ends."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -19,34 +21,74 @@ def market(tmp_path):
     made.platform.close()
 
 
-def test_a_copy_is_made_of_what_a_home_has(market):
+def test_a_copy_is_made_of_what_a_home_has_one_for_each_code(market):
     market.publish(60)
     market.learn()
     copies = Copies(market.platform)
-    copies.follow(market.endpoint)
-    copy = copies.of("trust")
+    copies.follow(market.endpoint, "a")
+    copies.follow(market.endpoint, "a")  # told again, as at every start of the job
+    (before,) = copies.all()
     try:
-        until(lambda: copy.ready)
-        assert [c.name for c in copies.all()] == ["trust"] and copies.of("other") is None
-        with copy.held() as (state, position):
+        until(lambda: before.ready)
+        assert copies.of("other") is None and copies.of("trust", "a") is before
+        with before.held() as (state, position):
             assert state.graph.count("trusts") == position == 59
-        before = copy
-        copies.follow(replace(market.endpoint, replica=trust().endpoint.replica))
-        assert copies.of("trust").ready, "nothing answers until the new copy can"
-        until(lambda: copies.of("trust") is not before)
-        copy = copies.of("trust")
-        assert copy.ready and [c.name for c in copies.all()] == ["trust"]
+        copies.follow(replace(market.endpoint, replica=trust().endpoint.replica), "b")
+        # A model state of the code before is asked of its own copy, however new the other is.
+        assert copies.of("trust", "a") is before
+        after = copies.of("trust", "b")
+        until(lambda: after.ready)
+        assert copies.of("trust", "a") is before and copies.of("trust", "unknown") is after
+        # Once one of the new code is asked, the other is ended.
+        assert copies.of("trust", "b") is after and copies.all() == [after]
         until(lambda: not before._thread.is_alive())
+        copies.drop("another")
+        assert copies.all() == [after]
+        copies.drop("trust")
+        assert copies.all() == [] and copies.of("trust", "b") is None
+        until(lambda: not after._thread.is_alive())
     finally:
         copies.close()
-    assert not copy._thread.is_alive()
+
+
+def test_a_copy_that_was_ended_is_freed_at_once(market):
+    market.publish(60)
+    market.learn()
+    copies = Copies(market.platform)
+    copies.follow(market.endpoint, "a")
+    until(lambda: copies.all()[0].ready)
+    kept = weakref.ref(copies.all()[0]._copied)
+    gc.disable()
+    try:
+        copies.close()
+        copies.drop("trust")
+        assert kept() is None, "a whole graph waits for the collector"
+    finally:
+        gc.enable()
+
+
+def test_a_copy_is_not_asked_before_the_job_has_cut_a_version(market):
+    """What an earlier life learned is of another state."""
+    market.publish(8)
+    market.learn()
+    copies = Copies(market.platform)
+    copies.follow(market.endpoint, "a")
+    (copy,) = copies.all()
+    try:
+        until(lambda: "has cut no version" in copy.problem)
+        assert not copy.ready
+        market.publish(60)
+        market.learn()
+        until(lambda: copy.ready)
+    finally:
+        copies.close()
 
 
 def test_what_cannot_be_followed_is_said_and_others_are_answered_for(market, caplog):
     copies = Copies(market.platform)
-    copies.follow(Endpoint(name="plain", stream="ratings", model="plain", job="plain"))
+    copies.follow(Endpoint(name="plain", stream="ratings", model="plain", job="plain"), "")
     groups = replace(market.endpoint.replica, groups=3)
-    copies.follow(replace(market.endpoint, replica=groups))
+    copies.follow(replace(market.endpoint, replica=groups), "")
     assert copies.all() == []
     assert "endpoint ratings: its graph is not followed: job trust: a copy is of one state" in caplog.text
     with pytest.raises(NotFoundError, match="elsewhere"):
