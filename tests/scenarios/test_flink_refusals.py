@@ -187,7 +187,7 @@ def test_a_job_that_finds_no_free_slot_says_so_and_one_of_that_name_is_not_taken
     lifecycle.up(flink.settings)
     with life(flink, fresh("waiting"), tmp_path, 10) as it:
         it.outside.tidemill("submit", it.file(), "--engine", "flink", *FAST, "--parallelism", 3, "--wait", 0)
-        until(lambda: it.status().get("last_error", "").startswith("waiting for slots: "), it.status)
+        until(lambda: it.status().get("last_error", "").startswith("waiting for slots: "), it.status, seconds=200)
         done = it.outside.run("job", "start", it.name, "--wait", 3)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
         assert "not running after 3 s; got waiting for slots: " in done.stderr
