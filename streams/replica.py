@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from streams import progress
-from streams.engines.recovery import Recovered, Recovery, positions_of
+from streams.engines.recovery import Positions, Recovered, Recovery, positions_of
 from streams.engines.snapshot import Snapshot
 from streams.journal import Moves
 from streams.sources import Segments, sources_of
@@ -106,6 +106,11 @@ class _Silent(Recovery):
     """Recovery of what emits nothing: only where it stands is compared. `restored` is told of a snapshot taken up."""
 
     restored: Callable[[Recovered], object] = staticmethod(lambda out: None)
+
+    def _fresh(self, starts: Positions, after: int) -> Recovered:
+        out = super()._fresh(starts, after)
+        out.intake.hashing = False
+        return out
 
     def _saved(self, snapshot: Snapshot, after: int) -> Recovered:
         out = super()._saved(snapshot, after)
