@@ -36,7 +36,7 @@ def test_a_copy_is_made_of_what_a_home_has_one_for_each_code(market):
         copies.follow(replace(market.endpoint, replica=trust().endpoint.replica), "b")
         # A model state of the code before is asked of its own copy, however new the other is.
         assert copies.of("trust", "a") is before
-        after = copies.of("trust", "b")
+        (after,) = (copy for copy in copies.all() if copy is not before)
         until(lambda: after.ready)
         assert copies.of("trust", "a") is before and copies.of("trust", "unknown") is after
         # Once one of the new code is asked, the other is ended.
