@@ -58,6 +58,7 @@ def test_savepoint_stop_rescale_and_upgrade(tended, fresh, tmp_path, mode):
         it.check()
 
 
+@pytest.mark.slow
 def test_a_savepoint_is_named_and_started_from_once(tended, fresh, tmp_path):
     with life(tended, fresh("named"), tmp_path, 300) as it:
         name, tidemill = it.name, it.outside.tidemill

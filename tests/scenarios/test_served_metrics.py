@@ -179,6 +179,7 @@ def log_loss(rows):
     return -sum(log(p if went == "up" else 1 - p) for went, p in rows) / len(rows)
 
 
+@pytest.mark.slow
 def test_answers_to_tensors_are_measured_as_those_to_events(world):
     """A job's model by the job that measures its endpoint; a deployed one by a job of three lines."""
     net, measuring = f"{world.name}-net", f"{world.name}-net-served"
