@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from graph.asked_job import asked_job
 from graph.mapping import ExpertFrom, GraphSpec
 from graph.sample_question import SampleQuestion
 from graph.selection import Direction
 from graph.store import TemporalGraph
-from tidemill.endpoint import Endpoint
 from tidemill.errors import SubmissionError
-from tidemill.job import DeadRow, Effects, Job, Live, ModelContent, Output, Rows, VersionCut
+from tidemill.job import DeadRow, Effects, Job, Output, Rows
 from tidemill.log import TopicSpec
 from tidemill.order import Batch, EventTime, Order
 
@@ -60,46 +59,15 @@ class GraphJob:
             raise SubmissionError("metrics_every out of range", where=f"job {self.name}", wanted="at least 1")
         if self.relation is None and self.endpoint is not None:
             raise SubmissionError("an endpoint that asks of no relation", where=f"job {self.name}", wanted="relation=")
-        if self.endpoint == self.name:
-            raise SubmissionError("job and endpoint have one name", where=f"job {self.name}", fix="Name one otherwise")
-        made = self._made()
-        return made if self.relation is None else self._asked(made, self.relation)
-
-    def _asked(self, job: Job[GraphState], relation: str) -> Job[GraphState]:
-        """The job with its endpoint."""
-        rule = self.spec.rule_of(relation, f"job {self.name}")
-        content = _content(SampleQuestion(relation=relation, direction=self.direction, k=self.k))
-        asks = rule.source if self.direction == "out" else rule.target
-
-        def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {"node": event[asks]}
-
-        def step(state: GraphState, batch: Batch) -> Effects[GraphState]:
-            effects = job.step(state, batch)
-            if len(batch) and not state.version:
-                # There is nothing to learn: one version says what is asked.
-                state.version = max(1, state.after + 1)
-                block, row = batch.blocks[batch.streams[batch.kind[0]]], int(batch.row[0])
-                last = (int(batch.time[0]), str(block.sources[row]), str(block.ids[row]))
-                effects.versions.append(VersionCut(self.name, state.version, last, content, {}))
-            return effects
-
-        endpoint = Endpoint(
-            name=self.endpoint or f"{self.name}-neighbours",
+        if self.relation is None:
+            return self._made()
+        rule = self.spec.rule_of(self.relation, f"job {self.name}")
+        return asked_job(
+            self._made(),
+            SampleQuestion(relation=self.relation, direction=self.direction, k=self.k),
             stream=rule.stream,
-            model=self.name,
-            job=self.name,
-            needs=frozenset({asks}),
-            asked=asked,
-            replica=replace(job, writes=()),
-        )
-        return replace(
-            job,
-            step=step,
-            needs=frozenset({"versions", "deltas"}),
-            live=Live(models=lambda state: {self.name: content}),
-            endpoint=endpoint,
-            versions_after=lambda state, number: setattr(state, "after", number),
+            field=rule.source if self.direction == "out" else rule.target,
+            endpoint=self.endpoint or f"{self.name}-neighbours",
         )
 
     def _made(self) -> Job[GraphState]:
@@ -150,10 +118,6 @@ class GraphJob:
             values[f"living.{name}"] = float(graph.living(name))
         columns = {"model": [self.name], "version": [""], "count": [state.events], "values": [values]}
         return Rows(GROWTH, np.array([time], np.int64), [f"{self.name}/{state.events}"], columns)
-
-
-def _content(question: SampleQuestion) -> ModelContent:
-    return ModelContent(f"{SampleQuestion.__module__}:{SampleQuestion.__qualname__}", question.params(), {})
 
 
 def graph_job(**settings: Any) -> Job[GraphState]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from graph.link_history import SCALES, Floats, Ints
 from graph.link_model import LinkModel
 from graph.link_question import LinkQuestion, named
 from graph.mapping import EdgeFrom, GraphSpec
-from graph.question import is_whole
+from graph.question import content_of, is_whole
 from graph.store import TemporalGraph
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint
@@ -84,7 +85,7 @@ class LinkJob:
                 where=f"job {self.name}",
                 fix="Name the job, or endpoint=, otherwise",
             )
-        self._begin(), self._question()  # what cannot be built is refused here, not in the job's process
+        self._content(self._begin())  # what cannot be built is refused here, not in the job's process
         kept = TopicSpec(retention_bytes=1 << 30)
         return Job(
             name=self.name,
@@ -141,13 +142,12 @@ class LinkJob:
             asked=asked,
         )
 
-    def _question(self) -> LinkQuestion:
-        return LinkQuestion(relation=self.relation, scales=self.scales, against=self.against, seed=self.seed)
-
     def _content(self, state: LinkState) -> ModelContent:
-        question = self._question()
-        kind = f"{LinkQuestion.__module__}:{LinkQuestion.__qualname__}"
-        return ModelContent(kind, question.params(), {"weights": state.links.weights.copy()})
+        return content_of(self._asks, {"weights": state.links.weights.copy()})
+
+    @cached_property
+    def _asks(self) -> LinkQuestion:
+        return LinkQuestion(relation=self.relation, scales=self.scales, against=self.against, seed=self.seed)
 
     def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[tuple[Block, Ends]]]:
         """Into the graph: dead events, and the relation's edges: their events, and ends and times as the past has

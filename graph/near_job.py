@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from graph.asked_job import asked_job
 from graph.embedding import Embeddings
 from graph.job import warm
 from graph.link_history import DAY
@@ -16,10 +17,7 @@ from graph.mapping import GraphSpec
 from graph.near_question import NearQuestion
 from graph.question import plain
 from graph.store import TemporalGraph
-from tidemill.block import Block
-from tidemill.endpoint import Endpoint
-from tidemill.errors import SubmissionError
-from tidemill.job import DeadRow, Effects, Job, Live, ModelContent, VersionCut
+from tidemill.job import Effects, Job, Live
 from tidemill.order import Batch, EventTime, Order
 
 TABLE = "embeddings"
@@ -79,45 +77,25 @@ class NearJob:
 
     def job(self) -> Job[NearState]:
         rule = self.spec.rule_of(self.relation, f"job {self.name}")
-        if self.endpoint == self.name:
-            raise SubmissionError("job and endpoint have one name", where=f"job {self.name}", fix="Name one otherwise")
-        self._question()
         self._begin()  # what cannot be made is said here
-        asks = rule.source if self.end == "source" else rule.target
-
-        def asked(event: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {"node": event[asks]}
-
-        copy = Job(
+        job = Job(
             name=self.name,
             reads=self.spec.reads,
-            step=self._grow,
+            step=self._step,
             init=self._begin,
             state=NearState,
             order=self.order,
+            live=Live(tables=lambda state: {TABLE: Vectors(state, self.relation)} if self.publish else {}),
             exact_merge=False,
+            commit_every=self.commit_every,
             warm=self._warm,
         )
-        endpoint = Endpoint(
-            name=self.endpoint or f"{self.name}-near",
+        return asked_job(
+            job,
+            NearQuestion(relation=self.relation, end=self.end, k=self.k),
             stream=rule.stream,
-            model=self.name,
-            job=self.name,
-            needs=frozenset({asks}),
-            asked=asked,
-            replica=copy,
-        )
-        return replace(
-            copy,
-            step=self._step,
-            needs=frozenset({"versions", "deltas"}),
-            live=Live(
-                models=lambda state: {self.name: self._content()},
-                tables=lambda state: {TABLE: Vectors(state, self.relation)} if self.publish else {},
-            ),
-            endpoint=endpoint,
-            commit_every=self.commit_every,
-            versions_after=lambda state, number: setattr(state, "after", number),
+            field=rule.source if self.end == "source" else rule.target,
+            endpoint=self.endpoint or f"{self.name}-near",
         )
 
     def _begin(self) -> NearState:
@@ -126,34 +104,12 @@ class NearJob:
         settings = {"dims": self.dims, "share": self.share, "fading": self.fading, "seed": self.seed}
         return NearState(graph, Embeddings(**settings, directed=directed))  # type: ignore[arg-type]
 
-    def _question(self) -> NearQuestion:
-        return NearQuestion(relation=self.relation, end=self.end, k=self.k)
-
-    def _content(self) -> ModelContent:
-        kind = f"{NearQuestion.__module__}:{NearQuestion.__qualname__}"
-        return ModelContent(kind, self._question().params(), {})
-
-    def _taken(self, state: NearState, batch: Batch) -> tuple[list[DeadRow], list[Block]]:
+    def _step(self, state: NearState, batch: Batch) -> Effects[NearState]:
         dead, edges = self.spec.taken(state.graph, batch, self.relation)
         it = state.graph.relations[self.relation]
         for block, src, dst in edges:
             state.embeddings.learn(*named(it, src, dst), block.time / 1e6)
-        return dead, [block for block, _, _ in edges]
-
-    def _grow(self, state: NearState, batch: Batch) -> Effects[NearState]:
-        dead, _ = self._taken(state, batch)
         return Effects(state, dead=dead)
-
-    def _step(self, state: NearState, batch: Batch) -> Effects[NearState]:
-        dead, blocks = self._taken(state, batch)
-        out = Effects(state, dead=dead)
-        if blocks and not state.version:
-            # There is nothing to learn: one version says what is asked.
-            first = blocks[0]
-            state.version = max(1, state.after + 1)
-            last = (int(first.time[0]), str(first.sources[0]), str(first.ids[0]))
-            out.versions.append(VersionCut(self.name, state.version, last, self._content(), {}))
-        return out
 
     def _warm(self) -> None:
         warm(self.spec)

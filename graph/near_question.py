@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,13 @@ from numpy.typing import NDArray
 
 from graph.adjacency import Int
 from graph.link_question import near_of
-from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain, times
+from graph.question import Columns, Unlearned, digest_of, is_whole, moments_of, numbers, plain, texts, times
 from graph.relation import Relation
-from tidemill.errors import ConfigError, IncompatibleError, RequestError
+from tidemill.errors import ConfigError, RequestError
 from tidemill.servable import TensorSpec
 
 
-class NearQuestion:
+class NearQuestion(Unlearned):
     """Outputs, of each row (a node, at the `end`, `source` or `target`, of the relation): `nodes`, the ids of the
     `k` nodes of its type that are most similar to it, and `similarity`, their cosines to it; `score` is the first's.
     Where there are fewer, ids are empty and similarities 0.
@@ -41,20 +40,10 @@ class NearQuestion:
     def params(self) -> dict[str, Any]:
         return {"relation": self.relation, "end": self.end, "k": self.k}
 
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        if state:
-            raise IncompatibleError("not a state of this model", wanted="none", got=", ".join(state))
-
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         moments_of(state.graph, self.relation, inputs)
         node_type, found, similar = self._found(state, inputs["node"])
-        nodes = np.full(found.shape, "", np.object_)
-        known = found >= 0
-        nodes[known] = [str(plain(id)) for id in state.graph.ids(node_type, found[known])]
-        return {"score": similar[:, 0], "nodes": nodes, "similarity": similar}
+        return {"score": similar[:, 0], "nodes": texts(state.graph, node_type, found), "similarity": similar}
 
     def _found(self, state: Any, ids: Any) -> tuple[str, Int, NDArray[np.float64]]:
         it: Relation = state.graph.relations[self.relation]

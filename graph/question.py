@@ -17,6 +17,7 @@ from graph.adjacency import Int
 from graph.nodes import Id
 from graph.store import TemporalGraph
 from tidemill.errors import IncompatibleError, RequestError, UserError
+from tidemill.job import ModelContent
 from tidemill.servable import TensorSpec
 from tidemill.state import digest
 
@@ -63,6 +64,23 @@ class Question(Protocol):
         ...
 
 
+class Unlearned:
+    """The part of a question that learns nothing: no state."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if state:
+            raise IncompatibleError("not a state of this model", wanted="none", got=", ".join(state))
+
+
+def content_of(asked: Any, state: Mapping[str, Any] | None = None) -> ModelContent:
+    """A question as plain data, with its own state or another."""
+    kind = f"{type(asked).__module__}:{type(asked).__qualname__}"
+    return ModelContent(kind, asked.params(), dict(asked.state() if state is None else state))
+
+
 def question(kind: str, params: Mapping[str, Any]) -> Question:
     """The question of this kind. Raises `IncompatibleError` where there is none, or the parameters do not fit."""
     if kind not in KINDS:
@@ -106,6 +124,13 @@ def plain(id: Id) -> int | str:
 def is_whole(value: Any, low: int, high: int) -> bool:
     """Whether a setting is a whole number in this range."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def texts(graph: TemporalGraph, node_type: str, numbers: Int) -> NDArray[Any]:
+    """The ids of nodes as texts, in the same shape; empty for −1."""
+    out, known = np.full(numbers.shape, "", np.object_), numbers >= 0
+    out[known] = [str(plain(id)) for id in graph.ids(node_type, numbers[known])]
+    return out
 
 
 def digest_of(*parts: NDArray[Any]) -> str:

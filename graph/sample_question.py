@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain
+from graph.question import Columns, Unlearned, digest_of, is_whole, moments_of, numbers, plain, texts
 from graph.selection import Direction, Neighbours
-from tidemill.errors import ConfigError, IncompatibleError
+from tidemill.errors import ConfigError
 from tidemill.servable import TensorSpec
 
 
-class SampleQuestion:
+class SampleQuestion(Unlearned):
     """Outputs, of each row (a node, at the end of `relation` that `direction` starts from): the ids (`neighbours`) and
     times (`at`, µs) of its `k` newest edges strictly before `time`, the newest first, ids empty and times 0 where there
     are fewer; `score` is how many there are. A node that nobody has seen has none. Nothing is learned."""
@@ -34,23 +33,13 @@ class SampleQuestion:
     def params(self) -> dict[str, Any]:
         return {"relation": self.relation, "direction": self.direction, "k": self.k}
 
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        if state:
-            raise IncompatibleError("not a state of this model", wanted="none", got=", ".join(state))
-
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         found = self._found(state, inputs)
-        ids = np.full(found.nodes.shape, "", np.object_)
-        known = found.nodes >= 0
         other = state.graph.ends(self.relation, self.direction)[1]
-        ids[known] = [str(plain(id)) for id in state.graph.ids(other, found.nodes[known])]
         return {
             "score": found.counts.astype(np.float64),
-            "neighbours": ids,
-            "at": np.where(known, found.times, 0),
+            "neighbours": texts(state.graph, other, found.nodes),
+            "at": np.where(found.nodes >= 0, found.times, 0),
         }
 
     def _found(self, state: Any, inputs: Columns) -> Neighbours:
