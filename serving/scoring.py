@@ -232,20 +232,7 @@ class Scorer:
         reasons = None
         if explain and (explain_one := getattr(loaded.servable, "explain", None)) is not None:
             reasons = explain_one(row)
-        self._keep(
-            PredictionMade(
-                id=id,
-                time=time,
-                source=f"/endpoints/{self.name}",
-                about=id,
-                model=loaded.model,
-                version=loaded.version,
-                score=score,
-                delta=loaded.delta,
-                feature_sequence=sequence,
-                features=row.tolist(),
-            )
-        )
+        self._note(loaded, id, time, score, feature_sequence=sequence, features=row.tolist())
         stale = self._freshness.seconds()
         return Answer(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons)
 
@@ -255,6 +242,17 @@ class Scorer:
         """One answer of a live graph."""
         found = servable.answer(asked, time, explain)
         score = float(found.outputs["score"])
+        self._note(loaded, id, time, score, asked=asked, position=found.position, evidence=found.evidence)
+        return Answer(
+            *(id, self.name, loaded.model, loaded.version, score, loaded.delta),
+            staleness=self._freshness.seconds(),
+            outputs=found.outputs,
+            position=found.position,
+            rests_on=found.rests_on,
+        )
+
+    def _note(self, loaded: Loaded, id: str, time: int, score: float, **rest: Any) -> None:
+        """Keep the prediction as it is served; `rest` is what it was made from."""
         self._keep(
             PredictionMade(
                 id=id,
@@ -265,17 +263,8 @@ class Scorer:
                 version=loaded.version,
                 score=score,
                 delta=loaded.delta,
-                asked=asked,
-                position=found.position,
-                evidence=found.evidence,
+                **rest,
             )
-        )
-        return Answer(
-            *(id, self.name, loaded.model, loaded.version, score, loaded.delta),
-            staleness=self._freshness.seconds(),
-            outputs=found.outputs,
-            position=found.position,
-            rests_on=found.rests_on,
         )
 
     def _current(self) -> tuple[Code, Features, Loaded] | None:

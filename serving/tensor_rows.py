@@ -90,9 +90,7 @@ def predictions(
     """What each row leaves in the log; `ids` name them."""
     rows = len(ids)
     scores, values = _scores(outputs, rows)
-    if MOMENT in outputs:
-        return _asked(loaded, ids, inputs, outputs, scores, time)
-    features, digests = _features([inputs[spec.name].data for spec in loaded.servable.inputs], rows)
+    rest = _asked(inputs, outputs) if MOMENT in outputs else _given(loaded, inputs, values, rows)
     source = f"/models/{loaded.model}"
     return [
         PredictionMade(
@@ -102,42 +100,28 @@ def predictions(
             about=id,
             model=loaded.model,
             version=loaded.version,
-            score=scores[i],
+            score=score,
             delta=loaded.delta,
-            features=features[i],
-            outputs=values[i],
-            inputs_digest=digests[i],
+            **made_from,
         )
-        for i, id in enumerate(ids)
+        for id, score, made_from in zip(ids, scores, rest, strict=True)
     ]
 
 
-def _asked(
-    loaded: Loaded,
-    ids: Sequence[str],
-    inputs: Mapping[str, Tensor],
-    outputs: Mapping[str, Tensor],
-    scores: Sequence[float],
-    time: int,
-) -> list[PredictionMade]:
-    """Of a model that is asked of a live graph: what was asked, and of which state."""
+def _given(
+    loaded: Loaded, inputs: Mapping[str, Tensor], values: Sequence[list[float] | None], rows: int
+) -> Iterator[dict[str, Any]]:
+    """Of each row the features or the digest of its inputs, and the values of the scoring output."""
+    features, digests = _features([inputs[spec.name].data for spec in loaded.servable.inputs], rows)
+    for kept, outputs, digest in zip(features, values, digests, strict=True):
+        yield {"features": kept, "outputs": outputs, "inputs_digest": digest}
+
+
+def _asked(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+    """Of a model that is asked of a live graph: what was asked in each row, and of which state."""
     columns = {name: tensor.data.tolist() for name, tensor in inputs.items()} | {"time": outputs[MOMENT].data.tolist()}
-    positions = outputs[POSITION].data.tolist()
-    return [
-        PredictionMade(
-            id=id,
-            time=time,
-            source=f"/models/{loaded.model}",
-            about=id,
-            model=loaded.model,
-            version=loaded.version,
-            score=scores[i],
-            delta=loaded.delta,
-            asked={name: column[i] for name, column in columns.items()},
-            position=positions[i],
-        )
-        for i, id in enumerate(ids)
-    ]
+    for row, position in zip(zip(*columns.values(), strict=True), outputs[POSITION].data.tolist(), strict=True):
+        yield {"asked": dict(zip(columns, row, strict=True)), "position": position}
 
 
 def _by_row(servable: Servable) -> bool:
