@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from tidemill_app.wiring import Platform
 
 
+def start(out: Output, settings: config.Settings, fresh: bool) -> None:
+    """Bring the stack of a demo up, without what was there before where it is to be `fresh`."""
+    from tidemill_app.stack import lifecycle
+
+    with out.progress("starting the stack") as tell:
+        if fresh:
+            lifecycle.down(settings, True, tell)
+        lifecycle.up(settings, tell)
+
+
 @command("demo")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Flights to replay; 0 for the whole year.")
 @click.option(
@@ -29,15 +39,11 @@ def demo(out: Output, limit: int, rate: float, compare: int, report: Path, fresh
     from tidemill_app.demo import Demo
     from tidemill_app.demo_report import findings, summary
     from tidemill_app.report import write
-    from tidemill_app.stack import lifecycle
     from tidemill_app.wiring import connected
 
     settings = config.load(out.home)
     begun = time.monotonic()
-    with out.progress("starting the stack") as tell:
-        if fresh:
-            lifecycle.down(settings, True, tell)
-        lifecycle.up(settings, tell)
+    start(out, settings, fresh)
     with connected(out) as platform:
         with out.progress("reading the flights") as tell:
             run = Demo(platform, limit=limit, rate=rate, tell=tell)

@@ -10,6 +10,7 @@ import click
 
 from tidemill_app import config
 from tidemill_app.cli import Output, command
+from tidemill_app.commands.demo import start
 
 
 @command("demo-graph")
@@ -30,15 +31,11 @@ def demo_graph(out: Output, limit: int, rate: float, data: Path, report: Path, f
     from tidemill_app import graphs
     from tidemill_app.demo_graph import GraphDemo
     from tidemill_app.demo_graph_page import facts, page
-    from tidemill_app.stack import lifecycle
     from tidemill_app.wiring import connected
 
     settings = config.load(out.home)
     begun = time.monotonic()
-    with out.progress("starting the stack") as tell:
-        if fresh:
-            lifecycle.down(settings, True, tell)
-        lifecycle.up(settings, tell)
+    start(out, settings, fresh)
     with connected(out) as platform, out.progress("reading the data") as tell:
         run = GraphDemo(platform, limit=limit, rate=rate, data=data, tell=tell)
         run.prepare()
