@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from connectors.kafka_settings import java_settings
-from streams.engines.flink.engine import FlinkEngine, check_mode, check_name, decode
+from streams.engines.flink.engine import FlinkEngine, OnCluster, check_mode, check_name, decode
 from streams.engines.flink.flow import Choices, Flow, choices_of, prefix_of
 from streams.engines.flink.rest import Cluster, is_savepoint
 from streams.engines.flink.setting import PYTHON
+from streams.state_store import FolderStore
 from tidemill.engine import Engine
 from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
 from tidemill.events import JobChanged
@@ -52,12 +53,12 @@ class FlinkHost(Host):
         `IncompatibleError` where another job runs there under that name.
         """
         connection = platform.connection
-        chosen = _chosen(connection, job, options)
+        known = decode(job, saved) if saved is not None else None
+        chosen = _chosen(connection, job, options, known)
         _check_prefix(platform, job, chosen)
         if not connection.flink:
             raise ConfigError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
         _check_mode(connection, job, chosen)
-        known = decode(job, saved) if saved is not None else None
         if known is not None:
             check_mode(job, known, chosen.mode)
         with closing(Cluster(connection.flink)) as cluster:
@@ -91,7 +92,9 @@ class FlinkHost(Host):
             raise UnavailableError(NO_CLUSTER, where=f"home {connection.home.path}", fix=GET_CLUSTER)
         home, settings = connection.home, connection.settings
         lib = flink_files.library(home, settings)
-        foreign, choices = _is_foreign(connection), _chosen(connection, wish.job, wish.options)
+        saved = FolderStore(home.path / "state").load(wish.job)
+        known = None if saved is None else decode(wish.job, saved[1])
+        foreign, choices = _is_foreign(connection), _chosen(connection, wish.job, wish.options, known)
         _check_mode(connection, wish.job, choices)
         flow = Flow(
             kafka=java_settings(connection.confluent()),
@@ -108,13 +111,13 @@ class FlinkHost(Host):
         return FlinkEngine(connection.flink, flow, WORKER, options, environment | connection.environment())
 
 
-def _chosen(connection: Connection, job: str, options: Mapping[str, str]) -> Choices:
-    """The choices behind the options. Where none names a mode, that is thread mode wherever it can be: it was the
-    faster in every measurement (decision 0011)."""
+def _chosen(connection: Connection, job: str, options: Mapping[str, str], known: OnCluster | None) -> Choices:
+    """The choices behind the options. Where none names a mode, that is the one in which the job's state is kept, and of
+    a new one thread mode wherever it can be: it was the faster in every measurement (decision 0011)."""
     chosen = choices_of(job, options)
     if "mode" in options or _is_foreign(connection) or chosen.archive or chosen.python:
         return chosen
-    return msgspec.structs.replace(chosen, mode="thread")
+    return msgspec.structs.replace(chosen, mode="thread" if known is None else known.mode)
 
 
 def _check_prefix(platform: Platform, job: str, chosen: Choices) -> None:

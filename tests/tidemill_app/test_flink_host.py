@@ -2,10 +2,13 @@
 
 With one: `tests/scenarios/test_flink_refusals.py`."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 
 from streams.engines.flink.flow import choices_of
+from streams.state_store import FolderStore
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill.errors import ConfigError, NotFoundError, SubmissionError, UnavailableError
 from tidemill_app import flink_host
@@ -95,23 +98,26 @@ def clustered(platform, **settings):
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) or "none" if isinstance(value, dict) else value,
 )
 def test_thread_mode_is_the_default_wherever_it_can_be(platform, settings, options, mode):
-    chosen = _chosen(clustered(platform, **settings), "j", options)
+    chosen = _chosen(clustered(platform, **settings), "j", options, None)
     assert chosen.mode == mode
     assert chosen == msgspec.structs.replace(choices_of("j", options), mode=mode), "nothing else is chosen"
 
 
-def test_the_mode_that_is_checked_is_the_one_that_is_run(platform, monkeypatch):
-    """A job kept in process mode is not gone on with in thread mode unasked."""
+@pytest.mark.parametrize("kept", ["process", "thread"])
+def test_the_mode_that_is_checked_is_the_one_that_is_run(platform, monkeypatch, kept):
+    """A job kept in one mode goes on in it, and is not gone on with in the other unasked."""
     wish = platform.jobs().change("j", wanted="running", bundle="1" * 64, file="job.py", engine="flink", options={})
     seen = []
     monkeypatch.setattr(flink_host, "check_mode", lambda job, known, mode: seen.append(mode))
-    monkeypatch.setattr(flink_host, "decode", lambda job, saved: "kept")
+    known = SimpleNamespace(mode=kept, id="")
+    monkeypatch.setattr(flink_host, "decode", lambda job, saved: known)
+    FolderStore(platform.home.path / "state").save("j", 1, b"kept")
     monkeypatch.setattr(flink_host.flink_files, "library", lambda home, settings: platform.home.path)
     monkeypatch.setattr(flink_host.flink_files, "client_environment", lambda home, settings, address: {})
     platform.connection = clustered(platform)
-    for options in ({}, {"mode": "process"}):
+    for options in ({}, {"mode": "process"}, {"mode": "thread"}):
         with pytest.raises((AttributeError, UnavailableError)):  # there is no cluster to ask
             HOST.check(platform, "j", options, b"kept")
         engine = HOST.make(platform.connection, msgspec.structs.replace(wish, options=options))
         assert engine.flow.choices.mode == seen[-1]
-    assert seen == ["thread", "process"]
+    assert seen == [kept, "process", "thread"]
