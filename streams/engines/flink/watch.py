@@ -8,7 +8,7 @@ from typing import Any
 
 from streams import progress
 from streams.engines.flink.flow import Choices
-from streams.engines.flink.rest import Cluster
+from streams.engines.flink.rest import NO_SLOTS, Cluster
 from streams.engines.recovery import Positions
 from tidemill import events
 from tidemill.engine import Parts
@@ -71,7 +71,10 @@ class Watch:
         if self._flink != "RUNNING":
             self._error = cluster.why(self._id) or self._error
         elif waits:
-            self._error = cluster.why(self._id) or waits
+            self._error = why = cluster.why(self._id) or waits
+            if waits.startswith(NO_SLOTS) and why != waits:
+                # Without slots nothing goes on, whatever it was that went wrong before.
+                self._error = f"{waits}; before that: {why}"
         elif checkpoint.get("id") != self._checkpoint_id:
             self._error = ""  # what went wrong is shown until a checkpoint succeeds after it
         self._checkpoint_id = checkpoint.get("id")

@@ -76,6 +76,16 @@ def test_one_that_waits_for_slots_or_for_the_cluster_says_so(watched):
     assert told[1]["state"] == "waiting" and told[1]["last_error"] == "UnavailableError: away"
 
 
+def test_one_that_waits_for_slots_says_so_whatever_went_wrong_before(watched):
+    _, watch, told = watched
+    gone = ["java.lang.Exception: gone\n\tat x"]
+    watch.tell(answers(tasks={"SCHEDULED": 1}, errors=gone), force=True)
+    watch.tell(answers(tasks={"DEPLOYING": 1}, errors=gone), force=True)
+    slots, other = (fact["last_error"] for fact in told)
+    assert slots.startswith("waiting for slots: 0 of 2 are free")
+    assert slots.endswith("; before that: java.lang.Exception: gone") and other == "java.lang.Exception: gone"
+
+
 def test_it_is_told_once_a_second_unless_it_must(watched):
     _, watch, told = watched
     watch.tell(answers(), force=True)
