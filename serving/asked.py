@@ -58,6 +58,12 @@ class ServedQuestion:
             return "the graph that is asked is not followed here"
         return "" if copy.ready else f"the graph of job {copy.name} is not here yet: {copy.problem}"
 
+    @property
+    def stale(self) -> float:
+        """For how many seconds the copy could not go on; 0 where it does, and where there is none."""
+        copy = self._copy()
+        return 0.0 if copy is None else copy.stale
+
     def updated(self, changes: Mapping[str, Any]) -> ServedQuestion:
         state = apply_delta(self._content.state, changes)
         return ServedQuestion(ModelContent(self._content.kind, self._content.params, state), self._copy, self._clock)

@@ -245,7 +245,7 @@ class Scorer:
         self._note(loaded, id, time, score, asked=asked, position=found.position, evidence=found.evidence)
         return Answer(
             *(id, self.name, loaded.model, loaded.version, score, loaded.delta),
-            staleness=self._freshness.seconds(),
+            staleness=max(self._freshness.seconds(), servable.stale),
             outputs=found.outputs,
             position=found.position,
             rests_on=found.rests_on,

@@ -181,6 +181,12 @@ class Replica(Generic[S]):
         meanwhile; where it cannot go on, for `STALE` seconds, and not at all where it is not what the job has."""
         return self._ready
 
+    @property
+    def stale(self) -> float:
+        """For how many seconds it could not go on; 0 where it does."""
+        failing = self._failing
+        return 0.0 if failing is None else time.monotonic() - failing
+
     @contextmanager
     def held(self) -> Iterator[tuple[S, int]]:
         """The state and its position; it stays as it is meanwhile. Raises `UnavailableError` until it is `ready`."""

@@ -236,6 +236,7 @@ class ScoringService:
                 copy.position,
             )
             yield "tidemill_copy_commit", "The job's commit that the copy has taken", {"job": copy.name}, copy.sequence
+            yield "tidemill_copy_stale_seconds", "How long it could not go on", {"job": copy.name}, copy.stale
             yield "tidemill_copy_ready", "1 where the copy can be asked", {"job": copy.name}, float(copy.ready)
         for job, tables in self.tables.items():
             yield "tidemill_feature_sequence", "Sequence of the newest features", {"job": job}, tables.sequence

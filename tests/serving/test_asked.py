@@ -34,6 +34,7 @@ class Copied:
     """A copy of the state, as a server has one."""
 
     def __init__(self, state, position):
+        self.stale = 0.0
         self.state, self.position, self.ready, self.problem, self.name = state, position, True, "", "trust"
         self.asked = 0
 

@@ -87,6 +87,12 @@ def test_an_answer_names_the_state_and_the_log_keeps_what_asks_it_again(state):
     assert (kept.score, kept.features, kept.source) == (answer.score, None, "/endpoints/ratings")
 
 
+def test_an_answer_of_a_copy_that_cannot_go_on_tells_how_stale_it_is(state):
+    service = Service(state)
+    service.copy.stale = 12.5
+    assert service.score(id="q1", at=NOW - 5, rater="1", rated="3").staleness == 12.5
+
+
 def test_features_are_asked_with_where_the_endpoint_has_them(state):
     features = {"feature_names": ("rating",), "features": lambda event, known: [event["rating"]], "needs": None}
     service = Service(state, dataclasses.replace(ENDPOINT, **features))

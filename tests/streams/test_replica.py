@@ -295,12 +295,12 @@ def test_a_copy_that_does_not_stand_where_the_job_stood_is_refused(tmp_path):
         visit(wrong, parts_on(log), progress.last(log, "sums"), [1], lambda state, position: None)
     with following(wrong, log) as copy:
         until(lambda: "the copy is not where" in copy.problem)
-        assert not copy.ready
+        assert not copy.ready and copy.stale > 0
         with pytest.raises(UnavailableError, match="the copy is not where"), copy.held():
             pass
     with following(job, log) as copy:  # the job as it is
         until(lambda: is_at(log, copy))
-        assert copy.problem == ""
+        assert copy.problem == "" and copy.stale == 0
 
 
 def test_it_cannot_be_asked_before_it_is_where_the_job_stood(tmp_path):
