@@ -78,10 +78,13 @@ class Decoder:
         self._time_at = None if spec.time == RECORD_TIME else self._names.index(spec.time)
         self._id_at = None if spec.id is None else self._names.index(spec.id)
         self._get = [(attrgetter(f"f{i}"), f.type == "float" and not f.nullable) for i, f in enumerate(spec.fields)]
+        self._beside = frozenset(spec.beside)
         self._times = [i for i, f in enumerate(spec.fields) if f.type == "time" and f.name != spec.time]
 
     def decode(self, records: Sequence[Record]) -> list[Item]:
         """What consecutive records of one partition say, in order. Nothing raises: what is wrong comes as `Bad`."""
+        if self._beside:
+            records = [record for record in records if type_of(record) not in self._beside]
         try:
             if (block := self._together(records)) is not None:
                 return [block]
@@ -289,6 +292,24 @@ class Decoder:
                         i, WrongTypeError(f"column {IDS!r} does not fit", wanted="string", got=got, field=IDS)
                     )
         return column(ids, np.object_)
+
+
+def type_of(record: Record) -> str:
+    """The event type that a record says it is of, in its header or else in its payload; empty where it says none."""
+    for name, value in record.headers:
+        if name == "ce_type":
+            return value.decode("utf-8", "replace")
+    try:
+        return _type.decode(record.value or b"").type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+class _Type(msgspec.Struct):
+    type: str = ""
+
+
+_type = msgspec.json.Decoder(_Type)
 
 
 def _advance(record: Record) -> Advance:

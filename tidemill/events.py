@@ -12,15 +12,22 @@ from typing import Any, get_args
 import msgspec
 
 from tidemill.errors import MalformedError, UnknownTagError, WrongTypeError
+from tidemill.event import Event as Event
+from tidemill.label_events import (
+    AnswerGiven,
+    AnswerWithdrawn,
+    EstimationAsked,
+    LabelAsked,
+    LabelEstimated,
+    LabelLeased,
+    LabelReviewed,
+    LabelRevised,
+    LabelSettled,
+    MemberChanged,
+    ProjectChanged,
+)
+from tidemill.run_events import DatasetPublished, GateDecided, ItemRetracted, RunChanged, RunLogged, RunMeasured
 from tidemill.stream import StreamSpec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What every platform event carries."""
-
-    id: str
-    time: int
-    source: str = ""
 
 
 class TimeAdvanced(Event, frozen=True, kw_only=True, tag="time.advanced.v1"):
@@ -225,6 +232,23 @@ PlatformEvent = (
     | JobChanged
     | RecordErased
     | ProgressMade
+    | ProjectChanged
+    | MemberChanged
+    | LabelAsked
+    | LabelLeased
+    | AnswerGiven
+    | AnswerWithdrawn
+    | LabelEstimated
+    | LabelSettled
+    | LabelRevised
+    | LabelReviewed
+    | EstimationAsked
+    | DatasetPublished
+    | ItemRetracted
+    | RunChanged
+    | RunMeasured
+    | RunLogged
+    | GateDecided
 )
 
 TAGS: dict[str, type[Event]] = {str(kind.__struct_config__.tag): kind for kind in get_args(PlatformEvent)}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from tidemill.errors import DeclarationError, IncompatibleError
+from tidemill.label_events import LABELLING
 from tidemill.log import TopicSpec
 
 FieldType = Literal["int", "float", "bool", "string", "time", "json"]
@@ -46,8 +47,9 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `key`, `time`, `id` and `label` name fields. `time` may be `@record`. Without `id`, an event's id is its place in
     the log. Headers `ce_id` and `ce_time` override the payload. `tag`, where given, is the platform event type that
-    every payload carries in its `type` field. Compatibility is backward and transitive: a consumer of this version
-    reads everything written under every earlier version.
+    every payload carries in its `type` field. `beside` are platform event types that stand in the same topic and are
+    none of this stream's: they are passed over, and move no clock. Compatibility is backward and transitive: a consumer
+    of this version reads everything written under every earlier version.
     """
 
     name: str
@@ -61,6 +63,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 1
     retention_ms: int = -1
     tag: str = ""
+    beside: tuple[str, ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -106,6 +109,7 @@ def label_stream(name: str, *, partitions: int = 1) -> StreamSpec:
         name=f"labels.{name}",
         topic=f"labels.{name}",
         tag="label.given.v1",
+        beside=LABELLING,
         fields=(
             Field("id", "string"),
             Field("time", "time"),
@@ -117,6 +121,37 @@ def label_stream(name: str, *, partitions: int = 1) -> StreamSpec:
         time="time",
         id="id",
         label="value",
+        time_unit="us",
+        partitions=partitions,
+    )
+
+
+_ANSWERS = ("answer.given.v1", "answer.withdrawn.v1", "label.reviewed.v1", "estimation.asked.v1", "project.changed.v1")
+
+
+def answer_stream(name: str, *, partitions: int = 1) -> StreamSpec:
+    """The declaration of `answers.<name>`: what people said about the items of project `name`, and when its consensus
+    is to be estimated anew, as they stand in the topic `labels.<name>`; `type` tells which."""
+    return StreamSpec(
+        name=f"answers.{name}",
+        topic=f"labels.{name}",
+        beside=("label.given.v1", *(tag for tag in LABELLING if tag not in _ANSWERS)),
+        fields=(
+            Field("type", "string"),
+            Field("id", "string"),
+            Field("time", "time"),
+            Field("about", "string", nullable=True),
+            Field("by", "string", nullable=True),
+            Field("value", "json", nullable=True),
+            Field("schema", "json", nullable=True),
+            Field("seconds", "float", nullable=True),
+            Field("cost", "float", nullable=True),
+            Field("overlap", "json", nullable=True),
+            Field("sure", "float", nullable=True),
+        ),
+        key="about",
+        time="time",
+        id="id",
         time_unit="us",
         partitions=partitions,
     )

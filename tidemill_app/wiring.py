@@ -14,7 +14,7 @@ from connectors.segments import Segments
 from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log, Record
-from tidemill.stream import StreamSpec, label_stream, prediction_stream
+from tidemill.stream import StreamSpec, answer_stream, label_stream, prediction_stream
 from tidemill.time import Clock, SystemClock
 from tidemill.version import Lineage, Span
 from tidemill_app import config
@@ -75,6 +75,8 @@ class Platform:
                 specs[name] = declared[name]
             elif name.startswith("labels.") and name.removeprefix("labels.") in declared:
                 specs[name] = label_stream(name.removeprefix("labels."))
+            elif name.startswith("answers.") and name.removeprefix("answers.") in declared:
+                specs[name] = answer_stream(name.removeprefix("answers."))
             elif name.startswith("predictions."):
                 specs[name] = prediction_stream(name.removeprefix("predictions."))
             else:

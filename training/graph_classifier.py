@@ -114,7 +114,7 @@ class GraphClassifier:
         self._check()
         made = base.job()
         names = (*base.names, *(AT + name for name in self.seeds), AT)
-        learns = {
+        learns: dict[str, Any] = {
             "batch": self.batch,
             "replay": self.replay,
             "kept": self.kept,
@@ -128,7 +128,7 @@ class GraphClassifier:
 
         plan = replace(base.plan(), feature_names=names, log_features=False, bulk=False)
         kept = Stepping(self, plan, base)
-        job: Job[GraphState] = replace(  # type: ignore[assignment]
+        job: Job[GraphState] = replace(
             made,
             reads=merged(made.reads, self.spec.reads),
             step=kept.step,

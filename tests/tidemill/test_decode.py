@@ -20,7 +20,7 @@ from tidemill.errors import (
 )
 from tidemill.events import TimeAdvanced
 from tidemill.log import Record
-from tidemill.stream import Field, StreamSpec, label_stream
+from tidemill.stream import Field, StreamSpec, answer_stream, label_stream
 
 SPEC = StreamSpec(
     name="trips",
@@ -290,3 +290,28 @@ def told(item):
     columns = {name: [repr(v) for v in values.tolist()] for name, values in item.columns.items()}
     place = [item.place(i) for i in range(len(item))]
     return list(zip(item.time.tolist(), item.ids, item.sources, place, *columns.values(), strict=True))
+
+
+LABEL = {"type": "label.given.v1", "id": "l1", "time": 1, "about": "a", "value": 1}
+ANSWER = {"type": "answer.given.v1", "id": "x", "time": 9, "about": "a", "by": "ann", "value": "cat"}
+
+
+@pytest.mark.parametrize("headed", [False, True])
+def test_events_that_stand_beside_a_streams_own_are_passed_over(headed):
+    def of(value, offset):
+        headers = to_headers(value["id"], "/s", value["type"], value["time"]) if headed else ()
+        return record(value, offset, headers)
+
+    records = [of(ANSWER, 0), of(LABEL, 1), of(ANSWER | {"id": "y"}, 2), of(LABEL | {"id": "l2"}, 3)]
+    (labels,) = Decoder(label_stream("p")).decode(records)
+    assert labels.offset.tolist() == [1, 3]
+    (answers,) = Decoder(answer_stream("p")).decode(records)
+    assert answers.offset.tolist() == [0, 2]
+    assert answers.columns["by"].tolist() == ["ann", "ann"]
+    assert Decoder(answer_stream("p")).decode(records[1:2]) == []
+
+
+def test_a_type_that_nobody_knows_is_bad_also_where_others_stand_beside():
+    (bad,) = Decoder(label_stream("p")).decode([record(LABEL | {"type": "label.lost.v1"})])
+    assert isinstance(bad, Bad)
+    assert isinstance(bad.error, UnknownTagError)

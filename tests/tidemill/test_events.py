@@ -6,6 +6,7 @@ import pytest
 
 from tidemill import events
 from tidemill.errors import MalformedError, UnknownTagError, WrongTypeError
+from tidemill.label_events import LabelClass, LabelSchema
 from tidemill.stream import Field, StreamSpec
 
 EXAMPLES = [
@@ -34,6 +35,30 @@ EXAMPLES = [
         segments=[("t", 0, 0, 5)],
         emitted={"p": 1},
     ),
+    events.ProjectChanged(
+        id="1",
+        time=2,
+        project="p",
+        schema=LabelSchema(kind="single", medium="image", classes=(LabelClass("c1", "cat"),)),
+        rules=[{"when": "fast"}],
+        budget=9.5,
+    ),
+    events.MemberChanged(id="1", time=2, project="p", member="ann", roles=["annotator"]),
+    events.LabelAsked(id="1", time=2, about="i", media="0" * 64, media_type="image/png", gold="c1"),
+    events.LabelLeased(id="1", time=2, about="i", by="ann", lease="1", expires=3),
+    events.AnswerGiven(id="1", time=2, about="i", by="ann", value=[["c1", 0, 0, 5, 5]], seconds=1.5),
+    events.AnswerWithdrawn(id="1", time=2, about="i", by="ann"),
+    events.LabelReviewed(id="1", time=2, about="i", by="eve", value="c1"),
+    events.LabelEstimated(id="1", time=2, about="i", value="c1", confidence=0.9, posterior={"c1": 0.9}),
+    events.LabelSettled(id="1", time=2, about="i", value="c1", confidence=0.9),
+    events.LabelRevised(id="1", time=2, about="i", value=None, before="c1", confidence=0.5),
+    events.EstimationAsked(id="1", time=2, by="eve"),
+    events.DatasetPublished(id="1", time=2, dataset="d", version="1", digest="0" * 64, examples=3),
+    events.ItemRetracted(id="1", time=2, stream="p", about="i", reason="asked"),
+    events.RunChanged(id="1", time=2, run="r", state="started", config={"epochs": 2}),
+    events.RunMeasured(id="1", time=2, run="r", step=1, epoch=0, values={"loss": 0.5}),
+    events.RunLogged(id="1", time=2, run="r", line="begun"),
+    events.GateDecided(id="1", time=2, model="m", candidate="2", accepted=False, reasons=["no better"]),
 ]
 
 
