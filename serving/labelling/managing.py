@@ -100,7 +100,7 @@ class Managing:
         with self._book.all() as projects:
             if any(p.name == wish.project for p in projects):
                 raise IncompatibleError("the project exists", got=wish.project)
-        self._service.declare(wish.project)
+        self._service.streams.declare(wish.project)
         self._book.open(made)
         if wish.roles:
             member = MemberChanged(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -33,20 +32,28 @@ class Objects(Protocol):
     def has(self, digest: str) -> bool: ...
 
 
-Declare = Callable[[str], None]
-"""Declares the stream of a new project, and its labels; does nothing where they are."""
+class Streams(Protocol):
+    """The declarations of streams, which are the roof's."""
+
+    def declare(self, project: str) -> None:
+        """Declare the stream of a new project, and its labels, where they are not."""
+        ...
+
+    def takes_items(self, project: str) -> bool:
+        """Whether the project's stream is of the shape of uploaded items (`serving.labelling.uploads.stream_of`)."""
+        ...
 
 
 class Labelling:
     """One process of the labelling service. `start` begins to follow the log; `close` after the last answer."""
 
     def __init__(
-        self, log: Log, objects: Objects, accounts: Accounts, claims: Claims, clock: Clock, declare: Declare
+        self, log: Log, objects: Objects, accounts: Accounts, claims: Claims, clock: Clock, streams: Streams
     ) -> None:
         self.objects = objects
         self.accounts = accounts
         self.clock = clock
-        self.declare = declare
+        self.streams = streams
         self.book = Book(log)
         self.leasing = Leasing(self.book, claims, clock)
         self._stop = threading.Event()

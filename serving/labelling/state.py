@@ -196,7 +196,7 @@ class Project:
             return
         lease = self.leases.get(event.lease)
         if event.state != "leased":
-            if lease is not None and lease.fate == "leased":
+            if lease is not None and lease.fate == "leased" and lease.about == event.about:
                 self._end(item, lease, event.state)
                 if event.state == "skipped":
                     item.skipped.add(lease.by)
@@ -220,9 +220,12 @@ class Project:
 
     def _answered(self, event: AnswerGiven) -> None:
         item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None or (lease is not None and lease.fate == "answered"):
-            return  # an answer that is sent twice is one
+        if item is None:
+            return
         if lease is not None:
+            # An answer that is sent twice is one; and nobody answers with another's lease.
+            if lease.fate in ("answered", "withdrawn") or (lease.about, lease.by) != (event.about, event.by):
+                return
             if lease.fate == "leased":
                 self._end(item, lease, "answered")
             lease.fate, lease.value = "answered", event.value

@@ -91,6 +91,12 @@ class Uploads:
             schema, known = state.now.schema, {i.id for i in wish.items if i.id in state.items}
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
+        if not all(item.event for item in wish.items) and not self._service.streams.takes_items(project):
+            raise IncompatibleError(
+                "the stream has fields of its own",
+                where=f"data.{project}",
+                fix="Publish to it, and name its events here: id and event=true.",
+            )
         data: list[tuple[str, bytes]] = []
         asked: list[LabelAsked] = []
         stored: list[bytes] = []

@@ -61,6 +61,11 @@ PROVEN = {
     ],
     "tests/tidemill_app/test_demo_graph.py": ["tidemill_app/commands/demo_graph.py"],
     "tests/tidemill_app/commands/test_graph.py": ["tidemill_app/graph_page.py", "tidemill_app/graphs.py"],
+    "tests/tidemill_app/commands/test_labelling.py": [
+        "tidemill_app/commands/labelling_project.py",
+        "tidemill_app/labelling_files.py",
+        "tidemill_app/labelling_service.py",
+    ],
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
     "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],
     "tests/tidemill_app/test_compose.py": ["tidemill_app/commands/service.py"],

@@ -53,7 +53,7 @@ class Desk:
         self.clock = clock or SystemClock()
         self.accounts = Accounts(folder / "keys", work=WORK)
         self.objects = ArtefactStore(str(folder / "artefacts"))
-        self.service = Labelling(self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self.declare)
+        self.service = Labelling(self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
         self.managing, self.uploads = Managing(self.service), Uploads(self.service)
         self.service.start(**{"sweeping": False, **options})
 
@@ -61,6 +61,9 @@ class Desk:
         for topic in (f"data.{project}", f"labels.{project}"):
             if topic not in self.log.topics():
                 self.log.create(topic, TopicSpec())
+
+    def takes_items(self, project: str) -> bool:
+        return project != "foreign"
 
     def account(self, name: str, *, maker: bool = False) -> str:
         """An account, by its token."""
@@ -115,6 +118,12 @@ class Caller:
         headers = {"x-tidemill": "1", **({"authorization": f"Bearer {token}"} if token else {})}
         self.http = httpx.Client(base_url=url, headers=headers, timeout=30)
 
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.http.close()
+
     def get(self, path: str, status: int = 200) -> Any:
         return self._answer(self.http.get(path), status)
 
@@ -136,9 +145,7 @@ def served(made: Desk, **options: Any) -> Iterator[Callable[[str], Caller]]:
         stack.callback(door.close)
 
         def caller(token: str = "") -> Caller:
-            found = Caller(url, token)
-            stack.callback(found.http.close)
-            return found
+            return stack.enter_context(Caller(url, token))
 
         yield caller
 
