@@ -9,7 +9,8 @@ and a second one beside it is fenced off. There is no state but the log.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,20 +90,34 @@ def import_(
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
         run = _Run(platform, spec, incoming, done, prefix)
-        held: list[RawItem] = []
-        size = 0
-        for item in incoming.items:
-            held.append(item)
-            size += len(item.data or b"")
-            if len(held) >= batch or size >= _BATCH_BYTES:
-                run.send(held)
-                progress(done.items + done.there)
-                held, size = [], 0
-        if held:
-            run.send(held)
-        run.close()
-        progress(done.items + done.there)
+        try:
+            with ThreadPoolExecutor(1) as pool:  # one batch is stored while the next is read
+                under_way: Future[None] | None = None
+                for items in _batches(incoming.items, batch):
+                    if under_way is not None:
+                        under_way.result()
+                        progress(done.items + done.there)
+                    under_way = pool.submit(run.send, items)
+                if under_way is not None:
+                    under_way.result()
+                    progress(done.items + done.there)
+        finally:
+            run.close()
     return done
+
+
+def _batches(items: Iterator[RawItem], most: int) -> Iterator[list[RawItem]]:
+    """Items, so many at a time, or fewer where they are large."""
+    held: list[RawItem] = []
+    size = 0
+    for item in items:
+        held.append(item)
+        size += len(item.data or b"")
+        if len(held) >= most or size >= _BATCH_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def guess(folder: Path) -> str:

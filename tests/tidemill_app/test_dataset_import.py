@@ -247,14 +247,15 @@ def test_an_import_that_is_killed_again_and_again_ends_whole(stack, tmp_path, fr
     kills, deadline = 0, time.monotonic() + 240
     while True:
         assert time.monotonic() < deadline
-        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(2):
-            process.stdout.readline()
-        if process.poll() is None and kills < 5:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.stdout.read()
-        if process.wait() == 0:
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(2):
+                process.stdout.readline()
+            if process.poll() is None and kills < 5:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.stdout.read()
+        if process.returncode == 0:
             break
     log = KafkaLog({"bootstrap.servers": str(stack.bootstrap)})
     items, labels = ids(log, name)
