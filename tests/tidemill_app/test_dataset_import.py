@@ -145,6 +145,21 @@ def test_a_hostile_image_is_refused_and_nothing_of_its_batch_is_sent(tmp_path, d
     assert not ids(platform.log, "pets")[0]
 
 
+@pytest.mark.parametrize("fields", [{"n": 2**70}, {"n": "text"}, {"n": None, "id": "x"}, {"n": 1.5}])
+def test_a_row_that_no_reader_could_use_is_refused(tmp_path, monkeypatch, fields):
+    platform = memory_platform(tmp_path)
+    (tmp_path / "in").mkdir()
+    items = iter([RawItem("good", fields={"n": 1}), RawItem("a", fields=fields)])
+    rows = Incoming("single", "row", (), items, {"n": "int"})
+    monkeypatch.setitem(dataset_import.READERS, "voc", lambda folder: rows)
+    if fields["n"] is None:
+        assert import_(platform, "rows", tmp_path / "in", "voc").items == 2
+        return
+    with pytest.raises(UserError, match="a: an item does not fit"):
+        import_(platform, "rows", tmp_path / "in", "voc")
+    assert not ids(platform.log, "rows")[0]
+
+
 def test_a_stream_of_ones_own_takes_what_it_declares(tmp_path):
     platform = memory_platform(tmp_path)
     fields = [Field("key", "string"), Field("at", "time"), Field("media", "string"), Field("media_type", "string")]
@@ -247,14 +262,15 @@ def test_an_import_that_is_killed_again_and_again_ends_whole(stack, tmp_path, fr
     kills, deadline = 0, time.monotonic() + 240
     while True:
         assert time.monotonic() < deadline
-        process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(2):
-            process.stdout.readline()
-        if process.poll() is None and kills < 5:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.stdout.read()
-        if process.wait() == 0:
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(2):
+                process.stdout.readline()
+            if process.poll() is None and kills < 5:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.stdout.read()
+        if process.returncode == 0:
             break
     log = KafkaLog({"bootstrap.servers": str(stack.bootstrap)})
     items, labels = ids(log, name)
