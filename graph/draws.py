@@ -74,7 +74,7 @@ def draw_distinct(key: np.uint64, there: int, out: NDArray[np.int64]) -> None:
             at += 1
         table[at] = chosen
     filled = 0
-    for chosen in table:
-        if chosen >= 0:
-            out[filled] = chosen
+    for number in table:
+        if number >= 0:
+            out[filled] = number
             filled += 1

@@ -28,14 +28,16 @@ Mask = NDArray[np.bool_]
 @dataclass(frozen=True)
 class EdgeFrom:
     """Every event of `stream` is an edge of `relation`, from the node that the field `source` names to the one that
-    `target` names, at the event's time. The relation's features are fields of the event of the same names. With
-    `optional`, an event in which an end is null is none, and follows its other rules."""
+    `target` names, at the event's time. The relation's features are fields of the event of the same names; where it is
+    weighted, the field `weight` says how much the edge weighs (1 without one). With `optional`, an event in which an
+    end is null is none, and follows its other rules."""
 
     relation: str
     stream: str
     source: str
     target: str
     optional: bool = False
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class GraphSpec:
         )
 
     An event of a stream follows all rules that name the stream, in their order. One that a rule cannot use (an end that
-    is null or is no id, a feature that is null or not finite) is dead-lettered, and follows none.
+    is null or is no id, a feature that is null or not finite, a weight that is not above 0) is dead-lettered, and
+    follows none.
 
     `ttl` is in seconds of event time. Raises `SubmissionError` where a rule does not fit.
     """
@@ -114,6 +117,9 @@ class GraphSpec:
                 raise SubmissionError(
                     "a rule for what is not there", where=str(rule), wanted=", ".join(known), got=name
                 )
+            if isinstance(rule, EdgeFrom) and rule.weight and not self._relations[name].weighted:
+                wanted = "Relation(..., weighted=True)"
+                raise SubmissionError("a weight for edges that have none", where=str(rule), wanted=wanted, got=name)
             if isinstance(rule, NodeFrom) and not self._types[name].features:
                 raise SubmissionError("a rule for a node type without features", where=str(rule), got=name)
         if not self.rules:
@@ -132,7 +138,7 @@ class GraphSpec:
             mine = [rule for rule in self.rules if rule.stream == stream]
             asked = [(name, f"rule {number}") for number, rule in enumerate(mine) for name in self._fields(rule)]
             numbers = [(name, "number") for rule in mine for name in self._features(rule)]
-            numbers += [(rule.weight, "number") for rule in mine if isinstance(rule, ExpertFrom) and rule.weight]
+            numbers += [(weight, "number") for rule in mine if (weight := _weight(rule))]
             out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
         return tuple(out)
 
@@ -193,7 +199,9 @@ class GraphSpec:
             if isinstance(rule, NodeFrom):
                 graph.put(rule.node_type, _ids(block, rule.id), block.time, self._rows(block, rule))
             elif isinstance(rule, EdgeFrom):
-                graph.add(rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule))
+                graph.add(
+                    rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule), _weights(block, rule)
+                )
                 added(rule, block)
             elif isinstance(rule, ExpertFrom):
                 self._judge(graph, block, rule)
@@ -247,17 +255,21 @@ class GraphSpec:
         for rule in rules:
             for _, name in self._ends(rule):
                 for i in _no_ids(block.columns[name], isinstance(rule, EdgeFrom) and rule.optional).tolist():
-                    got = repr(block.columns[name][i])[:80]
+                    got = _got(block, name, i)
                     wanted = "a whole number or a text"
                     why.setdefault(i, WrongTypeError("names no node", field=name, wanted=wanted, got=got))
             asked = np.ones(len(block), np.bool_)
+            if isinstance(rule, EdgeFrom) and rule.weight:
+                for i in _no_weights(block.columns[rule.weight]).tolist():
+                    got, wanted = _got(block, rule.weight, i), "a finite number above 0"
+                    why.setdefault(i, NotFiniteError("no weight", field=rule.weight, wanted=wanted, got=got))
             if isinstance(rule, ExpertFrom):
                 for i, error in _no_verdicts(block, rule):
                     why.setdefault(i, error)
                 asked = np.array([verdict == "assert" for verdict in block.columns[rule.verdict].tolist()], np.bool_)
             for name in self._features(rule):
                 for i in np.flatnonzero(asked)[_not_finite(block.columns[name][asked])].tolist():
-                    got = repr(block.columns[name][i])[:80]
+                    got = _got(block, name, i)
                     why.setdefault(i, NotFiniteError("no feature", field=name, wanted="a finite number", got=got))
             if isinstance(rule, RetractionFrom) and rule.occurred is not None:
                 for i in _no_times(block.columns[rule.occurred]).tolist():
@@ -287,8 +299,8 @@ class GraphSpec:
 
     def _fields(self, rule: Rule) -> list[str]:
         names = [name for _, name in self._ends(rule)] + list(self._features(rule))
-        if isinstance(rule, ExpertFrom):
-            names += [rule.verdict, *([rule.weight] if rule.weight else [])]
+        names += [rule.verdict] if isinstance(rule, ExpertFrom) else []
+        names += [weight] if (weight := _weight(rule)) else []
         return names + ([rule.occurred] if isinstance(rule, RetractionFrom) and rule.occurred else [])
 
 
@@ -352,8 +364,31 @@ def _no_verdicts(block: Block, rule: ExpertFrom) -> Iterator[tuple[int, BadEvent
                 yield i, NotFiniteError("no weight", field=rule.weight, wanted=wanted_weight, got=got)
 
 
-def _not_finite(column: Column) -> NDArray[np.int64]:
+def _got(block: Block, name: str, i: int) -> str:
+    return repr(block.columns[name][i : i + 1].tolist()[0])[:80]
+
+
+def _weight(rule: Rule) -> str | None:
+    return rule.weight if isinstance(rule, EdgeFrom | ExpertFrom) else None
+
+
+def _weights(block: Block, rule: EdgeFrom) -> NDArray[np.float64] | None:
+    return None if rule.weight is None else np.asarray(block.columns[rule.weight], np.float64)
+
+
+def _no_weights(column: Column) -> NDArray[np.int64]:
+    given = _floats(column)
+    return np.flatnonzero(~((given > 0.0) & (given < np.inf)))
+
+
+def _floats(column: Column) -> NDArray[np.float64]:
+    """Numbers; NaN for what is none."""
     if column.dtype.kind == "O":
-        column = np.array([v if isinstance(v, int | float) else np.nan for v in column.tolist()], np.float64)
+        plain = column.tolist()
+        return np.array([v if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in plain], float)
+    return column.astype(np.float64)
+
+
+def _not_finite(column: Column) -> NDArray[np.int64]:
     largest = np.finfo(np.float32).max
-    return np.flatnonzero(~(np.abs(column.astype(np.float64)) <= largest))
+    return np.flatnonzero(~(np.abs(_floats(column)) <= largest))

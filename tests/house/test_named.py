@@ -28,7 +28,6 @@ PROVEN = {
         "graph/adjacency.py",
         "graph/checking.py",
         "graph/columns.py",
-        "graph/draws.py",
         "graph/edges.py",
         "graph/lock.py",
         "graph/relation.py",
