@@ -50,6 +50,8 @@ class Kept:
                 "clock": self.clock,
                 "offsets": dict(self._barrier.offsets),
                 "types": self.params(),
+                # No word of them where there are none, as was kept before they were.
+                **({"barriers": names} if (names := self._barrier.names) else {}),
             }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -66,6 +68,7 @@ class Kept:
                     part.load(state[kind][name])
             self.clock = state["clock"]
             self._barrier.passed(state["offsets"])
+            self._pass(state.get("barriers", ()))
 
     def check_types(self, types: Mapping[str, Any]) -> None:
         """Raises `IncompatibleError` where these are not this graph's node types, relations and time to live."""
@@ -86,7 +89,13 @@ class Kept:
                 for part, array in it.parts().items()
             }
 
-    def take(self, arrays: Mapping[str, NDArray[Any]], clock: int, offsets: Mapping[str, int]) -> None:
+    def _pass(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._barrier.passed({}, name)
+
+    def take(
+        self, arrays: Mapping[str, NDArray[Any]], clock: int, offsets: Mapping[str, int], names: Sequence[str] = ()
+    ) -> None:
         """Take over, in a graph to which nothing has come, the arrays of `held`; none is copied before it is changed.
         Raises `IncompatibleError` where they are of other types."""
         with self._lock.writing():
@@ -100,6 +109,7 @@ class Kept:
             self._grow()
             self.clock = clock
             self._barrier.passed(offsets)
+            self._pass(names)
 
     def _kinds(self) -> dict[str, Mapping[str, Any]]:
         return {"nodes": self.nodes, "edges": self._edges, "versions": self._versions}

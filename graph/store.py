@@ -164,6 +164,11 @@ class TemporalGraph(Judged, Kept):
         """By partition of the log, before which everything can be sampled."""
         return self._barrier.offsets
 
+    @property
+    def barriers(self) -> list[str]:
+        """The names of the barriers that were passed, up to 10,000, the newest last."""
+        return self._barrier.names
+
     def reached(self, what: Mapping[str, int] | str, timeout: float = 0.0) -> bool:
         """Whether everything before these offsets, or the barrier of that name, can be sampled; waits up to `timeout`
         seconds for it."""

@@ -13,7 +13,8 @@ from tidemill.state import decode, encode
 def grown():
     graph = new()
     play(graph, None, history(np.random.default_rng(5), 200, verdicts=0.2))
-    graph.advance(graph.clock, {"data.said/0": 7})
+    graph.advance(graph.clock, {"data.said/0": 7}, barrier="loaded")
+    graph.advance(graph.clock, barrier="corrected")
     return graph
 
 
@@ -26,7 +27,7 @@ def by_state(graph):
 def by_arrays(graph):
     out = new()
     with graph.held() as arrays:
-        out.take({name: array.copy() for name, array in arrays.items()}, graph.clock, graph.offsets)
+        out.take({name: array.copy() for name, array in arrays.items()}, graph.clock, graph.offsets, graph.barriers)
     return out
 
 
@@ -35,6 +36,7 @@ def test_a_graph_that_is_taken_up_is_the_same_and_goes_on_alike(taken):
     graph = grown()
     other = taken(graph)
     assert other.digest() == graph.digest() and other.offsets == {"data.said/0": 7}
+    assert other.barriers == ["loaded", "corrected"] and other.reached("loaded") and not other.reached("more")
     more = history(np.random.default_rng(6), 60, verdicts=0.2)
     for one in (graph, other):
         play(one, None, more)

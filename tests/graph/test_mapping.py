@@ -1,10 +1,12 @@
 """Events become nodes and edges; what cannot is named, and the graph does not hang on how events come in blocks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from graph.job import graph_job
-from graph.mapping import EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom
+from graph.mapping import BarrierFrom, EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom
 from graph.relation import NodeType, Relation
 from tidemill.block import Block, column
 from tidemill.checks.jobs import CHECKS, Subject
@@ -291,6 +293,25 @@ def test_a_weight_is_a_field_of_the_event_and_one_that_cannot_be_is_named():
     assert again.digest() == graph.digest()
     plain = {k: v for k, v in graph.params()["relations"][2].items() if k != "weighted"}
     assert plain | {"name": "was"} == graph.params()["relations"][1]  # what was kept before there were weights fits
+
+
+def test_an_event_passes_the_barrier_that_it_names():
+    rules = [EdgeFrom("to", "trips", "who", "dest", optional=True), BarrierFrom("trips", "who")]
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=rules)
+    graph = spec.graph()
+    rows = [("one", 1, 2, None), (None, 1, 2, None), ("", 1, 2, None), ("two", 1, 2, None), ("x" * 257, 1, 2, None)]
+    dead = spec.take(graph, Batch.of([block(TRIPS, rows)]))
+    assert [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead] == [
+        (i, "WrongTypeError", "who") for i in (1, 2, 4)
+    ]
+    assert graph.barriers == ["one", "two"] and graph.count("to") == 2 and not graph.reached("three")
+    assert [name for name, _ in spec.reads[0].fields] == ["who", "dest", "who"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws_with_barriers(check):
+    made = job(spec=dataclasses.replace(SPEC, rules=[*SPEC.rules, BarrierFrom("trips", "who")]))
+    check(made, Subject("roads", made, STREAMS, sample).batch())
 
 
 def test_growth_is_told_every_so_many_events():

@@ -20,7 +20,7 @@ PROVEN = {
         "streams/learners/statistics.py",
         "tidemill/learner.py",
     ],
-    "tests/graph/test_mapping.py": ["graph/job.py"],
+    "tests/graph/test_mapping.py": ["graph/job.py", "graph/usable.py"],
     "tests/graph/test_nodes.py": ["graph/table.py"],
     "tests/graph/test_replay.py": ["graph/turn.py"],
     "tests/graph/test_sampling.py": ["graph/reach.py"],
