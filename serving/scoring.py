@@ -111,6 +111,11 @@ class Features:
         features = {"features": self.row(event).tolist()} if self._endpoint.feature_names else {}
         return {**features, **self._computed(lambda: values(event))}
 
+    def field_of(self, name: str) -> str:
+        """The field of the event that an input of the model is from."""
+        times = {} if self._spec.time == RECORD_TIME else {"time": self._spec.time}
+        return {**times, **self._endpoint.asked_from}.get(name, name)
+
     def _computed(self, function: Callable[[], Any]) -> Any:
         try:
             return function()
@@ -223,7 +228,12 @@ class Scorer:
         code, features, loaded = current
         event, id, time = features.event(body)
         if isinstance(loaded.servable, ServedQuestion):
-            return self._answer(loaded, loaded.servable, features.asked(event), id, time, explain)
+            asked = features.asked(event)
+            try:
+                return self._answer(loaded, loaded.servable, asked, id, time, explain)
+            except RequestError as error:
+                error.field = features.field_of(error.field)
+                raise
         row = features.row(event)
         sequence = code.known.sequence
         score = _score(loaded, row, code.endpoint.feature_names)

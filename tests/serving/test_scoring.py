@@ -38,13 +38,21 @@ def asked(event):
 
 
 ENDPOINT = Endpoint(
-    name="ratings", stream="ratings", model="trust", job="trust", needs=frozenset({"rater", "rated"}), asked=asked
+    name="ratings",
+    stream="ratings",
+    model="trust",
+    job="trust",
+    needs=frozenset({"rater", "rated"}),
+    asked=asked,
+    asked_from={"source": "rater", "target": "rated"},
 )
 
 
 @pytest.fixture(scope="module")
 def state():
-    return grown()
+    made = grown()
+    row(made, "1", "3", NOW - 5)  # compiled here, so that no answer becomes stale by it
+    return made
 
 
 class Service:
@@ -130,13 +138,14 @@ def test_position_and_delta_are_those_of_the_moment(state):
 @pytest.mark.parametrize(
     ("event", "error", "field"),
     [
-        ({"rater": "1"}, RequestError, "target"),
-        ({"rater": "1", "rated": None}, RequestError, "target"),
+        ({"rater": "1"}, RequestError, "rated"),
+        ({"rater": "1", "rated": None}, RequestError, "rated"),
         ({"rated": "1"}, WrongTypeError, "rater"),
         ({"rater": 1, "rated": "1"}, WrongTypeError, "rater"),
-        ({"rater": "1", "rated": "2", "at": 1 << 61}, (RequestError, WrongTypeError), None),
+        ({"rater": "1", "rated": "2", "at": 1 << 61}, (RequestError, WrongTypeError), "at"),
+        ({"rater": "x" * 300, "rated": "2"}, RequestError, "rater"),
     ],
-    ids=["missing", "null", "another missing", "no text", "no moment"],
+    ids=["missing", "null", "another missing", "no text", "no moment", "too long"],
 )
 def test_what_is_wrong_with_a_request_is_named_and_nothing_is_kept(state, event, error, field):
     service = Service(state)
