@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -258,7 +258,7 @@ class Scorer:
             staleness=max(self._freshness.seconds(), servable.stale),
             outputs=found.outputs,
             position=found.position,
-            rests_on=found.rests_on,
+            rests_on=None if found.rests_on is None else {**found.rests_on, "asked": _nodes(asked)},
         )
 
     def _note(self, loaded: Loaded, id: str, time: int, score: float, **rest: Any) -> None:
@@ -289,6 +289,11 @@ class Scorer:
             if code.features is not None:
                 return code, code.features, loaded
         return None
+
+
+def _nodes(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The ids that were asked about, by input."""
+    return {name: value for name, value in asked.items() if name not in ("features", "time")}
 
 
 def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:

@@ -51,7 +51,11 @@ PROVEN = {
         "tidemill/checks/log_writing.py",
     ],
     "tests/tidemill_app/test_demo_graph.py": ["tidemill_app/commands/demo_graph.py"],
-    "tests/tidemill_app/commands/test_graph.py": ["tidemill_app/graph_page.py", "tidemill_app/graphs.py"],
+    "tests/tidemill_app/commands/test_graph.py": [
+        "tidemill_app/graph_effect.py",
+        "tidemill_app/graph_page.py",
+        "tidemill_app/graphs.py",
+    ],
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
     "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],
     "tests/tidemill_app/test_compose.py": ["tidemill_app/commands/service.py"],

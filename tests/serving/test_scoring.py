@@ -118,7 +118,7 @@ def test_without_a_time_it_is_asked_as_of_now_and_the_log_says_so(state):
 
 def test_what_it_rests_on_is_told_where_asked_for(state):
     answer = Service(state).score(explain=True, rater="1", rated="3")
-    assert answer.rests_on == row(state, "1", "3", NOW)[2]
+    assert answer.rests_on == {**row(state, "1", "3", NOW)[2], "asked": {"source": "1", "target": "3"}}
     assert answer.rests_on["neighbours"] and answer.rests_on["features"]
 
 
