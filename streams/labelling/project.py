@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -109,8 +109,9 @@ class Project:
             return
         pending, self._pending = self._pending, []
         found = self.beliefs.apply([change for change, *_ in pending])
+        rules = self._rules()
         for (change, time, reason, reviewed), one in zip(pending, found, strict=True):
-            id, rule = self.answers.items[change.item], self._rule(change.item)
+            id, rule = self.answers.items[change.item], rules(change.item)
             tell(page, self._item(change.item), id, one, rule, time, "answered", reason, reviewed)
 
     def estimate(self, page: Page, mode: Mode, reason: str) -> None:
@@ -122,9 +123,10 @@ class Project:
         self.estimations += 1
         order = self.answers.order()
         found = self.beliefs.estimate(self.answers, order)
+        rules = self._rules()
         for item in order.items.tolist():
             id, reviewed = self.answers.items[item], self._reviewed(item)
-            tell(page, self._item(item), id, found[item], self._rule(item), self.clock, mode, reason, reviewed)
+            tell(page, self._item(item), id, found[item], rules(item), self.clock, mode, reason, reviewed)
         self._measure(page, self.beliefs)
 
     def _measure(self, page: Page, beliefs: Classes | Merging) -> None:
@@ -250,9 +252,15 @@ class Project:
     def _tick(self, time: int) -> None:
         self.clock = max(self.clock, time)
 
-    def _rule(self, item: int) -> Rule:
-        own = self.asked[item][0] if item in self.asked else None
-        return Rule(own or self.overlap, self.sure, self.settings.method)
+    def _rules(self) -> Callable[[int], Rule]:
+        """By which rule an item is settled: the project's, or by an overlap of its own."""
+        plain, own = Rule(self.overlap, self.sure, self.settings.method), self.asked
+
+        def of(item: int) -> Rule:
+            overlap = own[item][0] if item in own else None
+            return plain if overlap is None else Rule(overlap, plain.sure, plain.method)
+
+        return of
 
     def params(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self.settings)
