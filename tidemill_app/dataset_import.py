@@ -45,7 +45,8 @@ READERS: dict[str, Callable[[Path], Incoming]] = {
     "folders": folders.read,
     "idx": idx.read,
 }
-_BATCH = 1000
+_BATCH = 4000
+"""Items of a batch: each waits twice for the disk, and is one transaction."""
 _BATCH_BYTES = 64 * 1024 * 1024
 _OWN = ("id", "time", "media", "media_type", "group", "split")
 
