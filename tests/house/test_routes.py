@@ -8,6 +8,7 @@ import pytest
 
 from serving.access import OPEN, Gatekeeper
 from serving.labelling.door import LabellingDoor
+from serving.labelling.label_studio import LabelStudioDoor, NoModel
 from serving.routing import Response, Route, Router
 from tests.house.test_layout import ROOT, room_files
 from tests.serving.helpers import Service, serving
@@ -44,10 +45,19 @@ def labelling(folder: Path) -> tuple[Router, dict[str, str]]:
     return door, right
 
 
-SERVERS = {"Door": scoring, "ControlDoor": control, "LabellingDoor": labelling}
+def label_studio(folder: Path) -> tuple[Router, dict[str, str]]:
+    made = Desk(folder)
+    door = LabelStudioDoor(made.service, NoModel(), keys=[KEY])
+    close = door.close
+    door.close = lambda: (close(), made.close())
+    return door, {"key": KEY}
+
+
+SERVERS = {"Door": scoring, "ControlDoor": control, "LabellingDoor": labelling, "LabelStudioDoor": label_studio}
 OPENED = {
     "Door": {"/v2/health/live", "/v2/health/ready"},
     "ControlDoor": {"/health/live"},
+    "LabelStudioDoor": set(),
     "LabellingDoor": {"/", "/manage", "/static/{file}", "/health/live", "/health/ready", "/api/join", "/api/login"},
 }
 WIDER = {"login": {"annotator", "reviewer", "manager", "maker"}, "member": {"annotator", "reviewer", "manager"}}

@@ -41,9 +41,10 @@ class Crowd:
     """Annotators, each a thread, who go on whatever is killed, and note what was acknowledged to them."""
 
     def __init__(self, name, tokens, services, items):
-        self.acknowledged: dict[tuple[str, str], str] = {}
+        self.acknowledged: dict[str, tuple[str, str, str]] = {}  # item, annotator and value by lease
         self.retries = 0
         self.odd: list[str] = []
+        self.again: list[str] = []
         self.done = 0
         self._name, self._services, self._items = name, services, items
         self._lock = threading.Lock()
@@ -82,12 +83,14 @@ class Crowd:
             while time.monotonic() < self._deadline and self.done < self._items * OVERLAP:
                 told = self._ask(client, number, "next", {"count": 2}).json()
                 for task in told["tasks"]:
+                    if task["lease"] in self.acknowledged:
+                        self.again.append(task["lease"])
                     value = rng.choice(["cat", "dog"])
                     body = {"lease": task["lease"], "value": value}
                     answer = self._ask(client, number, "answers", body)
                     with self._lock:
                         if answer.status_code == 200:
-                            self.acknowledged[task["item"], who] = value
+                            self.acknowledged.setdefault(task["lease"], (task["item"], who, value))
                             self.done = len(self.acknowledged)
                         else:
                             self.odd.append(answer.text)
@@ -97,9 +100,9 @@ class Crowd:
 
 
 def standing(log, name):
-    """Who answered what, from the topic alone: an id counts once, and the last answer about an item by each."""
+    """What was answered, by lease, from the topic alone; and the items."""
     at = Partition(f"labels.{name}", 0)
-    reader, found, ids, items = log.reader({at: 0}), {}, set(), set()
+    reader, found, items = log.reader({at: 0}), {}, set()
     deadline = time.monotonic() + 60
     while reader.positions()[at] < log.end(at):
         assert time.monotonic() < deadline
@@ -107,9 +110,8 @@ def standing(log, name):
             event = events.decode(record.value or b"")
             if isinstance(event, LabelAsked):
                 items.add(event.about)
-            if isinstance(event, AnswerGiven) and event.id not in ids:
-                ids.add(event.id)
-                found[event.about, event.by] = event.value
+            if isinstance(event, AnswerGiven):
+                found.setdefault(event.id, (event.about, event.by, event.value))
     reader.close()
     return found, items
 
@@ -166,12 +168,13 @@ def work_through(stack, redis_server, name, tmp_path, items, kills, seed):
     log.close()
     assert len(asked) == items
     assert crowd.retries > 0  # somebody was cut off
-    lost = {key: value for key, value in crowd.acknowledged.items() if found.get(key) != value}
-    assert lost == {}
+    lost = {lease: said for lease, said in crowd.acknowledged.items() if found.get(lease) != said}
+    assert (lost, crowd.again) == ({}, [])
     # Answers that were written and whose acknowledgement was cut off were sent again, and acknowledged then.
     assert found == crowd.acknowledged, crowd.odd
-    by_item = {about: [who for item, who in found if item == about] for about in asked}
+    by_item = {about: [who for item, who, _ in found.values() if item == about] for about in asked}
     assert {len(people) for people in by_item.values()} == {OVERLAP}
+    assert all(len(set(people)) == OVERLAP for people in by_item.values())
 
 
 def test_a_service_and_redis_killed_while_annotators_work(stack, redis_server, fresh, tmp_path):
