@@ -45,7 +45,8 @@ READERS: dict[str, Callable[[Path], Incoming]] = {
     "folders": folders.read,
     "idx": idx.read,
 }
-_BATCH = 1000
+_BATCH = 4000
+"""Items of a batch: each waits twice for the disk, and is one transaction."""
 _BATCH_BYTES = 64 * 1024 * 1024
 _OWN = ("id", "time", "media", "media_type", "group", "split")
 
@@ -179,12 +180,10 @@ class _Run:
         self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
         self._items, self._labels, schema = _there(platform, spec)
         self._begun: set[str] = set()
+        self._dropped: set[str] = set()
         self._decoder = Decoder(spec, max_event_bytes=MAX_RECORD_BYTES)
         self._type = spec.tag or f"{spec.name}.v{spec.version}"
         self._into = self._schema(schema)
-        dropped = sorted(set(incoming.fields) - self._names)
-        if dropped:
-            done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
 
     def _schema(self, schema: LabelSchema | None) -> dict[str, str]:
         """The ids of the source's classes. A project without a schema is given one."""
@@ -269,7 +268,9 @@ class _Run:
         own: dict[str, Any] = {"media": media, "media_type": "", "group": item.group, "split": item.split}
         if item.data is not None:
             own |= _facts(item)
-        payload = {n: v for n, v in (item.fields | own).items() if n in self._names and v is not None}
+        given = {n: v for n, v in (item.fields | own).items() if v is not None}
+        payload = {n: v for n, v in given.items() if n in self._names}
+        self._dropped |= {n for n, v in given.items() if n not in self._names and v != ""}
         assert spec.id is not None
         payload[spec.id] = id
         if spec.time != RECORD_TIME:
@@ -303,6 +304,9 @@ class _Run:
         return [[into[name], *box] for name, *box in label] if kind == "boxes" else label
 
     def close(self) -> None:
+        dropped = sorted(self._dropped - {"id", "time"})
+        if dropped:
+            self._done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
         self._writer.close()
 
 

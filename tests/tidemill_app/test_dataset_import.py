@@ -164,7 +164,8 @@ def test_a_stream_of_ones_own_takes_what_it_declares(tmp_path):
     platform = memory_platform(tmp_path)
     fields = [Field("key", "string"), Field("at", "time"), Field("media", "string"), Field("media_type", "string")]
     platform.catalogue().declare(StreamSpec(name="pets", fields=tuple(fields), time="at", id="key", partitions=2))
-    import_(platform, "pets", class_folders(tmp_path / "in"))
+    done = import_(platform, "pets", class_folders(tmp_path / "in", splits=True))
+    assert done.left_out == ["fields that the stream does not have: height, name, split, width"]
     create(platform, "pets", Wanted("pets"))
     version = load(platform, "pets")
     assert len(version) == 12 and set(version.examples()[0].payload) == {"key", "at", "media", "media_type"}

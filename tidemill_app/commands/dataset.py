@@ -63,7 +63,7 @@ def list_(out: Output, name: str | None) -> None:
             f"{r['examples']:,}",
             ", ".join(f"{k} {v:,}" for k, v in sorted(r["splits"].items())),
             to_rfc3339(r["created"]),
-            r["digest"][:16],
+            f"refused: {r['refused']}" if r["refused"] else r["digest"][:16],
         ]
         for r in rows
     ]
