@@ -44,6 +44,16 @@ class Request(NamedTuple):
     epoch: int | None
 
 
+def decoded(task: Task, e: Example, data: bytes, seed: int, epoch: int | None) -> Any:
+    """One sample, as it is for this epoch (None: as it is). Notes on what is raised which example it was."""
+    rng = None if epoch is None else sample_rng(seed, e.topic, e.partition, e.offset, epoch, e.row)
+    try:
+        return task.decode(e, data, rng)
+    except TidemillError as error:
+        error.add_note(f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}")
+        raise
+
+
 class Loader:
     """Batches of `examples`, decoded by `task`, in `processes` forked ones (0: here). `fetch` gives bytes by number."""
 
@@ -91,13 +101,7 @@ class Loader:
         return self._task.collate(samples)
 
     def _sample(self, number: int, epoch: int | None) -> Any:
-        e = self._examples[number]
-        rng = None if epoch is None else sample_rng(self._seed, e.topic, e.partition, e.offset, epoch, e.row)
-        try:
-            return self._task.decode(e, self._fetch(number), rng)
-        except TidemillError as error:
-            error.add_note(f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}")
-            raise
+        return decoded(self._task, self._examples[number], self._fetch(number), self._seed, epoch)
 
     def _stop(self) -> None:
         for process in self._processes:
