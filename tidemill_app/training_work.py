@@ -182,7 +182,7 @@ def main(path: str) -> int:
     if ended.exists():
         return 0  # another life found what would be found again
     platform = Platform.open(spec.home)
-    asked = Asked()
+    asked = Asked(patient=True)
     try:
         result = work(platform, spec, asked)
     except UnavailableError as error:

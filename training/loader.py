@@ -23,7 +23,7 @@ import torch
 
 from connectors.datasets.examples import Example
 from tidemill import errors
-from tidemill.errors import TidemillError, UnavailableError
+from tidemill.errors import BadEvent, TidemillError, UnavailableError
 from training.augmentation import sample_rng
 from training.task import Task
 from training.tree import build, fill, flatten
@@ -45,13 +45,18 @@ class Request(NamedTuple):
 
 
 def decoded(task: Task, e: Example, data: bytes, seed: int, epoch: int | None) -> Any:
-    """One sample, as it is for this epoch (None: as it is). Notes on what is raised which example it was."""
+    """One sample, as it is for this epoch (None: as it is). An example that is bad is named in what is raised."""
     rng = None if epoch is None else sample_rng(seed, e.topic, e.partition, e.offset, epoch, e.row)
     try:
         return task.decode(e, data, rng)
-    except TidemillError as error:
-        error.add_note(f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}")
-        raise
+    except BadEvent as error:
+        raise type(error)(
+            error.message,
+            where=f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}",
+            wanted=error.wanted,
+            got=error.got,
+            fix=error.fix or "Retract it (tidemill dataset retract), and make a new version.",
+        ) from error
 
 
 class Loader:
@@ -186,8 +191,8 @@ def _made(make: Callable[[Request], Any], request: Request, room: memoryview) ->
         said, arrays, size = flatten(make(request))
     except Exception as error:
         message = error.message if isinstance(error, TidemillError) else str(error)
-        notes = "; ".join(getattr(error, "__notes__", ()))
-        return ["error", type(error).__name__, message, notes, getattr(error, "wanted", ""), getattr(error, "got", "")]
+        more = {name: getattr(error, name, "") for name in ("where", "wanted", "got", "fix")}
+        return ["error", type(error).__name__, message, more]
     if size > len(room):
         whole = bytearray(size)
         fill(memoryview(whole), arrays)
@@ -196,11 +201,11 @@ def _made(make: Callable[[Request], Any], request: Request, room: memoryview) ->
     return ["shared", said]
 
 
-def _raised(kind: str, message: str, notes: str, wanted: str, got: str) -> TidemillError:
+def _raised(kind: str, message: str, more: dict[str, str]) -> TidemillError:
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, TidemillError):
-        return known(message, where=notes, wanted=wanted, got=got)
-    return TidemillError("a sample cannot be decoded", where=notes, got=f"{kind}: {message}")
+        return known(message, **more)
+    return TidemillError("a sample cannot be decoded", got=f"{kind}: {message}")
 
 
 def _send(to: int, data: bytes) -> None:
