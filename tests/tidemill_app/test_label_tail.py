@@ -6,13 +6,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.tidemill_app.in_memory import memory_platform  # noqa: E402
-from tidemill import events  # noqa: E402
-from tidemill.cloudevents import headers_of  # noqa: E402
-from tidemill.events import LabelGiven  # noqa: E402
-from tidemill.stream import Field, StreamSpec, label_stream  # noqa: E402
-from tidemill.version import Span  # noqa: E402
-from tidemill_app.label_tail import LabelTail  # noqa: E402
+from tests.tidemill_app.in_memory import memory_platform
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.events import LabelGiven
+from tidemill.stream import Field, StreamSpec, label_stream
+from tidemill.version import Span
+from tidemill_app.label_tail import LabelTail
 
 
 @pytest.fixture
