@@ -58,7 +58,6 @@ PROVEN = {
         "tidemill_app/commands/train.py",
         "tidemill_app/run_reporter.py",
         "tidemill_app/trained.py",
-        "tidemill_app/training_spec.py",
         "tidemill_app/training_work.py",
     ],
     "tests/tidemill/checks/test_logs.py": [
