@@ -89,7 +89,7 @@ def _decoded(data: bytes, max_pixels: int) -> Any:
 
     size(data, max_pixels=max_pixels)
     try:
-        image = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
+        image: Any = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
         if image.width * image.height > max_pixels:
             raise TooLargeError("image too large", wanted=f"at most {max_pixels} pixels", field="image")
         image.load()
