@@ -45,7 +45,8 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     shares by name; `by` is the field whose text keeps a group together (empty: field `group`, or else each item for
     itself), `fixed` a field that names the split outright (empty: none). `where` are filters (`filters.Filter`), and
     `labelled` leaves out what has no label. `parent` is the digest of the manifest before. `counts` are examples by
-    split, and how many of the records cannot be used (`@bad`).
+    split, how many of the records cannot be used (`@bad`), and examples without a label (`@unlabelled`). `erased` is
+    how many places of the ranges had been erased on request.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     where: list[str] = []
     labelled: bool = False
     retracted: list[Retracted] = []
+    erased: int = 0
     parent: str = ""
     examples: int = 0
     examples_digest: str = ""
