@@ -14,7 +14,7 @@ from tidemill_app.home import write_atomically
 from tidemill_app.run_table import curves, find
 
 COLOURS = ("#0b6e99", "#d9730d", "#5b8c3a", "#8a4fbf", "#b3344d", "#5f6b76")
-WIDE, HIGH, LEFT, BELOW = 420, 210, 52, 24
+WIDE, HIGH, LEFT, BELOW = 420, 210, 60, 24
 Curve = list[tuple[int, float]]
 
 
@@ -113,7 +113,7 @@ def _plot(figure: str, by: Mapping[str, Curve], colours: Mapping[str, str]) -> s
         value = low + (high - low) * i / 4
         _, y = at(low_x, value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDE - 10}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{value:.4g}</text>')
+        parts.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{value:.3g}</text>')
     for x, side in ((low_x, "begin"), (high_x, "end")):
         parts.append(f'<text class="tick {side}" x="{at(x, low)[0]:.1f}" y="{HIGH - 6}">{x}</text>')
     for run, curve in by.items():
