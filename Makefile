@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
+# Those that `make test` skips, for want of torch.
+TORCH_TESTS := $(shell grep -rl 'importorskip("torch' tests) tests/graph/nn
 
 .PHONY: demo demo-graph demo-perception test test-slow check bench setup setup-dev flink faust torch lock schemas clean
 
@@ -34,7 +36,7 @@ test: setup-dev
 
 test-slow: setup-dev torch
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
-	$(PYTEST) -n0 -m "not slow" --timeout 3600 tests/graph/nn tests/training $(ARGS)
+	$(PYTEST) -n0 -m "not slow" --timeout 3600 $(TORCH_TESTS) $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -76,7 +78,7 @@ lock:
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
 	$(COMPILE) -c requirements/dev.lock --extra torch -o requirements/torch.lock
-	$(foreach peer,quix bytewax graph labels,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
+	$(foreach peer,quix bytewax graph labels speech,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas
