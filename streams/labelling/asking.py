@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from streams.labelling.candidates import Candidate, Item, Open, Region, State
+from streams.labelling.candidates import Candidate, Open, Region, State
 from streams.labelling.choice import Pick, check_shares, choose
+from streams.labelling.items import ItemFields, probabilities
 from streams.recipe import job_of
-from tidemill.errors import ConfigError, NotFiniteError, SubmissionError, WrongTypeError
+from tidemill.errors import BadEvent, ConfigError, SubmissionError
 from tidemill.job import Effects, Input, InputEvent, Job, Out, Output, events_of
 from tidemill.order import Arrival, Batch, Order
 from tidemill.time import DAY, SECOND
@@ -27,10 +27,11 @@ class AskNext:
     that teach most: `label.asked.v1` on `labels.<project>`, with the model's guess as `prelabel`, the strategy as
     `reason`, and `priority` + how much it was wanted as priority.
 
-    **Candidates** are items that have come (events of the stream: `media`, `media_type`, `group` name its fields, `show`
-    those that annotators are shown), have a prediction, are not asked about and have no label. A later prediction of a
-    model version takes the place of its earlier one; `outputs` must be the probabilities of `classes`, in their order
-    (where there are none, the score is that of the second of two). At most `pool` candidates are kept, the newest.
+    **Candidates** are items that have come (events of the stream: `media`, `media_type`, `group` name its fields,
+    `show` those that annotators are shown), have a prediction, are not asked about and have no label. A
+    later prediction of a model version takes the place of its earlier one; `outputs` must be the probabilities of
+    `classes`, in their order (where there are none, the score is that of the second of two). At most `pool` candidates
+    are kept, the newest.
 
     **Rounds.** A round is held when `every` predictions have come since the last, and at multiples of `window` seconds
     of event time. In each, `choose` takes at most `budget` by `strategies`, shares by name, at most `per_group` of a
@@ -76,11 +77,13 @@ class AskNext:
     order: Order = field(default_factory=Arrival)
     commit_every: float = 0.2
 
+    def fields(self) -> ItemFields:
+        """Where an item's parts stand in its event."""
+        return ItemFields(self.media, self.media_type, self.group, self.region, self.embedding, tuple(self.show))
+
     def job(self) -> Job[State]:
         """The job. Raises `SubmissionError` where the settings do not fit together."""
         _check(self)
-        names = [self.media, self.media_type, self.group, self.region, self.embedding, *self.show]
-        asks = tuple(dict.fromkeys((name, "an item's field") for name in names if name))
 
         def step(state: State, batch: Batch) -> Effects[State]:
             return _Turn(self, state).over(batch)
@@ -88,7 +91,7 @@ class AskNext:
         return Job(
             name=self.name,
             reads=(
-                Input(self.project, fields=asks),
+                Input(self.project, fields=self.fields().asks()),
                 *(Input(f"predictions.{endpoint}") for endpoint in self.endpoints),
                 Input(f"labels.{self.project}"),
             ),
@@ -110,6 +113,7 @@ class _Turn:
 
     def __init__(self, recipe: AskNext, state: State) -> None:
         self.recipe, self.state, self.out = recipe, state, Out()
+        self.fields = recipe.fields()
         self.numbers = {name: i for i, name in enumerate(recipe.classes)}
 
     def over(self, batch: Batch) -> Effects[State]:
@@ -137,20 +141,11 @@ class _Turn:
             self._round(state.clock)
 
     def _item(self, event: InputEvent) -> None:
-        state, recipe, data = self.state, self.recipe, event.data
+        state = self.state
         if state.known(event.id):
             return
-        vector = data[recipe.embedding] if recipe.embedding else None
-        sound = isinstance(vector, list) and all(isinstance(v, (int, float)) and np.isfinite(v) for v in vector)
-        candidate = state.candidate(event.id, recipe.pool)
-        candidate.item = Item(
-            media=_text(data, recipe.media),
-            media_type=_text(data, recipe.media_type),
-            payload={name: data[name] for name in recipe.show},
-            group=_text(data, recipe.group),
-            region=_text(data, recipe.region),
-            embedding=[float(v) for v in vector] if sound and isinstance(vector, list) else None,
-        )
+        candidate = state.candidate(event.id, self.recipe.pool)
+        candidate.item = self.fields.of(event.data)
         self._come(candidate)
 
     def _prediction(self, event: InputEvent) -> None:
@@ -158,10 +153,9 @@ class _Turn:
         about = data["about"]
         if state.known(about):
             return
-        outputs = data["outputs"] if data["outputs"] is not None else [1.0 - data["score"], data["score"]]
         try:
-            p = probabilities(outputs, len(self.recipe.classes))
-        except (WrongTypeError, NotFiniteError) as error:
+            p = probabilities(data, len(self.recipe.classes))
+        except BadEvent as error:
             self.out.refuse(event, error)
             return
         candidate = state.candidate(about, self.recipe.pool)
@@ -221,7 +215,7 @@ class _Turn:
             among=recipe.among,
         )
         for pick in picks:
-            self._ask(pool.ids[pick.index], pick, time)
+            self._ask(pool.ids[pick.at], pick, time)
 
     def _rise(self, best: int) -> float:
         region = self.state.regions.get(self.recipe.classes[best])
@@ -247,34 +241,13 @@ class _Turn:
             f"{recipe.name}/{id}/{state.rounds}",
             time,
             about=id,
-            media=item.media,
-            media_type=item.media_type,
-            payload=item.payload,
-            group=item.group,
+            **item.asked(),
             priority=recipe.priority + pick.score,
             overlap=recipe.overlap,
             skills=list(skills),
             reason=pick.strategy,
             prelabel={"value": name, "confidence": p[best], "model": candidate.newest},
         )
-
-
-def probabilities(outputs: Any, classes: int) -> list[float]:
-    """Outputs as probabilities of so many classes. Raises `WrongTypeError` where they are others, and `NotFiniteError`
-    where they are no probabilities."""
-    if not isinstance(outputs, list) or len(outputs) != classes:
-        got = f"{len(outputs)}" if isinstance(outputs, list) else repr(outputs)[:80]
-        raise WrongTypeError("not the outputs of these classes", wanted=str(classes), got=got, field="outputs")
-    if not all(isinstance(p, (int, float)) and 0.0 <= p <= 1.0 for p in outputs) or abs(sum(outputs) - 1.0) > 1e-3:
-        raise NotFiniteError(
-            "outputs are no probabilities", wanted="numbers in [0, 1] that sum to 1", got=repr(outputs)[:80]
-        )
-    return [float(p) for p in outputs]
-
-
-def _text(data: Mapping[str, Any], name: str | None) -> str:
-    value = data[name] if name else None
-    return "" if value is None else str(value)
 
 
 def _check(recipe: AskNext) -> None:

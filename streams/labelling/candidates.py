@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from streams.labelling import choice
+from streams.labelling import uncertainty
 from streams.labelling.choice import Pool
+from streams.labelling.items import Item
 
 QUICK, SLOW_FLOOR = 0.1, 10.0
 """What one label moves a region's recent error rate by, and labels before a region is judged at all."""
-
-
-class Item(msgspec.Struct, array_like=True):
-    """What is asked about: the digest of its bytes, their type, the fields shown, its group and region, its embedding."""
-
-    media: str
-    media_type: str
-    payload: dict[str, Any]
-    group: str
-    region: str
-    embedding: list[float] | None
 
 
 class Candidate(msgspec.Struct, array_like=True):
@@ -129,7 +119,7 @@ class State(msgspec.Struct):
         if not whole:
             return Pool([], np.zeros((0, 2)))
         P = np.array([c.outputs[c.newest] for _, c, _ in whole])
-        kept = np.flatnonzero(choice.uncertainty.margin(P) >= at_least).tolist()
+        kept = np.flatnonzero(uncertainty.margin(P) >= at_least).tolist()
         chosen = [whole[i] for i in kept]
         vectors = [item.embedding for _, _, item in chosen if item is not None]
         spread = bool(vectors) and all(v is not None and len(v) == len(vectors[0] or ()) for v in vectors)

@@ -31,9 +31,9 @@ STRATEGIES = (
 
 @dataclass
 class Pool:
-    """The candidates: `ids`, probabilities `P` (n × K), and where there are any, what each model version says of an item
-    (v × K), its `embeddings` (n × d), its `groups`, by how much the error rate of its region rose (`rise`, n), and the
-    embeddings of what was asked before (`taken`, m × d)."""
+    """The candidates: `ids`, probabilities `P` (n × K), and where there are any, what each model version says of an
+    item (v × K), its `embeddings` (n × d), its `groups`, by how much the error rate of its region rose (`rise`, n),
+    and the embeddings of what was asked before (`taken`, m × d)."""
 
     ids: Sequence[str]
     P: Float
@@ -47,7 +47,7 @@ class Pool:
 class Pick(NamedTuple):
     """A candidate that is to be labelled: which, by what strategy, and how much it wanted it, in [0, 1]."""
 
-    index: int
+    at: int
     strategy: str
     score: float
 
@@ -155,7 +155,7 @@ class _Turn:
             if not near:
                 return
             if strategy == "k_centre":
-                mine = [X[pick.index] for pick in self.picks]
+                mine = [X[pick.at] for pick in self.picks]
                 before = [*([] if self.pool.taken is None else self.pool.taken), *mine]
                 found = k_centre(X[near], count, np.array(before) if before else None)
             else:

@@ -23,14 +23,14 @@ def pool(n=60, seed=0):
 
 
 def ids(pool, picks):
-    return [pool.ids[p.index] for p in picks]
+    return [pool.ids[p.at] for p in picks]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_within_budget_once_each_and_in_any_order(strategy):
     there = pool()
     picks = choose(there, {strategy: 1}, 12, seed=3)
-    assert len({p.index for p in picks}) == 12 and all(0 <= p.score <= 1 for p in picks)
+    assert len({p.at for p in picks}) == 12 and all(0 <= p.score <= 1 for p in picks)
     order = np.random.default_rng(1).permutation(60)
     other = Pool(
         [there.ids[i] for i in order],
@@ -42,7 +42,7 @@ def test_within_budget_once_each_and_in_any_order(strategy):
     )
     assert ids(other, choose(other, {strategy: 1}, 12, seed=3)) == ids(there, picks)
     capped = choose(there, {strategy: 1}, 30, seed=3, per_group=2)
-    assert len(capped) == 10 and {g: [there.groups[p.index] for p in capped].count(g) for g in there.groups} == {
+    assert len(capped) == 10 and {g: [there.groups[p.at] for p in capped].count(g) for g in there.groups} == {
         f"g{i}": 2 for i in range(5)
     }
 
@@ -53,16 +53,16 @@ def test_within_budget_once_each_and_in_any_order(strategy):
 def test_the_most_unsure(strategy, measure):
     there = pool()
     want = np.argsort(-measure(there.P))[:9].tolist()
-    assert [p.index for p in choose(there, {strategy: 1}, 9)] == want
+    assert [p.at for p in choose(there, {strategy: 1}, 9)] == want
 
 
 def test_disagreement_and_drift_take_only_what_they_have():
     there = pool()
     apart = np.array([disagreement(v) for v in there.versions])
-    assert [p.index for p in choose(there, {"disagreement": 1}, 5)] == np.argsort(-apart)[:5].tolist()
+    assert [p.at for p in choose(there, {"disagreement": 1}, 5)] == np.argsort(-apart)[:5].tolist()
     picks = choose(there, {"drift": 1}, 20)
     assert [p.strategy for p in picks] == ["drift"] * 15 + ["margin"] * 5
-    assert all(there.rise[p.index] > 0 for p in picks[:15])
+    assert all(there.rise[p.at] > 0 for p in picks[:15])
     plain = Pool(there.ids, there.P)
     assert {p.strategy for p in choose(plain, {"drift": 1, "disagreement": 1, "k_centre": 1}, 9)} == {"margin"}
 
@@ -71,7 +71,7 @@ def test_random_is_by_the_seed_and_touches_all_alike():
     there = pool()
     assert ids(there, choose(there, {"random": 1}, 9, seed=1)) != ids(there, choose(there, {"random": 1}, 9, seed=2))
     counts = np.bincount(
-        [p.index for seed in range(400) for p in choose(there, {"random": 1}, 6, seed=seed)], minlength=60
+        [p.at for seed in range(400) for p in choose(there, {"random": 1}, 6, seed=seed)], minlength=60
     )
     assert counts.min() > 15 and counts.max() < 70  # 40 expected
 
