@@ -53,7 +53,7 @@ class LabelErrors:
 
     **Rounds.** After every `every` labels (first ones and changed ones), if there are `least` labelled predictions,
     `streams.labelling.confident.doubtful` looks at all that are kept, at most `kept` items, the newest; the `budget`
-    most doubtful are sent back, `total` in all. A label is sent back once; where another comes back, that one may be too.
+    most doubtful are sent back, `total` in all. A label is sent back once; where another comes back, it may be too.
     `overlap` is how many answers such an item needs then.
 
     Raises `SubmissionError` where the settings do not fit together.

@@ -201,7 +201,7 @@ class Softmax:
         *,
         classes: Sequence[str] = ("0", "1"),
         lr: float = 1.0,
-        l2: float = 0.0001,
+        l2: float = 0.00001,
         replay: int = 16,
         kept: int = 1_024,
         seed: int = 0,
