@@ -1,1 +1,1 @@
-"""Labelling as jobs: consensus of answers, what to label next, and labels that are doubtful."""
+"""From people's answers to labels: consensus, who can be trusted how far, and what to ask next. No input or output."""

@@ -1,0 +1,133 @@
+"""The answers that stand: one of each annotator about each item, the latest by (time, id), withdrawn ones taken out.
+
+Whatever order they come in and however often they are repeated, the same answers stand in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Stamp = tuple[int, str]
+"""Time and id of an answer or a withdrawal: of two, the greater stands."""
+
+
+class Order(NamedTuple):
+    """The order that does not depend on how answers came: numbers of items and of annotators sorted by id, and the
+    answers that stand sorted by (item, annotator); `item` and `who` are their places in those orders."""
+
+    items: Ints
+    annotators: Ints
+    rows: Ints
+    item: Ints
+    who: Ints
+
+
+class Answers:
+    """Answers by row, items and annotators by number, in the order of their first coming.
+
+    A row is kept for each (item, annotator) that ever answered; `value` None says that nothing stands there.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+        self.annotators: list[str] = []
+        self.item: list[int] = []
+        self.who: list[int] = []
+        self.value: list[Any] = []
+        self.stamp: list[Stamp] = []
+        self.of_item: list[list[int]] = []
+        self.standing = 0
+        self._item: dict[str, int] = {}
+        self._who: dict[str, int] = {}
+        self._row: dict[tuple[int, int], int] = {}
+
+    def item_of(self, id: str) -> int:
+        """The number of an item, a new one where it is not known yet."""
+        code = self._item.get(id)
+        if code is None:
+            code = self._item[id] = len(self.items)
+            self.items.append(id)
+            self.of_item.append([])
+        return code
+
+    def put(self, item: int, by: str, value: Any, stamp: Stamp) -> tuple[int, bool] | None:
+        """Let `by`'s answer about item number `item` be `value` (None: withdrawn), unless something later stands there.
+
+        Returns the row and whether it is new, or None where nothing changes.
+        """
+        who = self._who.get(by)
+        if who is None:
+            who = self._who[by] = len(self.annotators)
+            self.annotators.append(by)
+        row = self._row.get((item, who))
+        if row is None:
+            row = self._row[item, who] = len(self.item)
+            self.item.append(item)
+            self.who.append(who)
+            self.value.append(value)
+            self.stamp.append(stamp)
+            self.of_item[item].append(row)
+            self.standing += value is not None
+            return row, True
+        if stamp <= self.stamp[row]:
+            return None
+        self.stamp[row] = stamp
+        before = self.value[row]
+        if before == value and type(before) is type(value):
+            return None
+        self.standing += (value is not None) - (before is not None)
+        self.value[row] = value
+        return row, False
+
+    def order(self) -> Order:
+        """The order of what stands now. O(n log n)."""
+        items, annotators = _sorted(self.items), _sorted(self.annotators)
+        place_item, place_who = _places(items), _places(annotators)
+        stands = np.flatnonzero([value is not None for value in self.value])
+        item = place_item[np.array(self.item, np.int64)[stands]]
+        who = place_who[np.array(self.who, np.int64)[stands]]
+        by = np.lexsort((who, item))
+        return Order(items, annotators, stands[by], item[by], who[by])
+
+    def params(self) -> dict[str, Any]:
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "items": list(self.items),
+            "annotators": list(self.annotators),
+            "item": np.array(self.item, np.int64),
+            "who": np.array(self.who, np.int64),
+            "value": list(self.value),
+            "time": np.array([time for time, _ in self.stamp], np.int64),
+            "id": [id for _, id in self.stamp],
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a state from `state()`."""
+        self.items, self.annotators = list(state["items"]), list(state["annotators"])
+        self.item, self.who = state["item"].tolist(), state["who"].tolist()
+        self.value = list(state["value"])
+        self.stamp = list(zip(state["time"].tolist(), state["id"], strict=True))
+        self.of_item = [[] for _ in self.items]
+        for row, item in enumerate(self.item):
+            self.of_item[item].append(row)
+        self.standing = sum(value is not None for value in self.value)
+        self._item = {id: i for i, id in enumerate(self.items)}
+        self._who = {id: i for i, id in enumerate(self.annotators)}
+        self._row = {(item, who): row for row, (item, who) in enumerate(zip(self.item, self.who, strict=True))}
+
+
+def _sorted(ids: list[str]) -> Ints:
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+
+
+def _places(order: Ints) -> Ints:
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places

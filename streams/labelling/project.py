@@ -1,0 +1,229 @@
+"""All that the consensus job knows of a project: its schema, the answers that stand, what is believed and published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from streams.labelling import telling
+from streams.labelling.answers import Answers, Stamp
+from streams.labelling.classes import Change, Classes
+from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
+from streams.labelling.telling import Item, Mode, Page, Rule, tell
+from tidemill.errors import UnknownTagError, WrongTypeError
+from tidemill.label_events import LabelSchema
+from tidemill.time import MIN_TIME
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the recipe `consensus`, which tells what they mean."""
+
+    method: str = "dawid-skene"
+    smoothing: float = 1.0
+    every: int = 100
+    growth: float = 0.1
+    quiet: int = 60_000_000
+
+
+class Project:
+    """The state of the job. Events are taken up by `take`, in the job's order; `flush` publishes what they brought.
+
+    Answers, withdrawals and reviews take effect by (time, id), the latest standing, whatever order they come in; a
+    change of the project by (schema version, time, id). What is believed after `estimate` is a function of what stands.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.schema: LabelSchema | None = None
+        self.changed: tuple[int, int, str] = (0, MIN_TIME, "")
+        self.overlap, self.sure = (3, 5), 0.95
+        self.since: dict[str, int] = {}
+        self.answers = Answers()
+        self.reviews: dict[int, tuple[Any, Stamp]] = {}
+        self.items: list[Item] = []
+        self.clock = MIN_TIME
+        self.fresh = 0
+        """Changes of what stands since the last estimation."""
+        self.estimations = 0
+        self.beliefs: Classes | None = None
+        self._pending: list[tuple[Change, int, str, bool]] = []
+
+    @property
+    def deadline(self) -> int | None:
+        """When the project will have been quiet for long enough to be estimated exactly."""
+        return self.clock + self.settings.quiet if self.fresh else None
+
+    def take(self, data: Mapping[str, Any], id: str, time: int, page: Page) -> None:
+        """Take up one event of the stream `answers.<project>`. Raises `BadEvent` where it cannot be used."""
+        kind = data["type"]
+        if kind == "answer.given.v1":
+            schema = self._schema()
+            version = read_version(schema.version, data["schema"])
+            about, by = read_name("about", data["about"]), read_name("by", data["by"])
+            value = read_value(schema, self.since, version, data["value"])
+            self._answer(about, by, value, (time, id))
+        elif kind == "answer.withdrawn.v1":
+            self._schema()
+            self._answer(read_name("about", data["about"]), read_name("by", data["by"]), None, (time, id))
+        elif kind == "label.reviewed.v1":
+            self._review(read_name("about", data["about"]), data["value"], (time, id))
+        elif kind == "estimation.asked.v1":
+            self._tick(time)
+            self.estimate(page, "exact", "estimation")
+            return
+        elif kind == "project.changed.v1":
+            self._change(data, id, time, page)
+            return
+        else:
+            raise UnknownTagError("unknown event type", wanted="an answer, a review or a change", got=repr(kind)[:80])
+        if self.fresh >= max(self.settings.every, self.settings.growth * self.answers.standing):
+            self.estimate(page, "damped", "estimation")
+
+    def serve(self, time: int, page: Page) -> None:
+        """Estimate exactly, if the project has been quiet until `time`."""
+        due = self.deadline
+        if due is not None and due <= time:
+            self.flush(page)
+            self._tick(due)
+            self.estimate(page, "exact", "quiet")
+
+    def flush(self, page: Page) -> None:
+        """Publish what the changes taken up since the last call brought, one after another."""
+        if not self._pending or self.beliefs is None:
+            return
+        pending, self._pending = self._pending, []
+        found = self.beliefs.apply([change for change, *_ in pending])
+        rule = self._rule()
+        for (change, time, reason, reviewed), one in zip(pending, found, strict=True):
+            id = self.answers.items[change.item]
+            tell(page, self._item(change.item), id, one, rule, time, "answered", reason, reviewed)
+
+    def estimate(self, page: Page, mode: Mode, reason: str) -> None:
+        """Estimate everything anew from what stands, and publish what is news."""
+        self.flush(page)
+        self.fresh = 0
+        if self.beliefs is None:
+            return
+        self.estimations += 1
+        order = self.answers.order()
+        found = self.beliefs.estimate(self.answers, order)
+        rule = self._rule()
+        for item in order.items.tolist():
+            id, reviewed = self.answers.items[item], self._reviewed(item)
+            tell(page, self._item(item), id, found[item], rule, self.clock, mode, reason, reviewed)
+
+    def _schema(self) -> LabelSchema:
+        if self.schema is None:
+            raise WrongTypeError("the project has no schema yet", wanted="a project.changed.v1 before", field="schema")
+        return self.schema
+
+    def _answer(self, about: str, by: str, value: Any, stamp: Stamp) -> None:
+        """`by`'s answer about item `about` is `value` (None: withdrawn) as of `stamp`."""
+        self._tick(stamp[0])
+        item = self.answers.item_of(about)
+        put = self.answers.put(item, by, value, stamp)
+        if put is not None:
+            row, _ = put
+            reason = "withdrawal" if value is None else "answer"
+            self._note(Change(row, item, self.answers.who[row], value), reason)
+
+    def _review(self, about: str, value: Any, stamp: Stamp) -> None:
+        """A reviewer decided that item `about` is `value` (None: the decision is taken back) as of `stamp`."""
+        schema = self._schema()
+        if value is not None:
+            value = read_value(schema, self.since, schema.version, value)
+        self._tick(stamp[0])
+        item = self.answers.item_of(about)
+        before = self.reviews.get(item)
+        if before is None or before[1] < stamp:
+            self.reviews[item] = (value, stamp)
+            if before is None or not telling.same(before[0], value):
+                self._note(Change(-1, item, -1, value), "review")
+
+    def _note(self, change: Change, reason: str) -> None:
+        self.fresh += 1
+        self._pending.append((change, self.clock, reason, self._reviewed(change.item)))
+
+    def _change(self, data: Mapping[str, Any], id: str, time: int, page: Page) -> None:
+        """The project's schema or rules are others from here on."""
+        schema = read_schema(data["schema"])
+        overlap, sure = (
+            read_overlap(data["overlap"] or [3, 5]),
+            read_sure(0.95 if data["sure"] is None else data["sure"]),
+        )
+        if self.schema is not None and schema.kind != self.schema.kind:
+            raise WrongTypeError(
+                "a project stays of its kind", wanted=self.schema.kind, got=schema.kind, field="schema"
+            )
+        self.flush(page)
+        self._tick(time)
+        if (schema.version, time, id) <= self.changed:
+            return
+        self.changed, before = (schema.version, time, id), self.schema
+        self.schema, self.overlap, self.sure = schema, overlap, sure
+        for one in schema.classes:
+            self.since.setdefault(one.id, schema.version)
+        if before is None or before.classes != schema.classes:
+            self._renew()
+        self.estimate(page, "exact", "schema")
+
+    def _renew(self) -> None:
+        """What is believed, made anew under the schema that stands now."""
+        schema, settings, table = self._schema(), self.settings, self.answers
+        self.beliefs = Classes(schema, settings.method, settings.smoothing)
+        rows = zip(table.item, table.who, table.value, strict=True)
+        changes = [Change(row, item, who, value) for row, (item, who, value) in enumerate(rows)]
+        changes += [Change(-1, item, -1, value) for item, (value, _) in sorted(self.reviews.items())]
+        self.beliefs.apply(changes)
+
+    def _reviewed(self, item: int) -> bool:
+        return self.reviews.get(item, (None,))[0] is not None
+
+    def _item(self, number: int) -> Item:
+        while len(self.items) <= number:
+            self.items.append(Item())
+        return self.items[number]
+
+    def _tick(self, time: int) -> None:
+        self.clock = max(self.clock, time)
+
+    def _rule(self) -> Rule:
+        return Rule(self.overlap, self.sure, self.settings.method)
+
+    def params(self) -> dict[str, Any]:
+        return msgspec.structs.asdict(self.settings)
+
+    def state(self) -> dict[str, Any]:
+        reviews = sorted(self.reviews.items())
+        return {
+            "schema": None if self.schema is None else msgspec.to_builtins(self.schema),
+            "changed": list(self.changed),
+            "overlap": list(self.overlap),
+            "sure": self.sure,
+            "since": self.since,
+            "answers": self.answers.state(),
+            "reviews": [[item, value, time, id] for item, (value, (time, id)) in reviews],
+            "items": telling.save(self.items),
+            "clock": self.clock,
+            "fresh": self.fresh,
+            "estimations": self.estimations,
+            "beliefs": None if self.beliefs is None else self.beliefs.state(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a state from `state()`."""
+        self.schema = None if state["schema"] is None else msgspec.convert(state["schema"], LabelSchema)
+        version, time, id = state["changed"]
+        self.changed, (least, most), self.sure = (version, time, id), state["overlap"], state["sure"]
+        self.overlap, self.since = (least, most), dict(state["since"])
+        self.answers = Answers()
+        self.answers.load_state(state["answers"])
+        self.reviews = {item: (value, (time, id)) for item, value, time, id in state["reviews"]}
+        self.items = telling.restore(state["items"])
+        self.clock, self.fresh, self.estimations = state["clock"], state["fresh"], state["estimations"]
+        self.beliefs = None
+        if state["beliefs"] is not None:
+            self.beliefs = Classes(self._schema(), self.settings.method, self.settings.smoothing)
+            self.beliefs.load_state(state["beliefs"])
