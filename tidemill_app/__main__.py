@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),
     "down": ("stack:down", "End the stack; with --purge remove its home too."),
     "serve": ("serve:serve", "Answer scoring requests over HTTP."),
+    "labelling": ("labelling:labelling", "People label the items of a stream: projects, people, the service."),
     "control": ("control:control", "Let others submit and run jobs over HTTP, by token."),
     "keep-features": ("serve:keep_features", "Keep features in Redis (what serve starts)."),
     "deploy": ("serve:deploy", "Publish an ONNX model to every server."),

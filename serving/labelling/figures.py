@@ -1,0 +1,232 @@
+"""What a manager looks at: progress, annotators, disputes, agreement and money, read off the state."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from itertools import combinations
+from typing import Any
+
+from serving.labelling import rules
+from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
+from serving.labelling.state import Item, Project
+from serving.labelling.values import distance, same
+
+MAX_SHOWN = 200
+MAX_PAIRS = 300
+
+
+def progress(state: Project) -> dict[str, Any]:
+    """How far the project is. `waiting` are items that nobody can be given for want of the consensus, skills or
+    budget, or because enough hold them."""
+    asked = [i for i in state.items.values() if not i.asked.closed and not i.gold]
+    settled = [i for i in asked if i.settled or i.review is not None]
+    return {
+        "items": len(asked),
+        "settled": len(settled),
+        "reviewed": sum(i.review is not None for i in asked),
+        "answers": sum(len(i.answers) for i in state.items.values()),
+        "leased": state.running,
+        "open": len(state.open),
+        "unanswered": sum(not i.answers for i in asked),
+        "gold": len(state.golds),
+        "disputed": len(disputed(state, MAX_SHOWN * 100)),
+        "classes": _classes(state, settled),
+        "spent": round(state.spent, 6),
+        "budget": state.now.budget,
+        "closed": state.now.closed,
+    }
+
+
+def _classes(state: Project, settled: list[Item]) -> dict[str, int]:
+    """Settled items by class; of several on one item, each counts."""
+    found: dict[str, int] = {c.id: 0 for c in state.now.schema.classes if not c.into}
+    for item in settled:
+        value = rules.consensus(state, item.asked.about)
+        for name in named(state.now.schema.kind, value):
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def named(kind: str, value: Any) -> list[str]:
+    """The classes that a value names."""
+    if kind == "single":
+        return [str(value)] if value is not None else []
+    if kind == "multi":
+        return list(value or ())
+    if kind == "boxes":
+        return sorted({box[0] for box in value or ()})
+    return [str(value)] if kind == "rating" and value is not None else []
+
+
+def mine(state: Project, who: str) -> dict[str, Any]:
+    """An annotator's own progress. Nothing in it tells gold questions from others."""
+    answers = [i.answers[who] for i in state.items.values() if who in i.answers]
+    seen = state.observed.get(who, [])
+    return {
+        "answers": len(answers),
+        "skips": sum(one.skipped for one in seen),
+        "earned": round(sum(a.cost for a in answers), 6),
+        "left": sum(state.may_have(state.items[about], who) for _, _, about in state.open),
+    }
+
+
+def annotators(state: Project) -> list[dict[str, Any]]:
+    """Each member's answers beside the consensus and gold: matrices of counts by (true class, answered class),
+    agreement, median seconds, money, and which rules they break."""
+    kind = state.now.schema.kind
+    classes = [c.id for c in state.now.schema.classes if not c.into]
+    made = []
+    for name, member in sorted(state.members.items()):
+        answered = {about: i for about, i in state.items.items() if name in i.answers}
+        beside: list[tuple[Any, Any]] = []
+        gold: list[tuple[Any, Any]] = []
+        for about, item in answered.items():
+            said = state.counted(item.answers[name].value)
+            if item.gold:
+                gold.append((state.counted(item.asked.gold), said))
+            elif rules.agreeing(state, name, about) is not None:
+                beside.append((rules.consensus(state, about), said))
+        times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
+        made.append(
+            {
+                "name": name,
+                "roles": list(member.roles),
+                "skills": list(member.skills),
+                "state": member.state,
+                "restricted": member.restricted,
+                "answers": len(answered),
+                "skips": sum(one.skipped for one in state.observed.get(name, [])),
+                "agreement": _share(kind, beside),
+                "gold": _share(kind, gold),
+                "classes": classes,
+                "confusion": _matrix(kind, beside, classes),
+                "gold_confusion": _matrix(kind, gold, classes),
+                "seconds": round(statistics.median(times), 3) if times else None,
+                "money": round(sum(i.answers[name].cost for i in answered.values()), 6),
+                "review": rules.broken(state, name, "review"),
+            }
+        )
+    return made
+
+
+def _share(kind: str, pairs: list[tuple[Any, Any]]) -> float | None:
+    return round(sum(same(kind, a, b) for a, b in pairs) / len(pairs), 4) if pairs else None
+
+
+def _matrix(kind: str, pairs: list[tuple[Any, Any]], classes: list[str]) -> list[list[int]] | None:
+    """For sets of classes, by class and presence, no one matrix stands; only a single class has one."""
+    return confusion(pairs, classes) if kind == "single" else None
+
+
+def disputed(state: Project, most: int = MAX_SHOWN) -> list[str]:
+    """Items that annotators do not agree on, the least sure first: all answers are in that were asked for, and the
+    posterior is not sure; or somebody whose answers are to be reviewed has answered; or answers differ that were
+    asked for and no consensus is published."""
+    flagged = {name for name in state.members if rules.broken(state, name, "review")}
+    found = []
+    for about, item in state.items.items():
+        if item.gold or item.review is not None or item.asked.closed or not item.answers:
+            continue
+        if unsure(state, item) or flagged & item.answers.keys():
+            sure = item.estimate.confidence if item.estimate is not None else 0.0
+            found.append((sure, item.order, about))
+    return [about for _, _, about in sorted(found)[:most]]
+
+
+def unsure(state: Project, item: Item) -> bool:
+    """Whether more answers are not to come, and those that came do not settle it; or it was settled, and is no
+    more."""
+    least, _ = item.asked.overlap or state.now.overlap
+    if len(item.answers) < least:
+        return False
+    values = [state.counted(a.value) for a in item.answers.values()]
+    differ = any(not same(state.now.schema.kind, values[0], v) for v in values[1:])
+    if item.estimate is None:
+        return differ
+    full = len(state.holders(item)) >= state.wanted(item)
+    return full and item.estimate.confidence < state.now.sure
+
+
+def shown(state: Project, about: str) -> dict[str, Any]:
+    """An item with all its answers, for who reviews it."""
+    item = state.items[about]
+    media = item.asked.media
+    return {
+        "item": about,
+        "media": {"url": f"/api/projects/{state.name}/media/{media}", "type": item.asked.media_type} if media else None,
+        "payload": item.asked.payload,
+        "answers": [
+            {"by": a.by, "value": state.counted(a.value), "seconds": a.seconds, "time": a.time, "schema": a.schema}
+            for a in item.answers.values()
+        ],
+        "estimate": None
+        if item.estimate is None
+        else {
+            "value": item.estimate.value,
+            "confidence": item.estimate.confidence,
+            "posterior": item.estimate.posterior,
+        },
+        "settled": item.value if item.settled else None,
+        "review": None if item.review is None else {"value": item.review.value, "by": item.review.by},
+        "prelabel": item.asked.prelabel,
+    }
+
+
+def agreement(state: Project) -> dict[str, Any]:
+    """Agreement beyond chance, of all and by class (each against the rest), and of pairs of annotators."""
+    kind = state.now.schema.kind
+    units = [
+        [(name, state.counted(a.value)) for name, a in item.answers.items()]
+        for item in state.items.values()
+        if len(item.answers) > 1
+    ]
+    plain = [[v for _, v in unit] for unit in units]
+    nominal = kind in ("single", "rating")
+    spread = float(state.now.schema.rating[1] - state.now.schema.rating[0])
+
+    def apart(a: Any, b: Any) -> float:
+        return ((a - b) / spread) ** 2 if kind == "rating" else distance(kind, a, b)
+
+    by_class = {}
+    for one in (c.id for c in state.now.schema.classes if not c.into):
+        by_class[one] = _rounded(krippendorff([[one in named(kind, v) for v in unit] for unit in plain]))
+    return {
+        "items": len(units),
+        "alpha": _rounded(krippendorff(plain, apart)),
+        "fleiss": _rounded(fleiss(plain)) if nominal else None,
+        "classes": by_class,
+        "pairs": _pairs(units) if nominal else [],
+    }
+
+
+def _pairs(units: list[list[tuple[str, Any]]]) -> list[dict[str, Any]]:
+    both: dict[tuple[str, str], list[tuple[Any, Any]]] = defaultdict(list)
+    for unit in units:
+        for (a, x), (b, y) in combinations(sorted(unit, key=lambda u: u[0]), 2):
+            both[a, b].append((x, y))
+    most = sorted(both.items(), key=lambda kv: (-len(kv[1]), kv[0]))[:MAX_PAIRS]
+    return [{"annotators": list(ab), "items": len(p), "cohen": _rounded(cohen(p))} for ab, p in most]
+
+
+def costs(state: Project) -> dict[str, Any]:
+    """Money spent, by annotator, and on each settled item."""
+    by: dict[str, float] = defaultdict(float)
+    for item in state.items.values():
+        for name, answer in item.answers.items():
+            by[name] += answer.cost
+    done = sum(i.settled or i.review is not None for i in state.items.values() if not i.gold)
+    budget = state.now.budget
+    return {
+        "cost": state.now.cost,
+        "spent": round(state.spent, 6),
+        "leased": round(state.running * state.now.cost, 6),
+        "budget": budget,
+        "left": None if budget is None else round(budget - state.spent, 6),
+        "by": {name: round(money, 6) for name, money in sorted(by.items())},
+        "per_settled": round(state.spent / done, 6) if done else None,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

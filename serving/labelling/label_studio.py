@@ -1,0 +1,359 @@
+"""Label Studio's ML backend: what its server asks for is answered from here, and what its users answer comes here.
+
+Label Studio is given the address `https://HOST/PROJECT` and appends `/health`, `/setup`, `/predict` and `/webhook`. It
+can show a credential only by basic authentication, so the password may be an API key; the name is nothing to us.
+
+`/predict` asks the live model, by an `Asker` that the roof hands in. `/webhook` makes of annotations `answer.given.v1`
+and `answer.withdrawn.v1` on `labels.<project>`, by annotator `label-studio-<id of completed_by>`. An answer's id is
+made of the annotation's id and of when it was last changed: what is delivered twice is one.
+
+A task is about the item that `id` in its data names; else about the stored bytes that its image or sound names, by
+digest or by the path `/api/projects/<project>/media/<digest>`; else, for texts and rows, about its own data. Nothing
+that a task names is ever fetched. Source: Label Studio's webhook reference, label-studio-ml 1.0.9 and label-studio-sdk.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from serving.access import Gatekeeper, Headers, Refusal
+from serving.labelling import label_studio_values as written
+from serving.labelling.desk import Workers, asked
+from serving.labelling.label_config import MAX_CONFIG, Control, control
+from serving.labelling.service import Labelling
+from serving.labelling.state import Project
+from serving.routing import Request, Response, Route, Router, json_of
+from tidemill.errors import IncompatibleError, RequestError
+from tidemill.event import Event
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, LabelSchema, MemberChanged
+
+MAX_PREDICT = 8 << 20
+MAX_WEBHOOK = 8 << 20
+MAX_TASKS = 500
+BY = "label-studio"
+"""How the names of Label Studio's annotators begin; no account of ours has such a one."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
+_log = logging.getLogger("tidemill.labelling")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An item that a model is asked about: the digest of its bytes (empty: none), its fields, its size in pixels."""
+
+    item: str
+    media: str
+    media_type: str
+    payload: dict[str, Any]
+    size: tuple[int, int] | None = None
+
+
+class Guess(msgspec.Struct, frozen=True):
+    """What a model takes an item for, and how sure it is."""
+
+    value: Any
+    confidence: float | None = None
+
+
+class Asker(Protocol):
+    """Asks a project's live model."""
+
+    def version(self, project: str) -> str:
+        """The model and version that answers now; empty where there is none."""
+        ...
+
+    def ask(self, project: str, schema: LabelSchema, questions: Sequence[Question]) -> Sequence[Guess | None]:
+        """A guess for each question; None where the model says nothing."""
+        ...
+
+
+class NoModel:
+    """An asker without a model: what is asked is answered by nothing, and the webhook is heard all the same."""
+
+    def version(self, project: str) -> str:
+        return ""
+
+    def ask(self, project: str, schema: LabelSchema, questions: Sequence[Question]) -> Sequence[Guess | None]:
+        return [None] * len(questions)
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Label Studio's `/setup`. Its address and access token are neither kept nor used."""
+
+    project: Any = None
+    schema: str = ""
+    label_config: str = ""
+
+
+class Predict(msgspec.Struct, frozen=True):
+    """Label Studio's `/predict`."""
+
+    tasks: list[dict[str, Any]]
+    label_config: str = ""
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """A call of Label Studio's webhooks. `annotation` and `task` are lists for several at once."""
+
+    action: str
+    annotation: Any = None
+    annotations: Any = None
+    task: Any = None
+    project: Any = None
+
+
+class LabelStudioGate:
+    """The gate of API keys, which also takes a key as the password of basic authentication."""
+
+    rules = Gatekeeper.rules
+
+    def __init__(self, keys: list[str]) -> None:
+        self._keys = Gatekeeper(keys)
+
+    def admit(self, rule: str, headers: Headers, peer: str) -> str | Refusal:
+        return self._keys.admit(rule, [_plain(name, value) for name, value in headers], peer)
+
+
+def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    scheme, _, text = value.partition(b" ")
+    if name != b"authorization" or scheme.lower() != b"basic":
+        return name, value
+    try:
+        return name, b"Bearer " + base64.b64decode(text.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return name, b""
+
+
+class LabelStudioDoor(Router):
+    """The ASGI application of the ML backend. `default` is the project of an address that names none."""
+
+    def __init__(self, service: Labelling, asker: Asker, *, keys: list[str] | None = None, default: str = "") -> None:
+        self._service = service
+        self._asker = asker
+        self._default = default
+        self._workers = Workers(8, 64)
+        routes = [
+            route
+            for at in ("", "/{project}")
+            for route in (
+                Route("GET", at + "/health", "key", self._health, "Is the backend there"),
+                Route("POST", at + "/setup", "key", self._setup, "Does the configuration fit", MAX_CONFIG * 2, Setup),
+                Route("POST", at + "/predict", "key", self._predict, "What the model says", MAX_PREDICT, Predict),
+                Route("POST", at + "/webhook", "key", self._webhook, "What people said", MAX_WEBHOOK, Webhook),
+            )
+        ]
+        super().__init__(routes, LabelStudioGate(keys or []), limit=256)
+
+    def close(self) -> None:
+        self._workers.close()
+
+    async def _health(self, request: Request) -> Response:
+        return json_of({"status": "UP", "model_class": "tidemill", "v2": True})
+
+    async def _setup(self, request: Request) -> Response:
+        ask, project = asked(request, Setup), self._project(request)
+
+        def work() -> dict[str, Any]:
+            with self._service.book.reading(project) as state:
+                schema = state.now.schema
+            control(ask.schema or ask.label_config, schema)
+            return {"model_version": self._asker.version(project)}
+
+        return json_of(await self._workers.do(work))
+
+    async def _predict(self, request: Request) -> Response:
+        ask, project = asked(request, Predict), self._project(request)
+        return json_of(await self._workers.do(lambda: self._guesses(project, ask)))
+
+    async def _webhook(self, request: Request) -> Response:
+        ask, project = asked(request, Webhook), self._project(request)
+        return json_of(await self._workers.do(lambda: self._heard(project, ask)), 201)
+
+    def _project(self, request: Request) -> str:
+        name = request.params.get("project", self._default)
+        if not name:
+            raise RequestError("which project?", wanted="the address https://HOST/PROJECT in Label Studio")
+        return name
+
+    # --- what the model says
+
+    def _guesses(self, project: str, ask: Predict) -> dict[str, Any]:
+        if len(ask.tasks) > MAX_TASKS:
+            raise RequestError("too many tasks at once", wanted=f"at most {MAX_TASKS}", field="tasks")
+        with self._service.book.reading(project) as state:
+            schema = state.now.schema
+            found = control(ask.label_config, schema)
+            questions = [question(state, found, task, f"tasks[{i}]") for i, task in enumerate(ask.tasks)]
+        version = self._asker.version(project)
+        guesses = self._asker.ask(project, schema, questions)
+        made = []
+        for one, guess in zip(questions, guesses, strict=True):
+            result = [] if guess is None else written.results(found, schema, guess.value, one.size, guess.confidence)
+            score = guess.confidence if guess is not None and guess.confidence is not None else 0.0
+            made.append({"result": result, "score": score, "model_version": version})
+        return {"results": made, "model_version": version}
+
+    # --- what people said
+
+    def _heard(self, project: str, call: Webhook) -> dict[str, Any]:
+        if call.action in ("ANNOTATIONS_DELETED", "ANNOTATION_DELETED"):
+            gone = call.annotations if call.annotations is not None else call.annotation
+            return {"withdrawn": self._deleted(project, _several(gone, "annotations"))}
+        if call.action not in ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"):
+            return {"ignored": call.action[:80]}
+        config = call.project.get("label_config") if isinstance(call.project, dict) else None
+        if not isinstance(config, str):
+            raise RequestError("no configuration", wanted="send_payload of the webhook", field="project.label_config")
+        annotations = _several(call.annotation, "annotation")
+        tasks = _several(call.task, "task")
+        taken, refused = 0, []
+        for i, annotation in enumerate(annotations):
+            task = tasks[i] if len(tasks) == len(annotations) else _task_of(annotation, tasks)
+            try:
+                taken += self._answered(project, config, annotation, task)
+            except RequestError as error:
+                # One that cannot be taken keeps none of the others from being; all that is wrong is said at the end.
+                refused.append(error)
+        if refused:
+            _log.warning("project %s: %d annotations of Label Studio are refused", project, len(refused))
+            if len(annotations) > 1:
+                raise RequestError(f"{len(refused)} of {len(annotations)} annotations are refused", got=str(refused[0]))
+            raise refused[0]
+        return {"answers": taken}
+
+    def _answered(self, project: str, config: str, annotation: dict[str, Any], task: dict[str, Any]) -> int:
+        """One annotation; 1 where an answer of it stands now."""
+        name, by, stamp = _number(annotation, "id"), _who(annotation), str(annotation.get("updated_at"))[:64]
+        now = self._service.clock.now()
+        with self._service.book.reading(project) as state:
+            if state.now.closed:
+                raise IncompatibleError("the project is closed", where=f"project {project}")
+            schema = state.now.schema
+            found = control(config, schema)
+            one = question(state, found, task, "task")
+            made: list[Event] = []
+            if by not in state.members:
+                made.append(_member(project, by, now))
+            if one.item not in state.items:
+                made.append(_asked(one, now))
+            standing = state.items[one.item].answers.get(by) if one.item in state.items else None
+            if annotation.get("was_cancelled"):
+                made += [_withdrawn(one.item, by, now, "skipped in Label Studio")] if standing is not None else []
+            else:
+                value = written.value_of(found, schema, annotation.get("result"), one.size)
+                id = f"{BY}-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+                if id in state.leases:
+                    return 1  # delivered again
+                made.append(
+                    AnswerGiven(
+                        id=id, time=now, about=one.item, by=by, value=value, schema=schema.version,
+                        seconds=_seconds(annotation.get("lead_time")),
+                    )
+                )  # fmt: skip
+        self._service.book.append(project, made)
+        return int(bool(made) and isinstance(made[-1], AnswerGiven))
+
+    def _deleted(self, project: str, annotations: list[dict[str, Any]]) -> int:
+        names = tuple(f"{BY}-{_number(one, 'id')}-" for one in annotations)
+        now = self._service.clock.now()
+        with self._service.book.reading(project) as state:
+            gone = [
+                _withdrawn(lease.about, lease.by, now, "deleted in Label Studio")
+                for id, lease in state.leases.items()
+                if id.startswith(names) and lease.fate == "answered"
+                # An annotator's later annotation of the item has taken this one's place.
+                and (answer := state.items[lease.about].answers.get(lease.by)) is not None and answer.id == id
+            ]  # fmt: skip
+        self._service.book.append(project, gone)
+        return len(gone)
+
+
+def question(state: Project, found: Control, task: dict[str, Any], field: str) -> Question:
+    """What a task is about. Raises `RequestError` for a task that names bytes which are not ours."""
+    data = task.get("data")
+    if not isinstance(data, dict):
+        raise RequestError("the task has no data", wanted="data of the task", field=f"{field}.data")
+    id, source = data.get("id"), data.get(found.source)
+    item = state.items.get(id) if isinstance(id, str) else None
+    if item is not None:
+        asked = item.asked
+        return Question(asked.about, asked.media, asked.media_type, asked.payload, item.size)
+    shown = {k: v for k, v in data.items() if k != "id"}
+    given = str(task.get("id", ""))[:80]
+    name = id if isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable() else f"{BY}-{given}"
+    if state.now.schema.medium not in ("image", "audio"):
+        return Question(name, "", "", shown)
+    digest = _own(source, state.name)
+    if digest is None or digest not in state.media:
+        raise RequestError(
+            "the task names no bytes of this project, and nothing is fetched",
+            wanted="`id` of an item in the task's data, a digest, or the path of an item's media",
+            got=ascii(source)[:120],
+            field=f"{field}.data.{found.source}",
+        )
+    about = next(i for i in state.items.values() if i.asked.media == digest)
+    return Question(about.asked.about, digest, state.media[digest], about.asked.payload, about.size)
+
+
+def _own(source: Any, project: str) -> str | None:
+    """The digest that a task's image or sound names."""
+    if not isinstance(source, str):
+        return None
+    if _DIGEST.fullmatch(source):
+        return source
+    path = _OWN.fullmatch(source)
+    return path[2] if path is not None and path[1] == project else None
+
+
+def _several(given: Any, field: str) -> list[dict[str, Any]]:
+    found = given if isinstance(given, list) else [given]
+    if len(found) > MAX_TASKS or not all(isinstance(one, dict) for one in found):
+        raise RequestError("not what a webhook sends", wanted=f"objects, at most {MAX_TASKS}", field=field)
+    return found
+
+
+def _task_of(annotation: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    found = next((task for task in tasks if task.get("id") == annotation.get("task")), None)
+    if found is None:
+        raise RequestError("the annotation's task is missing", got=ascii(annotation.get("task"))[:40], field="task")
+    return found
+
+
+def _number(given: dict[str, Any], field: str) -> int:
+    found = given.get(field)
+    if type(found) is not int or found < 0:
+        raise RequestError("not a number of Label Studio's", got=ascii(found)[:40], field=field)
+    return found
+
+
+def _who(annotation: dict[str, Any]) -> str:
+    who = annotation.get("completed_by")
+    return f"{BY}-{_number(who if isinstance(who, dict) else {'id': who}, 'id')}"
+
+
+def _seconds(given: Any) -> float | None:
+    return float(given) if type(given) in (int, float) and 0 <= given <= 86_400 else None
+
+
+def _member(project: str, by: str, now: int) -> MemberChanged:
+    return MemberChanged(
+        id=uuid.uuid4().hex, time=now, project=project, member=by, roles=["annotator"], state="joined", by=BY
+    )
+
+
+def _asked(one: Question, now: int) -> LabelAsked:
+    """What makes an item known that Label Studio alone asks about: nobody here is asked for it."""
+    return LabelAsked(id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True)
+
+
+def _withdrawn(about: str, by: str, now: int, reason: str) -> AnswerWithdrawn:
+    return AnswerWithdrawn(id=uuid.uuid4().hex, time=now, about=about, by=by, reason=reason)

@@ -1,0 +1,68 @@
+"""A reviewer's routes: what annotators do not agree on, and the decision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from serving.labelling import figures
+from serving.labelling.desk import Desk, asked
+from serving.labelling.values import check
+from serving.routing import Request, Response, Route
+from tidemill.errors import NotFoundError, RequestError
+from tidemill.label_events import LabelReviewed
+
+MAX_REVIEW = 1 << 20
+
+
+class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an item is, whatever annotators say (null: the decision is taken back)."""
+
+    item: str
+    value: Any
+    note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
+
+
+class ReviewerDesk(Desk):
+    """The routes of reviewers."""
+
+    def table(self) -> tuple[Route, ...]:
+        at, role = "/api/projects/{project}", "reviewer"
+        most = ("count", "integer", "How many at most, 1 to 200")
+        return (
+            Route("GET", at + "/review", role, self._list, "Items to be decided", query=(most,)),
+            Route("POST", at + "/reviews", role, self._review, "Decide an item", MAX_REVIEW, Review),
+        )
+
+    async def _list(self, request: Request) -> Response:
+        project, count = request.params["project"], _count(request)
+
+        def work() -> dict[str, Any]:
+            with self.service.book.reading(project) as state:
+                found = figures.disputed(state, count)
+                return {"items": [figures.shown(state, about) for about in found]}
+
+        return await self.answer(work)
+
+    async def _review(self, request: Request) -> Response:
+        ask, project = asked(request, Review), request.params["project"]
+
+        def work() -> dict[str, Any]:
+            with self.service.book.reading(project) as state:
+                item = state.items.get(ask.item)
+                if item is None or item.gold:
+                    raise NotFoundError("no such item", got=repr(ask.item)[:80])
+                value = None if ask.value is None else check(state.now.schema, ask.value, item.size)
+            made = LabelReviewed(id="", time=0, about=ask.item, by=request.caller, value=value, note=ask.note)
+            self.service.record(project, made)
+            return {"item": ask.item, "value": value}
+
+        return await self.answer(work)
+
+
+def _count(request: Request) -> int:
+    text = request.query("count", "50")
+    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= figures.MAX_SHOWN):
+        raise RequestError("not usable", wanted=f"1 to {figures.MAX_SHOWN}", got=ascii(text)[:40], field="count")
+    return int(text)

@@ -1,0 +1,320 @@
+"""What `labels.<project>` says, folded event by event: the one state of a project, the same in every process.
+
+The fold judges leases. The log is one total order, so of two processes that hand out the last place of an item at one
+moment every reader finds the same one standing and the other `void`; whoever appended it looks, and does not hand it
+over. No item is ever leased beyond its overlap, with Redis or without it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from serving.labelling.values import resolve
+from tidemill.event import Event
+from tidemill.events import LabelGiven
+from tidemill.label_events import (
+    AnswerGiven,
+    AnswerWithdrawn,
+    LabelAsked,
+    LabelEstimated,
+    LabelLeased,
+    LabelReviewed,
+    LabelRevised,
+    LabelSettled,
+    MemberChanged,
+    ProjectChanged,
+)
+
+Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
+Place = tuple[float, int, str]
+
+
+class Lease(msgspec.Struct):
+    """A lease and what became of it; `void` was never handed over. `value` is its answer."""
+
+    about: str
+    by: str
+    expires: int
+    fate: Fate = "leased"
+    value: Any = None
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """One thing that an annotator did with an item, for the quality rules."""
+
+    about: str
+    skipped: bool
+    seconds: float | None = None
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
+    of the latter only those that run."""
+
+    asked: LabelAsked
+    order: int
+    answers: dict[str, AnswerGiven] = {}
+    leases: dict[str, str] = {}
+    skipped: set[str] = set()
+    estimate: LabelEstimated | None = None
+    settled: bool = False
+    value: Any = None
+    confidence: float = 0.0
+    review: LabelReviewed | None = None
+    place: Place | None = None
+
+    @property
+    def gold(self) -> bool:
+        return self.asked.gold is not None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of an image, in pixels, where they are known."""
+        found = tuple(self.asked.payload.get(side) for side in ("width", "height"))
+        return found if all(type(n) is int and n > 0 for n in found) else None  # type: ignore[return-value]
+
+
+class Project:
+    """The state of one project. Not made for threads: whoever reads it holds the book's lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rules: ProjectChanged | None = None
+        self.versions: dict[int, Any] = {}
+        self.members: dict[str, MemberChanged] = {}
+        self.items: dict[str, Item] = {}
+        self.leases: dict[str, Lease] = {}
+        self.held: dict[str, set[str]] = {}
+        self.observed: dict[str, list[Observation]] = {}
+        self.media: dict[str, str] = {}
+        self.open: list[Place] = []
+        self.golds: list[str] = []
+        self.spent = 0.0
+        self.running = 0
+        self.estimated = False
+        self._take: dict[type, Callable[[Any], None]] = {
+            ProjectChanged: self._project,
+            MemberChanged: self._member,
+            LabelAsked: self._asked,
+            LabelLeased: self._leased,
+            AnswerGiven: self._answered,
+            AnswerWithdrawn: self._withdrawn,
+            LabelReviewed: self._reviewed,
+            LabelEstimated: self._estimate,
+            LabelSettled: self._settle,
+            LabelRevised: self._settle,
+        }
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the topic is a labelling project's at all."""
+        return self.rules is not None
+
+    @property
+    def now(self) -> ProjectChanged:
+        assert self.rules is not None
+        return self.rules
+
+    def fold(self, event: Event) -> None:
+        """Take one event, in the order of the log. What is not of a project is passed over."""
+        if isinstance(event, LabelGiven):
+            return
+        take = self._take.get(type(event))
+        if take is not None:
+            take(event)
+
+    # --- what can be asked of it
+
+    def wanted(self, item: Item) -> int:
+        """How many answers the item shall have, by what is known now. A gold question is open to everybody."""
+        if self.rules is None or self.rules.closed or item.asked.closed or item.review is not None:
+            return 0
+        given = len(item.answers)
+        if item.gold:
+            return given + len(item.leases) + 1
+        least, most = item.asked.overlap or self.rules.overlap
+        if given < least:
+            return least
+        if given >= most:
+            return given
+        if item.estimate is None or item.estimate.answers != given:
+            # The consensus has not looked at the newest answer yet; where there is none, the most are asked.
+            return given if self.estimated else given + 1
+        return given if item.estimate.confidence >= self.rules.sure else given + 1
+
+    def holders(self, item: Item) -> set[str]:
+        """Who has answered the item, or holds a lease of it."""
+        return {*item.answers, *item.leases}
+
+    def afford(self) -> bool:
+        """Whether the budget has room for one more answer beside those that are leased."""
+        rules = self.now
+        return rules.budget is None or self.spent + (self.running + 1) * rules.cost <= rules.budget + 1e-9
+
+    def may_have(self, item: Item, who: str) -> bool:
+        """Whether the item can be leased to the annotator now, skills and restrictions aside."""
+        holders = self.holders(item)
+        return who not in holders and who not in item.skipped and len(holders) < self.wanted(item) and self.afford()
+
+    def overdue(self, now: int) -> list[str]:
+        """Leases that have run out, and nothing in the log says so yet."""
+        return [lease for held in self.held.values() for lease in held if self.leases[lease].expires <= now]
+
+    # --- the events
+
+    def _project(self, event: ProjectChanged) -> None:
+        self.rules = event
+        self.versions.setdefault(event.schema.version, event.schema)
+        self._replace_all()
+
+    def _member(self, event: MemberChanged) -> None:
+        before = self.members.get(event.member)
+        if before is not None and before.restricted and not event.restricted:
+            self.observed[event.member] = []  # what it was restricted for is forgiven
+        self.members[event.member] = event
+
+    def _asked(self, event: LabelAsked) -> None:
+        item = self.items.get(event.about)
+        if item is None:
+            item = Item(asked=event, order=len(self.items), answers={}, leases={}, skipped=set())
+            self.items[event.about] = item
+            if item.gold:
+                self.golds.append(event.about)
+        else:
+            item.asked = _merged(item.asked, event)
+        if item.asked.media:
+            self.media[item.asked.media] = item.asked.media_type
+        self._replace(event.about, item)
+
+    def _leased(self, event: LabelLeased) -> None:
+        item = self.items.get(event.about)
+        if item is None or self.rules is None:
+            return
+        lease = self.leases.get(event.lease)
+        if event.state != "leased":
+            if lease is not None and lease.fate == "leased" and lease.about == event.about:
+                self._end(item, lease, event.state)
+                if event.state == "skipped":
+                    item.skipped.add(lease.by)
+                    self._observe(lease.by, Observation(event.about, True))
+                self._replace(event.about, item)
+            return
+        if lease is not None:
+            return
+        for gone in [self.leases[held] for held in item.leases.values()]:
+            if gone.expires <= event.time:
+                self._end(item, gone, "expired")
+        made = Lease(event.about, event.by, event.expires)
+        self.leases[event.lease] = made
+        if self.may_have(item, event.by):
+            item.leases[event.by] = event.lease
+            self.held.setdefault(event.by, set()).add(event.lease)
+            self.running += 1
+        else:
+            made.fate = "void"
+        self._replace(event.about, item)
+
+    def _answered(self, event: AnswerGiven) -> None:
+        item, lease = self.items.get(event.about), self.leases.get(event.id)
+        if item is None:
+            return
+        if lease is not None:
+            # An answer that is sent twice is one; and nobody answers with another's lease.
+            if lease.fate in ("answered", "withdrawn") or (lease.about, lease.by) != (event.about, event.by):
+                return
+            if lease.fate == "leased":
+                self._end(item, lease, "answered")
+            lease.fate, lease.value = "answered", event.value
+        else:
+            self.leases[event.id] = Lease(event.about, event.by, event.time, "answered", event.value)
+        before = item.answers.get(event.by)
+        if before is not None:
+            self.spent -= before.cost
+        item.answers[event.by] = event
+        self.spent += event.cost
+        self._observe(event.by, Observation(event.about, False, event.seconds))
+        self._replace(event.about, item)
+
+    def _withdrawn(self, event: AnswerWithdrawn) -> None:
+        item = self.items.get(event.about)
+        answer = item.answers.pop(event.by, None) if item is not None else None
+        if item is None or answer is None:
+            return
+        self.leases[answer.id].fate = "withdrawn"
+        self.spent -= answer.cost
+        self._replace(event.about, item)
+
+    def _reviewed(self, event: LabelReviewed) -> None:
+        item = self.items.get(event.about)
+        if item is not None:
+            item.review = event if event.value is not None else None
+            self._replace(event.about, item)
+
+    def _estimate(self, event: LabelEstimated) -> None:
+        item = self.items.get(event.about)
+        if item is None:
+            return
+        item.estimate = event
+        if not self.estimated:
+            self.estimated = True
+            self._replace_all()
+        self._replace(event.about, item)
+
+    def _settle(self, event: LabelSettled | LabelRevised) -> None:
+        item = self.items.get(event.about)
+        if item is not None:
+            item.settled, item.value, item.confidence = event.value is not None, event.value, event.confidence
+
+    # --- what they share
+
+    def _end(self, item: Item, lease: Lease, fate: Fate) -> None:
+        lease.fate = fate
+        name = item.leases.pop(lease.by, None)
+        if name is not None:
+            self.held[lease.by].discard(name)
+            self.running -= 1
+
+    def _observe(self, who: str, seen: Observation) -> None:
+        self.observed.setdefault(who, []).append(seen)
+
+    def _replace(self, about: str, item: Item) -> None:
+        """Put the item where it belongs among those that can be leased, the most urgent first."""
+        place = None
+        if not item.gold and len(self.holders(item)) < self.wanted(item):
+            place = (-item.asked.priority, item.order, about)
+        if place == item.place:
+            return
+        if item.place is not None:
+            del self.open[bisect_left(self.open, item.place)]
+        if place is not None:
+            insort(self.open, place)
+        item.place = place
+
+    def _replace_all(self) -> None:
+        for about, item in self.items.items():
+            self._replace(about, item)
+
+    def counted(self, value: Any) -> Any:
+        """A value under the schema that stands now: classes that were merged are what they were merged into."""
+        schema = self.now.schema
+        if schema.kind == "single" and isinstance(value, str):
+            return resolve(schema, value) or value
+        if schema.kind == "multi" and isinstance(value, list):
+            return sorted({resolve(schema, name) or name for name in value})
+        if schema.kind == "boxes" and isinstance(value, list):
+            return [[resolve(schema, box[0]) or box[0], *box[1:]] for box in value]
+        return value
+
+
+def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:
+    """A later one changes what it says: media and payload, where it is silent on them, stay."""
+    kept = {
+        name: getattr(before, name)
+        for name in ("media", "media_type", "payload", "group", "overlap", "skills", "gold", "prelabel")
+        if not getattr(event, name) and getattr(event, name) != 0
+    }
+    return msgspec.structs.replace(event, **kept)

@@ -1,0 +1,244 @@
+"""Items from a manager: each becomes an event of `data.<project>` and a `label.asked.v1`, all of a request or none.
+
+Nothing is fetched. What an item names is either in the request, or in the artefact store by its digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+
+from serving.labelling.media import MAX_BYTES, MAX_PIXELS, checked
+from serving.labelling.service import Labelling
+from serving.labelling.values import check
+from tidemill.errors import IncompatibleError, NotFoundError, RequestError, TidemillError, TooLargeError
+from tidemill.label_events import LabelAsked, LabelSchema
+from tidemill.state import digest as digest_of
+from tidemill.stream import Field, StreamSpec
+
+MAX_ITEMS = 1000
+MAX_TEXT = 200_000
+MAX_PAYLOAD = 64_000
+MAX_ID = 200
+PIXELS_AT_ONCE = 5 * MAX_PIXELS
+"""Pixels of all images of one request."""
+
+
+class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An item to be labelled: an image or sound as `media` (base64) or as the `digest` of stored bytes, a `text`, a
+    row as `payload`; or only the `id` of an `event` that is in the stream already."""
+
+    id: str = ""
+    media: str = ""
+    digest: str = ""
+    text: str = ""
+    payload: dict[str, Any] = {}
+    group: str = ""
+    event: bool = False
+    priority: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)] = 0.0
+    overlap: tuple[int, int] | None = None
+    skills: list[str] = []
+    gold: Any = None
+    prelabel: dict[str, Any] | None = None
+
+
+class NewItems(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Items, and why they are asked for."""
+
+    items: list[NewItem]
+    reason: Annotated[str, msgspec.Meta(max_length=200)] = "import"
+
+
+def stream_of(project: str) -> StreamSpec:
+    """The stream that holds a project's items, where none of that name was declared before."""
+    return StreamSpec(
+        name=project,
+        fields=(
+            Field("id", "string"),
+            Field("time", "time"),
+            Field("media", "string", default=""),
+            Field("media_type", "string", default=""),
+            Field("width", "int", default=0),
+            Field("height", "int", default=0),
+            Field("group", "string", default=""),
+            Field("text", "string", default=""),
+            Field("payload", "json", nullable=True),
+        ),
+        key="id",
+        time="time",
+        id="id",
+        time_unit="us",
+    )
+
+
+class Uploads:
+    """Takes items."""
+
+    def __init__(self, service: Labelling) -> None:
+        self._service = service
+        self._book = service.book
+
+    def add(self, project: str, wish: NewItems) -> dict[str, list[str]]:
+        """The ids of the items that were `added`, and of those that were `known` already, so that a request can be
+        sent again. Raises `RequestError` naming the first item that cannot be taken; then none is."""
+        if not 1 <= len(wish.items) <= MAX_ITEMS:
+            raise RequestError("so many at once are not taken", wanted=f"1 to {MAX_ITEMS}", field="items")
+        with self._book.reading(project) as state:
+            schema, known = state.now.schema, {i.id for i in wish.items if i.id in state.items}
+            if state.now.closed:
+                raise IncompatibleError("the project is closed", where=f"project {project}")
+        if not all(item.event for item in wish.items) and not self._service.streams.takes_items(project):
+            raise IncompatibleError(
+                "the stream has fields of its own",
+                where=f"data.{project}",
+                fix="Publish to it, and name its events here: id and event=true.",
+            )
+        data: list[tuple[str, bytes]] = []
+        asked: list[LabelAsked] = []
+        stored: list[bytes] = []
+        pixels = 0
+        for i, item in enumerate(wish.items):
+            if item.id in known:
+                continue
+            made, event, content, size = self._made(schema, item, f"items[{i}]", wish.reason)
+            pixels += size
+            if pixels > PIXELS_AT_ONCE:
+                raise TooLargeError("too many pixels at once", wanted=f"at most {PIXELS_AT_ONCE}", where=f"items[{i}]")
+            asked.append(made)
+            data += [] if item.event else [(made.about, event)]
+            stored += [content] if content else []
+        ids = [event.about for event in asked]
+        if len(set(ids)) != len(ids):
+            raise RequestError("two items have one id", field="items")
+        for content in stored:
+            self._service.objects.put(content)
+        # First the bytes, then the events that name them, then the questions about these: what is asked is there.
+        self._book.publish(f"data.{project}", data)
+        self._book.append(project, asked)
+        return {"added": ids, "known": sorted(known)}
+
+    def _made(
+        self, schema: LabelSchema, item: NewItem, field: str, reason: str
+    ) -> tuple[LabelAsked, bytes, bytes, int]:
+        """The question, the event's payload, bytes to be stored, and the pixels of an image."""
+        self._check(schema, item, field)
+        content, digest, media_type, width, height = b"", item.digest, "", 0, 0
+        if schema.medium in ("image", "audio") and (item.media or digest):
+            content = _decoded(item.media, f"{field}.media") if item.media else self._stored(digest, f"{field}.digest")
+            part = f"{field}.media" if item.media else f"{field}.digest"
+            kind = checked(content, schema.medium, part)
+            digest, media_type, width, height = digest_of(content), kind.type, kind.width, kind.height
+        id = item.id or uuid.uuid4().hex
+        now = self._service.clock.now()
+        event = {
+            "id": id,
+            "time": now,
+            "media": digest,
+            "media_type": media_type,
+            "width": width,
+            "height": height,
+            "group": item.group,
+            "text": item.text,
+            "payload": item.payload or None,
+        }
+        shown = {**({"text": item.text} if item.text else {}), **item.payload}
+        if width:
+            shown |= {"width": width, "height": height}
+        size = (width, height) if width else None
+        gold = None if item.gold is None else _labelled(schema, item.gold, size, f"{field}.gold")
+        prelabel = item.prelabel
+        if prelabel is not None:
+            prelabel = {**prelabel, "value": _labelled(schema, prelabel.get("value"), size, f"{field}.prelabel")}
+        asked = LabelAsked(
+            id=uuid.uuid4().hex,
+            time=now,
+            about=id,
+            media=digest,
+            media_type=media_type,
+            payload=shown,
+            group=item.group,
+            priority=item.priority,
+            overlap=item.overlap,
+            skills=sorted(set(item.skills)),
+            gold=gold,
+            reason=reason,
+            prelabel=prelabel,
+        )
+        return asked, msgspec.json.encode(event), content if item.media else b"", width * height
+
+    def _check(self, schema: LabelSchema, item: NewItem, field: str) -> None:
+        """Raises `RequestError` for what an item cannot be."""
+        if item.id and (len(item.id) > MAX_ID or not item.id.isprintable() or item.id != item.id.strip()):
+            raise RequestError("not a usable id", wanted=f"at most {MAX_ID} printable characters", field=f"{field}.id")
+        _encodable(item, field)
+        has = {name for name in ("media", "digest", "text", "payload") if getattr(item, name)}
+        if item.event:
+            if not item.id or has - {"payload", "digest"}:
+                raise RequestError("an event that is there is named by its id alone", field=f"{field}.event")
+            if item.digest:
+                self._stored(item.digest, f"{field}.digest")
+        elif schema.medium in ("image", "audio"):
+            if len(has & {"media", "digest"}) != 1:
+                raise RequestError("where are the bytes?", wanted="media (base64) or digest, one of them", field=field)
+        elif has & {"media", "digest"}:
+            raise RequestError(f"a project of {schema.medium}s takes no bytes", field=field)
+        elif schema.medium not in ("row",) and not item.text:
+            raise RequestError("the item has no text", field=f"{field}.text")
+        elif schema.medium == "row" and not item.payload:
+            raise RequestError("the row has no fields", field=f"{field}.payload")
+        if item.overlap is not None and not 1 <= item.overlap[0] <= item.overlap[1] <= 100:
+            raise RequestError("not usable", wanted="1 <= least <= most <= 100", field=f"{field}.overlap")
+        if len(item.skills) > 50 or any(not s or len(s) > 50 for s in item.skills):
+            raise RequestError("not usable", wanted="words of at most 50 characters", field=f"{field}.skills")
+
+    def _stored(self, digest: str, field: str) -> bytes:
+        try:
+            return self._service.objects.get(digest)
+        except NotFoundError:
+            raise RequestError("nothing is stored under this digest", got=digest[:80], field=field) from None
+        except TidemillError as error:
+            # A URL or a path is no digest: it is said so, and not looked at.
+            raise RequestError("not a digest of stored bytes", got=ascii(digest)[:80], field=field) from error
+
+
+def close_items(service: Labelling, project: str, ids: list[str], *, closed: bool = True) -> list[str]:
+    """Take questions back, or ask them again; the ids that were changed."""
+    with service.book.reading(project) as state:
+        found = [state.items[id].asked for id in ids if id in state.items and state.items[id].asked.closed != closed]
+    now = service.clock.now()
+    made = [msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed) for asked in found]
+    service.book.append(project, made)
+    return [asked.about for asked in found]
+
+
+def _labelled(schema: LabelSchema, value: Any, size: tuple[int, int] | None, field: str) -> Any:
+    try:
+        return check(schema, value, size)
+    except RequestError as error:
+        error.field = field
+        raise
+
+
+def _encodable(item: NewItem, field: str) -> None:
+    try:
+        size = len(msgspec.json.encode(item.payload)) + len(msgspec.json.encode(item.prelabel))
+        (item.id + item.text + item.group + "".join(item.skills)).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise RequestError("not text", wanted="whole characters", field=field) from None
+    if size > MAX_PAYLOAD or len(item.text) > MAX_TEXT or len(item.group) > MAX_ID:
+        wanted = f"a payload of {MAX_PAYLOAD} bytes, a text of {MAX_TEXT} characters, a group of {MAX_ID}"
+        raise TooLargeError("the item is too large", where=field, wanted=f"at most {wanted}")
+
+
+def _decoded(text: str, field: str) -> bytes:
+    if len(text) > MAX_BYTES * 4 // 3 + 4:
+        raise TooLargeError("too large", where=field, wanted=f"at most {MAX_BYTES} bytes")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        # Also what would be an address: nothing is ever fetched.
+        raise RequestError("not base64", wanted="the bytes themselves", got=ascii(text)[:40], field=field) from None

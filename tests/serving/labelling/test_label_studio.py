@@ -1,0 +1,290 @@
+"""Label Studio's ML backend, asked over HTTP as Label Studio asks: pre-labels go out, answers come in, nothing is
+fetched."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.labelling.label_studio import Guess, LabelStudioDoor
+from serving.labelling.uploads import NewItem, NewItems
+from tests.serving.helpers import serving
+from tests.serving.labelling.project import Desk, desk, png
+from tests.serving.labelling.test_label_config import BOXES, CELLS
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelSchema, MemberChanged
+
+KEY = "0123456789abcdef-one"
+PETS = """<View><Text name="t" value="$text"/><Choices name="pet" toName="t">
+<Choice value="cat"/><Choice value="dog"/></Choices></View>"""
+
+
+class Model:
+    """A model that takes everything for one thing, and remembers what it was asked."""
+
+    def __init__(self, value: object, confidence: float | None = 0.8) -> None:
+        self.guess = Guess(value, confidence)
+        self.asked: list[object] = []
+
+    def version(self, project: str) -> str:
+        return f"{project}@7"
+
+    def ask(self, project, schema, questions):
+        self.asked += questions
+        return [self.guess for _ in questions]
+
+
+@contextlib.contextmanager
+def backend(made: Desk, model: Model, **options) -> Iterator[httpx.Client]:
+    door = LabelStudioDoor(made.service, model, keys=[KEY], **options)
+    with serving(door) as url, httpx.Client(base_url=url, auth=("anybody", KEY), timeout=30) as client:
+        yield client
+    door.close()
+
+
+def cells(made: Desk) -> str:
+    made.account("boss", maker=True)
+    schema = LabelSchema(kind="boxes", medium="image", classes=tuple(c for c in CELLS if not c.into))
+    return made.project("cells", schema=schema)
+
+
+def pets(made: Desk) -> tuple[str, list[str]]:
+    made.account("boss", maker=True)
+    project = made.project("pets")
+    return project, made.texts(project, 2)
+
+
+def image(made: Desk, project: str) -> tuple[str, str]:
+    """The id and digest of a stored image, 40 by 20 pixels."""
+    import base64
+
+    data = base64.b64encode(png(40, 20, b"".join(b"\0" + bytes(40) for _ in range(20)))).decode()
+    (id,) = made.uploads.add(project, NewItems([NewItem(id="cell-1", media=data)]))["added"]
+    with made.service.book.reading(project) as state:
+        return id, state.items[id].asked.media
+
+
+def created(about: str, *choices: str, annotation: int = 17, by=1, at="2021-08-17T13:52:48.536370Z", **more) -> dict:
+    """A webhook's call, in the fields that Label Studio 1.x sends."""
+    result = [{"value": {"choices": list(choices)}, "id": "W", "from_name": "pet", "to_name": "t", "type": "choices"}]
+    return {
+        "action": "ANNOTATION_CREATED",
+        "annotation": {
+            "id": annotation, "result": result, "was_cancelled": False, "ground_truth": False, "created_at": at,
+            "updated_at": at, "lead_time": 37.13, "prediction": {}, "result_count": 0, "task": 19, "completed_by": by,
+            **more,
+        },
+        "task": {"id": 19, "data": {"id": about, "text": "x"}, "project": 2},
+        "project": {"id": 2, "title": "Pets", "label_config": PETS},
+    }  # fmt: skip
+
+
+def deleted(*annotations: int) -> dict:
+    named = [{"id": one} for one in annotations]
+    return {"action": "ANNOTATIONS_DELETED", "annotations": named, "project": {"id": 2, "label_config": PETS}}
+
+
+def test_only_who_shows_a_key_is_answered_and_basic_authentication_will_do(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        assert client.get("/pets/health").json()["status"] == "UP"
+        for header in ({"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}):
+            assert httpx.get(f"{client.base_url}/health", headers=header).status_code == 200
+        for auth in (None, ("", "wrong"), (KEY, ""), (KEY, "wrong")):
+            assert httpx.get(f"{client.base_url}/health", auth=auth).status_code == 401
+        for text in (b"Basic", b"Basic !!!", b"Basic \xff"):
+            assert httpx.get(f"{client.base_url}/health", headers={b"authorization": text}).status_code == 401
+
+
+def test_setup_says_which_model_answers_and_what_does_not_fit(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        pets(made)
+        asked = {"project": "2.1629208166", "schema": PETS, "hostname": "http://127.0.0.1:1", "access_token": "secret"}
+        assert client.post("/pets/setup", json=asked).json() == {"model_version": "pets@7"}
+        wrong = client.post("/pets/setup", json={**asked, "schema": BOXES.replace("Choices", "Other")})
+        assert wrong.status_code == 400 and "no control for this project" in wrong.json()["error"]
+        assert client.post("/nobody/setup", json=asked).status_code == 404
+        assert client.post("/setup", json=asked).status_code == 400
+        assert "secret" not in "".join(p.read_text(errors="replace") for p in tmp_path.rglob("*") if p.is_file())
+
+
+def test_a_backend_of_one_project_needs_no_name(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat"), default="pets") as client:
+        pets(made)
+        assert client.post("/setup", json={"schema": PETS}).json() == {"model_version": "pets@7"}
+
+
+def test_pre_labels_are_the_live_models(tmp_path):
+    model = Model([["rbc", 10, 5, 20, 10]])
+    with desk(tmp_path) as made, backend(made, model) as client:
+        project = cells(made)
+        id, digest = image(made, project)
+        path = f"/api/projects/{project}/media/{digest}"
+        tasks = [
+            {"id": i, "data": {"image": source, **more}, "annotations": [], "predictions": []}
+            for i, (source, more) in enumerate([(digest, {}), (path, {}), ("http://10.0.0.1/x.png", {"id": id})])
+        ]
+        asked = {
+            "tasks": tasks, "model_version": None, "project": "2.1629208166", "label_config": BOXES,
+            "params": {"login": None, "password": None, "context": None},
+        }  # fmt: skip
+        answer = client.post("/cells/predict", json=asked).json()
+        assert answer["model_version"] == "cells@7" and len(answer["results"]) == 3
+        for one in answer["results"]:
+            (region,) = one["result"]
+            assert one["score"] == 0.8 and one["model_version"] == "cells@7"
+            assert (region["from_name"], region["to_name"], region["type"]) == ("box", "img", "rectanglelabels")
+            assert region["value"] == {
+                "x": 25, "y": 25, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["Red cell"],
+            }  # fmt: skip
+        assert [(q.item, q.media, q.size) for q in model.asked] == [(id, digest, (40, 20))] * 3
+
+
+def test_what_we_predict_is_what_label_studios_own_library_takes(tmp_path):
+    interface = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
+    with desk(tmp_path) as made, backend(made, Model([["rbc", 10, 5, 20, 10], ["wbc", 0, 0, 40, 20]])) as client:
+        project = cells(made)
+        _, digest = image(made, project)
+        tasks = [{"id": 1, "data": {"image": digest}}]
+        answer = client.post("/cells/predict", json={"tasks": tasks, "label_config": BOXES}).json()
+        assert interface.LabelInterface(BOXES).validate_prediction(answer["results"][0])
+
+
+def test_a_model_that_says_nothing_gives_an_empty_result(tmp_path):
+    model = Model("cat")
+    model.guess = None
+    with desk(tmp_path) as made, backend(made, model) as client:
+        pets(made)
+        answer = client.post("/pets/predict", json={"tasks": [{"id": 1, "data": {"text": "x"}}], "label_config": PETS})
+        assert answer.json()["results"] == [{"result": [], "score": 0.0, "model_version": "pets@7"}]
+
+
+ADDRESSES = (
+    "http://127.0.0.1:{port}/secret.png",
+    "http://[::1]:{port}/x",
+    "http://169.254.169.254/latest/meta-data",
+    "//127.0.0.1:{port}/x",
+    "file:///etc/passwd",
+    "/data/local-files/?d=../../etc/passwd",
+    "/api/projects/other/media/" + "0" * 64,
+    "/api/projects/cells/media/../../me",
+    "http://127.0.0.1:{port}/api/projects/cells/media/" + "0" * 64,
+    "0" * 64,
+    "s3://bucket/x",
+    "data:image/png;base64,AAAA",
+    None,
+    ["x"],
+)
+
+
+def test_an_address_is_refused_and_never_asked(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as trap, desk(tmp_path) as made:
+        trap.setblocking(False)
+        with backend(made, model := Model([])) as client:
+            cells(made)
+            for source in ADDRESSES:
+                text = source.format(port=trap.getsockname()[1]) if isinstance(source, str) else source
+                task = {"id": 1, "data": {"image": text}}
+                refused = client.post("/cells/predict", json={"tasks": [task], "label_config": BOXES})
+                assert refused.status_code == 400 and "nothing is fetched" in refused.json()["error"], source
+                assert refused.json()["field"] == "tasks[0].data.image"
+                hook = {**created("", annotation=1), "task": task, "project": {"label_config": BOXES}}
+                assert client.post("/cells/webhook", json=hook).status_code == 400
+            assert model.asked == [] and made.kept("cells", AnswerGiven) == []
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+def test_annotations_become_answers_and_come_again_as_one(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, second) = pets(made)
+
+        def hook(body: dict) -> dict:
+            answer = client.post(f"/{project}/webhook", json=body)
+            assert answer.status_code == 201, answer.text
+            return answer.json()
+
+        def standing(about: str) -> dict:
+            with made.service.book.reading(project) as state:
+                return {by: answer.value for by, answer in state.items[about].answers.items()}
+
+        for _ in range(2):
+            assert hook(created(first, "cat")) == {"answers": 1}
+        (given,) = made.kept(project, AnswerGiven)
+        assert (given.about, given.by, given.value, given.seconds) == (first, "label-studio-1", "cat", 37.13)
+        assert [m.member for m in made.kept(project, MemberChanged)][-1] == "label-studio-1"
+        hook(created(first, "dog", annotation=18, by={"id": 2, "email": "x@example.org"}))
+        assert standing(first) == {"label-studio-1": "cat", "label-studio-2": "dog"}
+        # Changed and changed back: the last one counts, also where an earlier one is delivered again.
+        for at, value in (("b", "dog"), ("c", "cat"), ("b", "dog")):
+            hook({**created(first, value, at=at), "action": "ANNOTATION_UPDATED"})
+        assert standing(first)["label-studio-1"] == "cat"
+        assert hook(deleted(17, 99)) == {"withdrawn": 1}
+        assert hook(deleted(17)) == {"withdrawn": 0}
+        assert standing(first) == {"label-studio-2": "dog"}
+        hook(created(second, "dog", annotation=30))
+        hook({**created(second, annotation=30, at="z", was_cancelled=True, result=[]), "action": "ANNOTATION_UPDATED"})
+        assert standing(second) == {}
+        assert len(made.kept(project, AnswerWithdrawn)) == 2
+        assert hook({"action": "TASKS_CREATED", "tasks": []}) == {"ignored": "TASKS_CREATED"}
+
+
+def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, _ = pets(made)
+        body = created("only-there", "dog")
+        assert client.post(f"/{project}/webhook", json=body).status_code == 201
+        with made.service.book.reading(project) as state:
+            item = state.items["only-there"]
+            assert item.asked.closed and item.asked.payload == {"text": "x"} and item.place is None
+            assert item.answers["label-studio-1"].value == "dog"
+
+
+def test_one_annotation_that_is_refused_keeps_none_of_the_others(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, second) = pets(made)
+        good, bad, more = (
+            created(a, c, annotation=n) for a, c, n in ((first, "cat", 1), (first, "cow", 2), (second, "dog", 3))
+        )
+        whole = {
+            **good, "action": "ANNOTATIONS_CREATED", "annotation": [b["annotation"] for b in (good, bad, more)],
+            "task": [b["task"] for b in (good, bad, more)],
+        }  # fmt: skip
+        answer = client.post(f"/{project}/webhook", json=whole)
+        assert answer.status_code == 400 and "1 of 3 annotations are refused" in answer.json()["error"]
+        assert {a.about for a in made.kept(project, AnswerGiven)} == {first, second}
+
+
+MALFORMED = (
+    ({"annotation": None}, "not what a webhook sends"),
+    ({"annotation": 7}, "not what a webhook sends"),
+    ({"project": None}, "no configuration"),
+    ({"task": {"id": 19}}, "no data"),
+    ({"task": [{"id": 3, "data": {}}, {"id": 4, "data": {}}]}, "task is missing"),
+    ({"completed_by": "admin"}, "not a number"),
+    ({"completed_by": True}, "not a number"),
+    ({"completed_by": -1}, "not a number"),
+    ({"id": "17"}, "not a number"),
+    ({"result": [{}]}, "not one class"),
+)
+
+
+def test_a_malformed_call_is_refused_and_nothing_is_written(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, _) = pets(made)
+        for change, says in MALFORMED:
+            inner = {k: v for k, v in change.items() if k in ("completed_by", "id", "result")}
+            body = {**created(first, "cat"), **{k: v for k, v in change.items() if k not in inner}}
+            if inner:
+                body["annotation"] = {**body["annotation"], **inner}
+            answer = client.post(f"/{project}/webhook", json=body)
+            assert answer.status_code == 400 and says in answer.json()["error"], (change, answer.text)
+        assert made.kept(project, AnswerGiven) == []
+
+
+def test_a_closed_project_takes_no_answers(tmp_path: Path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, _) = pets(made)
+        made.managing.close(project, "boss")
+        assert client.post(f"/{project}/webhook", json=created(first, "cat")).status_code == 409

@@ -1,0 +1,89 @@
+"""`tidemill labelling` as people use it: a project from nothing to answers through the served API, on a real stack."""
+
+import json
+
+import pytest
+
+from serving.labelling.accounts import Accounts
+from tests.serving.labelling.project import PASSWORD, Caller, png
+from tests.tidemill_app.labelled import labelled
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
+    told = tidemill(
+        "labelling", "project", "create", name, "--class", "cat", "--class", "dog:Dog", "--overlap", 1, 2, "--cost", 0.5
+    )
+    assert told.code == 0, told.err
+    pictures = tmp_path / "scene1"
+    pictures.mkdir()
+    for i in range(3):
+        (pictures / f"{i}.png").write_bytes(png(4 + i, 4))
+    (pictures / "not.png").write_text("GIF89a")
+    refused = tidemill("labelling", "items", name, pictures)
+    assert (refused.code, "not.png" in refused.err and "image/png" in refused.err) == (2, True)
+    (pictures / "not.png").unlink()
+    assert tidemill("labelling", "items", name, pictures, "--json").json["added"] == ["0.png", "1.png", "2.png"]
+    again = tidemill("labelling", "items", name, pictures, "--json").json
+    assert again == {"added": [], "known": 3}
+
+    person = name + "-ann"
+    code = tidemill("labelling", "members", name, "--add", person, "--skill", "cats").out.strip()
+    with labelled(stack, tmp_path / "log") as service, Caller(service.url) as ann:
+        assert ann.post("/api/join", {"code": code, "password": PASSWORD}) == {"name": person}
+        at = f"/api/projects/{name}"
+        first, second = ann.post(at + "/next", {"count": 2})["tasks"]
+        assert (first["item"], first["payload"]) == ("0.png", {"width": 4, "height": 4})
+        assert ann.http.get(first["media"]["url"]).content == png(4, 4)
+        assert ann.post(at + "/drafts", {"lease": second["lease"], "value": ["half"]}) == {"kept": True}
+        assert ann.post(at + "/next", {"count": 2})["tasks"][1]["draft"] == ["half"]
+        ann.post(at + "/answers", {"lease": first["lease"], "value": "dog", "seconds": 1.5})
+        # A running service sees at once what the command line does.
+        assert tidemill("labelling", "restrict", name, person, "on holiday").code == 0
+        assert ann.post(at + "/next", {"count": 2})["restricted"] == "on holiday"
+        text = tidemill("labelling", "token", person, name).out.strip()
+        with Caller(service.url, text) as program:
+            assert program.get("/api/me")["name"] == person
+            assert tidemill("labelling", "revoke", name).code == 0
+            program.get("/api/me", 401)
+
+    assert tidemill("labelling", "schema", name, "--merge", "dog=cat", "--json").json["version"] == 2
+    (line,) = [x for x in tidemill("labelling", "export", name).lines if x["answers"]]
+    assert [(a["by"], a["value"]) for a in line["answers"]] == [(person, "cat")]
+    (row,) = tidemill("labelling", "figures", name, "annotators", "--json").json
+    assert (row["answers"], row["money"], row["seconds"]) == (1, 0.5, 1.5)
+    assert tidemill("labelling", "members", name, "--remove", person).code == 0
+    assert tidemill("labelling", "project", "close", name).code == 0
+    shown = tidemill("labelling", "project", "show", name, "--json").json
+    assert (shown["project"]["closed"], shown["progress"]["answers"]) == (True, 1)
+    assert name in {row["project"] for row in tidemill("labelling", "project", "list", "--json").json}
+    # The items are events of a declared stream.
+    found = [seen["data"] for seen in tidemill("tail", name, "-n", 3, "--json").lines]
+    assert [(e["id"], e["group"], e["width"]) for e in found] == [(f"{i}.png", "scene1", 4 + i) for i in range(3)]
+    assert Accounts(stack.home.keys).names().count(person) == 1
+    assert tidemill("labelling", "revoke", person, "--account").code == 0
+
+
+def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
+    for words in (
+        ["project", "create", name, "--kind", "boxes", "--medium", "text", "--class", "a"],
+        ["project", "create", name],
+        ["project", "create", "labels." + name, "--class", "a"],
+        ["project", "show", name],
+        ["items", name, str(tmp_path)],
+        ["token", name, "x"],
+        ["revoke", name],
+    ):
+        told = tidemill("labelling", *words)
+        assert (told.code, bool(told.err.strip())) == (2, True), words
+    wish = tmp_path / "wish.json"
+    rules = [{"collector": "skips", "at_least": 3, "action": "restrict"}]
+    schema = {"kind": "rating", "medium": "text", "rating": [1, 3]}
+    wish.write_text(json.dumps({"project": "x", "schema": schema, "rules": rules}))
+    assert tidemill("labelling", "project", "create", name, "--file", wish).code == 0
+    wish.write_text(json.dumps({"rules": [{**rules[0], "colector": 1}]}))
+    assert tidemill("labelling", "settings", name, wish).code == 2
+    wish.write_text(json.dumps({"instructions": "be kind", "budget": 3}))
+    made = tidemill("labelling", "settings", name, wish, "--json").json
+    assert (made["budget"], made["schema"]["instructions"], made["rules"]) == (3, "be kind", rules)

@@ -1,0 +1,86 @@
+"""`tidemill labelling`: the labelling service, and its projects, items and people, from the command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from tidemill_app.cli import Output, command
+from tidemill_app.commands.labelling_project import (
+    export,
+    figures,
+    invite,
+    items,
+    members,
+    project,
+    restrict,
+    revoke,
+    schema,
+    settings,
+    token,
+)
+
+
+@click.group("labelling")
+def labelling() -> None:
+    """People label the items of a stream: serve, project, invite, members, items, schema, figures."""
+
+
+@command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, envvar="TIDEMILL_LABELLING_HOST", help="Address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8070,
+    show_default=True,
+    envvar="TIDEMILL_LABELLING_PORT",
+    help="Port; 0 takes a free one.",
+)
+@click.option("--tls-cert", default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
+@click.option("--tls-key", default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
+def serve(out: Output, host: str, port: int, tls_cert: str | None, tls_key: str | None) -> None:
+    """Hand out tasks and take answers over HTTP, by login. Off loopback TLS is required.
+
+    Several may run at once, on this home or with a copy of its keys.
+    """
+    from serving.access import check_certificate, check_tls
+    from serving.labelling.door import LabellingDoor
+    from serving.server import listen, make, run
+    from tidemill_app import config
+    from tidemill_app.alive import alive
+    from tidemill_app.labelling_service import labelling as opened
+    from tidemill_app.wiring import when_connected
+
+    known = config.load(out.home)
+    cert, key = tls_cert or known.tls_certfile, tls_key or known.tls_keyfile
+    check_certificate(cert, key)
+    check_tls(host, bool(cert))
+    logging.getLogger("tidemill.labelling").addHandler(logging.StreamHandler(sys.stderr))
+    with (
+        when_connected(out) as platform,
+        alive(platform.home, "labelling"),
+        opened(platform, serving=True) as service,
+    ):
+        sock = listen(host, port)
+        door = LabellingDoor(service, secure=bool(cert))
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{'https' if cert else 'http'}://{shown}:{sock.getsockname()[1]}"
+        with service.book.all() as projects:
+            names = [p.name for p in projects]
+        try:
+            run(
+                make(door, cert=cert or None, key=key or None),
+                sock,
+                lambda: out.line(
+                    {"url": url, "projects": names},
+                    f"labelling on {url}, managing on {url}/manage ({', '.join(names) or 'no project yet'})",
+                ),
+            )
+        finally:
+            door.close()
+
+
+for _command in (serve, project, invite, token, revoke, members, restrict, items, schema, settings, figures, export):
+    labelling.add_command(_command)
