@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from serving.plane import Loaded
-from tidemill.errors import OverloadedError, RequestError
+from tidemill.errors import BadEvent, OverloadedError, RequestError
 from tidemill.servable import Tensor
 
 Tensors = dict[str, Tensor]
@@ -100,7 +100,7 @@ def _predict(loaded: Loaded, asked: list[Tensors]) -> list[Tensors | Exception]:
                 cuts = np.cumsum(sizes)[:-1]
                 parts = {n: np.split(t.data, cuts) for n, t in results.items()}
                 return [{n: Tensor(n, parts[n][i]) for n in parts} for i in range(len(asked))]
-        except RequestError:
+        except (RequestError, BadEvent):
             pass  # One of them is wrong: each alone says which.
     out: list[Tensors | Exception] = []
     for inputs in asked:

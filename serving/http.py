@@ -8,16 +8,17 @@ from typing import Any
 
 import msgspec
 
-from serving import oip, openapi, tensor_rows
+from serving import items, oip, openapi, tensor_rows
 from serving.access import Gatekeeper
 from serving.batching import Batcher
+from serving.encoded import EncodedServable
 from serving.freshness import Freshness
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.plane import DataPlane, Loaded
 from serving.routing import Request, Response, Route, Router, json_of, of_error
 from serving.scoring import Scorer
 from tidemill import __version__
-from tidemill.errors import NotFoundError, RequestError
+from tidemill.errors import NotFoundError, RequestError, TooLargeError
 from tidemill.events import PredictionMade
 from tidemill.servable import Tensor
 from tidemill.time import Clock, SystemClock
@@ -33,7 +34,8 @@ _FEW = 16
 
 class Door(Router):
     """The ASGI application of the scoring server. `ready` says what is missing before the server is ready (empty:
-    nothing); `keep` takes what was answered to tensors, before it is answered."""
+    nothing); `keep` takes what was answered to tensors, before it is answered; `media` gives an item's bytes
+    by its digest."""
 
     def __init__(
         self,
@@ -47,7 +49,9 @@ class Door(Router):
         clock: Clock | None = None,
         metrics: Metrics | None = None,
         limit: int = 512,
+        media: Callable[[str], bytes] | None = None,
         max_event: int = 1 << 20,
+        max_item: int = 22 << 20,
         max_tensors: int = 64 << 20,
     ) -> None:
         self.plane = plane
@@ -56,10 +60,15 @@ class Door(Router):
         self.ready = ready
         self._keep = keep
         self._clock = clock or SystemClock()
+        self._media = media
+        self._max_event = max_event
         self.batcher = Batcher(limit=limit)
+        longest = max(max_event, max_item)
         v2, tensors = "/v2/models/{model}", (max_tensors, openapi.InferBody, openapi.InferAnswer)
         routes = (
-            Route("POST", "/score/{endpoint}", "key", self._score, "Score one plain event", max_event),
+            Route(
+                "POST", "/score/{endpoint}", "key", self._score, "Score one plain event, image, sound or text", longest
+            ),
             Route("POST", f"{v2}/infer", "key", self._infer, "Infer with the live model", *tensors),
             Route("POST", v2 + "/versions/{version}/infer", "key", self._infer, "Infer with one version", *tensors),
             Route("GET", "/v2/health/live", "open", self._live, "Is the process alive"),
@@ -83,16 +92,31 @@ class Door(Router):
     # The handlers, in the order of the table.
 
     async def _score(self, request: Request) -> Response:
-        scorer = self.scorers.get(request.params["endpoint"])
+        name = request.params["endpoint"]
+        scorer = self.scorers.get(name)
         if scorer is None:
-            raise NotFoundError(
-                "no such endpoint", wanted=f"one of {list(self.scorers)}", got=repr(request.params["endpoint"])[:80]
-            )
+            loaded = self.plane.live(name)
+            if loaded is not None and isinstance(loaded.servable, EncodedServable):
+                return await self._score_item(request, loaded, loaded.servable)
+            raise NotFoundError("no such endpoint", wanted=f"one of {list(self.scorers)}", got=repr(name)[:80])
+        if len(request.body) > self._max_event:
+            raise TooLargeError("request body too large", wanted=f"at most {self._max_event} bytes")
         try:
             answer = scorer.score(request.body, request.flag("explain"))
         except RequestError as error:
             return of_error(error, 422)
         return Response(_answer_json(answer))
+
+    async def _score_item(self, request: Request, loaded: Loaded, servable: EncodedServable) -> Response:
+        """The answer to one image, sound or text of the model of that name."""
+        try:
+            # Decoding base64 and reading the store take milliseconds.
+            asked = await asyncio.to_thread(items.decode, request.body, servable, self._media)
+            outputs = await self.batcher.predict(loaded, asked.inputs)
+        except RequestError as error:
+            return of_error(error, 422)
+        self._keep(loaded, tensor_rows.predictions(loaded, [asked.id], asked.inputs, outputs, self._clock.now()))
+        return Response(_answer_json(items.answer(loaded, servable, asked.id, outputs, self.freshness.seconds())))
 
     async def _infer(self, request: Request) -> Response:
         loaded = self._resolve(request)

@@ -9,6 +9,7 @@ Source: kserve.github.io "Open Inference Protocol (V2)", and its binary tensor d
 
 from __future__ import annotations
 
+import base64
 import math
 import struct
 from collections.abc import Mapping
@@ -86,7 +87,7 @@ def decode(body: bytes, header_length: str | None, servable: Servable) -> InferR
             raise RequestError("no such input", wanted=f"one of {list(specs)}", got=repr(given.name), field=given.name)
         if given.name in inputs:
             raise RequestError("input is given twice", field=given.name)
-        data, tail = _tensor(given, tail)
+        data, tail = _tensor(given, tail, spec.raw)
         inputs[given.name] = Tensor(given.name, _fitted(given, data, spec))
     if missing := sorted(specs.keys() - inputs.keys()):
         raise RequestError("input is missing", wanted=f"all of {list(specs)}", field=missing[0])
@@ -123,7 +124,7 @@ def _wanted(request: _Request, servable: Servable) -> list[tuple[str, bool]]:
     return [(o.name, bool(o.parameters.get("binary_data", binary))) for o in request.outputs]
 
 
-def _tensor(given: _Input, tail: memoryview) -> tuple[NDArray[Any], memoryview]:
+def _tensor(given: _Input, tail: memoryview, raw: bool) -> tuple[NDArray[Any], memoryview]:
     """The input's data with its shape, and the binary bytes left."""
     name = given.name
     if given.datatype not in DATATYPES:
@@ -133,13 +134,13 @@ def _tensor(given: _Input, tail: memoryview) -> tuple[NDArray[Any], memoryview]:
     size = math.prod(given.shape)
     length = given.parameters.get("binary_data_size")
     if length is None:
-        data = _from_json(given)
+        data = _from_base64(given) if raw and given.datatype == "BYTES" else _from_json(given)
     else:
         if bytes(given.data):
             raise RequestError("both data and binary_data_size", wanted="one of them", field=name)
         if not isinstance(length, int) or isinstance(length, bool) or not 0 <= length <= len(tail):
             raise RequestError("binary_data_size does not fit the body", got=repr(length)[:40], field=name)
-        data, tail = _from_binary(given, tail[:length]), tail[length:]
+        data, tail = _from_binary(given, tail[:length], raw), tail[length:]
     if data.size != size:
         raise RequestError(
             "data does not have the shape",
@@ -186,9 +187,9 @@ def _from_json(given: _Input) -> NDArray[Any]:
         raise wrong from None
 
 
-def _from_binary(given: _Input, data: memoryview) -> NDArray[Any]:
+def _from_binary(given: _Input, data: memoryview, raw: bool) -> NDArray[Any]:
     if given.datatype == "BYTES":
-        return _strings(given.name, data)
+        return _strings(given.name, data, raw)
     dtype = np.dtype(DATATYPES[given.datatype]).newbyteorder("<")
     if len(data) % dtype.itemsize:
         raise RequestError("binary data is no whole number of values", got=f"{len(data)} bytes", field=given.name)
@@ -197,16 +198,33 @@ def _from_binary(given: _Input, data: memoryview) -> NDArray[Any]:
     return np.frombuffer(data, dtype=dtype)
 
 
-def _strings(name: str, data: memoryview) -> NDArray[Any]:
-    """Each value is four bytes of length (little endian) and then UTF-8."""
-    out: list[str] = []
+def _from_base64(given: _Input) -> NDArray[Any]:
+    """Bytes as they are, each value in base64."""
+    texts = _from_json(given)
+    values = np.empty(texts.size, dtype=np.object_)
+    values[:] = [decoded(text, given.name) for text in texts.ravel().tolist()]
+    return values
+
+
+def decoded(text: str, field: str) -> bytes:
+    """The bytes that stand in base64. Raises `RequestError`."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise RequestError("not base64", wanted="bytes in base64", got=str(error)[:80], field=field) from None
+
+
+def _strings(name: str, data: memoryview, raw: bool) -> NDArray[Any]:
+    """Each value is four bytes of length (little endian) and then UTF-8, or where `raw`, bytes."""
+    out: list[str | bytes] = []
     at = 0
     try:
         while at < len(data):
             (n,) = struct.unpack_from("<I", data, at)
             if at + 4 + n > len(data):
                 raise RequestError("binary text ends early", field=name)
-            out.append(bytes(data[at + 4 : at + 4 + n]).decode())
+            value = bytes(data[at + 4 : at + 4 + n])
+            out.append(value if raw else value.decode())
             at += 4 + n
     except (struct.error, UnicodeDecodeError) as error:
         raise RequestError("binary text cannot be read", got=str(error)[:80], field=name) from None

@@ -101,6 +101,13 @@ class DataPlane:
             )
         return loaded
 
+    def live(self, model: str) -> Loaded | None:
+        """As `resolve` without a version; None where there is no such model."""
+        try:
+            return self.resolve(model)
+        except NotFoundError:
+            return None
+
     def models(self) -> list[str]:
         """Names of the models that can be asked."""
         return sorted(name for name, line in list(self._lines.items()) if line.live is not None)

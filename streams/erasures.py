@@ -13,6 +13,7 @@ from tidemill.decode import Bad, Item
 from tidemill.errors import BadEvent, UnavailableError
 from tidemill.events import RecordErased
 from tidemill.log import Log, Partition
+from tidemill.version import Span
 
 TOPIC = "erasures"
 
@@ -69,6 +70,15 @@ class Erasures:
         if not isinstance(place, Place):
             return False
         return (place.offset, place.row) in self._rows.get(Partition(place.topic, place.partition), ())
+
+    def within(self, spans: Sequence[Span]) -> set[Place]:
+        """The places erased that lie in these ranges."""
+        return {
+            Place(span.topic, span.partition, offset, row)
+            for span in spans
+            for offset, row in self._rows.get(Partition(span.topic, span.partition), ())
+            if span.first <= offset < span.next
+        }
 
     def absent(self, partition: Partition, items: Sequence[Item]) -> Sequence[Item]:
         """The items without what was erased."""

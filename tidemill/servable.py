@@ -29,11 +29,14 @@ DATATYPES: dict[str, Any] = {
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
-    """A model's input or output: its name, datatype and shape (−1 for any size)."""
+    """A model's input or output: its name, datatype and shape (−1 for any size).
+
+    `raw`: its BYTES are bytes as they are (an image, a sound) and not text; in JSON they stand in base64."""
 
     name: str
     datatype: str
     shape: list[int]
+    raw: bool = False
 
 
 class Tensor(msgspec.Struct, eq=False):

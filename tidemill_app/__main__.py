@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "job": ("job:job", "Look after one job: show, logs, stop, start, savepoint, rescale."),
     "pack": ("pack:pack", "Pack the Python environment for a Flink cluster's machines."),
     "engines": ("job:engines", "What each engine provides."),
+    "dataset": ("dataset:dataset", "Data sets: create, list, show, diff, export, import, retract."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
     "graph": ("graph:graph", "Graphs that jobs grow, as of any time, and their answers."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.onnx import FILE, KIND, OnnxServable
+from serving.encoded import servable_of
+from serving.onnx import FILE, KIND
 from serving.plane import LATEST
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.events import ModelPublished
@@ -32,7 +33,7 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
         data = file.read_bytes()
     except OSError as error:
         raise UserError("model file cannot be read", where=str(file), got=error.strerror or str(error)) from None
-    OnnxServable(data)
+    servable_of(data)
     content = content_digest(KIND, digest(data))
     published = Published(platform.log).refresh()
     there = {v: event for (model, v), event in published.versions.items() if model == name}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tidemill.errors import UnavailableError
 from tidemill.log import Log, Partition, Reader, Record
+from tidemill.version import Span
 
 _TIMEOUT = 30.0
 
@@ -63,3 +64,15 @@ def read_spans(
                 raise UnavailableError("no answer from the log", got=f"nothing for {timeout:g} s", where=waiting)
     finally:
         reader.close()
+
+
+def pieces(log: Log, span: Span, size: int = 2000) -> Iterator[list[Record]]:
+    """The committed records of a span, at most `size` at a time. Raises as `read_spans`."""
+    held: list[Record] = []
+    for record in read_spans(log, {Partition(span.topic, span.partition): (span.first, span.next)}):
+        held.append(record)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held

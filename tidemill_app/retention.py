@@ -8,7 +8,7 @@ says which offsets are missing and since when that was known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -40,16 +40,20 @@ class Retention:
     def pin(self, lineage: Lineage) -> Lineage:
         """Archive what `lineage` read from topics that forget; the lineage, with `unrepeatable` where something was
         gone already. Histories are files, which the lineage names by digest."""
-        missing: list[str] = []
-        for span in lineage.read:
-            if span.topic.startswith(HISTORY) or not self._finite(span.topic):
-                continue
-            for gap in self._uncovered(span):
-                missing += self._archive(gap)
+        missing = self.keep(span for span in lineage.read if not span.topic.startswith(HISTORY))
         why = lineage.unrepeatable
         if missing and not why:
             why = f"found gone at {to_rfc3339(self._clock.now())}: {'; '.join(missing)}"
         return msgspec.structs.replace(lineage, unrepeatable=why)
+
+    def keep(self, spans: Iterable[Span]) -> list[str]:
+        """Archive the spans of topics that forget; what of them was gone already, in words."""
+        missing: list[str] = []
+        for span in spans:
+            if self._finite(span.topic):
+                for gap in self._uncovered(span):
+                    missing += self._archive(gap)
+        return missing
 
     def _begin(self, partition: Partition) -> int:
         """The first offset the log has; after everything where the topic is no more."""

@@ -9,13 +9,14 @@ from typing import Any
 from connectors.artefacts import ArtefactStore
 from graph.question import KINDS as QUESTIONS
 from serving.asked import ServedQuestion
+from serving.encoded import servable_of
 from serving.follow import Follower, Load
 from serving.freshness import Freshness
 from serving.http import Door
 from serving.known import FeatureTables
 from serving.metrics import Metrics
 from serving.online import ServedLearner
-from serving.onnx import FILE, KIND, OnnxServable
+from serving.onnx import FILE, KIND
 from serving.plane import DataPlane
 from serving.scoring import Scorer
 from streams.replica import Replica
@@ -50,7 +51,7 @@ def loader(
     def load(event: ModelPublished) -> Servable:
         manifest, files = store.load(event.model, event.version, event.version_digest)
         if manifest.kind == KIND:
-            return OnnxServable(files[FILE])
+            return servable_of(files[FILE])
         if manifest.kind == REPLAYED:
             raise IncompatibleError("a model whose state cannot be saved is rebuilt and compared, and not served")
         content = load_content(files)
@@ -111,6 +112,7 @@ class ScoringService:
             keys=keys,
             ready=self.missing,
             keep=self.logs.keep,
+            media=platform.artefacts.get,
             clock=platform.clock,
             metrics=Metrics(self._gauges),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,10 @@ class Platform:
     def pin(self, lineage: Lineage) -> Lineage:
         """Archive what the lineage names where Kafka would remove it one day."""
         return Retention(self.log, self.segments(), self.forgets, self.clock).pin(lineage)
+
+    def keep(self, spans: Iterable[Span]) -> list[str]:
+        """Archive these spans where Kafka would remove them one day; what of them was gone already, in words."""
+        return Retention(self.log, self.segments(), self.forgets, self.clock).keep(spans)
 
     def forgets(self, topic: str) -> bool:
         """Whether Kafka removes a topic's records one day. Asked at every version: answers are kept a minute."""

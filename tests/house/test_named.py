@@ -53,6 +53,7 @@ PROVEN = {
     "tests/streams/test_intake.py": ["streams/rejecting.py"],
     "tests/streams/test_walk.py": ["streams/ledger.py"],
     "tests/streams/test_windows.py": ["streams/open_windows.py"],
+    "tests/training/test_loop.py": ["training/feed.py", "training/report.py"],
     "tests/tidemill/checks/test_logs.py": [
         "tidemill/checks/log_reading.py",
         "tidemill/checks/log_subject.py",

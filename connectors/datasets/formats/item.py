@@ -1,0 +1,151 @@
+"""What every format is read into and written from. Labels name classes by name here, as files do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.datasets.examples import Example
+from tidemill.errors import UserError
+from tidemill.label_events import Kind, LabelSchema, Medium
+
+EXTENSIONS = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/gif": ".gif",
+    "audio/wav": ".wav",
+    "audio/flac": ".flac",
+    "audio/mpeg": ".mp3",
+    "text/plain": ".txt",
+}
+"""The media types that are read and written, and the ending of their files."""
+
+_SPLITS = {"val": "valid", "validation": "valid", "dev": "valid"}
+
+
+@dataclass(frozen=True)
+class RawItem:
+    """An item as a format holds it. `id` names it within its source; `data` are its bytes (None: it is a row), of type
+    `media_type` (empty: to be found out); `fields` the rest of its payload. `label` is in the forms of
+    `tidemill.label_events` with names of classes, None where there is none."""
+
+    id: str
+    data: bytes | None = None
+    media_type: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+    label: Any = None
+    group: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A source that was opened: its kind of label, its classes in their order, and its items, read as they are taken.
+
+    `fields` are further fields that items have, as declared types by name (`tidemill.stream.FieldType`).
+    """
+
+    kind: Kind
+    medium: Medium
+    classes: tuple[str, ...]
+    items: Iterator[RawItem]
+    fields: dict[str, str] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Examples to be written: `classes` are names in the schema's order, `name_of` the name of each class id."""
+
+    kind: Kind
+    medium: Medium
+    classes: tuple[str, ...]
+    name_of: dict[str, str]
+    examples: Sequence[Example]
+    bytes_of: Callable[[Example], bytes]
+
+    def named(self, value: Any) -> Any:
+        """A label with names for ids."""
+        if isinstance(value, str) and self.kind == "single":
+            return self.name_of.get(value, value)
+        if self.kind == "multi" and isinstance(value, list):
+            return [self.name_of.get(v, v) for v in value]
+        if self.kind == "boxes" and isinstance(value, list):
+            return [[self.name_of.get(v[0], v[0]), *v[1:]] for v in value]
+        return value
+
+    def files(self) -> list[str]:
+        """A file name for each example: its id where that can be a file's, else made fit, and told apart by a digest.
+
+        Raises `UserError` for an example without bytes, or of a type that has no ending.
+        """
+        names = []
+        for e in self.examples:
+            if not e.media or e.media_type not in EXTENSIONS:
+                raise UserError(
+                    "an example is no file of a known type", where=e.id, wanted=", ".join(EXTENSIONS), got=e.media_type
+                )
+            names.append(file_stem(e.id) + EXTENSIONS[e.media_type])
+        return names
+
+
+def file_stem(id: str) -> str:
+    """`id` where it can be a file's name, else one made of it and of its digest: different for different ids."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+=-]{0,150}", id):
+        return id
+    plain = re.sub(r"[^A-Za-z0-9._+=-]", "_", id)[:80].lstrip(".-") or "x"
+    return f"{plain}-{hashlib.sha256(id.encode()).hexdigest()[:12]}"
+
+
+def split_name(text: str) -> str:
+    """The name of a split as we say it: `val2017` is `valid`."""
+    plain = re.sub(r"\d+$", "", text.strip().lower()).strip("_-")
+    return _SPLITS.get(plain, plain)
+
+
+def outgoing(schema: LabelSchema | None, examples: Sequence[Example], bytes_of: Callable[[Example], bytes]) -> Outgoing:
+    """What a version's examples are to a writer of files. Without a schema the labels themselves say of what kind they
+    are, and classes come in alphabetical order. Raises `UserError` where they are of several kinds."""
+    if schema is not None:
+        classes = tuple(c.name for c in schema.classes if not c.into)
+        names = {c.id: c.name for c in schema.classes}
+        return Outgoing(schema.kind, schema.medium, classes, names, examples, bytes_of)
+    kinds = {one for e in examples if (one := kind_of(e.label)) is not None}
+    if len(kinds) > 1:
+        raise UserError("labels of several kinds", got=", ".join(sorted(map(str, kinds))))
+    kind: Kind = next(iter(kinds)) if kinds else "single"
+    found = {c for e in examples for c in classes_in(e.label, kind)}
+    medium: Medium = "row"
+    kinds_of_media: tuple[Medium, ...] = ("image", "audio", "text")
+    for prefix in kinds_of_media:
+        if any(e.media_type.startswith(prefix) for e in examples):
+            medium = prefix
+            break
+    return Outgoing(kind, medium, tuple(sorted(found)), {}, examples, bytes_of)
+
+
+def kind_of(label: Any) -> Kind | None:
+    """The kind of a label by its form; None for the empty list, which is of two."""
+    if isinstance(label, str):
+        return "single"
+    if isinstance(label, int):
+        return "rating"
+    if isinstance(label, list) and label:
+        return "boxes" if isinstance(label[0], list) else "multi"
+    return None
+
+
+def classes_in(label: Any, kind: Kind) -> list[str]:
+    """The classes that a label names."""
+    if kind == "single":
+        return [label] if isinstance(label, str) else []
+    if kind == "multi":
+        return list(label or [])
+    if kind == "boxes":
+        return [box[0] for box in label or []]
+    return []

@@ -1,0 +1,276 @@
+"""Label Studio: `tasks.json` (its JSON export, or a list of tasks), the files beside it, and `config.xml`.
+
+Rectangles are in per cent of the image there, in pixels here. Of a task that several people annotated, the ground
+truth's annotation counts, or else the last; cancelled ones do not. Media are files beside the tasks, also as
+`/data/local-files/?d=PATH`: an address is refused, for nothing is ever fetched. `id`, `group` and `split` of a task's
+data are ours. Source: Label Studio's task format and labelling configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+import msgspec
+
+from connectors.datasets.formats.files import MAX_TEXT, Root, json_of
+from connectors.datasets.formats.item import Incoming, Outgoing, RawItem
+from connectors.datasets.formats.plain_xml import MAX_BYTES, parse
+from connectors.datasets.images import probe
+from tidemill.errors import UserError
+from tidemill.label_events import Kind, Medium
+
+_LOCAL = "/data/local-files/?d="
+_KINDS: dict[str, Kind] = {
+    "rectanglelabels": "boxes",
+    "choices": "single",
+    "textarea": "transcription",
+    "rating": "rating",
+}
+_CONTROLS: dict[str, Kind] = {
+    "RectangleLabels": "boxes",
+    "Choices": "single",
+    "TextArea": "transcription",
+    "Rating": "rating",
+}
+_MEDIA: tuple[Medium, ...] = ("image", "audio")
+_OURS = ("id", "group", "split")
+
+
+class _Result(msgspec.Struct):
+    type: str = ""
+    value: dict[str, Any] = {}
+    original_width: float = 0
+    original_height: float = 0
+
+
+class _Annotation(msgspec.Struct):
+    result: list[_Result] = []
+    was_cancelled: bool = False
+    ground_truth: bool = False
+
+
+class _Task(msgspec.Struct):
+    data: dict[str, Any]
+    id: int | str | None = None
+    annotations: list[_Annotation] = []
+
+
+def read(folder: Path) -> Incoming:
+    """Raises `UserError` where there are no tasks, or one is not what it should be."""
+    root = Root(folder)
+    files = [n for n in root.names() if n.endswith(".json")]
+    if not files:
+        raise UserError("no Label Studio tasks", where=str(folder), wanted="a file tasks.json")
+    tasks: list[_Task] = []
+    for name in files:
+        found = json_of(root.read(name, MAX_TEXT), name, list[_Task])
+        assert isinstance(found, list)
+        tasks += found
+    chosen = [_chosen(task) for task in tasks]
+    kinds = {_KINDS[r.type] for a in chosen if a for r in a.result if r.type in _KINDS}
+    config = _config(root)
+    if len(kinds) > 1:
+        raise UserError("annotations of several kinds", where=str(folder), got=", ".join(sorted(kinds)))
+    kind: Kind = next(iter(kinds)) if kinds else config[0] if config else "single"
+    if kind == "single" and (_several(chosen) or (config is not None and config[0] == "multi")):
+        kind = "multi"
+    medium: Medium = next((m for m in _MEDIA if any(m in t.data for t in tasks)), "row")
+    if medium == "row" and any("text" in t.data for t in tasks):
+        medium = "text"
+    named = sorted({c for a in chosen if a for r in a.result for c in _classes(r)})
+    classes = config[1] + tuple(c for c in named if c not in config[1]) if config else tuple(named)
+    fields = _fields(tasks, medium)
+    return Incoming(kind, medium, classes, _items(root, tasks, chosen, kind, medium, fields), fields)
+
+
+def _chosen(task: _Task) -> _Annotation | None:
+    good = [a for a in task.annotations if not a.was_cancelled]
+    return next((a for a in good if a.ground_truth), good[-1] if good else None)
+
+
+def _several(chosen: list[_Annotation | None]) -> bool:
+    return any(len(r.value.get("choices") or []) > 1 for a in chosen if a for r in a.result)
+
+
+def _classes(result: _Result) -> list[str]:
+    found = result.value.get("choices") or result.value.get("rectanglelabels") or []
+    return [c for c in found if isinstance(c, str)] if isinstance(found, list) else []
+
+
+def _fields(tasks: list[_Task], medium: str) -> dict[str, str]:
+    """Declared types of what tasks' data hold beside media and what is ours."""
+    types: dict[str, str] = {}
+    for task in tasks:
+        for name, value in task.data.items():
+            if name in _OURS or (name == medium and medium in _MEDIA) or value is None:
+                continue
+            kind = {bool: "bool", int: "int", float: "float", str: "string"}.get(type(value), "json")
+            before = types.setdefault(name, kind)
+            if before != kind:
+                types[name] = "float" if {before, kind} == {"int", "float"} else "json"
+    return types
+
+
+def _items(
+    root: Root, tasks: list[_Task], chosen: list[_Annotation | None], kind: Kind, medium: Medium, fields: dict[str, str]
+) -> Iterator[RawItem]:
+    for i, (task, annotation) in enumerate(zip(tasks, chosen, strict=True), 1):
+        data, file = None, ""
+        if medium in _MEDIA:
+            file = _file(task.data.get(medium), i)
+            data = root.read(file)
+        id = str(task.data.get("id") or (PurePosixPath(file).stem if file else task.id if task.id is not None else i))
+        payload = {name: task.data.get(name) for name in fields}
+        if file:
+            payload.setdefault("name", PurePosixPath(file).name)
+        label = None
+        if annotation is not None:
+            size = probe(data, file) if kind == "boxes" and data is not None else None
+            label = _label(annotation, kind, (size.width, size.height) if size else (0, 0), id)
+        group, split = str(task.data.get("group") or ""), str(task.data.get("split") or "")
+        yield RawItem(id, data, "", payload, label, group, split)
+
+
+def _file(value: Any, at: int) -> str:
+    if not isinstance(value, str) or not value:
+        raise UserError("a task names no file", where=f"task {at}", got=repr(value)[:80])
+    name = unquote(value.removeprefix(_LOCAL)) if value.startswith(_LOCAL) else value
+    if "://" in name or name.startswith(("//", "data:")):
+        raise UserError(
+            "a task's media is an address",
+            where=f"task {at}",
+            wanted="a file beside it",
+            got=value[:80],
+            fix="Download the files yourself, and name them by path.",
+        )
+    return name.lstrip("/") if value.startswith(_LOCAL) else name
+
+
+def _label(annotation: _Annotation, kind: Kind, size: tuple[int, int], where: str) -> Any:
+    of_kind = [r for r in annotation.result if _KINDS.get(r.type) in (kind, "single" if kind == "multi" else kind)]
+    if kind == "boxes":
+        return [_box(r, size, where) for r in of_kind]
+    if kind == "multi":
+        return list(dict.fromkeys(c for r in of_kind for c in _classes(r)))
+    for result in of_kind:
+        value = result.value
+        if kind == "single" and (found := _classes(result)):
+            return found[0]
+        if kind == "transcription" and (text := value.get("text")) is not None:
+            return text[0] if isinstance(text, list) and text else str(text)
+        if kind == "rating" and isinstance(value.get("rating"), int):
+            return value["rating"]
+    return None
+
+
+def _box(result: _Result, size: tuple[int, int], where: str) -> list[Any]:
+    classes = _classes(result)
+    try:
+        x, y, width, height = (float(result.value[side]) for side in ("x", "y", "width", "height"))
+    except (KeyError, TypeError, ValueError):
+        raise UserError("a rectangle without its sides", where=where, got=str(result.value)[:120]) from None
+    if not classes or not all(0 <= v <= 100.000001 for v in (x, y, width, height)):
+        raise UserError(
+            "a rectangle that cannot be", where=where, wanted="a class, and per cents", got=str(result.value)[:120]
+        )
+    return [classes[0], *(_pixels(p, s) for p, s in zip((x, y, width, height), size * 2, strict=True))]
+
+
+def _pixels(per_cent: float, side: int) -> float:
+    """A whole pixel where it is one but for rounding."""
+    exact = per_cent * side / 100
+    return float(round(exact)) if abs(exact - round(exact)) < 1e-6 else round(exact, 6)
+
+
+def _config(root: Root) -> tuple[Kind, tuple[str, ...]] | None:
+    """The kind and the classes, in order, of a labelling configuration."""
+    if not root.has("config.xml"):
+        return None
+    top = parse(root.read("config.xml", MAX_BYTES + 1), "config.xml")
+    for tag, kind in _CONTROLS.items():
+        found = top.find(f".//{tag}")
+        if found is not None:
+            classes = tuple(v for child in found if (v := child.get("alias") or child.get("value")))
+            if kind == "single" and found.get("choice") == "multiple":
+                return "multi", classes
+            return kind, classes
+    return None
+
+
+def write(out: Outgoing, folder: Path) -> None:
+    """Write tasks with their annotations, the configuration, and the files. Raises `UserError` for boxes on what is no
+    image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with_files = out.medium in _MEDIA
+    names = out.files() if with_files else [""] * len(out.examples)
+    tasks = []
+    for i, (example, file) in enumerate(zip(out.examples, names, strict=True), 1):
+        data: dict[str, Any] = {"id": example.id}
+        if with_files:
+            target = folder / f"{out.medium}s" / file
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(out.bytes_of(example))
+            data[out.medium] = f"{out.medium}s/{file}"
+        data |= {k: v for k, v in example.payload.items() if v is not None and _kept(k, example)}
+        data |= {"group": example.group} if example.group else {}
+        data["split"] = example.split
+        task: dict[str, Any] = {"id": i, "data": data}
+        if example.label is not None:
+            size = probe(out.bytes_of(example), example.id) if out.kind == "boxes" else None
+            task["annotations"] = [
+                {"result": _results(out, example.label, (size.width, size.height) if size else (0, 0))}
+            ]
+        tasks.append(task)
+    (folder / "tasks.json").write_bytes(msgspec.json.format(msgspec.json.encode(tasks), indent=1))
+    (folder / "config.xml").write_bytes(_configuration(out))
+
+
+_KEPT_ELSEWHERE = ("id", "time", "media", "media_type", "group", "split", "width", "height")
+
+
+def _kept(name: str, example: Any) -> bool:
+    return name not in _KEPT_ELSEWHERE and not (name == "name" and not example.payload["name"])
+
+
+def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+    named = out.named(label)
+    ends = {"from_name": "label", "to_name": "item"}
+    if out.kind == "boxes":
+        return [
+            {
+                **ends,
+                "type": "rectanglelabels",
+                "original_width": size[0],
+                "original_height": size[1],
+                "value": {
+                    **{s: v * 100 / of for s, v, of in zip(("x", "y", "width", "height"), box, size * 2, strict=True)},
+                    "rectanglelabels": [name],
+                },
+            }
+            for name, *box in named
+        ]
+    value: dict[str, dict[str, Any]] = {
+        "single": {"choices": [named]},
+        "multi": {"choices": named},
+        "transcription": {"text": [named]},
+        "rating": {"rating": named},
+    }
+    types = {kind: name for name, kind in _KINDS.items()} | {"multi": "choices"}
+    return [{**ends, "type": types[out.kind], "value": value[out.kind]}]
+
+
+def _configuration(out: Outgoing) -> bytes:
+    top = Element("View")
+    tag = {"image": "Image", "audio": "Audio", "text": "Text", "row": "Text"}[out.medium]
+    SubElement(top, tag, {"name": "item", "value": f"${out.medium}"})
+    control = {"boxes": "RectangleLabels", "transcription": "TextArea", "rating": "Rating"}.get(out.kind, "Choices")
+    choice = {"choice": "multiple" if out.kind == "multi" else "single"} if control == "Choices" else {}
+    of = SubElement(top, control, {"name": "label", "toName": "item", **choice})
+    for name in out.classes:
+        SubElement(of, "Label" if out.kind == "boxes" else "Choice", {"value": name})
+    indent(top)
+    return tostring(top) + b"\n"

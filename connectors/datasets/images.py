@@ -1,0 +1,80 @@
+"""What an image is, found from its first bytes, and its likeness: a perceptual hash and a small grey copy.
+
+Nothing is decoded whose header says that it is too large.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tidemill.errors import UserError
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Of the largest image that is taken: 8,192 by 8,192."""
+
+_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif"}
+_CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I": 1, "P": 3, "LA": 2}
+SIDE = 16
+_FLAT = 2
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the header of an image says. `channels` is 1 for grey, 3 for colour, one more with transparency."""
+
+    media_type: str
+    width: int
+    height: int
+    channels: int
+
+
+def probe(data: bytes, where: str) -> ImageFacts:
+    """Type and size by the header, without decoding. Raises `UserError` for what is no image of a known type, or has
+    more than `MAX_PIXELS`."""
+    with _opened(data, where) as image:
+        channels = _CHANNELS.get(image.mode, len(image.getbands()))
+        return ImageFacts(_TYPES[str(image.format)], image.width, image.height, channels)
+
+
+def grey(data: bytes, where: str) -> NDArray[np.uint8]:
+    """The image in grey, 16 by 16 pixels, each the mean of what it stands for. Raises `UserError` as `probe`, and for
+    one that cannot be decoded."""
+    with _opened(data, where) as image:
+        try:
+            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+            raise UserError("an image cannot be decoded", where=where, got=str(error)[:200]) from None
+    return np.asarray(small, dtype=np.uint8)
+
+
+def likeness(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The perceptual hash of a grey copy: 128 bits as two words.
+
+    The copy is averaged to 8 by 8; a bit says of each cell whether it is darker than the next to its right (word 0) or
+    below it (word 1; the last cell's next is the first) by more than 2 of 255, so that flat parts do not flicker.
+    """
+    cells = small.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    right = np.roll(cells, -1, axis=1) - cells > _FLAT
+    below = np.roll(cells, -1, axis=0) - cells > _FLAT
+    bits = np.packbits(np.stack([right.ravel(), below.ravel()]), axis=1)
+    return bits.view(">u8").astype(np.uint64).ravel()
+
+
+def _opened(data: bytes, where: str) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=tuple(_TYPES))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise UserError("not an image", where=where, wanted=", ".join(_TYPES), got=str(error)[:120]) from None
+    if image.width * image.height > MAX_PIXELS:
+        got = f"{image.width:,} x {image.height:,}"
+        image.close()
+        raise UserError("an image is too large", where=where, wanted=f"at most {MAX_PIXELS:,} pixels", got=got)
+    return image

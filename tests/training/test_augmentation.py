@@ -1,0 +1,39 @@
+"""Augmentation as plain data: what is refused, its digest, and the generator of a sample."""
+
+import msgspec
+import pytest
+
+from tidemill.errors import ConfigError
+from training.augmentation import Augmentation, augmentation, declared, sample_rng
+
+
+def test_what_takes_code_or_is_unknown_is_refused_by_name():
+    for name in ("Lambda", "ToDtype", "__class__"):
+        with pytest.raises(ConfigError, match=rf"no such transform.*got '{name}'") as caught:
+            augmentation(name)
+        assert caught.value.field == "name"
+    with pytest.raises(ConfigError, match=r"RandomCrop: an argument is no plain data") as caught:
+        augmentation(("RandomCrop", {"size": object()}))
+    assert caught.value.field == "size"
+
+
+def test_it_comes_back_from_a_manifest_with_the_same_digest():
+    made = augmentation("RandomHorizontalFlip", ("RandomCrop", {"size": 28, "padding": 2}))
+    there = msgspec.json.decode(msgspec.json.encode(made.plain()))
+    assert declared(there) == made and declared(there).digest == made.digest
+    assert made.digest != augmentation(("RandomCrop", {"size": 28, "padding": 2}), "RandomHorizontalFlip").digest
+    assert Augmentation().digest == ""
+    with pytest.raises(ConfigError, match="no augmentation"):
+        declared([{"args": {}}])
+    with pytest.raises(ConfigError, match="no such transform"):
+        declared([{"name": "Lambda", "args": {}}])
+
+
+def test_a_generator_is_of_one_use_of_one_record():
+    place = {"seed": 1, "topic": "data.x", "partition": 0, "offset": 7, "epoch": 2}
+    first = sample_rng(**place).integers(2**63, size=100)
+    assert (sample_rng(**place).integers(2**63, size=100) == first).all()
+    seen = set(first.tolist())
+    for changed in ({"seed": 2}, {"topic": "data.y"}, {"partition": 1}, {"offset": 8}, {"epoch": 3}, {"row": 1}):
+        other = sample_rng(**(place | changed)).integers(2**63, size=100).tolist()
+        assert not seen & set(other), changed

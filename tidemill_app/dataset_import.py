@@ -1,0 +1,320 @@
+"""Data sets of others into a project: items into `data.<project>`, their bytes into the artefact store, their labels
+into `labels.<project>`.
+
+An import goes batch by batch: the bytes are stored, then items and labels are written in one transaction. What is there
+is known by its id, which the source decides, so an import that was killed goes on where it was when it is called again,
+and a second one beside it is fenced off. There is no state but the log.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from connectors import arrow
+from connectors.datasets.assembling import gather_items, gather_labels, merges, schema_of
+from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
+from connectors.datasets.formats.files import MAX_MEDIA, Root, is_archive, unpack
+from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, classes_in
+from connectors.datasets.images import probe
+from tidemill import events
+from tidemill.cloudevents import headers_of, to_headers
+from tidemill.decode import Decoder
+from tidemill.errors import ConfigError, UserError
+from tidemill.events import LabelGiven
+from tidemill.label_events import LabelClass, LabelSchema, ProjectChanged
+from tidemill.log import MAX_RECORD_BYTES
+from tidemill.state import digest as digest_of
+from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
+from tidemill.time import to_rfc3339
+from tidemill.version import Span
+from tidemill_app.reading import pieces, read_all
+from tidemill_app.wiring import Platform
+
+READERS: dict[str, Callable[[Path], Incoming]] = {
+    "parquet": parquet.read,
+    "coco": coco.read,
+    "voc": voc.read,
+    "labelstudio": label_studio.read,
+    "folders": folders.read,
+    "idx": idx.read,
+}
+_BATCH = 1000
+_BATCH_BYTES = 64 * 1024 * 1024
+_OWN = ("id", "time", "media", "media_type", "group", "split")
+
+
+@dataclass
+class Imported:
+    """What an import did: items and labels sent now, items there before, and what of the source was left out."""
+
+    project: str
+    format: str
+    items: int = 0
+    labels: int = 0
+    there: int = 0
+    bytes: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def import_(
+    platform: Platform,
+    project: str,
+    source: Path,
+    format: str = "",
+    *,
+    prefix: str = "",
+    partitions: int = 1,
+    batch: int = _BATCH,
+    progress: Callable[[int], None] = lambda items: None,
+) -> Imported:
+    """Import a folder or an archive. A project that is not there yet is made, with the source's classes.
+
+    `prefix` goes before every id, for two sources with the same names. Raises `UserError` for a source that is not what
+    it should be, an item whose id is another's already, a class that the project does not have.
+    """
+    check_name(project, "project")
+    with tempfile.TemporaryDirectory(prefix="tidemill-import-") as scratch:
+        folder = source
+        if is_archive(source):
+            folder = Path(scratch)
+            unpack(source, folder)
+        format = format or guess(folder)
+        incoming = READERS[format](folder)
+        spec = _declared(platform, project, incoming, partitions)
+        done = Imported(project, format, left_out=list(incoming.passed_over))
+        run = _Run(platform, spec, incoming, done, prefix)
+        held: list[RawItem] = []
+        size = 0
+        for item in incoming.items:
+            held.append(item)
+            size += len(item.data or b"")
+            if len(held) >= batch or size >= _BATCH_BYTES:
+                run.send(held)
+                progress(done.items + done.there)
+                held, size = [], 0
+        if held:
+            run.send(held)
+        run.close()
+        progress(done.items + done.there)
+    return done
+
+
+def guess(folder: Path) -> str:
+    """The format of a folder by what is in it. Raises `ConfigError` where nothing is known."""
+    names = Root(folder).names()
+    if any("JPEGImages" in Path(n).parts for n in names):
+        return "voc"
+    if any(n.endswith(".parquet") for n in names):
+        return "parquet"
+    if any("-images-idx3-ubyte" in n for n in names):
+        return "idx"
+    if "tasks.json" in names or "config.xml" in names:
+        return "labelstudio"
+    if any(n.endswith(".json") for n in names):
+        return "coco"
+    if any(Path(n).suffix.lower() in EXTENSIONS.values() for n in names):
+        return "folders"
+    raise ConfigError("of no format that is known", where=str(folder), wanted=", ".join(READERS), fix="Say --format.")
+
+
+def _declared(platform: Platform, project: str, incoming: Incoming, partitions: int) -> StreamSpec:
+    """The project's stream; declared for what comes, where there is none."""
+    catalogue = platform.catalogue()
+    if (there := catalogue.versions().get(project)) is not None:
+        spec = there[-1]
+        lacking = [n for n in ("media", "media_type") if n not in {f.name for f in spec.fields}]
+        if lacking and incoming.medium in ("image", "audio"):
+            raise ConfigError("the stream has no field for media", where=f"stream {project}", wanted=", ".join(lacking))
+        if spec.id is None:
+            raise ConfigError("the stream has no id field", where=f"stream {project}", wanted="ids, to label items by")
+    else:
+        fields = [Field("id", "string"), Field("time", "time")]
+        fields += [Field(n, "string", default="") for n in _OWN[2:]]
+        extra: dict[str, Any] = dict(incoming.fields)
+        if incoming.medium == "image":
+            extra = {"name": "string", "width": "int", "height": "int"} | extra
+        fields += [Field(n, kind, nullable=True) for n, kind in extra.items() if n not in _OWN]
+        spec = catalogue.declare(
+            StreamSpec(
+                name=project,
+                fields=tuple(fields),
+                key="id",
+                time="time",
+                id="id",
+                time_unit="us",
+                partitions=partitions,
+            )
+        )
+    catalogue.declare_labels(project)
+    return spec
+
+
+class _Run:
+    """One import under way."""
+
+    def __init__(self, platform: Platform, spec: StreamSpec, incoming: Incoming, done: Imported, prefix: str) -> None:
+        self._platform, self._spec, self._incoming, self._done, self._prefix = platform, spec, incoming, done, prefix
+        self._names = {f.name for f in spec.fields}
+        self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
+        self._items, self._labels, schema = _there(platform, spec)
+        self._begun: set[str] = set()
+        self._type = spec.tag or f"{spec.name}.v{spec.version}"
+        self._into = self._schema(schema)
+        dropped = sorted(set(incoming.fields) - self._names)
+        if dropped:
+            done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
+
+    def _schema(self, schema: LabelSchema | None) -> dict[str, str]:
+        """The ids of the source's classes. A project without a schema is given one."""
+        incoming, project = self._incoming, self._spec.name
+        if schema is None:
+            classes = tuple(LabelClass(name, name) for name in incoming.classes)
+            schema = LabelSchema(kind=incoming.kind, medium=incoming.medium, classes=classes)
+            now = self._platform.clock.now()
+            event = ProjectChanged(
+                id=f"import/{project}", time=now, source="/imports", project=project, schema=schema, by="import"
+            )
+            self._writer.begin()
+            topic, value = f"labels.{project}", events.encode(event)
+            self._writer.send(topic, value, key=project.encode(), headers=headers_of(event))
+            self._writer.commit()
+        elif schema.kind != incoming.kind and incoming.classes:
+            raise UserError("the project's labels are of another kind", wanted=schema.kind, got=incoming.kind)
+        into = merges(schema)
+        if unknown := sorted(set(incoming.classes) - into.keys()):
+            raise UserError(
+                "the project has no such classes",
+                where=f"project {project}",
+                wanted=f"some of {', '.join(into)}",
+                got=", ".join(unknown[:10]),
+                fix="Add them to the project's schema first, or import into a project of its own.",
+            )
+        return into
+
+    def send(self, items: list[RawItem]) -> None:
+        """Store and write one batch."""
+        now = self._platform.clock.now()
+        digests = self._platform.artefacts.put_all(item.data for item in items if item.data is not None)
+        stored = iter(digests)
+        self._writer.begin()
+        try:
+            for item in items:
+                self._one(item, next(stored) if item.data is not None else "", now)
+        except BaseException:
+            self._writer.abort()
+            raise
+        self._writer.commit()
+
+    def _one(self, item: RawItem, media: str, now: int) -> None:
+        spec, done = self._spec, self._done
+        id = self._prefix + item.id
+        if id in self._begun:
+            raise UserError("two items of the source have one id", got=id)
+        self._begun.add(id)
+        if id in self._items:
+            if self._items[id] != media:
+                raise UserError(
+                    "an item of this id is there with other bytes",
+                    where=f"project {spec.name}",
+                    got=id,
+                    fix="Give the source's ids a --prefix of their own.",
+                )
+            done.there += 1
+        else:
+            at = item.fields.get(spec.time)  # Parquet of ours holds it, as microseconds
+            at = at if isinstance(at, int) else now
+            payload = self._payload(item, id, media, at)
+            self._writer.send(
+                spec.topic,
+                msgspec.json.encode(payload),
+                key=None if spec.key is None else str(payload[spec.key]).encode(),
+                headers=to_headers(
+                    id, spec.source, f"{spec.name}.v{spec.version}", None if spec.time == RECORD_TIME else at
+                ),
+            )
+            done.items += 1
+            done.bytes += len(item.data or b"")
+        if item.label is not None:
+            self._label(id, self._ids(item.label), now)
+
+    def _payload(self, item: RawItem, id: str, media: str, at: int) -> dict[str, Any]:
+        spec = self._spec
+        own: dict[str, Any] = {"media": media, "media_type": "", "group": item.group, "split": item.split}
+        if item.data is not None:
+            own |= _facts(item)
+        payload = {n: v for n, v in (item.fields | own).items() if n in self._names and v is not None}
+        assert spec.id is not None
+        payload[spec.id] = id
+        if spec.time != RECORD_TIME:
+            payload[spec.time] = at
+        for f in spec.fields:
+            if f.type == "time" and isinstance(payload.get(f.name), int):
+                payload[f.name] = _in_unit(payload[f.name], spec.time_unit)
+        return payload
+
+    def _label(self, id: str, value: Any, now: int) -> None:
+        told = f"import/{id}/{digest_of(msgspec.json.encode(value))[:16]}"
+        if told in self._labels:
+            return
+        self._labels.add(told)
+        event = LabelGiven(id=told, time=now, source="/imports", about=id, value=value, by="import")
+        topic = f"labels.{self._spec.name}"
+        self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
+        self._done.labels += 1
+
+    def _ids(self, label: Any) -> Any:
+        kind, into = self._incoming.kind, self._into
+        for name in classes_in(label, kind):
+            if name not in into:
+                raise UserError(
+                    "a label names no class of the source", wanted=", ".join(self._incoming.classes), got=name
+                )
+        if kind == "single":
+            return into[label]
+        if kind == "multi":
+            return [into[name] for name in label]
+        return [[into[name], *box] for name, *box in label] if kind == "boxes" else label
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _facts(item: RawItem) -> dict[str, Any]:
+    """Type and size of an item's bytes. Raises `UserError` for what is too large, or no image though said to be one."""
+    data = item.data or b""
+    if len(data) > MAX_MEDIA:
+        raise UserError("an item is too large", where=item.id, wanted=f"at most {MAX_MEDIA:,} bytes")
+    if item.media_type and not item.media_type.startswith("image/"):
+        return {"media_type": item.media_type}
+    found = probe(data, item.id)
+    return {"media_type": found.media_type, "width": found.width, "height": found.height}
+
+
+def _in_unit(micros: int, unit: str) -> int | str:
+    """A time as a stream's payloads hold it."""
+    return to_rfc3339(micros) if unit == "rfc3339" else micros // {"us": 1, "ms": 1000, "s": 1_000_000}[unit]
+
+
+def _there(platform: Platform, spec: StreamSpec) -> tuple[dict[str, str], set[str], LabelSchema | None]:
+    """Items that the project has, with the digests of their bytes; the ids of labels that imports gave; its schema."""
+    items: dict[str, str] = {}
+    decoder = Decoder(spec, arrow.decode, max_event_bytes=MAX_RECORD_BYTES)
+    log = platform.log
+    for p in log.partitions(spec.topic):
+        for records in pieces(log, Span(p.topic, p.number, log.begin(p), log.end(p))):
+            found, _ = gather_items(decoder, records, lambda partition, these: these)
+            items |= {one.id: one.payload.get("media") or "" for one in found}
+    labels: set[str] = set()
+    changes = []
+    for told in gather_labels(read_all(log, f"labels.{spec.name}")):
+        if isinstance(told.event, LabelGiven) and told.event.source == "/imports":
+            labels.add(told.event.id)
+        elif isinstance(told.event, ProjectChanged):
+            changes.append(told)
+    return items, labels, schema_of(spec.name, changes)

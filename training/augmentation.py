@@ -1,0 +1,139 @@
+"""Augmentation as plain data: which of torchvision's transforms, in which order, with which arguments.
+
+What is declared says all there is to say of it, so its digest stands in a data set's manifest and in a model version.
+It is drawn for each sample from a generator of its own (`sample_rng`), so the pixels are the same in whichever process
+they are made, and in whatever order. `training.augment` applies it, and needs torch; this needs none.
+
+Reference: torchvision.transforms.v2, https://docs.pytorch.org/vision/stable/transforms.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidemill.errors import ConfigError
+from tidemill.hashing import xxh64
+from tidemill.state import digest
+
+ALLOWED = frozenset(
+    [
+        "AugMix",
+        "AutoAugment",
+        "CenterCrop",
+        "ColorJitter",
+        "ElasticTransform",
+        "GaussianBlur",
+        "GaussianNoise",
+        "Pad",
+        "RandAugment",
+        "RandomAdjustSharpness",
+        "RandomAffine",
+        "RandomAutocontrast",
+        "RandomChannelPermutation",
+        "RandomCrop",
+        "RandomEqualize",
+        "RandomErasing",
+        "RandomGrayscale",
+        "RandomHorizontalFlip",
+        "RandomInvert",
+        "RandomIoUCrop",
+        "RandomPerspective",
+        "RandomPhotometricDistort",
+        "RandomPosterize",
+        "RandomResize",
+        "RandomResizedCrop",
+        "RandomRotation",
+        "RandomShortestSize",
+        "RandomSolarize",
+        "RandomVerticalFlip",
+        "RandomZoomOut",
+        "Resize",
+        "ScaleJitter",
+        "TrivialAugmentWide",
+    ]
+)
+"""Of torchvision.transforms.v2, what changes one image, with its boxes, and draws from torch's generator alone. Nothing
+that takes code (`Lambda`), and nothing that mixes samples (`MixUp`)."""
+
+
+class Transform(msgspec.Struct, frozen=True):
+    """A transform by its name in torchvision.transforms.v2, and the arguments it is made with. Interpolation is named
+    (`bilinear`)."""
+
+    name: str
+    args: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.name not in ALLOWED:
+            raise ConfigError(
+                "no such transform",
+                where="augmentation",
+                field="name",
+                wanted=f"one of {', '.join(sorted(ALLOWED))}",
+                got=repr(self.name),
+            )
+        for name, value in self.args.items():
+            if not _plain(value):
+                raise ConfigError(
+                    "an argument is no plain data",
+                    where=f"augmentation {self.name}",
+                    field=name,
+                    wanted="numbers, texts, and lists of them",
+                    got=repr(value)[:80],
+                )
+
+
+class Augmentation(msgspec.Struct, frozen=True):
+    """Transforms, applied in this order; none leaves samples as they are."""
+
+    transforms: tuple[Transform, ...] = ()
+
+    def plain(self) -> list[dict[str, Any]]:
+        """As a data set's manifest holds it; `declared` reads it back."""
+        return [{"name": t.name, "args": t.args} for t in self.transforms]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of `plain()`, as in a data set's manifest; empty where nothing is declared."""
+        return digest(msgspec.json.encode(self.plain(), order="deterministic")) if self.transforms else ""
+
+
+def augmentation(*transforms: str | tuple[str, dict[str, Any]]) -> Augmentation:
+    """`augmentation("RandomHorizontalFlip", ("RandomCrop", {"size": 28, "padding": 2}))`. Raises `ConfigError`."""
+    return Augmentation(tuple(Transform(t) if isinstance(t, str) else Transform(*t) for t in transforms))
+
+
+def declared(plain: Sequence[Any]) -> Augmentation:
+    """What a data set's manifest declares. Raises `ConfigError` where that is no augmentation."""
+    try:
+        return msgspec.convert({"transforms": list(plain)}, Augmentation)
+    except msgspec.ValidationError as error:
+        raise ConfigError("no augmentation", wanted="objects of name and args", got=str(error)) from None
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+@lru_cache(4096)
+def _key(seed: int, topic: str, partition: int, epoch: int) -> tuple[int, int]:
+    place = f"{seed}/{topic}/{partition}/{epoch}".encode()
+    return xxh64(place), xxh64(place, 1)
+
+
+def sample_rng(seed: int, topic: str, partition: int, offset: int, epoch: int, row: int = 0) -> np.random.Generator:
+    """The generator of one use of one record (of row `row`, within a block): a function of these six alone.
+
+    Philox, a counter-based generator, keyed by 128 bits of hash of seed, topic, partition and epoch. Its counter begins
+    at (0, 0, row, offset) of 64-bit words, least first, so no two records of a key share a draw.
+    Source: Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, 2011.
+    """
+    key = np.array(_key(seed, topic, partition, epoch), np.uint64)
+    return np.random.Generator(np.random.Philox(counter=np.array([0, 0, row, offset], np.uint64), key=key))
