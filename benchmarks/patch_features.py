@@ -1,4 +1,4 @@
-"""Features of small grey images without a label: K-means on whitened patches, and how near each patch is to each centre.
+"""Features of small grey images, learned without a label: how near each patch is to centres of whitened patches.
 
 Source: Coates, Lee and Ng, *An analysis of single-layer networks in unsupervised feature learning*, AISTATS 2011.
 """
