@@ -20,6 +20,7 @@ from tidemill.events import FeatureUpdated, JobChanged, ModelAliased, ModelPubli
 from tidemill.log import Log, Partition, Reader, Record
 from tidemill.servable import Servable
 from tidemill.stream import StreamSpec
+from tidemill.version import WEIGHTS
 
 _log = logging.getLogger("tidemill.serving")
 
@@ -170,7 +171,7 @@ class Follower:
             while reader.positions()[at] < end:
                 for record in reader.poll(5_000, 0.1):
                     event = _event(record)
-                    if isinstance(event, ModelPublished):
+                    if isinstance(event, ModelPublished) and event.kind != WEIGHTS:
                         self._note_version(event, record.timestamp)
                     elif isinstance(event, ModelAliased):
                         aliases[event.model, event.alias] = event.version
@@ -206,7 +207,7 @@ class Follower:
             self._delta(record)
             return
         event = _event(record)
-        if isinstance(event, ModelPublished):
+        if isinstance(event, ModelPublished) and event.kind != WEIGHTS:
             first = event.model not in self._versions
             self._note_version(event, record.timestamp)
             self._install(event)

@@ -45,6 +45,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     and `records_hash` is the SHA-256 over their keys and values by partition in offset order, so that one altered byte
     shows. `after` is the highest version number there was when the job began. `history` are the files a job began on,
     by digest. `unrepeatable` says since when, and why, the version cannot be rebuilt (empty: it can).
+
+    Of weights that a run trained (`kind` is `WEIGHTS`), `job` is the run, `order` is `epochs` or `labels`, `dataset`
+    (`NAME@VERSION`) and `dataset_digest` what was read, `config` the digest of its configuration, `step` how many steps
+    were made, by so many `workers` of so many `threads`.
     """
 
     job: str
@@ -64,6 +68,12 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     history: dict[str, str] = {}
     streams: dict[str, int] = {}
     unrepeatable: str = ""
+    dataset: str = ""
+    dataset_digest: str = ""
+    config: str = ""
+    step: int = 0
+    workers: int = 0
+    threads: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +117,9 @@ def version_digest(manifest: bytes) -> str:
     """The digest of a manifest's bytes."""
     return digest(manifest)
 
+
+WEIGHTS = "weights"
+"""The kind of versions that hold a network's weights as safetensors: to go on from and to export, never served."""
 
 _VECTORS = ("X86_V4", "X86_V3", "X86_V2", "SVE", "ASIMD", "NEON", "VSX")
 """Vector instruction sets, widest first, as numpy names those it found: sums are split by their width."""

@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "engines": ("job:engines", "What each engine provides."),
     "dataset": ("dataset:dataset", "Data sets: create, list, show, diff, export, import, retract."),
     "model": ("model:model", "Model versions: list, show, reproduce, rollback."),
+    "train": ("train:train", "Train a network on a data set, or on labels as they come."),
+    "run": ("run:run", "Training runs: list, show, compare."),
     "graph": ("graph:graph", "Graphs that jobs grow, as of any time, and their answers."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),

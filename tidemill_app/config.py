@@ -115,13 +115,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(name="TIDEMILL_FLINK_PORT", field="flink_port", about="port of the embedded Flink's REST address"),
     Variable(name="TIDEMILL_SERVE_HOST", field="serve_host", about="address `tidemill serve` listens on"),
     Variable(name="TIDEMILL_SERVE_PORT", field="serve_port", about="port `tidemill serve` listens on"),
-    Variable(
-        name="TIDEMILL_API_KEY",
-        field="api_key",
-        about="key that callers of the endpoint must send",
-        secret=True,
-        keys=True,
-    ),
+    Variable(name="TIDEMILL_API_KEY", field="api_key", about="key that its callers must send", secret=True, keys=True),
     Variable(name="TIDEMILL_CONTROL", field="control", about="URL of a control server that submits and runs the jobs"),
     Variable(
         name="TIDEMILL_CONTROL_TOKEN",
@@ -133,6 +127,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(name="TIDEMILL_CONTROL_CAFILE", field="control_cafile", about="PEM file of the authorities to trust"),
     Variable(name="TIDEMILL_CONTROL_HOST", field="control_host", about="address `tidemill control` listens on"),
     Variable(name="TIDEMILL_CONTROL_PORT", field="control_port", about="port `tidemill control` listens on"),
+    Variable(name="TIDEMILL_LABELLING_HOST", field="labelling_host", about="address `labelling serve` listens on"),
+    Variable(name="TIDEMILL_LABELLING_PORT", field="labelling_port", about="port `labelling serve` listens on"),
     Variable(name="TIDEMILL_TLS_CERTFILE", field="tls_certfile", about="PEM file of the endpoint's certificate"),
     Variable(name="TIDEMILL_TLS_KEYFILE", field="tls_keyfile", about="PEM file of the endpoint's key"),
     Variable(name="TIDEMILL_TRACEBACK", field="traceback", about="1 shows where an error came from"),
@@ -175,6 +171,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     control_cafile: str = ""
     control_host: str = "127.0.0.1"
     control_port: int = 8090
+    labelling_host: str = "127.0.0.1"
+    labelling_port: int = 8070
     tls_certfile: str = ""
     tls_keyfile: str = ""
     traceback: bool = False

@@ -9,7 +9,8 @@ and a second one beside it is fenced off. There is no state but the log.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, clas
 from connectors.datasets.images import probe
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
-from tidemill.decode import Decoder
+from tidemill.decode import Bad, Decoder
 from tidemill.errors import ConfigError, UserError
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelClass, LabelSchema, ProjectChanged
-from tidemill.log import MAX_RECORD_BYTES
+from tidemill.log import MAX_RECORD_BYTES, Record
 from tidemill.state import digest as digest_of
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
 from tidemill.time import to_rfc3339
@@ -89,20 +90,34 @@ def import_(
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
         run = _Run(platform, spec, incoming, done, prefix)
-        held: list[RawItem] = []
-        size = 0
-        for item in incoming.items:
-            held.append(item)
-            size += len(item.data or b"")
-            if len(held) >= batch or size >= _BATCH_BYTES:
-                run.send(held)
-                progress(done.items + done.there)
-                held, size = [], 0
-        if held:
-            run.send(held)
-        run.close()
-        progress(done.items + done.there)
+        try:
+            with ThreadPoolExecutor(1) as pool:  # one batch is stored while the next is read
+                under_way: Future[None] | None = None
+                for items in _batches(incoming.items, batch):
+                    if under_way is not None:
+                        under_way.result()
+                        progress(done.items + done.there)
+                    under_way = pool.submit(run.send, items)
+                if under_way is not None:
+                    under_way.result()
+                    progress(done.items + done.there)
+        finally:
+            run.close()
     return done
+
+
+def _batches(items: Iterator[RawItem], most: int) -> Iterator[list[RawItem]]:
+    """Items, so many at a time, or fewer where they are large."""
+    held: list[RawItem] = []
+    size = 0
+    for item in items:
+        held.append(item)
+        size += len(item.data or b"")
+        if len(held) >= most or size >= _BATCH_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def guess(folder: Path) -> str:
@@ -164,6 +179,7 @@ class _Run:
         self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
         self._items, self._labels, schema = _there(platform, spec)
         self._begun: set[str] = set()
+        self._decoder = Decoder(spec, max_event_bytes=MAX_RECORD_BYTES)
         self._type = spec.tag or f"{spec.name}.v{spec.version}"
         self._into = self._schema(schema)
         dropped = sorted(set(incoming.fields) - self._names)
@@ -200,19 +216,29 @@ class _Run:
     def send(self, items: list[RawItem]) -> None:
         """Store and write one batch."""
         now = self._platform.clock.now()
-        digests = self._platform.artefacts.put_all(item.data for item in items if item.data is not None)
-        stored = iter(digests)
+        stored = iter(self._platform.artefacts.put_all(item.data for item in items if item.data is not None))
+        new = [row for item in items if (row := self._item(item, next(stored) if item.data is not None else "", now))]
+        self._check(new)
+        spec = self._spec
         self._writer.begin()
         try:
+            for id, payload, value, at in new:
+                key = None if spec.key is None else str(payload[spec.key]).encode()
+                headers = to_headers(id, spec.source, self._type, None if spec.time == RECORD_TIME else at)
+                self._writer.send(spec.topic, value, key=key, headers=headers)
             for item in items:
-                self._one(item, next(stored) if item.data is not None else "", now)
+                if item.label is not None:
+                    self._label(self._prefix + item.id, self._ids(item.label), now)
         except BaseException:
             self._writer.abort()
             raise
         self._writer.commit()
+        self._done.items += len(new)
+        self._done.there += len(items) - len(new)
+        self._done.bytes += sum(len(item.data or b"") for item in items)
 
-    def _one(self, item: RawItem, media: str, now: int) -> None:
-        spec, done = self._spec, self._done
+    def _item(self, item: RawItem, media: str, now: int) -> tuple[str, dict[str, Any], bytes, int] | None:
+        """Id, payload, its JSON, and event time of an item; None where it is there already."""
         id = self._prefix + item.id
         if id in self._begun:
             raise UserError("two items of the source have one id", got=id)
@@ -221,27 +247,22 @@ class _Run:
             if self._items[id] != media:
                 raise UserError(
                     "an item of this id is there with other bytes",
-                    where=f"project {spec.name}",
+                    where=f"project {self._spec.name}",
                     got=id,
                     fix="Give the source's ids a --prefix of their own.",
                 )
-            done.there += 1
-        else:
-            at = item.fields.get(spec.time)  # Parquet of ours holds it, as microseconds
-            at = at if isinstance(at, int) else now
-            payload = self._payload(item, id, media, at)
-            self._writer.send(
-                spec.topic,
-                msgspec.json.encode(payload),
-                key=None if spec.key is None else str(payload[spec.key]).encode(),
-                headers=to_headers(
-                    id, spec.source, f"{spec.name}.v{spec.version}", None if spec.time == RECORD_TIME else at
-                ),
-            )
-            done.items += 1
-            done.bytes += len(item.data or b"")
-        if item.label is not None:
-            self._label(id, self._ids(item.label), now)
+            return None
+        at = item.fields.get(self._spec.time)  # Parquet of ours holds it, as microseconds
+        at = at if isinstance(at, int) else now
+        payload = self._payload(item, id, media, at)
+        return id, payload, msgspec.json.encode(payload), at
+
+    def _check(self, rows: list[tuple[str, dict[str, Any], bytes, int]]) -> None:
+        """What is sent is what readers can use: decoded as they do. Raises `UserError` naming the first that is not."""
+        records = [Record(self._spec.topic, 0, i, None, value, (), at) for i, (_, _, value, at) in enumerate(rows)]
+        for one in self._decoder.decode(records):
+            if isinstance(one, Bad):
+                raise UserError("an item does not fit the stream", where=rows[one.place.offset][0], got=str(one.error))
 
     def _payload(self, item: RawItem, id: str, media: str, at: int) -> dict[str, Any]:
         spec = self._spec

@@ -35,8 +35,7 @@ def report(platform: Platform, version: DatasetVersion, distance: int = 4) -> di
     examples, manifest = version.examples(), version.manifest
     smalls, broken = _looks(platform.home.path / "datasets", version, examples)
     seen = np.flatnonzero([e.media_type.startswith("image/") and e.id not in broken for e in examples])
-    hashes = np.array([likeness(smalls[i]) for i in seen], np.uint64).reshape(-1, 2)
-    near = [seen[rows].tolist() for rows in near_groups(hashes, smalls[seen], distance)]
+    near = _near(platform.home.path / "datasets", version, smalls, seen, distance)
     alike = same(examples)
     wrong = violations(examples, manifest.schema) + [{"id": i, "what": what} for i, what in broken.items()]
     found_same, found_near = leaks(examples, alike), leaks(examples, near)
@@ -60,6 +59,25 @@ def report(platform: Platform, version: DatasetVersion, distance: int = 4) -> di
         "leakage": {"same": _listed(found_same), "near": _listed(found_near), "groups": _listed(groups)},
         "violations": _listed(wrong),
     }
+
+
+def _near(
+    folder: Path, version: DatasetVersion, smalls: NDArray[np.uint8], seen: NDArray[np.intp], distance: int
+) -> list[list[int]]:
+    """Groups of rows of `seen` that look alike."""
+    place = folder / f"{version.digest}.near{distance}"
+    if not version.erased and place.exists():
+        try:
+            kept = msgspec.json.decode(place.read_bytes(), type=list[list[int]])
+            if all(0 <= i < len(smalls) for rows in kept for i in rows):
+                return kept
+        except msgspec.DecodeError:
+            pass  # it is made anew
+    found = near_groups(likeness(smalls[seen]), smalls[seen], distance)
+    near: list[list[int]] = [seen[rows].tolist() for rows in found]
+    if not version.erased:
+        _replace(place, msgspec.json.encode(near))
+    return near
 
 
 def _listed(found: Sequence[Any]) -> dict[str, Any]:
@@ -104,11 +122,15 @@ def _kept(place: Path, n: int) -> tuple[NDArray[np.uint8], dict[str, str]] | Non
 
 
 def _keep(place: Path, smalls: NDArray[np.uint8], broken: dict[str, str]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     out = io.BytesIO()
     np.save(out, smalls, allow_pickle=False)
+    _replace(place, msgspec.json.encode(broken) + b"\n" + out.getvalue())
+
+
+def _replace(place: Path, data: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
     beside = place.with_name(f".{uuid.uuid4().hex}.part")
-    beside.write_bytes(msgspec.json.encode(broken) + b"\n" + out.getvalue())
+    beside.write_bytes(data)
     os.replace(beside, place)
 
 

@@ -35,6 +35,9 @@ from tidemill_app.dataset_log import DatasetLog, announce, new_id
 from tidemill_app.reading import pieces
 from tidemill_app.wiring import Platform
 
+LEAST = 1000
+"""Offsets of the smallest part that a reader of its own reads."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -232,7 +235,7 @@ def _read(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
 
 
 def _cut(span: Span, pieces: int) -> Iterator[Span]:
-    """A span in about equal parts, none of fewer than 1,000 offsets."""
-    size = max(1000, -(-(span.next - span.first) // pieces))
+    """A span in about equal parts."""
+    size = max(LEAST, -(-(span.next - span.first) // pieces))
     for first in range(span.first, span.next, size):
         yield msgspec.structs.replace(span, first=first, next=min(first + size, span.next))

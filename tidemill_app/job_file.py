@@ -1,4 +1,4 @@
-"""A job file: which one is meant, and the `Job` that it makes."""
+"""A job file: which one is meant, and the `Job` that it makes; a run's file is read alike."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import inspect
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 
 from tidemill.errors import SubmissionError, TidemillError
 from tidemill.job import Job
 from tidemill_app.namespace import load
+
+T = TypeVar("T")
+
+_HOME = {"Job": "tidemill.job.", "Training": "training.config."}
+"""Where the word is from, for those who are told to write one."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -41,33 +46,39 @@ def load_job(file: Path, function: str | None = None) -> Job[Any]:
 
     Runs the file's code. Raises `SubmissionError` naming the line where that fails.
     """
-    module = _load(file)
-    maker = _maker(module, file, function)
+    return load_made(file, function, "job", Job)
+
+
+def load_made(file: Path, function: str | None, what: str, kind: type[T]) -> T:
+    """As `load_job`, of any file whose function makes a `kind` and is, unless another is named, called `what`."""
+    module = _load(file, what)
+    maker = _maker(module, file, function, what, kind.__name__)
     try:
         made = maker()
     except (TidemillError, KeyboardInterrupt):
         raise
     except BaseException as error:  # one that ends the process, too
-        raise SubmissionError("the job function failed", where=_place(error, file), got=_said(error)) from error
+        raise SubmissionError(f"the {what} function failed", where=_place(error, file), got=_said(error)) from error
     if inspect.iscoroutine(made):
         made.close()  # or Python warns of one that nobody awaited
-    if not isinstance(made, Job):
+    if not isinstance(made, kind):
+        wanted = f"a {kind.__module__}.{kind.__name__}"
         raise SubmissionError(
-            "the job function returns no job", where=str(file.name), wanted="a tidemill.job.Job", got=repr(type(made))
+            f"the {what} function returns no {what}", where=str(file.name), wanted=wanted, got=repr(type(made))
         )
     return made
 
 
-def _load(file: Path) -> ModuleType:
+def _load(file: Path, what: str) -> ModuleType:
     try:
         return load(file)
     except (TidemillError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise SubmissionError("the job file failed to load", where=_place(error, file), got=_said(error)) from error
+        raise SubmissionError(f"the {what} file failed to load", where=_place(error, file), got=_said(error)) from error
 
 
-def _maker(module: ModuleType, file: Path, function: str | None) -> Any:
+def _maker(module: ModuleType, file: Path, function: str | None, what: str, kind: str) -> Any:
     own = {
         name: value
         for name, value in vars(module).items()
@@ -78,25 +89,25 @@ def _maker(module: ModuleType, file: Path, function: str | None) -> Any:
             return own[function]
         wanted = " or ".join(sorted(own)) or "a function in it"
         raise SubmissionError("no such function", where=file.name, wanted=wanted, got=function)
-    if "job" in own:
-        return own["job"]
-    makers = [f for f in own.values() if _makes_job(f)]
+    if what in own:
+        return own[what]
+    makers = [f for f in own.values() if _makes(f, kind)]
     if len(makers) == 1:
         return makers[0]
     raise SubmissionError(
-        "which function makes the job?" if makers else "no function makes a job",
+        f"which function makes the {what}?" if makers else f"no function makes a {what}",
         where=file.name,
-        wanted="a function `job()` that returns a tidemill.job.Job",
+        wanted=f"a function `{what}()` that returns a {_HOME.get(kind, '')}{kind}",
         fix=f"Name it: {file.name}:function",
     )
 
 
-def _makes_job(function: Any) -> bool:
+def _makes(function: Any, kind: str) -> bool:
     said = function.__annotations__.get("return", "")
     name = said if isinstance(said, str) else getattr(get_origin(said) or said, "__name__", "")
     takes = inspect.signature(function).parameters.values()
     required = [p for p in takes if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return name.partition("[")[0].rpartition(".")[2] == "Job" and not required
+    return name.partition("[")[0].rpartition(".")[2] == kind and not required
 
 
 def _place(error: BaseException, file: Path) -> str:

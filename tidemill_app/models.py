@@ -9,7 +9,7 @@ from tidemill.errors import IntegrityError, NotFoundError, UserError
 from tidemill.events import JobChanged, ModelAliased, ModelPublished
 from tidemill.log import Log
 from tidemill.stream import check_name
-from tidemill.version import Manifest, content_digest_of, decode_manifest
+from tidemill.version import WEIGHTS, Manifest, content_digest_of, decode_manifest
 from tidemill_app.published import TOPIC, Published
 from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
@@ -110,7 +110,11 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
 
     manifest = manifest_of(platform, text)
     lineage = manifest.lineage
-    if lineage is None:
+    if manifest.kind == WEIGHTS and not copy:
+        from tidemill_app import trained
+
+        return trained.reproduce(platform, manifest)
+    if lineage is None or manifest.kind == WEIGHTS:
         raise UserError("the version was not learned from the log", where=text, wanted="a version that a job published")
     wish = JobChanged(id="", time=0, job=lineage.job, wanted="stopped", bundle=lineage.bundle, file=lineage.file)
     job = submitted_job(platform, wish)

@@ -100,9 +100,9 @@ def load_content(files: Mapping[str, bytes]) -> ModelContent:
     return contents.decode(files[CONTENT])
 
 
-def lock_digest() -> str:
-    """The digest of the installed versions that a result depends on, or of the lock file in a checkout."""
-    lock = Path(__file__).parents[1] / "requirements" / "core.lock"
+def lock_digest(name: str = "core") -> str:
+    """The digest of the installed versions that a result depends on, or of the lock file of that name in a checkout."""
+    lock = Path(__file__).parents[1] / "requirements" / f"{name}.lock"
     if lock.is_file():
         return digest(lock.read_bytes())
     from importlib.metadata import distributions

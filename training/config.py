@@ -217,14 +217,18 @@ class Training(_Checked, frozen=True, kw_only=True):
 
     @property
     def made(self) -> str:
-        """The model that versions are made of."""
-        return self.model or self.name
+        """The model whose weights are made: `<model>.weights`. What is served under the model's own name is exported
+        from these, once it has passed the gate."""
+        return f"{self.model or self.name}.weights"
 
     def plain(self) -> dict[str, Any]:
         """The whole configuration as plain data; the task as its type and fields. Raises `ConfigError` where the
         task's fields are no plain data."""
         task = self.task
-        kind = f"{type(task).__module__}:{type(task).__qualname__}"
+        module = type(task).__module__
+        if module.startswith("tidemill_job_"):  # of the run's own file, which may lie anywhere
+            module = module.partition(".")[2]
+        kind = f"{module}:{type(task).__qualname__}"
         try:
             if not (is_dataclass(task) or isinstance(task, msgspec.Struct)):
                 raise TypeError("neither a dataclass nor a Struct")
@@ -240,9 +244,13 @@ class Training(_Checked, frozen=True, kw_only=True):
         rest = {name: msgspec.to_builtins(getattr(self, name)) for name in self.__struct_fields__ if name != "task"}
         return rest | {"task": {"kind": kind, "fields": fields}}
 
+    def deciding(self) -> dict[str, Any]:
+        """What decides the weights, as plain data: everything but how the run is named, kept and fed."""
+        return {name: value for name, value in self.plain().items() if name not in _BESIDE}
+
     def digest(self) -> str:
-        """The digest of what decides the weights: everything but how it is run and watched."""
-        return content_digest({k: v for k, v in self.plain().items() if k not in _BESIDE})
+        """The digest of what decides the weights."""
+        return content_digest(self.deciding())
 
 
 _COUNTS = ("micro", "clip", "seed", "threads", "loaders", "measure_every", "checkpoint_every", "publish_every")

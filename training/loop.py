@@ -56,12 +56,17 @@ class Parts(NamedTuple):
     published: Callable[[Tensors, dict[str, float], Checkpoint], None] = lambda weights, figures, checkpoint: None
 
 
-def settle(training: Training, workers: int, processors: int) -> torch.device:
-    """Set torch as the configuration asks; the device to train on."""
+def threads_of(training: Training, workers: int, processors: int) -> int:
+    """How many threads each of so many workers has, on a machine of so many processors."""
+    return training.threads or max(1, processors // workers)
+
+
+def settle(training: Training, workers: int, processors: int, threads: int = 0) -> torch.device:
+    """Set torch as the configuration asks (or to so many `threads`); the device to train on."""
     kind = training.device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(training.threads or max(1, processors // workers))
+    torch.set_num_threads(threads or threads_of(training, workers, processors))
     torch.use_deterministic_algorithms(training.deterministic)
     torch.backends.cudnn.benchmark = False
     return torch.device(kind)

@@ -53,17 +53,20 @@ def grey(data: bytes, where: str) -> NDArray[np.uint8]:
     return np.asarray(small, dtype=np.uint8)
 
 
-def likeness(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The perceptual hash of a grey copy: 128 bits as two words.
+def likeness(smalls: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The perceptual hashes of grey copies (n, 16, 16): 128 bits each, as two words (n, 2).
 
-    The copy is averaged to 8 by 8; a bit says of each cell whether it is darker than the next to its right (word 0) or
+    A copy is averaged to 8 by 8; a bit says of each cell whether it is darker than the next to its right (word 0) or
     below it (word 1; the last cell's next is the first) by more than 2 of 255, so that flat parts do not flicker.
     """
-    cells = small.reshape(8, 2, 8, 2).mean(axis=(1, 3))
-    right = np.roll(cells, -1, axis=1) - cells > _FLAT
-    below = np.roll(cells, -1, axis=0) - cells > _FLAT
-    bits = np.packbits(np.stack([right.ravel(), below.ravel()]), axis=1)
-    return bits.view(">u8").astype(np.uint64).ravel()
+    n = len(smalls)
+    if not n:
+        return np.zeros((0, 2), np.uint64)
+    cells = smalls.reshape(n, 8, 2, 8, 2).mean(axis=(2, 4), dtype=np.float32)
+    right = np.roll(cells, -1, axis=2) - cells > _FLAT
+    below = np.roll(cells, -1, axis=1) - cells > _FLAT
+    bits = np.packbits(np.stack([right, below], axis=1).reshape(n, 2, 64), axis=2)
+    return np.ascontiguousarray(bits).view(">u8").astype(np.uint64).reshape(n, 2)
 
 
 def _opened(data: bytes, where: str) -> Image.Image:

@@ -33,7 +33,7 @@ def near_groups(
     groups = _Groups(n)
     flat = smalls.reshape(n, -1)
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(n, 16), axis=1)[:, _ORDER]
-    packed = np.packbits(bits, axis=1)
+    packed = np.ascontiguousarray(np.packbits(bits, axis=1))
     words = packed.view(np.uint64).reshape(n, 2)
     for band in np.array_split(np.arange(BITS), distance + 1):
         rest = np.delete(bits, band, axis=1)

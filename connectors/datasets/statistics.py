@@ -71,7 +71,7 @@ def _wrong(e: Example, schema: LabelSchema, in_use: set[str]) -> str | None:
     """Why a label cannot be, or None."""
     label, kind = e.label, schema.kind
     if kind == "single":
-        return None if label in in_use else f"{label!r} is no class in use"
+        return None if isinstance(label, str) and label in in_use else f"{label!r} is no class in use"
     if kind == "transcription":
         return None if isinstance(label, str) else "not a text"
     if kind == "rating":
@@ -81,13 +81,13 @@ def _wrong(e: Example, schema: LabelSchema, in_use: set[str]) -> str | None:
     if not isinstance(label, list):
         return "not a list"
     if kind == "multi":
-        odd = [c for c in label if c not in in_use]
+        odd = [c for c in label if not isinstance(c, str) or c not in in_use]
         return f"{odd[0]!r} is no class in use" if odd else None
     for box in label:
         if not (isinstance(box, list) and len(box) == 5 and all(isinstance(v, (int, float)) for v in box[1:])):
             return "not a box"
         name, x, y, width, height = box
-        if name not in in_use:
+        if not isinstance(name, str) or name not in in_use:
             return f"{name!r} is no class in use"
         if width <= 0 or height <= 0:
             return "an empty box"

@@ -97,9 +97,22 @@ def checked(data: bytes, medium: str, field: str) -> Kind:
     return kind
 
 
+def _ends(data: bytes) -> bool:
+    """Whether a PNG has all its chunks, to the last. A decoder is content with less."""
+    at = 8
+    while at + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        at += 12 + length
+        if kind == b"IEND":
+            return bool(at <= len(data))
+    return False
+
+
 def _decode(data: bytes, kind: Kind, field: str) -> None:
     from PIL import Image, ImageFile, UnidentifiedImageError
 
+    if kind.type == "image/png" and not _ends(data):
+        raise RequestError("the image cannot be decoded", got="a PNG that is cut short", field=field)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

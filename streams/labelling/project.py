@@ -10,6 +10,7 @@ import msgspec
 from streams.labelling import telling
 from streams.labelling.answers import Answers, Stamp
 from streams.labelling.classes import Change, Classes
+from streams.labelling.merged import Merging
 from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
 from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
@@ -25,6 +26,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     every: int = 100
     growth: float = 0.1
     quiet: int = 60_000_000
+
+
+def believing(schema: LabelSchema, settings: Settings) -> Classes | Merging:
+    """What holds the beliefs of a project of this kind, without any answers."""
+    kind = Classes if schema.kind in ("single", "multi") else Merging
+    return kind(schema, settings.method, settings.smoothing)
 
 
 class Project:
@@ -47,7 +54,7 @@ class Project:
         self.fresh = 0
         """Changes of what stands since the last estimation."""
         self.estimations = 0
-        self.beliefs: Classes | None = None
+        self.beliefs: Classes | Merging | None = None
         self._pending: list[tuple[Change, int, str, bool]] = []
 
     @property
@@ -172,7 +179,7 @@ class Project:
     def _renew(self) -> None:
         """What is believed, made anew under the schema that stands now."""
         schema, settings, table = self._schema(), self.settings, self.answers
-        self.beliefs = Classes(schema, settings.method, settings.smoothing)
+        self.beliefs = believing(schema, settings)
         rows = zip(table.item, table.who, table.value, strict=True)
         changes = [Change(row, item, who, value) for row, (item, who, value) in enumerate(rows)]
         changes += [Change(-1, item, -1, value) for item, (value, _) in sorted(self.reviews.items())]
@@ -225,5 +232,5 @@ class Project:
         self.clock, self.fresh, self.estimations = state["clock"], state["fresh"], state["estimations"]
         self.beliefs = None
         if state["beliefs"] is not None:
-            self.beliefs = Classes(self._schema(), self.settings.method, self.settings.smoothing)
+            self.beliefs = believing(self._schema(), self.settings)
             self.beliefs.load_state(state["beliefs"])

@@ -1,8 +1,8 @@
 """What was published of each item, and so what is news: estimated, settled, revised, given.
 
-*Answered*: the item's estimate is always published. *Re-estimated on its own account* (`DAMPED`): only where the value
+*Answered*: the item's estimate is always published. *Re-estimated on its own account* (`damped`): only where the value
 changed, the confidence moved by more than `TOLERANCE`, or the item is settled or no more, so that a project of
-thousands of items does not rewrite itself every hundred answers. *Asked for, or quiet* (`EXACT`): wherever anything
+thousands of items does not rewrite itself every hundred answers. *Asked for, or quiet* (`exact`): wherever anything
 published differs, so that what is published last is a function of the answers that stand.
 """
 
@@ -14,13 +14,14 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from streams.labelling.boxes import edges, iou
 from streams.labelling.classes import Found
 from streams.labelling.settling import SLACK, is_settled
 from tidemill.job import Output, Rows
 from tidemill.log import TopicSpec
 
 ESTIMATED, SETTLED, REVISED, GIVEN = "estimated", "settled", "revised", "given"
-TOLERANCE = 0.05
+TOLERANCE, NEAR = 0.05, 0.95
 
 Mode = Literal["answered", "damped", "exact"]
 
@@ -89,11 +90,12 @@ def tell(
     """Publish what is news of item `id`, and remember it."""
     value, confidence, _, answers = found
     settled = value is not None and is_settled(confidence, answers, rule.overlap, rule.sure, reviewed=reviewed)
-    kept = item.settled is not None and same(item.settled, value)
+    alike = same if mode == "exact" else near
+    kept = item.settled is not None and alike(item.settled, value)
     if not settled and kept and mode != "exact":
         settled = answers >= rule.overlap[0] and confidence >= rule.sure - SLACK
-    changed = not same(item.value, value)
-    news = mode == "answered" or changed or settled != (item.settled is not None)
+    changed = not alike(item.value, value)
+    news = mode == "answered" or changed or settled != (item.settled is not None) or (settled and not kept)
     if not news:
         moved = abs(confidence - item.confidence)
         figures = (confidence, found.posterior, answers)
@@ -121,6 +123,19 @@ def tell(
 def same(a: Any, b: Any) -> bool:
     """Whether two values are one label."""
     return type(a) is type(b) and bool(a == b)
+
+
+def near(a: Any, b: Any) -> bool:
+    """Whether two values are one label, or lists of boxes that differ by hairs only: in the same order, of the same
+    classes, each overlapping its like by `NEAR`."""
+    if same(a, b):
+        return True
+    if not (isinstance(a, list) and isinstance(b, list) and len(a) == len(b)):
+        return False
+    if not all(isinstance(box, list) for box in (*a, *b)):
+        return False
+    pairs = zip(a, b, strict=True)
+    return all(p[0] == q[0] and iou(edges(p), edges(q)) >= NEAR for p, q in pairs)
 
 
 def restore(items: Mapping[str, Any]) -> list[Item]:

@@ -289,3 +289,11 @@ def test_what_was_half_written_is_not_there_and_can_be_written_again(store, blob
 def test_without_a_key_nothing_is_published(url, store):
     with pytest.raises(ConfigError, match="key"):
         ArtefactStore(url).put_version("flights", "1", FILES, manifest_of())
+
+
+def test_many_contents_are_kept_at_once_by_digest(store):
+    contents = [b"a", b"b", b"a", b""]
+    digests = store.put_all(contents)
+    assert digests == [store.put(content) for content in contents]
+    assert [store.get(digest) for digest in digests] == contents
+    assert store.put_all([]) == []

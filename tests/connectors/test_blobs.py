@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from connectors import blobs as module
 from connectors.blobs import open_blobs, safe_path
 from tidemill.errors import ConfigError, NotFoundError, UnavailableError, UserError
 
@@ -76,3 +77,37 @@ def test_unfinished_files_are_not_listed(tmp_path):
 def test_unknown_protocol():
     with pytest.raises(ConfigError):
         open_blobs("nosuch://bucket/x")
+
+
+def test_many_new_blobs_are_put_at_once_and_none_over_another(blobs):
+    blobs.write("a/b", b"old")
+    blobs.write_new({"a/b": b"new", "a/c": b"", "d/e": b"2"})
+    assert (blobs.read("a/b"), blobs.read("a/c"), blobs.read("d/e")) == (b"old", b"", b"2")
+    blobs.write_new({})
+    assert (blobs.names(), blobs.names("a")) == (["a", "d"], ["b", "c"])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch, at_once):
+    blobs, seen = open_blobs(str(tmp_path)), []
+    if not at_once:
+        monkeypatch.setattr("connectors.blobs._libc", lambda: None)
+    real = module._sync_all
+
+    def sync(root, paths):
+        seen.append((len(list(tmp_path.rglob("*.part"))), blobs.names("a")))
+        real(root, paths)
+
+    monkeypatch.setattr(module, "_sync_all", sync)
+    blobs.write_new({"a/b": b"1", "a/c": b"2"})
+    assert seen == [(2, []), (0, ["b", "c"])]
+
+
+def test_many_blobs_that_find_no_room_leave_nothing_half_written(tmp_path, monkeypatch):
+    def full(root, paths):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_sync_all", full)
+    with pytest.raises(UnavailableError, match="no room"):
+        open_blobs(str(tmp_path)).write_new({"a/b": b"1", "a/c": b"2"})
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []

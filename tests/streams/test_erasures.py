@@ -12,6 +12,7 @@ from tidemill.decode import Bad, Decoder
 from tidemill.errors import MalformedError
 from tidemill.events import RecordErased
 from tidemill.log import Partition, Record, TopicSpec
+from tidemill.version import Span
 
 
 def log_of(*offsets):
@@ -90,3 +91,10 @@ def test_what_is_no_erasure_is_stepped_over():
     erasures = Erasures()
     erasures.read(MemoryLog())
     assert (len(erasures), Erasures.end(MemoryLog())) == (0, 0)
+
+
+def test_the_places_erased_within_ranges_are_told():
+    erasures = Erasures()
+    erasures.read(log_of(1, 3, 7))
+    assert {p.offset for p in erasures.within([Span(P.topic, P.number, 2, 7)])} == {3}
+    assert {p.offset for p in erasures.within([Span(P.topic, P.number, 0, 2), Span("x", 0, 0, 9)])} == {1}

@@ -23,12 +23,12 @@ from tidemill_app.stack.redis import CONFIGURATION
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = ("jobs", "serve", "control")
+OURS = ("jobs", "serve", "labelling", "control")
 DOCKERFILES = {file.name: file.read_text() for file in (ROOT / "deploy" / "docker").glob("*Dockerfile")}
 
 
 def test_the_services_are_those_that_belong_here():
-    assert set(SERVICES) == {"kafka", "redis", "zookeeper", "jobmanager", "taskmanager", "jobs", "serve", "control"}
+    assert set(SERVICES) == {"kafka", "redis", "zookeeper", "jobmanager", "taskmanager", *OURS}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -215,6 +215,7 @@ def test_a_service_runs_with_its_own_command_environment_and_health_check(name, 
         "0.0.0.0": "127.0.0.1",
         "8080": port,
         "8090": port,
+        "8070": port,
         "/tmp/numba": str(tmp_path / "numba"),
     }
 

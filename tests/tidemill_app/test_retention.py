@@ -106,3 +106,11 @@ def test_which_topics_forget(log, name, admin):
     assert not forgets(admin.configs(name))
     log.create(name + "c", TopicSpec(compacted=True))
     assert forgets(admin.configs(name + "c"))
+
+
+def test_spans_are_kept_and_what_is_gone_is_named(log, topic, segments, admin):
+    keeper = Retention(log, segments, lambda t: t == topic)
+    assert keeper.keep([Span(topic, 0, 0, 4), Span("keeps", 0, 0, 9)]) == []
+    admin.delete_before(Partition(topic, 0), 6)
+    assert keeper.keep([Span(topic, 0, 2, 8)]) == [f"{topic}/0 offsets 4 to 5"]
+    assert ranges(segments, topic) == [(0, 4), (6, 8)]

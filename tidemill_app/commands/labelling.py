@@ -29,18 +29,11 @@ def labelling() -> None:
 
 
 @command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, envvar="TIDEMILL_LABELLING_HOST", help="Address.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8070,
-    show_default=True,
-    envvar="TIDEMILL_LABELLING_PORT",
-    help="Port; 0 takes a free one.",
-)
+@click.option("--host", default=None, help="Address to listen on. [default: TIDEMILL_LABELLING_HOST, or 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one. [default: 8070]")
 @click.option("--tls-cert", default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
 @click.option("--tls-key", default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
-def serve(out: Output, host: str, port: int, tls_cert: str | None, tls_key: str | None) -> None:
+def serve(out: Output, host: str | None, port: int | None, tls_cert: str | None, tls_key: str | None) -> None:
     """Hand out tasks and take answers over HTTP, by login. Off loopback TLS is required.
 
     Several may run at once, on this home or with a copy of its keys.
@@ -54,6 +47,8 @@ def serve(out: Output, host: str, port: int, tls_cert: str | None, tls_key: str 
     from tidemill_app.wiring import when_connected
 
     known = config.load(out.home)
+    host = host or known.labelling_host
+    port = known.labelling_port if port is None else port
     cert, key = tls_cert or known.tls_certfile, tls_key or known.tls_keyfile
     check_certificate(cert, key)
     check_tls(host, bool(cert))

@@ -8,6 +8,7 @@ passed over and counted. Source: the COCO data format (Lin and others, 2014).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -120,10 +121,19 @@ def _items(root: Root, files: dict[str, _File], names: dict[int, str], kind: Kin
 
 
 def _place(root: Root, split: str, name: str) -> str:
-    for at in (f"images/{split}/", f"{split}/", f"{split}2017/", "images/", ""):
+    for at in (*_folders(root, split), "images/", ""):
         if root.has(at + name):
             return at + name
     raise NotFoundError("an image that is named is not there", where=str(root.folder), got=name[:200])
+
+
+@functools.lru_cache(64)
+def _folders(root: Root, split: str) -> tuple[str, ...]:
+    """Folders of a split's images: `images/train/`, `val2017/` and the like."""
+    tops = [root.folder, root.folder / "images"]
+    found = [p for top in tops if top.is_dir() for p in sorted(top.iterdir()) if p.is_dir()]
+    mine = [p.relative_to(root.folder).as_posix() + "/" for p in found if split_name(p.name) == split]
+    return (f"images/{split}/", *mine)
 
 
 def write(out: Outgoing, folder: Path) -> None:

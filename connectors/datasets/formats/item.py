@@ -144,8 +144,7 @@ def classes_in(label: Any, kind: Kind) -> list[str]:
     """The classes that a label names."""
     if kind == "single":
         return [label] if isinstance(label, str) else []
-    if kind == "multi":
-        return list(label or [])
-    if kind == "boxes":
-        return [box[0] for box in label or []]
-    return []
+    if kind not in ("multi", "boxes") or not isinstance(label, list):
+        return []
+    named = label if kind == "multi" else [box[0] if isinstance(box, list) and box else None for box in label]
+    return [name for name in named if isinstance(name, str)]

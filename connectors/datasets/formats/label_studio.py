@@ -161,7 +161,8 @@ def _label(annotation: _Annotation, kind: Kind, size: tuple[int, int], where: st
         if kind == "single" and (found := _classes(result)):
             return found[0]
         if kind == "transcription" and (text := value.get("text")) is not None:
-            return text[0] if isinstance(text, list) and text else str(text)
+            first = text[0] if isinstance(text, list) and text else text
+            return first if isinstance(first, str) else None
         if kind == "rating" and isinstance(value.get("rating"), int):
             return value["rating"]
     return None

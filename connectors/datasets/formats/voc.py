@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, unquote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from connectors.datasets.formats.files import Root
-from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, file_stem, split_name
+from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, split_name
 from connectors.datasets.formats.plain_xml import MAX_BYTES, parse
 from connectors.datasets.images import probe
 from tidemill.errors import UserError
@@ -73,7 +74,13 @@ def write(out: Outgoing, folder: Path) -> None:
         for one in out.classes if out.kind != "boxes" else ():
             mine = members.get(split, {})
             rows = [f"{stem} {' 1' if one in mine[stem] else '-1'}" for stem in sorted(stems) if stem in mine]
-            _lines(folder / _SETS / f"{file_stem(one)}_{split}.txt", rows)
+            _lines(folder / _SETS / f"{_file_of(one)}_{split}.txt", rows)
+
+
+def _file_of(name: str) -> str:
+    """A class as the beginning of a file's name: other characters than letters, digits and `-._~` as in a URL."""
+    plain = quote(name, safe="")
+    return "%2E" + plain[1:] if plain.startswith(".") else plain
 
 
 def _lines(path: Path, lines: list[str]) -> None:
@@ -98,12 +105,13 @@ def _sets(root: Root) -> tuple[dict[str, str], dict[str, list[str]]]:
         stem, rows = Path(file).stem, [line.split() for line in _text(root, file).splitlines() if line.strip()]
         if rows and all(len(row) == 2 for row in rows):
             one, _, split = stem.rpartition("_")
+            one = unquote(one)
             if split not in _UNIONS:
                 classes.setdefault(one or stem, []).extend(name for name, is_in in rows if is_in == "1")
         elif stem not in _UNIONS and "_" not in stem:
             splits |= {row[0]: split_name(stem) for row in rows}
         elif not rows and "_" in stem:
-            classes.setdefault(stem.rpartition("_")[0], [])
+            classes.setdefault(unquote(stem.rpartition("_")[0]), [])
     return splits, classes
 
 

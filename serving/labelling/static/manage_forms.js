@@ -184,6 +184,7 @@ export function classes(place, {project, info}, again) {
       try { await change(changes(new FormData(asked))); box.close(); } catch (error) { wrong.textContent = error.message; }
     });
     const box = dialog(title, asked);
+    asked.querySelector("input")?.select();
   }
 
   function rename(c) {

@@ -56,7 +56,7 @@ export class Review {
         h("div", {class: "actions"}, h("button", {type: "button", class: "primary", id: "decide", onclick: () => this.decide()}, "Decide ", kbd("Enter")),
           h("button", {type: "button", id: "pass", onclick: () => this.pass()}, "Later ", kbd("S")))),
       this.#answers(item)));
-    this.unbind = bind([...main.keys, ...this.editor.keys, {key: "Enter", also: ["Ctrl+Enter"], label: "Decide", run: () => this.decide()},
+    this.unbind = bind([...this.editor.keys, ...main.keys, {key: "Enter", also: ["Ctrl+Enter"], label: "Decide", run: () => this.decide()},
       {key: "s", label: "Later", run: () => this.pass()},
       ...item.answers.slice(0, 9).map((answer, i) => ({key: `Ctrl+${i + 1}`, label: `Take the answer of ${answer.by}`, run: () => this.take(answer)}))]);
     this.place.focus({preventScroll: true});

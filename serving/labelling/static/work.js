@@ -20,7 +20,7 @@ const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor((ms % 60_0
 
 export class Work {
   constructor(place, name, info) {
-    Object.assign(this, {place, name, schema: info.schema, queue: [], given: [], count: 0, task: null, looked: Date.now(), restricted: "", unbind: () => {}});
+    Object.assign(this, {place, name, schema: info.schema, queue: [], given: [], sent: new Set(), count: 0, task: null, looked: Date.now(), restricted: "", unbind: () => {}});
     this.drafts = new Drafts(name, (text) => { if (this.saved) this.saved.textContent = text; });
     this.outbox = new Outbox(name, {
       taken: (entry, answer) => { this.given.push({...entry, answer: answer.answer}); this.#counted(1); },
@@ -54,7 +54,8 @@ export class Work {
     this.restricted = restricted;
     const known = new Set([this.task?.lease, ...this.queue.map((t) => t.lease)]);
     for (const task of tasks) {
-      if (known.has(task.lease) || this.outbox.has(task.lease)) continue;
+      // The server may have been asked before an answer that was under way reached it.
+      if (known.has(task.lease) || this.sent.has(task.lease) || this.outbox.has(task.lease)) continue;
       this.queue.push({...task, loaded: preload(task)});
     }
   }
@@ -73,7 +74,10 @@ export class Work {
     const alive = (task) => task.expires / 1000 - serverNow() > ENOUGH;
     this.queue = this.queue.filter(alive);
     try {
-      if (!this.queue.length) await this.#refill();
+      if (!this.queue.length) {
+        await this.outbox.flush();
+        await this.#refill();
+      }
     } catch (error) {
       return this.#stopped(error);
     }
@@ -124,7 +128,7 @@ export class Work {
     if (begun !== undefined && begun !== null) this.editor.set(begun);
     fill(this.place, this.#layout(task));
     if (boxes && task.prelabel) this.ghost = drawBoxes(this.view.stage, this.schema, task.prelabel.value, {dashed: true});
-    this.unbind = bind([...this.view.keys, ...this.editor.keys, ...this.#keys()]);
+    this.unbind = bind([...this.editor.keys, ...this.view.keys, ...this.#keys()]);
     this.#time();
     // A text is written at once; else the keys are free for shortcuts.
     if (this.schema.kind === "transcription" && matchMedia("(pointer: fine)").matches) this.editor.focus();
@@ -234,6 +238,7 @@ export class Work {
     const value = this.editor.value;
     const task = this.task;
     this.drafts.drop(task);
+    this.sent.add(lease);
     this.outbox.put({lease, item, value, seconds});
     say("Sent.");
     return this.advance();
@@ -261,10 +266,12 @@ export class Work {
       if (box.returnValue !== "skip") return;
       const reason = other.value.trim() || new FormData(form).get("reason");
       this.drafts.drop(task);
+      this.sent.add(lease);
       try {
         await post(`${at(this.name)}/skip`, {lease, reason});
       } catch (error) {
         notice(`It could not be skipped: ${error.message}`, {kind: "error"});
+        this.sent.delete(lease);
         if (error.status === 0) return;
       }
       if (this.task === task) await this.advance();

@@ -230,7 +230,7 @@ def test_whatever_the_log_holds_the_counts_are_those_of_a_recount(seed, count):
         state.fold(event)
         running = [name for item in state.items.values() for name in item.leases.values()]
         assert sorted(running) == sorted(name for held in state.held.values() for name in held)
-        assert {name for name in running} == {name for name, made in state.leases.items() if made.fate == "leased"}
+        assert set(running) == {name for name, made in state.leases.items() if made.fate == "leased"}
         assert state.running == len(running)
         answers = [a for item in state.items.values() for a in item.answers.values()]
         assert state.spent == pytest.approx(sum(a.cost for a in answers))

@@ -1,0 +1,38 @@
+"""Folders of images by class."""
+
+import pytest
+
+from connectors.datasets.formats.folders import read
+from tests.connectors.datasets.formats.samples import png
+from tidemill.errors import UserError
+
+
+def put(folder, *names):
+    for n, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(n))
+    return folder
+
+
+def test_a_folder_is_a_class(tmp_path):
+    found = read(put(tmp_path, "cat/1.png", "dog/1.JPEG", "dog/notes.md", ".cache/x.png"))
+    assert (found.kind, found.classes) == ("single", ("cat", "dog"))
+    assert [(i.id, i.label, i.split) for i in found.items] == [("cat-1", "cat", ""), ("dog-1", "dog", "")]
+    assert found.passed_over == ["1 files that are no images"]
+
+
+def test_splits_may_stand_above(tmp_path):
+    found = read(put(tmp_path, "train/cat/1.png", "val/cat/1.png", "test/wild/dog/1.png"))
+    assert [(i.id, i.label, i.split) for i in found.items] == [
+        ("test-wild-dog-1", "wild/dog", "test"),
+        ("train-cat-1", "cat", "train"),
+        ("val-cat-1", "cat", "valid"),
+    ]
+
+
+def test_an_image_without_a_class_and_a_folder_without_images_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no images"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="no class's folder"):
+        read(put(tmp_path, "1.png"))

@@ -1,0 +1,116 @@
+"""Label Studio, read and written."""
+
+import msgspec
+import pytest
+
+from connectors.datasets.formats.label_studio import read, write
+from tests.connectors.datasets.formats.samples import LABELS, named, png, sample, tree
+from tidemill.errors import UserError
+
+
+@pytest.mark.parametrize("medium", ["image", "text"])
+@pytest.mark.parametrize("kind", list(LABELS))
+def test_what_was_written_is_read_again(tmp_path, kind, medium):
+    if kind == "boxes" and medium == "text":
+        pytest.skip("boxes are of images")
+    out = sample(kind, medium)
+    write(out, tmp_path)
+    found = read(tmp_path)
+    items = list(found.items)
+    assert (found.kind, found.medium, found.classes) == (kind, medium, out.classes)
+    assert [item.id for item in items] == [e.id for e in out.examples]
+    assert [item.label for item in items] == named(out)
+    assert [(item.group, item.split) for item in items] == [(e.group, e.split) for e in out.examples]
+    if medium == "image":
+        assert [item.data for item in items] == [png(n) for n in range(4)]
+    else:
+        assert items[1].fields == {"text": "text 1", "size": 1} and found.fields == {"text": "string", "size": "int"}
+
+
+def tasks(folder, *found, config=None):
+    folder.mkdir(exist_ok=True)
+    (folder / "tasks.json").write_bytes(msgspec.json.encode(found))
+    (folder / "a.png").write_bytes(png(0))
+    if config:
+        (folder / "config.xml").write_text(config)
+    return folder
+
+
+def chosen(*names, **more):
+    return {"result": [{"type": "choices", "value": {"choices": list(names)}}], **more}
+
+
+def test_of_several_annotations_the_ground_truth_s_counts_or_the_last(tmp_path):
+    found = read(
+        tasks(
+            tmp_path,
+            {"data": {"text": "1"}, "annotations": [chosen("a"), chosen("b"), chosen("c", was_cancelled=True)]},
+            {"data": {"text": "2"}, "annotations": [chosen("a", ground_truth=True), chosen("b")]},
+            {"data": {"text": "3"}, "annotations": [chosen("c", was_cancelled=True)]},
+        )
+    )
+    assert [item.label for item in found.items] == ["b", "a", None]
+
+
+def test_several_choices_of_one_task_are_of_the_multi_kind(tmp_path):
+    found = read(tasks(tmp_path, {"data": {"text": "1"}, "annotations": [chosen("b", "a")]}))
+    assert (found.kind, [i.label for i in found.items]) == ("multi", [["b", "a"]])
+
+
+def test_local_files_are_found_by_their_path(tmp_path):
+    found = read(tasks(tmp_path, {"data": {"image": "/data/local-files/?d=a.png"}}))
+    assert [item.data for item in found.items] == [png(0)]
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("http://169.254.169.254/latest/meta-data", "is an address"),
+        ("https://example.org/a.png", "is an address"),
+        ("//example.org/a.png", "is an address"),
+        ("s3://bucket/a.png", "is an address"),
+        ("data:image/png;base64,AAAA", "is an address"),
+        ("file:///etc/passwd", "is an address"),
+        ("/data/local-files/?d=../../etc/passwd", "leads out"),
+        ("/data/local-files/?d=%2e%2e/x", "leads out"),
+        ("../a.png", "leads out"),
+        ("/etc/passwd", "leads out"),
+        (5, "names no file"),
+    ],
+)
+def test_nothing_is_fetched_and_nothing_outside_is_read(tmp_path, image, says):
+    with pytest.raises(UserError, match=says):
+        list(read(tasks(tmp_path / "in", {"data": {"image": image}})).items)
+
+
+def rectangle(**changed):
+    value = {"x": 0, "y": 0, "width": 10, "height": 10, "rectanglelabels": ["a"]} | changed
+    return {"annotations": [{"result": [{"type": "rectanglelabels", "value": value}]}], "data": {"image": "a.png"}}
+
+
+@pytest.mark.parametrize("wrong", [{"x": "no"}, {"x": None}, {"width": 101}, {"x": -1}, {"rectanglelabels": []}])
+def test_a_rectangle_that_cannot_be_is_refused(tmp_path, wrong):
+    with pytest.raises(UserError, match="rectangle"):
+        list(read(tasks(tmp_path, rectangle(**wrong))).items)
+
+
+def test_what_is_no_export_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no Label Studio"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="several kinds"):
+        read(tasks(tmp_path, rectangle(), {"data": {"image": "a.png"}, "annotations": [chosen("b")]}))
+    for text in ("[5]", "{}", '[{"data": 5}]', "["):
+        (tmp_path / "tasks.json").write_text(text)
+        with pytest.raises(UserError, match="JSON"):
+            read(tmp_path)
+
+
+def test_a_hostile_configuration_is_refused(tmp_path):
+    with pytest.raises(UserError, match="document type"):
+        read(tasks(tmp_path, {"data": {"text": "x"}}, config='<!DOCTYPE a [<!ENTITY b "c">]><View/>'))
+
+
+def test_writing_twice_gives_the_same_files(tmp_path):
+    for name in ("one", "two"):
+        write(sample("boxes"), tmp_path / name)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")

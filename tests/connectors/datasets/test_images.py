@@ -1,0 +1,78 @@
+"""What an image is, without decoding what is too large, and its likeness."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from connectors.datasets.images import MAX_PIXELS, grey, likeness, probe
+from tidemill.errors import UserError
+
+
+def encoded(array, kind="png", **options):
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, kind, **options)
+    return out.getvalue()
+
+
+def picture(seed=0, side=64):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def apart(a, b):
+    one, other = likeness(np.stack([grey(a, "a"), grey(b, "b")]))
+    return int(np.bitwise_count(one ^ other).sum())
+
+
+def bomb(width, height):
+    """A PNG whose header promises more than it holds."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(("kind", "type"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("bmp", "image/bmp")])
+def test_type_and_size_are_found_by_the_bytes(kind, type):
+    facts = probe(encoded(picture()[:, :40], kind), "x")
+    assert (facts.media_type, facts.width, facts.height, facts.channels) == (type, 40, 64, 3)
+    assert probe(encoded(picture()[:, :, 0]), "x").channels == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<svg/>", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"%PDF-1.4", b"RIFF\0\0\0\0WEBP", b"\xff\xd8\xff\xe0" * 3]
+)
+def test_what_is_no_image_is_refused(data):
+    with pytest.raises(UserError, match=r"not an image|too large"):
+        probe(data, "x")
+
+
+def test_one_that_is_too_large_is_refused_before_it_is_decoded():
+    side = int(MAX_PIXELS**0.5) + 1
+    for width, height in ((side, side), (2**31 - 1, 2**31 - 1), (2**30, 1)):
+        with pytest.raises(UserError, match=r"too large|not an image"):
+            grey(bomb(width, height), "x")
+
+
+def test_one_that_is_cut_off_cannot_be_decoded():
+    with pytest.raises(UserError, match="cannot be decoded"):
+        grey(encoded(picture(side=256), "png")[:600], "x")
+
+
+def test_copies_that_differ_a_little_are_alike_and_others_are_not():
+    whole = picture(1)
+    good, poor = encoded(whole), encoded(whole, "jpeg", quality=60)
+    smaller = encoded(np.asarray(Image.fromarray(whole).resize((48, 48))))
+    assert apart(good, poor) <= 4 and apart(good, smaller) <= 6
+    assert min(apart(good, encoded(picture(seed))) for seed in range(2, 12)) > 20
+    assert likeness(np.zeros((0, 16, 16), np.uint8)).shape == (0, 2)
+    assert not likeness(np.full((1, 16, 16), 200, np.uint8)).any()

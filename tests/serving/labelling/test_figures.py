@@ -1,0 +1,134 @@
+"""What managers and reviewers look at."""
+
+import pytest
+
+from serving.labelling.figures import agreement, annotators, costs, disputed, mine, named, progress, shown, unsure
+from tests.serving.labelling.test_rules import AGREE, did, state_with
+from tests.serving.labelling.test_state import answer, asked, estimate, project
+from tidemill.label_events import (
+    LabelAsked,
+    LabelClass,
+    LabelReviewed,
+    LabelSchema,
+    LabelSettled,
+    MemberChanged,
+    ProjectChanged,
+)
+
+
+@pytest.fixture
+def state():
+    """Three items, x and y on each, z on one; g is gold."""
+    made = project(overlap=(2, 2), cost=1.0, budget=20.0, sure=0.9)
+    for who in "xyz":
+        made.fold(MemberChanged(id="m", time=0, project="p", member=who, roles=["annotator"], state="joined"))
+    for name in ("i", "j", "k"):
+        made.fold(asked(name))
+    made.fold(asked("g", gold="a"))
+    for about, who, value in (
+        ("i", "x", "a"), ("i", "y", "a"), ("j", "x", "a"), ("j", "y", "b"), ("k", "x", "b"),
+        ("g", "x", "b"), ("g", "z", "a"),
+    ):  # fmt: skip
+        made.fold(answer(about, who, value))
+    made.fold(estimate("i", 0.95, 2))
+    made.fold(LabelSettled(id="s", time=1, about="i", value="a", confidence=0.95))
+    made.fold(estimate("j", 0.5, 2))
+    return made
+
+
+def test_progress_counts_items_that_are_asked_and_no_gold(state):
+    made = progress(state)
+    assert {k: made[k] for k in ("items", "settled", "answers", "unanswered", "gold", "open", "disputed")} == {
+        "items": 3, "settled": 1, "answers": 7, "unanswered": 0, "gold": 1, "open": 1, "disputed": 1,
+    }  # fmt: skip
+    assert (made["spent"], made["budget"], made["classes"]) == (7.0, 20.0, {"a": 1, "b": 0})
+    state.fold(LabelAsked(id="c", time=9, about="k", closed=True))
+    assert progress(state)["items"] == 2
+
+
+def test_annotators_stand_beside_consensus_and_gold(state):
+    x, y, z = annotators(state)
+    # i and j are taken for a; k was answered by x alone.
+    assert (x["agreement"], y["agreement"], z["agreement"]) == (1.0, 0.5, None)
+    assert (x["confusion"], y["confusion"]) == ([[2, 0], [0, 0]], [[1, 1], [0, 0]])
+    assert (x["gold"], x["gold_confusion"], z["gold"]) == (0.0, [[0, 1], [0, 0]], 1.0)
+    assert (x["answers"], x["money"], y["money"]) == (4, 4.0, 2.0)
+
+
+def test_disputes_are_what_is_unsure_once_all_have_answered(state):
+    assert disputed(state) == ["j"]
+    assert unsure(state, state.items["j"]) and not unsure(state, state.items["k"])
+    made = shown(state, "j")
+    assert [(a["by"], a["value"]) for a in made["answers"]] == [("x", "a"), ("y", "b")]
+    assert (made["estimate"]["confidence"], made["settled"], made["media"]) == (0.5, None, None)
+    state.fold(LabelReviewed(id="r", time=9, about="j", by="rev", value="b"))
+    assert disputed(state) == []
+    assert progress(state)["reviewed"] == 1
+    # Gold is no reviewer's business: they would tell it.
+    assert "g" not in disputed(state)
+
+
+def test_without_a_consensus_answers_that_differ_are_in_dispute():
+    state = project(overlap=(2, 2))
+    for name, values in (("i", "ab"), ("j", "aa"), ("k", "a")):
+        state.fold(asked(name))
+        for who, value in zip("xy", values, strict=False):
+            state.fold(answer(name, who, value))
+    assert disputed(state) == ["i"]
+
+
+def test_items_of_whom_a_rule_sends_to_review():
+    state = state_with({**AGREE, "least": 1})
+    did(state, 0, value="b")
+    did(state, 0, who="y")
+    did(state, 1, value="b")
+    state.fold(estimate("i0", 0.99, 2))
+    assert set(disputed(state)) == {"i0", "i1"}
+
+
+def test_agreement_is_of_pairs_all_and_each_class(state):
+    made = agreement(state)
+    # Units aa, ab and, of gold, ba: D_o = 2/3; of 6 values 4 are a: D_e = 2·4·2/(6·5) = 8/15.
+    assert made["items"] == 3 and made["alpha"] == pytest.approx(1 - (2 / 3) / (8 / 15))
+    assert made["classes"] == {"a": made["alpha"], "b": made["alpha"]}
+    assert made["pairs"][0] == {"annotators": ["x", "y"], "items": 2, "cohen": 0.0}
+
+
+def test_agreement_of_ratings_weighs_by_distance_and_of_boxes_by_overlap():
+    def of(schema, *answers):
+        state = project()
+        state.fold(ProjectChanged(id="p", time=0, project="p", schema=schema))
+        for n, values in enumerate(answers):
+            state.fold(asked(f"i{n}"))
+            for who, value in zip("xyz", values, strict=False):
+                state.fold(answer(f"i{n}", who, value))
+        return agreement(state)
+
+    rating = LabelSchema(kind="rating", medium="text")
+    near, far = of(rating, [1, 2], [5, 4])["alpha"], of(rating, [1, 5], [5, 1])["alpha"]
+    assert near > 0.8 and far < 0
+    boxes = LabelSchema(kind="boxes", medium="image", classes=(LabelClass("a", "a"), LabelClass("b", "b")))
+    box, moved, other = [["a", 0, 0, 10, 10]], [["a", 1, 0, 10, 10]], [["b", 50, 50, 9, 9]]
+    made = of(boxes, [box, moved], [other, other])
+    assert (made["alpha"], made["fleiss"], made["pairs"]) == (1.0, None, [])
+
+
+def test_money(state):
+    made = costs(state)
+    assert (made["by"], made["spent"], made["left"], made["per_settled"]) == (
+        {"x": 4.0, "y": 2.0, "z": 1.0},
+        7.0,
+        13.0,
+        7.0,
+    )
+
+
+def test_ones_own_progress_tells_nothing_of_gold(state):
+    assert mine(state, "z") == {"answers": 1, "skips": 0, "earned": 1.0, "left": 1}
+
+
+def test_classes_that_a_value_names():
+    assert named("single", "a") == ["a"] and named("single", None) == []
+    assert named("boxes", [["b", 0, 0, 1, 1], ["a", 0, 0, 1, 1], ["a", 0, 0, 1, 1]]) == ["a", "b"]
+    assert named("multi", ["a", "b"]) == ["a", "b"] and named("rating", 3) == ["3"]
+    assert named("transcription", "text") == []

@@ -1,0 +1,120 @@
+"""What a manager does with a project."""
+
+import pytest
+
+from serving.labelling.managing import MemberSettings, NewMember, NewProject, Settings
+from serving.labelling.schema import Change
+from tests.serving.labelling.project import PAIR, PASSWORD, desk
+from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError, RequestError
+from tidemill.label_events import EstimationAsked, ProjectChanged
+
+
+def test_a_project_is_made_once_and_its_topic_says_so(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(cost=0.5, budget=10.0)
+        with pytest.raises(IncompatibleError, match="exists"):
+            made.project()
+        (event,) = made.kept("pets", ProjectChanged)
+        assert (event.schema, event.cost, event.budget, event.by) == (PAIR, 0.5, 10.0, "boss")
+        with made.service.book.reading("pets") as state:
+            assert (state.members["boss"].roles, state.members["boss"].state) == (["manager"], "joined")
+        # Another process, which starts from nothing, finds the same.
+        with desk(tmp_path / "other", log=made.log) as other, other.service.book.reading("pets") as state:
+            assert state.now == event
+
+
+def test_a_stream_of_several_partitions_cannot_be_labelled(tmp_path):
+    from tidemill.log import TopicSpec
+
+    with desk(tmp_path) as made:
+        made.log.create("labels.wide", TopicSpec(partitions=3))
+        with pytest.raises(IncompatibleError, match="one order"):
+            made.project("wide")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overlap": (0, 1)}, {"overlap": (3, 2)}, {"overlap": (1, 101)}, {"sure": 1.1}, {"sure": float("nan")},
+        {"cost": -1.0}, {"budget": -1.0}, {"lease": 0.5}, {"lease": 1e9}, {"rules": [{}]}, {"roles": ()},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_settings_that_mean_nothing_are_refused(wrong, tmp_path):
+    with desk(tmp_path) as made:
+        if wrong != {"roles": ()}:
+            with pytest.raises(RequestError):
+                made.managing.create(NewProject(project="pets", schema=PAIR, **wrong), "boss")
+        for name in ("Pets", "a/b", "", "labels.x", "../x"):
+            with pytest.raises((DeclarationError, RequestError)):
+                made.project(name)
+        with made.service.book.all() as projects:
+            assert projects == []
+
+
+def test_what_is_changed_stands_and_the_rest_stays(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(cost=0.5)
+        managing = made.managing
+        stands = managing.settle("pets", Settings(overlap=(1, 9), instructions="look twice"), "ann")
+        assert (stands.overlap, stands.cost, stands.schema.instructions) == ((1, 9), 0.5, "look twice")
+        assert managing.settle("pets", Settings(budget=None), "ann").schema == stands.schema
+        with pytest.raises(RequestError):
+            managing.settle("pets", Settings(overlap=(2, 1)), "ann")
+        schema = managing.change_schema("pets", [Change("merge", "dog", into="cat")], "ann")
+        assert (schema.version, schema.instructions) == (2, "look twice")
+        with made.service.book.reading("pets") as state:
+            assert state.now.overlap == (1, 9)
+            assert [v.version for v in state.versions.values()] == [1, 2]
+            assert state.versions[1].classes == PAIR.classes
+        # What answers mean has changed, so they are to be looked at anew.
+        assert len(made.kept("pets", EstimationAsked)) == 1
+        assert managing.settle("pets", Settings(instructions="thrice"), "ann").schema.classes == schema.classes
+
+
+def test_answers_of_a_merged_class_count_as_what_it_was_merged_into(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(overlap=(2, 2))
+        made.member("pets", "ann")
+        made.texts("pets", 2)
+        leasing = made.service.leasing
+        one, two = leasing.next("pets", "ann", 2)[0]
+        leasing.answer("pets", "ann", one.lease, "dog")
+        made.managing.change_schema("pets", [Change("merge", "dog", into="cat")], "boss")
+        leasing.answer("pets", "ann", two.lease, "dog")
+        with made.service.book.reading("pets") as state:
+            first, second = (state.items[t.item].answers["ann"] for t in (one, two))
+            assert [(a.value, a.schema) for a in (first, second)] == [("dog", 1), ("cat", 2)]
+            assert state.counted(first.value) == "cat"
+
+
+def test_members_are_invited_changed_and_removed(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        managing = made.managing
+        told = managing.invite("pets", NewMember("ann", ["annotator", "annotator"], ["b", "a"]), "boss")
+        assert told.state == "invited" and told.code is not None
+        # Who lost the code is invited again; the old one is good no more.
+        again = managing.invite("pets", NewMember("ann", ["annotator"], ["a", "b"]), "boss")
+        made.accounts.join(again.code, PASSWORD)
+        made.service.joined("ann")
+        with pytest.raises(IncompatibleError):
+            managing.invite("pets", NewMember("ann", ["annotator"]), "boss")
+        member = managing.change_member("pets", "ann", MemberSettings(roles=["reviewer"], restricted="rest"), "boss")
+        assert (member.roles, member.skills, member.restricted) == (["reviewer"], ["a", "b"], "rest")
+        managing.change_member("pets", "ann", MemberSettings(removed=True), "boss")
+        assert made.service.roles("pets", "ann") == []
+        for name in ("ann", "nobody"):
+            with pytest.raises(NotFoundError):
+                managing.change_member("pets", name, MemberSettings(), "boss")
+        # Back again, with the account they have.
+        told = managing.invite("pets", NewMember("ann", ["annotator"]), "boss")
+        assert (told.state, told.code, made.service.roles("pets", "ann")) == ("joined", None, ["annotator"])
+        for wrong in (
+            NewMember("bob", []),
+            NewMember("Bob", ["annotator"]),
+            NewMember("bob", ["annotator"], ["x" * 51]),
+        ):
+            with pytest.raises((RequestError, DeclarationError)):
+                managing.invite("pets", wrong, "boss")
+        assert "bob" not in {m.member for m in made.kept("pets") if hasattr(m, "member")}

@@ -1,0 +1,128 @@
+"""Items from a manager: all of a request or none, and nothing is fetched."""
+
+import base64
+import json
+
+import pytest
+
+from serving.labelling.uploads import NewItem, NewItems, close_items, stream_of
+from tests.serving.labelling.project import PAIR, desk, png
+from tidemill.decode import Decoder
+from tidemill.errors import IncompatibleError, RequestError, TooLargeError
+from tidemill.label_events import LabelAsked, LabelSchema
+from tidemill.log import Partition
+
+IMAGES = LabelSchema(kind="boxes", medium="image", classes=PAIR.classes)
+PICTURE = base64.b64encode(png(9, 7)).decode()
+
+
+def events_of(made, project):
+    at = Partition(f"data.{project}", 0)
+    reader, found = made.log.reader({at: 0}), []
+    while records := reader.poll(1000, 0.05):
+        found += records
+    return found
+
+
+def test_an_item_is_an_event_of_the_stream_and_a_question(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(schema=IMAGES)
+        item = NewItem(id="a", media=PICTURE, group="scene", payload={"n": 1}, gold=[["cat", 0, 0, 9, 7]], priority=2.0)
+        assert made.uploads.add("pets", NewItems([item], "test")) == {"added": ["a"], "known": []}
+        (asked,) = made.kept("pets", LabelAsked)
+        assert made.objects.get(asked.media) == png(9, 7)
+        assert (asked.media_type, asked.group, asked.reason, asked.priority) == ("image/png", "scene", "test", 2.0)
+        assert (asked.payload, asked.gold) == ({"n": 1, "width": 9, "height": 7}, [["cat", 0.0, 0.0, 9.0, 7.0]])
+        (record,) = events_of(made, "pets")
+        block = next(iter(Decoder(stream_of("pets")).decode([record])))
+        assert json.loads(record.value)["media"] == asked.media and record.key == b"a"
+        assert "gold" not in json.loads(record.value)
+        assert block is not None
+
+
+def test_sent_again_nothing_is_added(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        items = [NewItem(id=n, text=n) for n in "ab"]
+        made.uploads.add("pets", NewItems(items))
+        told = made.uploads.add("pets", NewItems([*items, NewItem(id="c", text="c")]))
+        assert told == {"added": ["c"], "known": ["a", "b"]}
+        assert len(events_of(made, "pets")) == 3
+
+
+def test_an_event_that_is_there_and_bytes_that_are_stored_are_named(tmp_path):
+    with desk(tmp_path) as made:
+        made.project("foreign", schema=IMAGES)
+        made.project(schema=IMAGES)
+        digest = made.objects.put(png(3, 3))
+        there = NewItem(id="e1", event=True, digest=digest, payload={"x": 1})
+        made.uploads.add("foreign", NewItems([there]))
+        (asked,) = made.kept("foreign", LabelAsked)
+        assert (asked.media, asked.media_type, asked.payload["width"]) == (digest, "image/png", 3)
+        assert events_of(made, "foreign") == []
+        with pytest.raises(IncompatibleError, match="fields of its own"):
+            made.uploads.add("foreign", NewItems([NewItem(media=PICTURE)]))
+        made.uploads.add("pets", NewItems([NewItem(digest=digest)]))
+        assert len(events_of(made, "pets")) == 1
+
+
+INSIDE = ["http://127.0.0.1:9092/", "https://169.254.169.254/latest", "file:///etc/passwd", "/etc/passwd", "../../keys"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *({"media": place} for place in INSIDE), *({"digest": place} for place in INSIDE), {"digest": "0" * 64},
+        {"media": base64.b64encode(b"<svg onload=alert(1)>").decode()}, {"media": "%%%"}, {"media": PICTURE[:-28]}, {},
+        {"text": "no image"}, {"media": PICTURE, "digest": "0" * 64}, {"media": PICTURE, "id": "a\nb"},
+        {"media": PICTURE, "id": "x" * 201}, {"media": PICTURE, "overlap": (2, 1)}, {"media": PICTURE, "skills": [""]},
+        {"media": PICTURE, "gold": [["cat", 0, 0, 10, 7]]}, {"media": PICTURE, "gold": "cat"},
+        {"media": PICTURE, "prelabel": {"value": [["cow", 0, 0, 1, 1]]}}, {"event": True},
+        {"event": True, "id": "a", "text": "b"},
+        {"media": PICTURE, "group": "\ud800"}, {"media": PICTURE, "payload": {"x": "y" * 70_000}},
+        {"media": base64.b64encode(png(50_000, 50_000, b"")).decode()},
+    ],
+    ids=lambda i: repr(i)[:60],
+)  # fmt: skip
+def test_one_item_that_cannot_be_taken_is_named_and_none_is(item, tmp_path):
+    with desk(tmp_path) as made:
+        made.project(schema=IMAGES)
+        with pytest.raises((RequestError, TooLargeError)) as error:
+            made.uploads.add("pets", NewItems([NewItem(id="good", media=PICTURE), NewItem(**item)]))
+        assert "items[1]" in error.value.field + error.value.where
+        assert (made.kept("pets", LabelAsked), events_of(made, "pets")) == ([], [])
+
+
+def test_texts_rows_and_limits(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        made.project("rows", schema=LabelSchema(kind="rating", medium="row"))
+        with pytest.raises(RequestError):
+            made.uploads.add("pets", NewItems([NewItem(payload={"a": 1})]))
+        with pytest.raises(RequestError):
+            made.uploads.add("rows", NewItems([NewItem(text="a")]))
+        made.uploads.add("rows", NewItems([NewItem(payload={"a": 1})]))
+        with pytest.raises(TooLargeError):
+            made.uploads.add("pets", NewItems([NewItem(text="x" * 200_001)]))
+        for items in ([], [NewItem(text="a")] * 1001):
+            with pytest.raises(RequestError):
+                made.uploads.add("pets", NewItems(items))
+        with pytest.raises(RequestError, match="one id"):
+            made.uploads.add("pets", NewItems([NewItem(id="a", text="a")] * 2))
+        script = "<img src=x onerror=alert(1)>"
+        (id,) = made.uploads.add("pets", NewItems([NewItem(text=script, payload={script: script})]))["added"]
+        with made.service.book.reading("pets") as state:
+            assert state.items[id].asked.payload == {"text": script, script: script}
+
+
+def test_questions_are_taken_back_and_asked_again(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        made.member("pets", "ann")
+        first, second = made.texts("pets", 2)
+        assert close_items(made.service, "pets", [first, first, "ghost"]) in ([first], [first, first])
+        assert [t.item for t in made.service.leasing.next("pets", "ann", 2)[0]] == [second]
+        assert close_items(made.service, "pets", [first], closed=False) == [first]
+        made.managing.close("pets", "boss")
+        with pytest.raises(IncompatibleError, match="closed"):
+            made.texts("pets", 1)

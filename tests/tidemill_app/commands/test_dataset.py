@@ -1,0 +1,67 @@
+"""`tidemill dataset`, as people call it."""
+
+import json
+
+import pytest
+
+from tests.tidemill_app.dataset_project import class_folders
+
+pytestmark = pytest.mark.stack
+
+
+def test_from_folders_to_a_page_and_back(tidemill, tmp_path, fresh):
+    name = fresh("pets")
+    source = class_folders(tmp_path / "in", splits=True)
+    assert tidemill("dataset", "import", name, source, "--partitions", 2, "--json").json["items"] == 12
+    assert "12 items were there" in tidemill("dataset", "import", name, source).out
+    (tmp_path / "augment.json").write_text('[{"name": "flip", "p": 0.5}]')
+    words = (
+        "dataset",
+        "create",
+        name,
+        "--project",
+        name,
+        "--split-field",
+        "split",
+        "--augment",
+        tmp_path / "augment.json",
+    )
+    made = tidemill(*words, "--json").json
+    assert (made["version"], made["examples"], made["new"]) == ("1", 12, True)
+    assert "is there already" in tidemill(*words).out
+    assert f"{name}  1" in tidemill("dataset", "list", name).out
+    report = tidemill("dataset", "show", name, "--page", tmp_path / "page.html", "--json").json
+    assert report["leakage"]["same"]["count"] == 1 and (tmp_path / "page.html").stat().st_size > 10_000
+    assert "violations: 0" in tidemill("dataset", "show", f"{name}@1").out
+    assert "12 examples" in tidemill("dataset", "export", name, tmp_path / "out", "--format", "coco").out
+    assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 12
+
+    facts = tidemill("dataset", "retract", name, "test-cat-000", "--reason", "asked", "--json").json
+    assert facts["datasets"] == [f"{name}@1"] and facts["models"] == []
+    assert f"{name}@2" in tidemill("dataset", "create", name, "--project", name, "--split-field", "split").out
+    found = tidemill("dataset", "diff", f"{name}@1", f"{name}@2", "--json").json
+    assert found["removed"] == ["test-cat-000"] and not found["added"]
+    assert "removed: 1 (test-cat-000)" in tidemill("dataset", "diff", f"{name}@1", f"{name}@2").out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("create", "x", "--project", "nobody"), "no stream"),
+        (("create", "x", "--project", "nobody", "--split", "train"), "not a split"),
+        (("create", "x", "--project", "nobody", "--augment", "/nowhere"), "cannot be read"),
+        (("show", "nobody"), "no data set"),
+        (("export", "nobody", "/tmp/x", "--format", "voc"), "no data set"),
+        (("import", "x", "/nowhere"), "does not exist"),
+        (("retract", "nobody", "x"), "no stream"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(tidemill, words, says):
+    told = tidemill("dataset", *words)
+    assert told.code == 2 and says in told.err and told.err.count("\n") == 1
+
+
+def test_transforms_are_a_list_of_objects(tidemill, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"name": "flip"}))
+    told = tidemill("dataset", "create", "x", "--project", "y", "--augment", tmp_path / "a.json")
+    assert told.code == 2 and "not a list of transforms" in told.err

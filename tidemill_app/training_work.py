@@ -1,0 +1,165 @@
+"""What a worker of a run does: opens what it learns from, goes on from the last checkpoint, and publishes the weights.
+
+`torchrun` starts it as `python -m tidemill_app.training_work SPEC`; one worker works in the command's own process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from connectors.datasets.version import DatasetVersion
+from tidemill.errors import TidemillError, UnavailableError
+from tidemill.version import Lineage
+from tidemill_app import datasets
+from tidemill_app.home import write_atomically
+from tidemill_app.run_reporter import RunReporter
+from tidemill_app.trained import Made, Source, publish, submitted_run
+from tidemill_app.training_spec import Asked, Ended, Spec
+from tidemill_app.wiring import Platform
+from training.config import Dataset, Training
+from training.feed import DatasetFeed, Feed
+from training.loader import Loader, Request
+from training.loop import Loop, Parts, settle, threads_of
+from training.order import EpochOrder
+from training.pack import Pack
+from training.parallel import Alone, Workers, join
+from training.report import Silent
+from training.tensors import to_bytes
+
+TEST_BATCH = 256
+
+
+def work(platform: Platform, spec: Spec, stop: Callable[[], bool]) -> Ended:
+    """Train as `spec` says, among the workers that torchrun started (alone: one). Worker 0 tells the log."""
+    training = submitted_run(platform, spec.bundle, spec.entry)
+    device = settle(training, spec.workers, os.cpu_count() or 1)
+    workers = join(device)
+    lives = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    reporter = RunReporter(platform.log, platform.clock, spec.run, spec.shown) if workers.rank == 0 else None
+    facts = {"model": training.made, "dataset": spec.dataset, "workers": spec.workers}
+    try:
+        if reporter is not None:
+            again = spec.resumed or lives > 0
+            reporter.changed("resumed" if again else "started", config=training.plain(), **facts)
+        source, feed, test = opened(platform, training, spec.dataset, workers)
+        threads = threads_of(training, spec.workers, os.cpu_count() or 1)
+        made = Made(spec.run, spec.bundle, spec.entry, source, spec.workers, threads, device.type)
+
+        def due(weights: Any, figures: dict[str, float], checkpoint: Any) -> None:
+            event = publish(platform, training, made, weights, figures, checkpoint)
+            assert reporter is not None
+            reporter.logged(f"published {event.model}@{event.version} at step {checkpoint.step}")
+
+        outcome = Loop(training, Parts(spec.folder, feed, test, workers, reporter or Silent(), device, due)).run(stop)
+        if reporter is None:
+            return Ended(state=outcome.state, step=outcome.step)
+        ended = Ended(state=outcome.state, step=outcome.step, figures=outcome.figures)
+        if outcome.state == "finished":
+            event = publish(platform, training, made, outcome.weights, outcome.figures, outcome.checkpoint)
+            named = {"model": event.model, "version": event.version, "content_digest": event.content_digest}
+            ended = msgspec.structs.replace(ended, **named)
+            facts["model"] = f"{event.model}@{event.version}"
+        reporter.changed(outcome.state, step=outcome.step, **facts)
+        return ended
+    except TidemillError as error:
+        if reporter is not None and not isinstance(error, UnavailableError):
+            reporter.changed("failed", reason=str(error)[:1000], **facts)
+        raise
+    finally:
+        if reporter is not None:
+            reporter.close()
+        workers.close()
+
+
+def opened(
+    platform: Platform, training: Training, dataset: str, workers: Workers
+) -> tuple[Source, Feed, Callable[[], Any] | None]:
+    """What a run learns from, as the log has it: its source, its feed, and batches of its test split."""
+    data = training.data
+    assert isinstance(data, Dataset)
+    version = datasets.load(platform, dataset)
+    examples = version.examples(data.train)
+    fetch = _bytes(platform, version, data.train, training.pack, workers)
+    loader = Loader(training.task, examples, fetch, seed=training.seed, processes=training.loaders)
+    order = EpochOrder(len(examples), training.batch, data.epochs, training.seed)
+    feed = DatasetFeed(examples, version.digest, loader, workers, order, training.micro)
+    read = sorted([*version.manifest.data, *version.manifest.labels])
+    source = Source("epochs", dataset, version.digest, read)
+    return source, feed, tested(platform, training, version, data.test, workers)
+
+
+def tested(
+    platform: Platform, training: Training, version: DatasetVersion, split: str, workers: Workers
+) -> Callable[[], Any] | None:
+    """Batches of a split as it is, anew at each call; None where none is named."""
+    if not split:
+        return None
+    examples = version.examples(split)
+    fetch = _bytes(platform, version, split, training.pack, workers)
+    loader = Loader(training.task, examples, fetch, processes=training.loaders)
+    cuts = [list(range(i, min(i + TEST_BATCH, len(examples)))) for i in range(0, len(examples), TEST_BATCH)]
+    return lambda: loader.batches(Request(cut, None) for cut in cuts)
+
+
+def _bytes(
+    platform: Platform, version: DatasetVersion, split: str, packed: bool, workers: Workers
+) -> Callable[[int], bytes]:
+    """An example's bytes by its number in the split. Worker 0 packs, and the others take what it made."""
+    examples = version.examples(split)
+    if not packed:
+        return lambda number: version.bytes_of(examples[number])
+    folder, name = platform.home.path / "training" / ".packs", f"{version.digest}-{split}"
+    pack = Pack(folder, name, examples, version.bytes_of) if workers.rank == 0 else None
+    workers.tell(b"packed")
+    return (pack or Pack(folder, name, examples, version.bytes_of)).get
+
+
+def train_again(platform: Platform, training: Training, lineage: Lineage, folder: Path) -> tuple[bytes, int, str]:
+    """The weights' bytes as a version's lineage names them, trained anew by one worker in `folder`; how many examples
+    were used, and the digest of what was read."""
+    device = settle(training, 1, lineage.threads, lineage.threads)
+    source, feed, test = opened(platform, training, lineage.dataset, Alone())
+    found: dict[int, tuple[bytes, int]] = {}
+
+    def due(weights: Any, figures: dict[str, float], checkpoint: Any) -> None:
+        found[checkpoint.step] = to_bytes(weights), checkpoint.uses
+
+    outcome = Loop(training, Parts(folder, feed, test, Alone(), Silent(), device, due)).run(
+        lambda: lineage.step in found
+    )
+    if outcome.step == lineage.step:
+        found[outcome.step] = to_bytes(outcome.weights), outcome.checkpoint.uses
+    data, uses = found.get(lineage.step, (to_bytes(outcome.weights), outcome.checkpoint.uses))
+    return data, uses, source.digest
+
+
+def main(path: str) -> int:
+    """A worker's process: 0 where the run ended, also where it ended for good; else torchrun begins another life."""
+    spec = msgspec.json.decode(Path(path).read_bytes(), type=Spec)
+    ended = spec.folder / "ended.json"
+    if ended.exists():
+        return 0  # another life found what would be found again
+    platform = Platform.open(spec.home)
+    asked = Asked()
+    try:
+        result = work(platform, spec, asked)
+    except UnavailableError as error:
+        print(f"tidemill: {error}", file=sys.stderr)
+        return 1
+    except TidemillError as error:
+        result = Ended(failed=str(error))
+    finally:
+        platform.close()
+    if result.failed or os.environ.get("RANK", "0") == "0":
+        write_atomically(ended, msgspec.json.encode(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
