@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from tidemill.errors import ConfigError, WrongTypeError
@@ -69,6 +70,21 @@ class _Classification:
         probabilities, labels = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         there = labels != NO_LABEL
         return classification_figures(probabilities[there], labels[there])
+
+    def offline(self, model: torch.nn.Module, item: bytes | str) -> NDArray[np.float32]:
+        """What the network, before its export, answers to one encoded item, in the form of `EncodedModel.answer`."""
+        with torch.inference_mode():
+            logits = model.eval()(torch.from_numpy(self.preparation.apply(item))[None])
+        answer: NDArray[np.float32] = torch.softmax(logits[0].float(), 0).numpy()
+        return answer
+
+    def truth(self, example: Any) -> int:
+        """The class number of an example's label. Raises `WrongTypeError` where it is none of the classes."""
+        return self._label(example)
+
+    def item(self, example: Any, data: bytes) -> bytes | str:
+        """What the exported model is asked about an example."""
+        return data
 
     def export(self, model: torch.nn.Module) -> bytes:
         return export.classifier(model.cpu(), self.preparation, self.classes)
@@ -130,16 +146,18 @@ class TextClassification(_Classification):
         return zoo.HashedWords(len(self.classes), self.buckets, self.width, self.dropout)
 
     def decode(self, example: Any, data: bytes, rng: np.random.Generator | None) -> Sample:
+        return Sample(torch.from_numpy(self.preparation.apply(self.item(example, data))), self._label(example))
+
+    def item(self, example: Any, data: bytes) -> str:
         if example.media:
             try:
-                text = data.decode()
+                return data.decode()
             except UnicodeDecodeError as error:
                 raise WrongTypeError("not a text", wanted="UTF-8", got=str(error)[:80], field="media") from None
-        else:
-            text = example.payload.get(self.text)
-            if not isinstance(text, str):
-                raise WrongTypeError("the item has no text", wanted="a text", got=repr(text)[:80], field=self.text)
-        return Sample(torch.from_numpy(self.preparation.apply(text)), self._label(example))
+        text = example.payload.get(self.text)
+        if not isinstance(text, str):
+            raise WrongTypeError("the item has no text", wanted="a text", got=repr(text)[:80], field=self.text)
+        return text
 
 
 @dataclass(frozen=True, kw_only=True)

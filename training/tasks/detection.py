@@ -222,6 +222,23 @@ class Detection:
         out: NDArray[np.float32] = rows.cpu().numpy()
         return out
 
+    def offline(self, model: nn.Module, item: bytes | str) -> NDArray[np.float32]:
+        """What the network, before its export, answers to one encoded item, in the form of `EncodedModel.answer`."""
+        prepared, (height, width) = self.preparation.apply_sized(item)
+        with torch.inference_mode():
+            rows = self.kept(*Boxes(model, self.size).eval()(torch.from_numpy(prepared)[None]))
+        return rows * np.array([1, width, height, width, height, 1], np.float32)
+
+    def truth(self, example: Any) -> NDArray[np.float64]:
+        """The boxes of an example's label [m, 5], classes as numbers. Raises `WrongTypeError` for another class."""
+        self._label(example, 1, 1)
+        rows = [[self.classes.index(str(name)), *box] for name, *box in example.label or ()]
+        return np.array(rows, np.float64).reshape(-1, 5)
+
+    def item(self, example: Any, data: bytes) -> bytes:
+        """What the exported model is asked about an example."""
+        return data
+
     def export(self, model: nn.Module) -> bytes:
         whole = Boxes(model.cpu(), self.size)
         return export.detector(whole, self.preparation, self.classes, iou=self.iou, least=self.least)
