@@ -76,13 +76,14 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
 
 
 def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> None:
-    topics = set()
+    topics: dict[str, set[str]] = {}
     for read in job.reads:
         spec = parts.streams.get(read.stream)
         if spec is None:
             refuse(f"reads stream {read.stream}, which is not declared", "a declared stream", read.stream, "reads")
             continue
-        topics.add(spec.topic)
+        passed_over = topics.setdefault(spec.topic, set(spec.beside))
+        passed_over &= set(spec.beside)
         key = read.key or spec.key
         names = [f.name for f in spec.fields]
         if read.key is not None and read.key not in names:
@@ -105,5 +106,6 @@ def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> No
                 field="id",
             )
     for output in job.writes:
-        if output.topic in topics:
+        # What every stream of it that is read passes over never comes back as input: `labels.*` holds both.
+        if output.topic in topics and output.tag not in topics[output.topic]:
             refuse(f"output {output.name} writes into a topic that the job reads", "another topic", output.topic)

@@ -1,5 +1,8 @@
 """What is refused before a job runs, and the topics it finds."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from connectors.memory import MemoryLog
@@ -50,3 +53,12 @@ def test_what_works_is_refused_nothing_and_finds_its_topics_made_once():
 def test_a_job_does_not_write_into_what_it_reads():
     with pytest.raises(SubmissionError, match=f"output sums writes into a topic that the job reads.*{SPEC.topic}"):
         check_settings(make_job(writes=(Output("sums", SPEC.topic),)), parts(MemoryLog()))
+
+
+def test_but_for_what_it_passes_over_there():
+    """An event of a type that stands beside the stream read is no input of the job."""
+    beside = msgspec.structs.replace(SPEC, beside=("label.asked.v1",))
+    where = dataclasses.replace(parts(MemoryLog()), streams={SPEC.name: beside})
+    check_settings(make_job(writes=(Output("sums", SPEC.topic, "label.asked.v1"),)), where)
+    with pytest.raises(SubmissionError, match="writes into a topic that the job reads"):
+        check_settings(make_job(writes=(Output("sums", SPEC.topic, "label.given.v1"),)), where)
