@@ -95,8 +95,11 @@ class PerceptionDemo:
         self.tell("starting the scoring server and the labelling server")
         score, label = ports.find_free(), ports.find_free()
         self.score_url, self.label_url = f"http://127.0.0.1:{score}", f"http://127.0.0.1:{label}"
-        for service in (serve_service(platform, score), labelling_service(platform, label)):
+        desk = labelling_service(platform, label)
+        for service in (serve_service(platform, score), desk):
             process.start(service, platform.home.run, platform.home.logs)
+        # The scoring server is not ready before there is a model, and there is none before the first label.
+        process.wait_ready(desk, platform.home.run, platform.home.logs)
 
     def declare(self) -> None:
         """The stream, the project, and its members with their codes."""
@@ -162,20 +165,29 @@ class PerceptionDemo:
     def _annotate(self, who: Simulated) -> None:
         """Join by the code, and answer what is handed out, until told to stop."""
         at = f"/api/projects/{PROJECT}"
-        with httpx.Client(base_url=self.label_url, timeout=20.0) as client:
+        ours = {"x-tidemill": "1"}  # without it the service takes a request for one that a foreign page had sent
+        with httpx.Client(base_url=self.label_url, timeout=20.0, headers=ours) as client:
             joining = {"code": self.codes[who.name], "password": f"{who.name} of the demo"}
             joined = client.post("/api/join", json=joining)
             if joined.status_code != 200:
                 raise UnavailableError("an annotator could not join", where=who.name, got=joined.text[:200])
             while not self.stop.is_set():
-                answer = client.post(f"{at}/next", json={"count": 2})
-                tasks = answer.json().get("tasks", []) if answer.status_code == 200 else []
-                for task in tasks:
-                    if self.stop.wait(self.pause):
-                        return
-                    self._answer(client, f"{at}/answers", who, task)
-                if not tasks and self.stop.wait(0.2):
-                    return
+                try:
+                    tasks = self._tasks(client, at, who)
+                except httpx.HTTPError:
+                    tasks = 0  # the server is busy or away; what was leased is there still
+                if not tasks:
+                    self.stop.wait(0.2)
+
+    def _tasks(self, client: httpx.Client, at: str, who: Simulated) -> int:
+        """Answer what is handed out; how many tasks there were."""
+        answer = client.post(f"{at}/next", json={"count": 2})
+        tasks = answer.json().get("tasks", []) if answer.status_code == 200 else []
+        for task in tasks:
+            if self.stop.wait(self.pause):
+                break
+            self._answer(client, f"{at}/answers", who, task)
+        return len(tasks)
 
     def _answer(self, client: httpx.Client, path: str, who: Simulated, task: Mapping[str, Any]) -> None:
         value = CLASSES[who.answer(task["item"], self.truth[task["item"]])]

@@ -1,4 +1,4 @@
-"""What the demo's log says afterwards: accuracy against money spent, how soon labels were live, and random labelling."""
+"""What the demo's log says afterwards: accuracy against money, how soon labels were live; and labelling at random."""
 
 from __future__ import annotations
 

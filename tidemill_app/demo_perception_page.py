@@ -50,8 +50,8 @@ def facts(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str
         "accuracy, at random for the same money": f"{at_money(chance, spent):.1%}",
         "answer to live model, p50 / p99": f"{quantile(told.live, 0.5):.0f} / {quantile(told.live, 0.99):.0f} ms "
         f"({len(told.live)} labels)",
-        "scored over HTTP meanwhile": f"{len(seen):,}: p50 {quantile(seen, 0.5):.1f} ms, p99 {quantile(seen, 0.99):.1f} "
-        f"ms, {found.failed} failed",
+        "scored over HTTP meanwhile": f"{len(seen):,}: p50 {quantile(seen, 0.5):.1f} ms, "
+        f"p99 {quantile(seen, 0.99):.1f} ms, {found.failed} failed",
         "why asked": ", ".join(f"{name} {count}" for name, count in sorted(told.reasons.items())),
         "the loop took": f"{found.seconds:.0f} s",
     }
@@ -70,9 +70,9 @@ def _curves(ours: Sequence[Point], chance: Sequence[Point], tested: int) -> str:
     axes.tick_params(colors=GREY)
     axes.legend(frameon=False)
     note = (
-        "Doubtful first: as it went, over the labelling service and Kafka; one point for every change of the live model. "
-        "At random: the same consensus and the same learner, stepped in one process on digits drawn at random, with the "
-        "same simulated annotators at the same price."
+        "Doubtful first: as it went, over the labelling service and Kafka; one point for every change of the live "
+        "model. At random: the same consensus and the same learner, stepped in one process on digits drawn at random, "
+        "with the same simulated annotators at the same price."
     )
     return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
@@ -99,8 +99,8 @@ def _doubtful(told: Story, digits: Digits) -> str:
         data = base64.b64encode(images[id]).decode()
         words = f"{html.escape(value)}? {confidence:.0%}"
         cells.append(
-            f"<figure style='display:inline-block;margin:.3rem;text-align:center'><img alt='{html.escape(id)}' width=48 "
-            f"height=48 src='data:image/png;base64,{data}'><figcaption>{words}</figcaption></figure>"
+            f"<figure style='display:inline-block;margin:.3rem;text-align:center'><img alt='{html.escape(id)}' "
+            f"width=48 height=48 src='data:image/png;base64,{data}'><figcaption>{words}</figcaption></figure>"
         )
     return f"<p>The last {len(cells)} that were asked about, and what the model took them for.</p>{''.join(cells)}"
 
@@ -109,8 +109,8 @@ def _people(people: Sequence[Simulated]) -> str:
     rows = [["name", "right, mean over digits", "how"]]
     rows += [[p.name, f"{p.accuracy:.0%}", p.origin] for p in people]
     note = (
-        "These annotators are simulated: programs that answer over the labelling service's HTTP interface. Each errs as "
-        "often as a real annotator of the crowd rte did (class c as in row c mod 2 of that annotator's confusion "
+        "These annotators are simulated: programs that answer over the labelling service's HTTP interface. Each errs "
+        "as often as a real annotator of the crowd rte did (class c as in row c mod 2 of that annotator's confusion "
         "matrix), and evenly among the other digits; without the data folder, by plain defaults. They see the truth "
         "that they then err about; the jobs and the model never do."
     )
