@@ -28,6 +28,7 @@ MIXTURES: dict[str, dict[str, float]] = {
     "margin": {"margin": 1.0},
     "entropy": {"entropy": 1.0},
     "margin + clusters": {"margin": 0.5, "clusters": 0.5},
+    "clusters": {"clusters": 1.0},
 }
 PICTURE = Path(__file__).parents[1] / "docs" / "labelling-choice.png"
 
@@ -82,6 +83,7 @@ def draw(found: dict[str, Any]) -> None:
     axes = figure.subplots()
     at = np.arange(FIRST, LAST + 1, ROUND)
     colours = {"random": "#888888", "margin": "#d95f02", "entropy": "#7570b3", "margin + clusters": "#1b9e77"}
+    colours["clusters"] = "#0b6e99"
     for name, rows in found.items():
         mean, deviation = rows.mean(axis=0), rows.std(axis=0, ddof=1)
         axes.plot(at, mean, label=name, color=colours[name])

@@ -50,6 +50,7 @@ def asked_job(job: Job[S], question: Any, *, stream: str, field: str, endpoint: 
             job=job.name,
             needs=frozenset({field}),
             asked=asked,
+            asked_from={"node": field},
             replica=replace(job, writes=()),
         ),
         versions_after=lambda state, number: setattr(state, "after", number),

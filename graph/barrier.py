@@ -11,12 +11,18 @@ _KEPT = 10_000
 
 class Barrier:
     """Offsets of the log's partitions (`topic/partition`) before which everything can be sampled, and the names of
-    barriers that were passed. Any number of threads may wait. Names are not part of a graph's state."""
+    barriers that were passed. Any number of threads may wait. Both are part of
+    a graph's state."""
 
     def __init__(self) -> None:
         self.offsets: dict[str, int] = {}
         self._names: dict[str, None] = {}
         self._moved = threading.Condition()
+
+    @property
+    def names(self) -> list[str]:
+        """The barriers that were passed, the newest last."""
+        return list(self._names)
 
     def passed(self, offsets: Mapping[str, int], name: str = "") -> None:
         """Everything before `offsets` has come; with `name`, so has everything before the barrier of that name."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
 from graph.edges import Edges
+from graph.relation import Relation
 from graph.selection import RECENT, UNIFORM, WEIGHTED
 from tidemill.errors import NotFiniteError, UserError, WrongTypeError
 
@@ -81,6 +82,26 @@ def features_of(where: str, features: Any | None, rows: int, width: int) -> NDAr
         raise UserError("features do not fit", where=where, wanted=f"shape {(rows, width)}", got=str(given.shape))
     if not np.isfinite(given).all():
         raise NotFiniteError("features that are not finite", where=where, wanted="finite numbers")
+    return given
+
+
+def weights_of(relation: Relation, weights: Any | None, rows: int) -> NDArray[np.float64] | None:
+    """The weights of `rows` edges: 1 each where none are given, None along a relation without. Raises `UserError`."""
+    where = f"relation {relation.name}"
+    if not relation.weighted:
+        if weights is None:
+            return None
+        raise UserError("weights along a relation without", where=where, wanted="none, or Relation(..., weighted=True)")
+    if weights is None:
+        return np.ones(rows)
+    given = np.asarray(weights)
+    if given.shape != (rows,) or given.dtype.kind not in "iuf":
+        got = f"{given.dtype} of shape {given.shape}"
+        raise UserError("weights do not fit", where=where, wanted=f"{rows} numbers", got=got)
+    given = given.astype(np.float64)
+    wrong = given[~((given > 0.0) & (given < np.inf))]
+    if len(wrong):
+        raise UserError("a weight out of range", where=where, wanted="finite, above 0", got=str(wrong[0]))
     return given
 
 

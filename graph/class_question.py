@@ -103,7 +103,7 @@ class ClassQuestion:
 
     def _asked(self, state: Any, inputs: Columns) -> tuple[Floats, Int, Int]:
         when = times(inputs)
-        seeds = [_known(state.graph, kind, inputs[name]) for name, kind in self.model.around.seeds]
+        seeds = [_known(state.graph, kind, inputs[name], name) for name, kind in self.model.around.seeds]
         features = np.zeros((len(when), 0))
         if self.model.features:
             features = np.ascontiguousarray(inputs["features"], np.float64)
@@ -112,10 +112,10 @@ class ClassQuestion:
         return features, np.stack(seeds, axis=1), when
 
 
-def _known(graph: Any, node_type: str, ids: Any) -> Int:
+def _known(graph: Any, node_type: str, ids: Any, name: str) -> Int:
     """Numbers; −1 for none and for a node never seen."""
     given = [b"" if id is None else id for id in ids]
-    found = numbers(graph, node_type, given)
+    found = numbers(graph, node_type, given, name)
     return np.where([id in ("", b"") for id in given], -1, found)
 
 

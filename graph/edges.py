@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import log
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from tidemill.hashing import xxh64
 
 MakeColumn = Callable[[str, Any, int], Column]
 
-_COLUMNS = ("source", "target", "time", "features")
+_COLUMNS = ("source", "target", "time", "features", "weight")
+_ALIKE = np.empty(0)
 _FEWEST_DROPPED = 4096
 
 
@@ -55,6 +57,8 @@ class Edges:
         self.source, self.target = column("source", np.int32, 0), column("target", np.int32, 0)
         self.time = column("time", np.int64, 0)
         self.features = column("features", np.float32, width) if width else None
+        self.weight = column("weight", np.float64, 0) if relation.weighted else None
+        self._heaviest = 0.0
         self._until = column("until", np.int64, 0)
         self._salt = xxh64(relation.name.encode())
         self.verdicts = Verdicts(relation.directed, lambda name, *kind: column(f"verdicts.{name}", *kind))
@@ -83,12 +87,22 @@ class Edges:
         self.into.nodes(targets)
         self.verdicts.grow_nodes(sources, targets)
 
-    def add(self, source: Int, target: Int, time: Int, features: NDArray[np.float32] | None) -> None:
-        """Append edges between nodes that are there."""
+    def add(
+        self,
+        source: Int,
+        target: Int,
+        time: Int,
+        features: NDArray[np.float32] | None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Append edges between nodes that are there; each weighs 1 where no `weights` are given."""
         count, new = self.count, len(time)
         self.room(new)
         for column, values in ((self.source, source), (self.target, target), (self.time, time)):
             column.array[count : count + new] = values
+        if self.weight is not None and new:
+            self.weight.array[count : count + new] = 1.0 if weights is None else weights
+            self._heaviest = max(self._heaviest, log(self.weight.array[count : count + new].max()))
         self._count_in(new, features)
         self._enter(source, target, time, count)
 
@@ -102,7 +116,7 @@ class Edges:
                 wanted=f"at most {MAX_EDGES:,} that live at a time",
                 fix="Give the graph a time to live.",
             )
-        for column in (self.source, self.target, self.time, self.features):
+        for column in (self.source, self.target, self.time, self.features, self.weight):
             if column is not None:
                 column.room(total)
         if self._retracted:
@@ -200,6 +214,7 @@ class Edges:
     ) -> tuple[Int, Int, Int, Int]:
         """See `selection.select`; of nodes on which there are verdicts, see `verdicts.select_judged`."""
         forward, plane, size = self._along(direction)
+        fading = self._fading(tau)
         there = nodes[(nodes >= 0) & (nodes < size)]
         k = min(k, int(plane.heads.array[there, LENGTH].max(initial=1)))  # room is made for no more than there can be
         _, seed = self.way(direction, seed)
@@ -207,14 +222,18 @@ class Edges:
         judged = self.verdicts.judged(nodes, forward, size) if self.verdicts.count else None
         if judged is None or not judged.any():
             found: tuple[Int, Int, Int, Int] = select(
-                *arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau
+                *arrays, size, self.base, nodes, before, k, ttl, strategy, seed, fading
             )
             return found
-        found = select(*arrays, size, self.base, np.where(judged, -1, nodes), before, k, ttl, strategy, seed, tau)
+        found = select(*arrays, size, self.base, np.where(judged, -1, nodes), before, k, ttl, strategy, seed, fading)
         told = self.verdicts.told(self.verdicts.plane(forward))
         base = self.base
-        other = select_judged(*arrays, size, base, told, nodes, before, k, ttl, strategy, seed, tau, experts)
+        other = select_judged(*arrays, size, base, told, nodes, before, k, ttl, strategy, seed, fading, experts)
         return merged(found, other)
+
+    def _fading(self, tau: float) -> tuple[float, float, NDArray[np.float64]]:
+        """What a weighted draw goes by: see `selection.choose`."""
+        return tau, self._heaviest, _ALIKE if self.weight is None else self.weight.array
 
     def reach(
         self,
@@ -227,6 +246,7 @@ class Edges:
         seed: int,
         tau: float,
         marks: Marks,
+        experts: bool = True,
     ) -> tuple[Int, Int]:
         """Row in `nodes`, row of the neighbour by `marks`, time and number of each edge, 4 × edges; and who was not
         marked yet, in turn."""
@@ -235,13 +255,14 @@ class Edges:
         marks.room(self.sources if inward else self.targets)
         kept = marks.array, marks.origin, marks.count
         if self.verdicts.count:
-            args = np.array([before]), k, ttl, strategy, given, tau
+            args = np.array([before]), k, ttl, strategy, given, tau, experts
             rows, others, times, numbers = self.select(direction, nodes, *args)
             sources, new = mark(others, *kept)
             marks.count += len(new)
             return np.stack([rows, sources, times, numbers]), new
         arrays = plane.heads.array, plane.pool.array, self._until.array
-        columns, new = reach_once(*arrays, size, self.base, nodes, before, k, ttl, strategy, seed, tau, *kept)
+        by = strategy, seed, self._fading(tau)
+        columns, new = reach_once(*arrays, size, self.base, nodes, before, k, ttl, *by, *kept)
         marks.count += len(new)
         return columns, new
 
@@ -305,6 +326,7 @@ class Edges:
             column: Column | None = getattr(self, name)
             if column is not None:
                 column.replace(rows[name])
+        self._weigh()
         self.expired = 0
         self._retracted = bool(len(rows["ended"]))
         self._until.replace(np.empty(0, np.int64))
@@ -316,6 +338,10 @@ class Edges:
         self._enter(source, target, np.ascontiguousarray(rows["time"]), 0)
         for edge, at in zip(rows["ended"].tolist(), rows["until"].tolist(), strict=True):
             self._end(edge, at)
+
+    def _weigh(self) -> None:
+        if self.weight is not None:
+            self._heaviest = log(self.weight.array[: self.count].max(initial=5e-324))
 
     def save(self) -> dict[str, Any]:
         """What counts, as arrays: the same bytes however the edges came in blocks."""
@@ -351,6 +377,7 @@ class Edges:
             column: Column | None = getattr(self, name)
             if column is not None:
                 column.take(parts[name])
+        self._weigh()
         self._until.take(parts["until"])
         for name, plane in self._planes():
             plane.take({part: parts[f"{name}.{part}"] for part in plane.parts()})

@@ -23,7 +23,8 @@ class Judged:
 
     - `assert` adds an edge of the verdict's time, which only a `revoke` ends, and ends an earlier `forbid`;
     - `forbid` hides all edges between the two, those that come later too;
-    - `weight` gives them all a weight (1 where none is given): `weights`, and a factor of `weighted` draws;
+    - `weight` gives them all a weight (1 where none is given) beside their own: a factor of `weights`, and of
+      `weighted` draws;
     - `revoke` takes all of that back.
     """
 
@@ -55,13 +56,15 @@ class Judged:
             edges.judge(int(start), int(end), time, VERDICTS[verdict], float(weight), rows)
             self._advance(time)
 
-    def weights(self, relation: str, numbers: Int, before: int | Int) -> NDArray[np.float64]:
-        """The weights of edges by their numbers as of `before` (one, or one each)."""
+    def weights(self, relation: str, numbers: Int, before: int | Int, *, experts: bool = True) -> NDArray[np.float64]:
+        """The weights of edges by their numbers as of `before` (one, or one each): their own (1 along a relation
+        without), times those of experts."""
         edges = self._relation(relation)
         with self._lock.reading():
             at = edges.rows(np.asarray(numbers, np.int64))
             source, target = (column.array[at].astype(np.int64) for column in (edges.source, edges.target))
-        return self.said(relation, source, target, before)[1]
+            own = np.ones(len(at)) if edges.weight is None else edges.weight.array[at]
+        return own * self.said(relation, source, target, before)[1] if experts else own
 
     def said(
         self, relation: str, sources: Int, targets: Int, before: int | Int

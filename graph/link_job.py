@@ -140,6 +140,7 @@ class LinkJob:
             job=self.name,
             needs=frozenset({rule.source, rule.target}),
             asked=asked,
+            asked_from={"source": rule.source, "target": rule.target},
         )
 
     def _content(self, state: LinkState) -> ModelContent:

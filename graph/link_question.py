@@ -137,7 +137,7 @@ def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Int
     """What the past calls the nodes at the ends: their numbers, which for two node types are interleaved; of a node
     never seen a number that nobody has, and of two that differ two."""
     it: Relation = graph.relations[relation]
-    src, dst = numbers(graph, it.source, source), numbers(graph, it.target, target)
+    src, dst = numbers(graph, it.source, source, "source"), numbers(graph, it.target, target, "target")
     same = np.array([a == b for a, b in zip(source, target, strict=True)], np.bool_) & (it.source == it.target)
     named_src, named_dst = named(it, src, dst)
     return np.where(src < 0, STRANGER - 1, named_src), np.where((dst < 0) & same, STRANGER - 1, named_dst)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import Int
-from graph.checking import BOUND
-from graph.nodes import is_id, listed
+from graph.nodes import listed
 from graph.relation import NodeType, Relation
 from graph.store import TemporalGraph
-from graph.verdicts import VERDICTS
-from tidemill.block import Block, Column
+from graph.usable import LONGEST, got, no_ids, no_names, no_times, no_verdicts, no_weights, not_finite
+from tidemill.block import Block
 from tidemill.errors import BadEvent, NotFiniteError, SubmissionError, WrongTypeError
 from tidemill.job import DeadRow, Input
 from tidemill.order import Batch
@@ -28,14 +26,16 @@ Mask = NDArray[np.bool_]
 @dataclass(frozen=True)
 class EdgeFrom:
     """Every event of `stream` is an edge of `relation`, from the node that the field `source` names to the one that
-    `target` names, at the event's time. The relation's features are fields of the event of the same names. With
-    `optional`, an event in which an end is null is none, and follows its other rules."""
+    `target` names, at the event's time. The relation's features are fields of the event of the same names; where it is
+    weighted, the field `weight` says how much the edge weighs (1 without one). With `optional`, an event in which an
+    end is null is none, and follows its other rules."""
 
     relation: str
     stream: str
     source: str
     target: str
     optional: bool = False
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,16 @@ class ExpertFrom:
     weight: str | None = None
 
 
-Rule = EdgeFrom | RetractionFrom | NodeFrom | ExpertFrom
+@dataclass(frozen=True)
+class BarrierFrom:
+    """Every event of `stream` passes the barrier that the field `name` names (a text): what comes before it, in the
+    job's order, can be sampled from then on (`graph.reached(name)`)."""
+
+    stream: str
+    name: str
+
+
+Rule = EdgeFrom | RetractionFrom | NodeFrom | ExpertFrom | BarrierFrom
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class GraphSpec:
         )
 
     An event of a stream follows all rules that name the stream, in their order. One that a rule cannot use (an end that
-    is null or is no id, a feature that is null or not finite) is dead-lettered, and follows none.
+    is null or is no id, a feature that is null or not finite, a weight that is not above 0) is dead-lettered, and
+    follows none.
 
     `ttl` is in seconds of event time. Raises `SubmissionError` where a rule does not fit.
     """
@@ -107,6 +117,8 @@ class GraphSpec:
         object.__setattr__(self, "_relations", {r.name: r for r in self.relations})
         self.graph()  # whatever does not fit together is said at once
         for rule in self.rules:
+            if isinstance(rule, BarrierFrom):
+                continue
             known, name = (
                 (self._types, rule.node_type) if isinstance(rule, NodeFrom) else (self._relations, rule.relation)
             )
@@ -114,6 +126,9 @@ class GraphSpec:
                 raise SubmissionError(
                     "a rule for what is not there", where=str(rule), wanted=", ".join(known), got=name
                 )
+            if isinstance(rule, EdgeFrom) and rule.weight and not self._relations[name].weighted:
+                wanted = "Relation(..., weighted=True)"
+                raise SubmissionError("a weight for edges that have none", where=str(rule), wanted=wanted, got=name)
             if isinstance(rule, NodeFrom) and not self._types[name].features:
                 raise SubmissionError("a rule for a node type without features", where=str(rule), got=name)
         if not self.rules:
@@ -132,7 +147,7 @@ class GraphSpec:
             mine = [rule for rule in self.rules if rule.stream == stream]
             asked = [(name, f"rule {number}") for number, rule in enumerate(mine) for name in self._fields(rule)]
             numbers = [(name, "number") for rule in mine for name in self._features(rule)]
-            numbers += [(rule.weight, "number") for rule in mine if isinstance(rule, ExpertFrom) and rule.weight]
+            numbers += [(weight, "number") for rule in mine if (weight := _weight(rule))]
             out.append(Input(stream, fields=tuple(asked), types=tuple(dict.fromkeys(numbers))))  # type: ignore[arg-type]
         return tuple(out)
 
@@ -181,7 +196,7 @@ class GraphSpec:
     ) -> None:
         """In blocks where the order of events within a relation stays what it is, else event by event. Nodes are made
         first, event by event, so that their numbers do not hang on how events are cut into blocks."""
-        touched = [rule.node_type if isinstance(rule, NodeFrom) else rule.relation for rule in rules]
+        touched = [_touched(rule) for rule in rules]
         if len(rules) > 1 and len(whole) > 1:
             if len(set(touched)) < len(touched):
                 for i in range(len(whole)):
@@ -193,17 +208,22 @@ class GraphSpec:
             if isinstance(rule, NodeFrom):
                 graph.put(rule.node_type, _ids(block, rule.id), block.time, self._rows(block, rule))
             elif isinstance(rule, EdgeFrom):
-                graph.add(rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule))
+                graph.add(
+                    rule.relation, *ends_of(block, rule), block.time, self._rows(block, rule), _weights(block, rule)
+                )
                 added(rule, block)
             elif isinstance(rule, ExpertFrom):
                 self._judge(graph, block, rule)
+            elif isinstance(rule, BarrierFrom):
+                for time, name in zip(block.time.tolist(), block.columns[rule.name].tolist(), strict=True):
+                    graph.advance(time, barrier=name)
             else:
                 self._retract(graph, block, rule)
 
     def _make_nodes(self, graph: TemporalGraph, block: Block, rules: Sequence[Rule]) -> None:
         columns: dict[str, list[Any]] = {}
         for rule in rules:
-            if isinstance(rule, RetractionFrom):
+            if isinstance(rule, RetractionFrom | BarrierFrom):
                 continue
             ends = self._ends(rule)
             rows: list[tuple[Any, ...]] = list(zip(*(listed(_ids(block, name)) for _, name in ends), strict=True))
@@ -246,23 +266,30 @@ class GraphSpec:
         why: dict[int, BadEvent] = {}
         for rule in rules:
             for _, name in self._ends(rule):
-                for i in _no_ids(block.columns[name], isinstance(rule, EdgeFrom) and rule.optional).tolist():
-                    got = repr(block.columns[name][i])[:80]
-                    wanted = "a whole number or a text"
-                    why.setdefault(i, WrongTypeError("names no node", field=name, wanted=wanted, got=got))
+                for i in no_ids(block.columns[name], isinstance(rule, EdgeFrom) and rule.optional).tolist():
+                    wanted, given = "a whole number or a text", got(block, name, i)
+                    why.setdefault(i, WrongTypeError("names no node", field=name, wanted=wanted, got=given))
             asked = np.ones(len(block), np.bool_)
+            if isinstance(rule, EdgeFrom) and rule.weight:
+                for i in no_weights(block.columns[rule.weight]).tolist():
+                    wanted, given = "a finite number above 0", got(block, rule.weight, i)
+                    why.setdefault(i, NotFiniteError("no weight", field=rule.weight, wanted=wanted, got=given))
             if isinstance(rule, ExpertFrom):
-                for i, error in _no_verdicts(block, rule):
+                for i, error in no_verdicts(block, rule.verdict, rule.weight):
                     why.setdefault(i, error)
                 asked = np.array([verdict == "assert" for verdict in block.columns[rule.verdict].tolist()], np.bool_)
             for name in self._features(rule):
-                for i in np.flatnonzero(asked)[_not_finite(block.columns[name][asked])].tolist():
-                    got = repr(block.columns[name][i])[:80]
-                    why.setdefault(i, NotFiniteError("no feature", field=name, wanted="a finite number", got=got))
+                for i in np.flatnonzero(asked)[not_finite(block.columns[name][asked])].tolist():
+                    wanted, given = "a finite number", got(block, name, i)
+                    why.setdefault(i, NotFiniteError("no feature", field=name, wanted=wanted, got=given))
             if isinstance(rule, RetractionFrom) and rule.occurred is not None:
-                for i in _no_times(block.columns[rule.occurred]).tolist():
+                for i in no_times(block.columns[rule.occurred]).tolist():
                     wanted = "the time of the edge"
                     why.setdefault(i, WrongTypeError("says no time", field=rule.occurred, wanted=wanted))
+            if isinstance(rule, BarrierFrom):
+                for i in no_names(block.columns[rule.name]).tolist():
+                    wanted, given = f"a text of 1 to {LONGEST} characters", got(block, rule.name, i)
+                    why.setdefault(i, WrongTypeError("names no barrier", field=rule.name, wanted=wanted, got=given))
         good = np.ones(len(block), np.bool_)
         good[list(why)] = False
         return good, [DeadRow(block.place(i), error) for i, error in sorted(why.items())]
@@ -276,19 +303,22 @@ class GraphSpec:
     def _features(self, rule: Rule) -> tuple[str, ...]:
         if isinstance(rule, NodeFrom):
             return self._types[rule.node_type].features
-        return () if isinstance(rule, RetractionFrom) else self._relations[rule.relation].features
+        return () if isinstance(rule, RetractionFrom | BarrierFrom) else self._relations[rule.relation].features
 
     def _ends(self, rule: Rule) -> list[tuple[str, str]]:
         """The node types that a rule touches, and the field that names each."""
         if isinstance(rule, NodeFrom):
             return [(rule.node_type, rule.id)]
+        if isinstance(rule, BarrierFrom):
+            return []
         relation = self._relations[rule.relation]
         return [(relation.source, rule.source), (relation.target, rule.target)]
 
     def _fields(self, rule: Rule) -> list[str]:
         names = [name for _, name in self._ends(rule)] + list(self._features(rule))
-        if isinstance(rule, ExpertFrom):
-            names += [rule.verdict, *([rule.weight] if rule.weight else [])]
+        names += [rule.verdict] if isinstance(rule, ExpertFrom) else []
+        names += [rule.name] if isinstance(rule, BarrierFrom) else []
+        names += [weight] if (weight := _weight(rule)) else []
         return names + ([rule.occurred] if isinstance(rule, RetractionFrom) and rule.occurred else [])
 
 
@@ -319,41 +349,16 @@ def _with_ends(block: Block, rule: EdgeFrom) -> Block:
     return block.take(~gone) if gone.any() else block
 
 
-def _no_ids(column: Column, null: bool = False) -> NDArray[np.int64]:
-    """The rows that name no node; `null` where none need be named."""
-    if column.dtype.kind == "i":
-        return np.empty(0, np.int64)
-    if column.dtype.kind == "u":
-        return np.flatnonzero(column > np.iinfo(np.int64).max)
-    if column.dtype.kind != "O":
-        return np.arange(len(column))
-    return np.flatnonzero([not (is_id(value) or (null and value is None)) for value in column.tolist()])
+def _touched(rule: Rule) -> str:
+    """What must stay in the order of events: a relation, the features of a node type, or barriers."""
+    if isinstance(rule, BarrierFrom):
+        return ""
+    return rule.node_type if isinstance(rule, NodeFrom) else rule.relation
 
 
-def _no_times(column: Column) -> NDArray[np.int64]:
-    if column.dtype.kind == "i":
-        return np.flatnonzero((column <= -BOUND) | (column >= BOUND))
-    values = column.tolist()
-    return np.flatnonzero([type(value) is not int or not -BOUND < value < BOUND for value in values])
+def _weight(rule: Rule) -> str | None:
+    return rule.weight if isinstance(rule, EdgeFrom | ExpertFrom) else None
 
 
-def _no_verdicts(block: Block, rule: ExpertFrom) -> Iterator[tuple[int, BadEvent]]:
-    """The rows that say no verdict, or give no weight where they should."""
-    verdicts = block.columns[rule.verdict].tolist()
-    wanted = ", ".join(VERDICTS if rule.weight else [name for name in VERDICTS if name != "weight"])
-    for i, verdict in enumerate(verdicts):
-        if not isinstance(verdict, str) or verdict not in wanted.split(", "):
-            yield i, WrongTypeError("no verdict", field=rule.verdict, wanted=wanted, got=repr(verdict)[:80])
-        elif verdict == "weight" and rule.weight:
-            given = block.columns[rule.weight][i]
-            number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
-            if not number or not 0 <= given <= sys.float_info.max:
-                wanted_weight, got = "a finite number, not below 0", repr(given)[:80]
-                yield i, NotFiniteError("no weight", field=rule.weight, wanted=wanted_weight, got=got)
-
-
-def _not_finite(column: Column) -> NDArray[np.int64]:
-    if column.dtype.kind == "O":
-        column = np.array([v if isinstance(v, int | float) else np.nan for v in column.tolist()], np.float64)
-    largest = np.finfo(np.float32).max
-    return np.flatnonzero(~(np.abs(column.astype(np.float64)) <= largest))
+def _weights(block: Block, rule: EdgeFrom) -> NDArray[np.float64] | None:
+    return None if rule.weight is None else np.asarray(block.columns[rule.weight], np.float64)

@@ -48,7 +48,7 @@ class NearQuestion(Unlearned):
     def _found(self, state: Any, ids: Any) -> tuple[str, Int, NDArray[np.float64]]:
         it: Relation = state.graph.relations[self.relation]
         node_type = it.source if self.end == "source" else it.target
-        asked = numbers(state.graph, node_type, ids)
+        asked = numbers(state.graph, node_type, ids, "node")
         if len(asked) and asked.min() < 0:
             got = repr(ids[int(np.argmin(asked))])[:80]
             raise RequestError("no such node", wanted=f"a {node_type} that has come", got=got, field="node")

@@ -93,14 +93,15 @@ def question(kind: str, params: Mapping[str, Any]) -> Question:
     return made
 
 
-def numbers(graph: TemporalGraph, node_type: str, ids: Sequence[Any] | NDArray[Any]) -> Int:
-    """The numbers of the nodes that are asked about, −1 for those never seen. Raises `RequestError` for an id that is
-    longer than `LONGEST`: what is asked is kept in the log."""
+def numbers(graph: TemporalGraph, node_type: str, ids: Sequence[Any] | NDArray[Any], name: str = "") -> Int:
+    """The numbers of the nodes that are asked about, −1 for those never seen. Raises `RequestError`, naming the input
+    `name`, for an id that is longer than `LONGEST`: what is asked is kept in the log."""
     asked = [i.decode(errors="replace") if isinstance(i, bytes) else i for i in ids]
     for id in asked:
         if isinstance(id, str) and len(id) > LONGEST:
             wanted = f"at most {LONGEST} characters"
-            raise RequestError("the id of a node is too long", wanted=wanted, got=str(len(id)), where=node_type)
+            told = {"wanted": wanted, "got": str(len(id)), "where": node_type}
+            raise RequestError("the id of a node is too long", field=name, **told)
     found = graph.numbers(node_type, asked)
     for at in np.flatnonzero(found < 0).tolist():
         whole = spelled(asked[at])

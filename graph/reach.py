@@ -6,6 +6,8 @@ all: everything is as of the same moment. So a node needs no table of (node, mom
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -64,7 +66,7 @@ def reach(
     ttl: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
     marks: Int,
     origin: int,
     count: int,
@@ -92,7 +94,7 @@ def reach(
             found = min(k, high - low)
         else:
             high = 0
-            found = choose(heads, pool, until, base, node, before, k, ttl, strategy, seed, tau, places)
+            found = choose(heads, pool, until, base, node, before, k, ttl, strategy, seed, fading, places)
         for j in range(found):
             # Unsigned places, as others would be looked at for counting from the end; and no branches on who is new,
             # which nobody foretells.
@@ -125,7 +127,7 @@ def reach_once(
     ttl: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
     marks: Int,
     origin: int,
     count: int,
@@ -145,7 +147,7 @@ def reach_once(
         ttl,
         strategy,
         seed,
-        tau,
+        fading,
         marks,
         origin,
         count,

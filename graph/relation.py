@@ -28,8 +28,9 @@ class NodeType:
 class Relation:
     """Edges of one kind, from nodes of type `source` to nodes of type `target`.
 
-    `features` names the numbers that every edge has. Not `directed`, an edge is a neighbour of both its ends alike
-    (source and target are one type); directed, either end is found from the other by `direction`.
+    `features` names the numbers that every edge has; `weighted`, each has a weight above 0 too, which is a factor of
+    `weighted` draws. Not `directed`, an edge is a neighbour of both its ends alike (source and target are one type);
+    directed, either end is found from the other by `direction`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Relation:
     target: str
     features: tuple[str, ...] = ()
     directed: bool = True
+    weighted: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, "relation")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.adjacency import Int
-from graph.checking import STRATEGIES, check_lost, check_query, features_of, times_of
+from graph.checking import STRATEGIES, check_lost, check_query, features_of, times_of, weights_of
 from graph.nodes import Ids, listed
 from graph.reach import Marks
 from graph.sampling import Block, Frontier, Hop, Sample, sample
@@ -44,6 +44,7 @@ def replay(
     block: int = 200,
     ahead: int = 1,
     features: Any | None = None,
+    weights: Any | None = None,
     seed: int = 0,
 ) -> Iterator[Played]:
     """Put edges in by blocks of `block`, each looked at before it is there: what training on history does.
@@ -51,7 +52,8 @@ def replay(
     Of every block the same as `graph.make` of its ends, edge by edge and source first, `sample` of them as of the
     earliest time in the block, and `graph.add`; a block is put in before it is given out. Where ids are whole numbers
     and all hops go along `relation`, one at a time, that is one step of native code; with `ahead`, up to so many blocks
-    are one step (without a time to live): what is given out is the same, but the graph is ahead of it.
+    are one step (without a time to live): what is given out is the same, but the graph is ahead of it. A relation with
+    weights goes step by step.
 
     Raises `UserError` where lengths or types do not fit, and for a relation between two types of nodes; then nothing is
     put in.
@@ -66,12 +68,13 @@ def replay(
             raise UserError(f"{name} out of range", where="replay", wanted="at least 1", got=str(number))
     times = times_of(f"relation {relation}", time, len(source), len(target))
     rows = features_of(f"relation {relation}", features, len(times), len(it.features))
+    heavy = weights_of(it, weights, len(times))
     for ids in (source, target):
         graph.nodes[it.source].check(ids)
-    stream = _Stream(relation, it.source, source, target, times, rows)
+    stream = _Stream(relation, it.source, source, target, times, rows, heavy)
     steps = [hop for step in hops for hop in ([step] if isinstance(step, Hop) else step)]
     whole = [graph.nodes[it.source].whole(ids) for ids in (source, target)]
-    simple = len(steps) == len(hops) and all(h.relation == relation for h in steps)
+    simple = len(steps) == len(hops) and all(h.relation == relation for h in steps) and not it.weighted
     if not simple or whole[0] is None or whole[1] is None:
         return _in_steps(graph, stream, hops, block, seed)
     native = _Native(graph, stream._replace(source=whole[0], target=whole[1]), steps, seed)
@@ -85,14 +88,17 @@ class _Stream(NamedTuple):
     target: Ids
     times: Int
     features: NDArray[np.float32] | None
+    weights: NDArray[np.float64] | None
 
     def part(self, first: int, last: int) -> _Stream:
         features = None if self.features is None else self.features[first:last]
+        weights = None if self.weights is None else self.weights[first:last]
         return self._replace(
             source=self.source[first:last],
             target=self.target[first:last],
             times=self.times[first:last],
             features=features,
+            weights=weights,
         )
 
 
@@ -111,7 +117,7 @@ def _step(graph: TemporalGraph, part: _Stream, hops: Sequence[Hop | Sequence[Hop
     seeds = around.frontiers[0][part.node_type].nodes
     order = np.argsort(seeds)
     rows = order[np.searchsorted(seeds, ends, sorter=order)]
-    first = graph.add(part.relation, part.source, part.target, part.times, part.features)
+    first = graph.add(part.relation, part.source, part.target, part.times, part.features, part.weights)
     return Played(first, before, rows[0::2], rows[1::2], around)
 
 

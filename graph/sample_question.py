@@ -45,7 +45,7 @@ class SampleQuestion(Unlearned):
     def _found(self, state: Any, inputs: Columns) -> Neighbours:
         graph = state.graph
         start, _ = graph.ends(self.relation, self.direction)
-        nodes, moments = numbers(graph, start, inputs["node"]), moments_of(graph, self.relation, inputs)
+        nodes, moments = numbers(graph, start, inputs["node"], "node"), moments_of(graph, self.relation, inputs)
         found: Neighbours = graph.neighbours(self.relation, nodes, moments, self.k, direction=self.direction)
         return found
 

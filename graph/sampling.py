@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,13 +20,20 @@ from tidemill.errors import UserError
 
 @dataclass(frozen=True)
 class Hop:
-    """Along one relation, up to `k` neighbours of each node; see `TemporalGraph.neighbours`."""
+    """Along one relation, up to `k` neighbours of each node; see `TemporalGraph.neighbours`. With `experts=False` as if
+    no expert had said anything."""
 
     relation: str
     k: int
     direction: Direction = "out"
     strategy: Strategy = "recent"
     tau: float | None = None
+    experts: bool = True
+
+    def options(self, seed: int) -> dict[str, Any]:
+        """What a query along it says besides nodes, moment and `k`."""
+        way = {"direction": self.direction, "strategy": self.strategy, "tau": self.tau, "experts": self.experts}
+        return way | {"seed": seed}
 
 
 class Frontier(NamedTuple):
@@ -127,9 +134,8 @@ def _by_marks(
     with ExitStack() as stack:
         marks = {far: stack.enter_context(graph.marks()) for far in blocks}
         for hop, near, far in along:
-            options = {"direction": hop.direction, "strategy": hop.strategy, "seed": seed, "tau": hop.tau}
             nodes = frontier[near].nodes
-            columns, new = graph.reach(hop.relation, nodes, moment, hop.k, marks[far], **options)  # type: ignore[arg-type]
+            columns, new = graph.reach(hop.relation, nodes, moment, hop.k, marks[far], **hop.options(seed))
             blocks[far].append(Block(hop, *columns))
             reached[far].append(new)
     following = {}
@@ -161,8 +167,7 @@ def _along(
     graph: TemporalGraph, hop: Hop, frontier: Frontier, seed: int, decreasing: bool
 ) -> tuple[Int, Int, Int, Int, Int]:
     """Nodes, moments, rows of the frontier, times and edges found."""
-    options = {"direction": hop.direction, "strategy": hop.strategy, "seed": seed, "tau": hop.tau}
-    found = graph.found(hop.relation, *frontier, hop.k, **options)  # type: ignore[arg-type]
+    found = graph.found(hop.relation, *frontier, hop.k, **hop.options(seed))
     moments = found.times if decreasing else frontier.before[found.rows]
     return found.nodes, moments, found.rows, found.times, found.edges
 

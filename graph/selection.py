@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,6 +12,9 @@ from graph.adjacency import EDGE_BITS, GONE, LENGTH, RETRACTED, START, TIME, WOR
 from graph.draws import draw_distinct, mix
 
 RECENT, UNIFORM, WEIGHTED = 0, 1, 2
+
+ALIKE = (1.0, 0.0, np.empty(0))
+"""What draws go by where nothing weighs more than another; see `choose`."""
 
 Strategy = Literal["recent", "uniform", "weighted"]
 Direction = Literal["out", "in"]
@@ -97,20 +100,25 @@ def _uniform(
 
 @njit(cache=True, nogil=True)
 def _weighted(
-    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, base: int, tau: float
+    pool: Int, until: Int, low: int, high: int, before: int, k: int, places: Int, key: np.uint64, base: int, fading: Any
 ) -> int:
-    """`k` places without replacement, each draw by weight exp(−age / tau): the k largest of log-weight plus Gumbel
-    noise (Efraimidis and Spirakis, *Weighted random sampling with a reservoir*, 2006). The noise of an entry is a
-    function of its edge. It is below 37, so the search ends where no older entry can be among the largest."""
+    """`k` places without replacement, each draw by weight w · exp(−age / tau), w being the edge's own: the k largest of
+    log-weight plus Gumbel noise (Efraimidis and Spirakis, *Weighted random sampling with a reservoir*, 2006). The noise
+    of an entry is a function of its edge. It is below 37, so the search ends where no older entry can be among the
+    largest."""
+    tau, heaviest, weights = fading
     count = 0
     scores = np.empty(k)
     for place in range(high - 1, low - 1, -1):
         weight = -(float(before) - float(pool[place, TIME])) / tau
-        if count == k and weight + 37.0 < scores[k - 1]:
+        if count == k and weight + heaviest + 37.0 < scores[k - 1]:
             break
         if not _visible(pool, until, place, before):
             continue
-        bits = mix(key ^ mix(np.uint64(base + edge_of(pool[place, WORD])))) >> np.uint64(11)
+        edge = edge_of(pool[place, WORD])
+        if len(weights) > 0:
+            weight += log(weights[edge])
+        bits = mix(key ^ mix(np.uint64(base + edge))) >> np.uint64(11)
         score = weight - log(-log((float(bits) + 0.5) * (1.0 / (1 << 53))))
         if count == k and score <= scores[k - 1]:
             continue
@@ -138,11 +146,12 @@ def choose(
     ttl: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
     places: Int,
 ) -> int:
     """Up to `k` places of `node` with before − ttl ≤ time < before that are not retracted by then, the newest first;
-    how many."""
+    how many. `fading`: tau, the logarithm of the largest weight of an edge or more, and the weights by row, none where
+    all are 1."""
     low = heads[node, START]
     high = first_not_before(pool, low, low + heads[node, LENGTH], before)
     if ttl > 0 and low < high and pool[low, TIME] < before - ttl:
@@ -153,7 +162,7 @@ def choose(
     key = mix(np.uint64(seed) ^ mix(np.uint64(node) ^ mix(np.uint64(before))))
     if strategy == UNIFORM:
         return int(_uniform(pool, until, low, high, before, k, places, key, gone))
-    return int(_weighted(pool, until, low, high, before, k, places, key, base, tau))
+    return int(_weighted(pool, until, low, high, before, k, places, key, base, fading))
 
 
 @njit(cache=True, nogil=True)
@@ -169,7 +178,7 @@ def select(
     ttl: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
 ) -> tuple[Int, Int, Int, Int]:
     """What `choose` finds of each of `nodes` (−1: nothing) as of its own of `before`, or the one: the row in `nodes`,
     neighbour, time and edge number of each, one after another."""
@@ -179,7 +188,7 @@ def select(
     for i in range(len(nodes)):
         if 0 <= nodes[i] < size:
             limit = before[i if len(before) > 1 else 0]
-            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, tau, places)
+            count = choose(heads, pool, until, base, nodes[i], limit, k, ttl, strategy, seed, fading, places)
             for j in range(count):
                 word = pool[places[j], WORD]
                 out[0, at] = i

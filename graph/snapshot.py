@@ -26,6 +26,7 @@ class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
     types: dict[str, Any]
     offsets: dict[str, int]
     files: dict[str, str]
+    barriers: list[str] = []
     format: int = _FORMAT
 
 
@@ -43,7 +44,13 @@ def snapshot(graph: TemporalGraph, folder: Path) -> None:
     try:
         with graph.held() as parts:
             files = {name: _keep(made / f"{name}.npy", array) for name, array in parts.items()}
-            manifest = _Manifest(types=graph.params(), clock=graph.clock, offsets=dict(graph.offsets), files=files)
+            manifest = _Manifest(
+                types=graph.params(),
+                clock=graph.clock,
+                offsets=dict(graph.offsets),
+                files=files,
+                barriers=graph.barriers,
+            )
         (made / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted")))
         for path in (made / _MANIFEST, made):
             _sync(path)
@@ -76,7 +83,7 @@ def restore(graph: TemporalGraph, folder: Path, *, check: bool = False) -> None:
     if manifest.format != _FORMAT:
         raise IncompatibleError("another format", where=str(folder), wanted=str(_FORMAT), got=str(manifest.format))
     graph.check_types(manifest.types)
-    graph.take(parts, manifest.clock, manifest.offsets)
+    graph.take(parts, manifest.clock, manifest.offsets, manifest.barriers)
 
 
 def _keep(path: Path, array: NDArray[np.generic]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,33 @@ from numpy.typing import NDArray
 
 from graph.adjacency import MIN_TIME, Int
 from graph.barrier import Barrier
-from graph.checking import BOUND, STRATEGIES, check_lost, check_query, features_of, lookup, numbers_of, times_of
+from graph.checking import (
+    BOUND,
+    STRATEGIES,
+    check_lost,
+    check_query,
+    features_of,
+    lookup,
+    numbers_of,
+    times_of,
+    weights_of,
+)
 from graph.columns import Column, own_folder
 from graph.edges import Edges
 from graph.judged import Judged
+from graph.kept import Kept
 from graph.lock import ReadWriteLock
 from graph.nodes import Id, Ids, NodeIds
 from graph.reach import Marks
 from graph.relation import NodeType, Relation, declared
 from graph.selection import Direction, Found, Neighbours, Strategy, padded
 from graph.versions import Versions
-from tidemill.errors import IncompatibleError, UserError
-from tidemill.state import digest, encode
+from tidemill.errors import UserError
 
 Floats = NDArray[np.float32]
 
 
-class TemporalGraph(Judged):
+class TemporalGraph(Judged, Kept):
     """Nodes of `nodes`, edges of `relations`, each with its time (µs), and node features versioned by time.
 
     **As of a moment.** Every query is as of `before` and sees what happened strictly earlier: an edge of time t is seen
@@ -79,21 +88,29 @@ class TemporalGraph(Judged):
         return make
 
     def add(
-        self, relation: str, source: Ids, target: Ids, time: Sequence[int] | Int, features: Any | None = None
+        self,
+        relation: str,
+        source: Ids,
+        target: Ids,
+        time: Sequence[int] | Int,
+        features: Any | None = None,
+        weights: Any | None = None,
     ) -> int:
         """Add edges in the order given; the number of the first, the others follow it. Nodes that are new are made.
 
-        `features` is n × the relation's features. Equal edges are so many edges. Raises `UserError` where lengths or
-        types do not fit, and then nothing is added.
+        `features` is n × the relation's features; `weights` (n), along a relation that is weighted, are finite and
+        above 0, and 1 where none are given. Equal edges are so many edges. Raises `UserError` where lengths or types do
+        not fit, and then nothing is added.
         """
         edges, where = self._relation(relation), f"relation {relation}"
         times = times_of(where, time, len(source), len(target))
         rows = features_of(where, features, len(times), len(edges.relation.features))
+        heavy = weights_of(edges.relation, weights, len(times))
         with self._lock.writing():
             ends = self._intern(edges.relation, source, target)
             first = edges.next
             self._grow()
-            edges.add(*ends, times, rows)
+            edges.add(*ends, times, rows, heavy)
             self._advance(int(times.max(initial=MIN_TIME)))
         return first
 
@@ -147,6 +164,11 @@ class TemporalGraph(Judged):
         """By partition of the log, before which everything can be sampled."""
         return self._barrier.offsets
 
+    @property
+    def barriers(self) -> list[str]:
+        """The names of the barriers that were passed, up to 10,000, the newest last."""
+        return self._barrier.names
+
     def reached(self, what: Mapping[str, int] | str, timeout: float = 0.0) -> bool:
         """Whether everything before these offsets, or the barrier of that name, can be sampled; waits up to `timeout`
         seconds for it."""
@@ -176,8 +198,8 @@ class TemporalGraph(Judged):
         experts: bool = True,
     ) -> Neighbours:
         """Up to `k` edges of each of `nodes` (numbers) as of `before` (µs, one or one each): the most `recent`; or
-        drawn without replacement, `uniform`, or `weighted` by exp(−age / `tau`) in turn (Efraimidis and Spirakis,
-        2006).
+        drawn without replacement, `uniform`, or `weighted` by weight · exp(−age / `tau`) in turn (Efraimidis and
+        Spirakis, 2006), the weight being the edge's own times an expert's.
 
         Along `out` the nodes are sources and their neighbours targets; along `in` the other way; of a relation that is
         not directed both are the same. A draw is a function of `seed`, the node, `before`, relation and direction:
@@ -221,6 +243,7 @@ class TemporalGraph(Judged):
         strategy: Strategy,
         seed: int,
         tau: float | None,
+        experts: bool = True,
     ) -> tuple[Int, Int]:
         """What `found` gives of nodes that are there or −1, with `marks`' rows in place of neighbours, and of these
         those that were not marked; see `reach.reach`."""
@@ -229,7 +252,7 @@ class TemporalGraph(Judged):
         with self._lock.reading():
             check_lost(edges, self.ttl, moment)
             args = k, self.ttl or 0, STRATEGIES[strategy], seed, float(tau or 1.0)
-            return edges.reach(direction, nodes, before, *args, marks)
+            return edges.reach(direction, nodes, before, *args, marks, experts)
 
     @contextmanager
     def marks(self) -> Iterator[Marks]:
@@ -286,79 +309,6 @@ class TemporalGraph(Judged):
         """Of these, the edges that are not dropped and not to be dropped."""
         edges = self._relation(relation)
         return edges.count - edges.expired
-
-    def params(self) -> dict[str, Any]:
-        """The plain values that make an empty graph of the same types."""
-        types: Sequence[NodeType | Relation]
-        plain = {}
-        for what, types in (("nodes", [*self.node_types.values()]), ("relations", [*self.relations.values()])):
-            plain[what] = [asdict(it) | {"features": list(it.features)} for it in types]
-        return {**plain, "ttl": self.ttl}
-
-    def state(self) -> dict[str, Any]:
-        """All that counts, as plain data: equal for graphs to which the same came in the same order."""
-        with self._lock.reading():
-            return {kind: {n: p.save() for n, p in parts.items()} for kind, parts in self._kinds().items()} | {
-                "clock": self.clock,
-                "offsets": dict(self.offsets),
-                "types": self.params(),
-            }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over, in a graph to which nothing has come, what `state` gave. Raises `IncompatibleError` where the
-        types of nodes or relations are others."""
-        kinds = self._kinds()
-        self.check_types(state["types"])
-        with self._lock.writing():
-            for name, ids in self.nodes.items():
-                ids.load(state["nodes"][name])
-            self._grow()
-            for kind in ("edges", "versions"):
-                for name, part in kinds[kind].items():
-                    part.load(state[kind][name])
-            self.clock = state["clock"]
-            self._barrier.passed(state["offsets"])
-
-    def check_types(self, types: Mapping[str, Any]) -> None:
-        """Raises `IncompatibleError` where these are not this graph's node types, relations and time to live."""
-        mine = self.params()
-        for what, wanted in mine.items():
-            if types.get(what) != wanted:
-                got = str(types.get(what))[:300]
-                raise IncompatibleError(f"other {what}", where="graph", wanted=str(wanted)[:300], got=got)
-
-    @contextmanager
-    def held(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """All arrays as they lie in memory, by name; nothing is added meanwhile."""
-        with self._lock.reading():
-            yield {
-                f"{kind}.{name}.{part}": array
-                for kind, parts in self._kinds().items()
-                for name, it in parts.items()
-                for part, array in it.parts().items()
-            }
-
-    def take(self, arrays: Mapping[str, NDArray[Any]], clock: int, offsets: Mapping[str, int]) -> None:
-        """Take over, in a graph to which nothing has come, the arrays of `held`; none is copied before it is changed.
-        Raises `IncompatibleError` where they are of other types."""
-        with self._lock.writing():
-            for kind, parts in self._kinds().items():
-                for name, it in parts.items():
-                    before = f"{kind}.{name}."
-                    mine = {n.removeprefix(before): a for n, a in arrays.items() if n.startswith(before)}
-                    if {n for n in mine if not n.startswith("verdicts.")} != set(it.parts()):
-                        raise IncompatibleError(f"other {kind}", where=f"graph, {name}", got=", ".join(sorted(mine)))
-                    it.take(mine)
-            self._grow()
-            self.clock = clock
-            self._barrier.passed(offsets)
-
-    def _kinds(self) -> dict[str, Mapping[str, Any]]:
-        return {"nodes": self.nodes, "edges": self._edges, "versions": self._versions}
-
-    def digest(self) -> str:
-        """SHA-256 of the state."""
-        return digest(encode(self.state()))
 
     def _relation(self, name: str) -> Edges:
         return lookup(self._edges, "relation", name)

@@ -46,7 +46,7 @@ def _look(
     """All hops from the seeds, which end at `told[END]` of the arena; False where that has no room."""
     at, origin = told[END], told[ORIGIN]
     _, base, ttl, _ = place
-    frontier = arena[at - 2 * told[SEEDS] : at - told[SEEDS]]
+    frontier, alike = arena[at - 2 * told[SEEDS] : at - told[SEEDS]], np.empty(0)
     for hop in range(len(kinds)):
         k, inward, strategy, seed = kinds[hop, 0], kinds[hop, 1], kinds[hop, 2], kinds[hop, 3]
         heads, pool, _ = planes[1] if inward else planes[0]
@@ -56,7 +56,7 @@ def _look(
         if behind + 2 * bound > len(arena):
             return False
         found, reached = reach(
-            heads, pool, until, told[NODES], base, frontier, before, k, ttl, strategy, seed, taus[hop],
+            heads, pool, until, told[NODES], base, frontier, before, k, ttl, strategy, seed, (taus[hop], 0.0, alike),
             marks, origin, 0, arena[at : at + bound], arena[at + bound : at + 2 * bound],
             arena[at + 2 * bound : at + 3 * bound], arena[at + 3 * bound : behind], arena[behind:],
             np.empty(max(widest, 1), np.int64),

@@ -98,11 +98,12 @@ def _choose(
     k: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
     base: int,
     places: Int,
 ) -> int:
     """Up to `k` of the places `shown` (rising), the newest first, drawn as `selection.choose` draws; how many."""
+    tau, _, weights = fading
     there = len(shown)
     count = min(k, there)
     if strategy == RECENT:
@@ -116,8 +117,11 @@ def _choose(
         scores, able = np.full(there, -np.inf), 0
         for i in range(there):
             if factors[i] > 0.0:
-                bits = mix(key ^ mix(np.uint64(base + edge_of(pool[shown[i], WORD])))) >> np.uint64(11)
+                edge = edge_of(pool[shown[i], WORD])
+                bits = mix(key ^ mix(np.uint64(base + edge))) >> np.uint64(11)
                 weight = -(float(before) - float(pool[shown[i], TIME])) / tau
+                if len(weights) > 0:
+                    weight += log(weights[edge])
                 scores[i] = weight - log(-log((float(bits) + 0.5) * (1.0 / (1 << 53)))) + log(factors[i])
                 able += 1
         count = min(count, able)
@@ -186,7 +190,7 @@ def select_judged(
     ttl: int,
     strategy: int,
     seed: int,
-    tau: float,
+    fading: Any,
     heed: bool,
 ) -> tuple[Int, Int, Int, Int]:
     """What `selection.select` finds, of nodes on which there are verdicts; others find nothing here."""
@@ -197,7 +201,7 @@ def select_judged(
             limit = before[i if len(before) > 1 else 0]
             most = k if strategy == RECENT else heads[nodes[i], LENGTH]
             shown, factors = _show(heads, pool, until, base, told, nodes[i], limit, ttl, heed, most)
-            count = _choose(pool, shown, factors, nodes[i], limit, k, strategy, seed, tau, base, places)
+            count = _choose(pool, shown, factors, nodes[i], limit, k, strategy, seed, fading, base, places)
             for j in range(count):
                 word = pool[places[j], WORD]
                 out[0, at], out[1, at], out[2, at] = i, word >> (EDGE_BITS + 2), pool[places[j], TIME]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graph.adjacency import Adjacency, Int
 from graph.columns import Column
 from graph.relation import NodeType
-from graph.selection import RECENT, select
+from graph.selection import ALIKE, RECENT, select
 
 _NONE = np.empty(0, np.int64)
 
@@ -39,7 +39,7 @@ class Versions:
 
     def get(self, nodes: Int, before: Int) -> NDArray[np.float32]:
         arrays = self._plane.heads.array, self._plane.pool.array, _NONE
-        asked, _, _, rows = select(*arrays, self._plane.size, 0, nodes, before, 1, 0, RECENT, 0, 1.0)
+        asked, _, _, rows = select(*arrays, self._plane.size, 0, nodes, before, 1, 0, RECENT, 0, ALIKE)
         out = np.full((len(nodes), len(self.node_type.features)), np.nan, np.float32)
         out[asked] = self.rows.array[rows]
         return out

@@ -19,6 +19,9 @@ POSITION, MOMENT = "position", "asked_at"
 """Outputs that say of which state an answer is (after so many events of the job, in its order), and as of when."""
 
 
+_WANTED = {"BYTES": "a text or a whole number"}
+"""In words, what the protocol calls otherwise."""
+
 ROWS = 16
 """Rows of a tensor request that are asked at a time: some milliseconds."""
 
@@ -125,7 +128,7 @@ def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str,
     for spec in inputs:
         value = values.get(spec.name)
         if value is None:
-            raise RequestError("input is missing", wanted=f"all of {[s.name for s in inputs]}", field=spec.name)
+            raise RequestError("input is missing", wanted=_WANTED.get(spec.datatype, spec.datatype), field=spec.name)
         column = np.empty([1, *spec.shape[1:]], DATATYPES[spec.datatype])
         try:
             if spec.datatype == "BYTES" and (isinstance(value, bool) or not isinstance(value, (str, bytes, int))):
@@ -133,6 +136,7 @@ def columns_of(inputs: list[TensorSpec], values: Mapping[str, Any]) -> dict[str,
             column[0] = value
         except (TypeError, ValueError, OverflowError):
             got = repr(value)[:80]
-            raise RequestError("input does not fit", wanted=spec.datatype, got=got, field=spec.name) from None
+            wanted = _WANTED.get(spec.datatype, spec.datatype)
+            raise RequestError("input does not fit", wanted=wanted, got=got, field=spec.name) from None
         columns[spec.name] = column
     return columns

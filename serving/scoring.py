@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -111,6 +111,11 @@ class Features:
             raise UnavailableError("the endpoint asks nothing of a graph", where=f"endpoint {self._endpoint.name}")
         features = {"features": self.row(event).tolist()} if self._endpoint.feature_names else {}
         return {**features, **self._computed(lambda: values(event))}
+
+    def field_of(self, name: str) -> str:
+        """The field of the event that an input of the model is from."""
+        times = {} if self._spec.time == RECORD_TIME else {"time": self._spec.time}
+        return {**times, **self._endpoint.asked_from}.get(name, name)
 
     def _computed(self, function: Callable[[], Any]) -> Any:
         try:
@@ -224,7 +229,12 @@ class Scorer:
         code, features, loaded = current
         event, id, time = features.event(body)
         if isinstance(loaded.servable, ServedQuestion):
-            return self._answer(loaded, loaded.servable, features.asked(event), id, time, explain)
+            asked = features.asked(event)
+            try:
+                return self._answer(loaded, loaded.servable, asked, id, time, explain)
+            except RequestError as error:
+                error.field = features.field_of(error.field)
+                raise
         row = features.row(event)
         sequence = code.known.sequence
         classes: tuple[str, ...] = getattr(loaded.servable, "classes", ())
@@ -254,7 +264,7 @@ class Scorer:
             staleness=max(self._freshness.seconds(), servable.stale),
             outputs=found.outputs,
             position=found.position,
-            rests_on=found.rests_on,
+            rests_on=None if found.rests_on is None else {**found.rests_on, "asked": _nodes(asked)},
         )
 
     def _note(self, loaded: Loaded, id: str, time: int, score: float, **rest: Any) -> None:
@@ -313,6 +323,11 @@ def _probabilities(loaded: Loaded, row: Float, names: tuple[str, ...]) -> list[f
     servable: Any = loaded.servable
     every: list[float] = servable.probabilities(row)
     return every
+
+
+def _nodes(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The ids that were asked about, by input."""
+    return {name: value for name, value in asked.items() if name not in ("features", "time")}
 
 
 def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:

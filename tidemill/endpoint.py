@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tidemill.stream import StreamSpec, check_name
@@ -35,7 +35,8 @@ class Endpoint:
     A model that is asked of a job's state (a graph) takes no row alone: `asked(event)` gives the values of its inputs
     by name, besides `features`, the row, where there are `feature_names`; and `replica` is the job whose state it is
     asked of, of which serving keeps a copy; it has the name of the job that it is a copy of, reads the same in the same
-    order, and need not learn or emit anything.
+    order, and need not learn or emit anything. `asked_from` says from which field of the event an input is, where they
+    are called otherwise: what is wrong with a request is told of the field.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Endpoint:
     unserved: str = ""
     measured: Callable[[StreamSpec], Job[Any]] | None = None
     asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    asked_from: Mapping[str, str] = field(default_factory=dict)
     replica: Job[Any] | None = None
 
     def __post_init__(self) -> None:

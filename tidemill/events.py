@@ -154,9 +154,9 @@ class JobChanged(Event, frozen=True, kw_only=True, tag="job.changed.v1"):
     """A job was submitted, started, stopped, removed, or failed. Topic `jobs`, keyed by name.
 
     `wanted` is what the user asked for (`running`, `stopped` or `removed`), `bundle` the digest of the submitted code
-    in the artefact store, `file` the job file within it. Where `answers` names the id of such a wish, this is what
-    became of it (`failed`, with the reason) and counts only while no newer wish stands; it is keyed `<name>/outcome`,
-    so that compaction never puts it in a wish's place.
+    in the artefact store, `file` the job file within it, `endpoint` the name of its endpoint. Where `answers` names the
+    id of such a wish, this is what became of it (`failed`, with the reason) and counts only while no newer wish stands;
+    it is keyed `<name>/outcome`, so that compaction never puts it in a wish's place.
     """
 
     job: str
@@ -167,6 +167,7 @@ class JobChanged(Event, frozen=True, kw_only=True, tag="job.changed.v1"):
     options: dict[str, str] = {}
     reason: str = ""
     answers: str = ""
+    endpoint: str = ""
 
 
 class RecordErased(Event, frozen=True, kw_only=True, tag="record.erased.v1"):

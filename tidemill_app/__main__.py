@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "labelling": ("labelling:labelling", "People label the items of a stream: projects, people, the service."),
     "control": ("control:control", "Let others submit and run jobs over HTTP, by token."),
     "keep-features": ("serve:keep_features", "Keep features in Redis (what serve starts)."),
+    "gate": ("gate:gate", "Judge trained weights; the better ones go live."),
     "deploy": ("serve:deploy", "Publish an ONNX model to every server."),
 }
 

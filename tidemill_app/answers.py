@@ -123,24 +123,30 @@ def _values(log: Log, topic: str) -> list[bytes]:
 
 def _states(platform: Platform, model: str, wanted: set[tuple[str, int]]) -> Mapping[tuple[str, int], Question]:
     """The model as it was served, by version and delta: from the versions that are kept, and the deltas since. Deltas
-    are numbered anew where a job begins anew, versions never."""
+    are numbered anew where a job begins anew, versions never.
+
+    A server that has not heard of a version yet takes the deltas behind it all the same, and calls them those of the
+    version before: what it has then is the same, for a version changes nothing.
+    """
     versions = {event.version: event for event in _versions(platform, model)}
     found: dict[tuple[str, int], Question] = {}
     for event in versions.values():
         if (event.version, event.delta) in wanted and (content := _content(platform, event)) is not None:
             found[event.version, event.delta] = _question(content)
     content, before = None, -1
+    row: dict[str, None] = {}  # the versions since which no delta is missing
     for delta in filter(None, map(delta_of, _values(platform.log, f"deltas.{model}"))):
         start = versions.get(delta.base)
+        if delta.sequence != before + 1:
+            content, row = None, {}
         if start is not None and delta.sequence == start.delta + 1:
-            content = _content(platform, start)
-        elif delta.sequence != before + 1:
-            content = None
+            content, row = _content(platform, start), {**row, delta.base: None}
         before = delta.sequence
         if content is not None:
             content = ModelContent(content.kind, content.params, apply_delta(content.state, delta.changes))
-            if (delta.base, delta.sequence) in wanted:
-                found[delta.base, delta.sequence] = _question(content)
+            for version in row:
+                if (version, delta.sequence) in wanted:
+                    found[version, delta.sequence] = _question(content)
     return found
 
 

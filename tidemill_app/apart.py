@@ -48,16 +48,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The job's name, and what to know of it beside; or an error's class and line."""
+    """The job's name, what to know of it beside, and its endpoint's name; or an error's class and line."""
 
     job: str = ""
     notes: list[str] = []
+    endpoint: str = ""
     error: str = ""
     line: str = ""
 
 
-def check_apart(order: Order, seconds: float = SECONDS) -> tuple[str, list[str]]:
-    """The name of the job that the bundle makes and what to know of it beside, checked in a process of its own.
+def check_apart(order: Order, seconds: float = SECONDS) -> tuple[str, list[str], str]:
+    """The name of the job that the bundle makes, what to know of it beside, and its endpoint's name (or none), checked
+    in a process of its own.
 
     Raises as `submission.check` does, and `SubmissionError` where the process ends without an answer or takes longer
     than `seconds`. Its folder and its process group
@@ -77,7 +79,9 @@ def check_apart(order: Order, seconds: float = SECONDS) -> tuple[str, list[str]]
         if not isinstance(kind, type) or not issubclass(kind, TidemillError):
             kind = SubmissionError
         raise kind(answer.line)
-    return check_name(answer.job, "job"), answer.notes
+    if answer.endpoint:
+        check_name(answer.endpoint, "endpoint")
+    return check_name(answer.job, "job"), answer.notes, answer.endpoint
 
 
 def _run(folder: Path, seconds: float) -> str:
@@ -115,7 +119,7 @@ def _read(file: Path) -> Answer | None:
 
 def _check(folder: Path) -> Answer:
     from tidemill_app.job_file import load_job
-    from tidemill_app.submission import check
+    from tidemill_app.submission import check, endpoint_of
     from tidemill_app.wiring import Platform
 
     order = msgspec.msgpack.decode((folder / "order").read_bytes(), type=Order)
@@ -129,7 +133,7 @@ def _check(folder: Path) -> Answer:
             platform.close()
     except TidemillError as error:
         return Answer(error=type(error).__name__, line=str(error)[:4000])
-    return Answer(job=job.name, notes=notes)
+    return Answer(job=job.name, notes=notes, endpoint=endpoint_of(job))
 
 
 def main(folder: Path) -> None:

@@ -266,10 +266,11 @@ class ControlDoor(Router):
                 options=asked.options,
                 reset=asked.reset,
             )
-            name, notes = check_apart(order, self._seconds)
+            name, notes, endpoint = check_apart(order, self._seconds)
             # What is referred to is signed already, by whom it was.
             digest = asked.reference or platform.artefacts.put_signed(SIGNED, bundle.encode())
-            wish = record(platform, name, digest, bundle.entry, asked.engine, options=asked.options, reset=asked.reset)
+            how = {"options": asked.options, "reset": asked.reset, "endpoint": endpoint}
+            wish = record(platform, name, digest, bundle.entry, asked.engine, **how)  # type: ignore[arg-type]
             return wish, sorted(bundle.files), notes
 
     async def _follow(self, log: LogLines, request: Request) -> AsyncGenerator[bytes, None]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from math import cos, nan, pi, sin
+from math import nan
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,11 @@ import msgspec
 
 from tidemill_app.demo_graph import DELAYS, TABULAR, TRUST, GraphFindings, Scoring
 from tidemill_app.graph_page import document, shape, svg
-from tidemill_app.report import BLUE, GREY, INK, ORANGE, quantile, when
+from tidemill_app.influences import picture, reasons, table
+from tidemill_app.report import BLUE, GREY, ORANGE, quantile
 
 if TYPE_CHECKING:
     from graph.store import TemporalGraph
-
-DRAWN = 14
 
 
 def page(found: GraphFindings, graphs: dict[str, TemporalGraph]) -> str:
@@ -25,15 +23,15 @@ def page(found: GraphFindings, graphs: dict[str, TemporalGraph]) -> str:
     parts = [_facts(facts(found))]
     parts.append("<h2>What neighbourhoods add</h2>" + _gain(found))
     if best := found.scoring[DELAYS].best:
-        parts.append("<h2>Why this flight</h2>" + influences(best) + _table(_reasons(best)))
+        parts.append("<h2>Why this flight</h2>" + picture(best, "late with probability") + table(reasons(best)))
     if found.links:
         head = ["model", "MRR, causal", "MRR, stale (200)"]
         rows = [[name, f"{causal:.3f}", f"{stale:.3f}"] for name, causal, stale in found.links]
         note = "Test part of bitcoin_otc, 100 seeded negatives."
-        parts.append(f"<h2>Who will trust whom</h2><p>{note}</p>{_table([head, *rows])}{_mrr(found)}")
+        parts.append(f"<h2>Who will trust whom</h2><p>{note}</p>{table([head, *rows])}{_mrr(found)}")
     for name, graph in graphs.items():
         parts.append(f"<h2>The graph of {html.escape(name)}</h2>{shape(graph, graph.clock + 1)}")
-    parts.append("<h2>Every answer, asked again of the log</h2>" + _table(_verified(found)))
+    parts.append("<h2>Every answer, asked again of the log</h2>" + table(_verified(found)))
     parts.append(
         "<h2>Go on</h2><pre style='white-space:pre-wrap;overflow-wrap:anywhere'>"
         + html.escape("\n".join(next_steps(found)))
@@ -115,50 +113,6 @@ def _mrr(found: GraphFindings) -> str:
     return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
 
-def influences(answer: dict[str, Any]) -> str:
-    """A picture of what an answer rests on: the event's nodes, and around each the neighbours with most influence."""
-    from matplotlib.figure import Figure
-
-    near = answer["rests_on"]["neighbours"][:DRAWN]
-    seeds = list(dict.fromkeys(one["of"] for one in near))
-    figure = Figure(figsize=(10, 6))
-    axes = figure.subplots()
-    largest = max((abs(one["influence"]) for one in near), default=1.0) or 1.0
-    for i, seed in enumerate(seeds):
-        mine = [one for one in near if one["of"] == seed]
-        x = 3.0 * (i - (len(seeds) - 1) / 2)
-        for j, one in enumerate(mine):
-            angle = 2 * pi * (j + 0.5) / len(mine) + pi / 2
-            end = x + 1.15 * cos(angle), 1.15 * sin(angle)
-            colour = ORANGE if one["influence"] > 0 else BLUE
-            width = 0.6 + 5.0 * abs(one["influence"]) / largest
-            axes.plot([x, end[0]], [0, end[1]], color=colour, linewidth=width, alpha=0.8, zorder=1)
-            axes.plot(*end, "o", ms=8, color=colour, mec="white", zorder=2)
-            label = f"{one['node']} {one['relation']}\n{one['influence']:+.3f}"
-            axes.annotate(label, end, xytext=(0, 9), textcoords="offset points", ha="center", fontsize=7, color=INK)
-        axes.plot(x, 0, "o", ms=16, color=INK, mec="white", zorder=3)
-        name = f"{seed} {answer['asked'].get(seed, '')}"
-        axes.annotate(name, (x, 0), xytext=(0, -24), textcoords="offset points", ha="center", fontsize=9, color=INK)
-    axes.set_axis_off()
-    axes.margins(0.12)
-    said = (
-        f"{html.escape(str(answer['id']))}: late with probability {answer['score']:.3f}. A line is an edge that was "
-        "looked at: orange raised the probability, blue lowered it, by how much it changes without the edge."
-    )
-    return f"<figure>{svg(figure)}<figcaption>{said}</figcaption></figure>"
-
-
-def _reasons(answer: dict[str, Any]) -> list[list[str]]:
-    rows = [["influence", "of", "what", "node", "when", ""]]
-    for one in answer["rests_on"]["neighbours"][:8]:
-        more = ", ".join(f"{n} {v:g}" for n, v in one["features"].items())
-        what = f"{'→' if one['direction'] == 'out' else '←'} {one['relation']}"
-        rows.append([f"{one['influence']:+.4f}", one["of"], what, str(one["node"]), when(one["time"]), more])
-    for one in answer["rests_on"]["features"][:6]:
-        rows.append([f"{one['influence']:+.4f}", "", one["feature"], "", "", f"{one['value']:g}"])
-    return rows
-
-
 def _verified(found: GraphFindings) -> list[list[str]]:
     rows = [["endpoint", "asked again", "the same", "largest difference of a score", "not asked again"]]
     for name, one in found.verified.items():
@@ -182,15 +136,7 @@ def next_steps(found: GraphFindings) -> list[str]:
 
 
 def _facts(told: dict[str, str]) -> str:
-    return _table([[name, value] for name, value in told.items()], head=False)
-
-
-def _table(rows: Sequence[Sequence[str]], head: bool = True) -> str:
-    lines = []
-    for i, row in enumerate(rows):
-        cell = "th" if head and i == 0 else "td"
-        lines.append("<tr>" + "".join(f"<{cell}>{html.escape(str(c))}</{cell}>" for c in row) + "</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return table([[name, value] for name, value in told.items()], head=False)
 
 
 def _plain(axes: Any) -> None:

@@ -14,6 +14,7 @@ from tidemill_app.report import BLUE, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
     from graph.store import TemporalGraph
+    from tidemill_app.graph_effect import Effects
 
 _MOST = 60
 """Nodes that are drawn at most: more cannot be read. The table has all."""
@@ -36,6 +37,42 @@ def whole(stats: Stats, graph: TemporalGraph, before: int) -> str:
     facts += [f"{name}: {count:,} edges, {stats.living[name]:,} living" for name, count in stats.edges.items()]
     items = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
     return document(f"Graph of {stats.job}", f"<ul>{items}</ul>" + shape(graph, before))
+
+
+def experts(told: Effects) -> str:
+    """The page of what experts change: a line for each candidate from its score without to that with them."""
+    from tidemill_app.graph_effect import HEAD, rows
+
+    title = f"{told.source}: {told.relation}, without and with experts, as of {to_rfc3339(told.at)}"
+    cells = "".join("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>" for row in rows(told))
+    head = "".join(f"<th>{word}</th>" for word in HEAD)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
+    by = f"Weights of version {told.version}." if told.version else "Fitted here, on the edges before that time."
+    return document(title, (_moved(told) if told.effects else "") + f"<p>{by}</p>" + table)
+
+
+def _moved(told: Effects) -> str:
+    from matplotlib.figure import Figure
+
+    shown = told.effects[:_MOST]
+    figure = Figure(figsize=(9, 1.2 + 0.32 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    scores = [s for one in shown for s in (one.before, one.after) if s is not None]
+    low, high = min(scores), max(scores)
+    edge = low - 0.08 * ((high - low) or 1.0)
+    for y, one in enumerate(shown):
+        after = edge if one.after is None else one.after
+        colour = GREY if after == one.before else ORANGE if after > one.before else BLUE
+        axes.plot([one.before, after], [y, y], color=colour, linewidth=2, zorder=1)
+        axes.plot(one.before, y, "o", color=GREY, ms=7, mec="white", zorder=2)
+        axes.plot(after, y, "X" if one.after is None else "o", color=colour, ms=9, mec="white", zorder=3)
+    # Names are somebody's data: no formulas are read in them.
+    axes.set_yticks(range(len(shown)), [one.node for one in shown], parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlabel("score (logit of a choice)")
+    axes.spines[["top", "right"]].set_visible(False)
+    note = "Grey: without experts. Orange: raised by them, blue: lowered; a cross is forbidden, or of weight 0."
+    return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
 
 def _cells(edge: Near) -> list[Any]:

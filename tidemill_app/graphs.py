@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 class Near(msgspec.Struct):
     """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features,
-    of which weight by an expert. `hops` counts from the node asked about; `of` is the end that is nearer to it."""
+    of which weight (its own times an expert's). `hops` counts from the node asked about; `of` is the end that is nearer
+    to it."""
 
     hops: int
     relation: str
@@ -153,7 +154,7 @@ def near(
                         continue
                     found = graph.found(relation.name, np.array([at]), before, k, direction=direction, experts=experts)
                     features = graph.edges(relation.name, found.edges)[3].tolist()
-                    weights = graph.weights(relation.name, found.edges, before) if experts else np.ones(len(features))
+                    weights = graph.weights(relation.name, found.edges, before, experts=experts)
                     columns = found.nodes.tolist(), found.times.tolist(), features, weights.tolist()
                     for other, time, row, weight in zip(*columns, strict=True):
                         values = dict(zip(relation.features, row, strict=True))

@@ -23,7 +23,7 @@ class Stepped:
     def step(self, stream: str, id: str, time: int, **fields: Any) -> list[dict[str, Any]]:
         """Step one event of a stream; the rows that the job emitted, each with its `output`, in their order."""
         spec = self.specs[stream]
-        given = {spec.id: id, spec.time: time, **fields}
+        given: dict[str, Any] = {str(spec.id): id, spec.time: time, **fields}
         cells = {
             f.name: column([given.get(f.name, f.default)], dtype_of(f.type, f.nullable or f.default is None))
             for f in spec.fields

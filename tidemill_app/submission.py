@@ -47,7 +47,8 @@ def submit(
     bundle = pack(target, include)
     notes = check(platform, job, bundle.entry, engine, options=options, reset=reset)
     digest = platform.artefacts.put_signed(SIGNED, bundle.encode())
-    wish = record(platform, job.name, digest, bundle.entry, engine, options=options, reset=reset)
+    how = {"options": options, "reset": reset, "endpoint": endpoint_of(job)}
+    wish = record(platform, job.name, digest, bundle.entry, engine, **how)  # type: ignore[arg-type]
     return wish, list(bundle.files), notes
 
 
@@ -64,8 +65,8 @@ def check(
 
     Raises `SubmissionError` where the engine cannot run the job or takes no such option, `NotFoundError` for an unknown
     engine or stream, `IncompatibleError` where a job of that name has a state that the changed job cannot take over
-    (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs;
-    and as the engine's `Host.check`.
+    (unless `reset`, which forgets the state so that the job learns again from the log), or `reset` meets one that runs,
+    or another job that runs has its endpoint; and as the engine's `Host.check`.
     """
     from streams.engines.prepare import check_settings
     from tidemill_app.run_job import parts_of
@@ -75,6 +76,7 @@ def check(
     refuse_unless_fit(job, there[engine], list(there.values()))
     wish = JobChanged(id="", time=0, job=job.name, wanted="running", file=entry, options=dict(options))
     check_settings(job, parts_of(platform, job, wish, lambda status: None))
+    check_endpoint(platform.jobs(), job.name, endpoint_of(job))
     if reset:
         check_at_rest(platform, job.name)
     saved = None if reset else _check_saved(platform, job, engine)
@@ -90,6 +92,7 @@ def record(
     *,
     options: Mapping[str, str] = _NONE,
     reset: bool = False,
+    endpoint: str = "",
 ) -> JobChanged:
     """Have job `name` run by the stored, signed bundle `digest`; what was recorded. With `reset` its state is forgotten
     first. To be called with what `check` has let pass."""
@@ -97,8 +100,33 @@ def record(
         check_at_rest(platform, name)
         forget(platform, name)
     return platform.jobs().change(
-        name, wanted="running", bundle=digest, file=entry, engine=engine, options=dict(options), reason=""
+        name,
+        wanted="running",
+        bundle=digest,
+        file=entry,
+        engine=engine,
+        options=dict(options),
+        reason="",
+        endpoint=endpoint,
     )
+
+
+def endpoint_of(job: Job[Any]) -> str:
+    """The name of the job's endpoint; empty where it has none."""
+    return "" if job.endpoint is None else job.endpoint.name
+
+
+def check_endpoint(table: JobTable, name: str, endpoint: str) -> None:
+    """Raises `IncompatibleError` where another job than `name` runs and has the endpoint of that name: requests to it
+    would be answered by another model all at once. From a job that was stopped an endpoint is taken over."""
+    for other, wish in table.jobs.items():
+        if endpoint and other != name and wish.wanted == "running" and wish.endpoint == endpoint:
+            raise IncompatibleError(
+                f"endpoint {endpoint} is that of a job that runs",
+                where=f"job {name}",
+                got=f"job {other}",
+                fix=f"Name another endpoint=, or first run `tidemill job stop {other}`.",
+            )
 
 
 def _notes(platform: Platform, job: Job[Any], options: Mapping[str, str]) -> list[str]:
@@ -176,9 +204,14 @@ def kept_by_engines(name: str) -> list[str]:
 def set_wanted(
     platform: Platform, name: str, wanted: str, seconds: float, table: JobTable | None = None
 ) -> dict[str, Any]:
-    """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status. 0 seconds: do not wait."""
+    """Say that job `name` shall be `running` or `stopped`, and wait until it is; its status. 0 seconds: do not wait.
+
+    Raises `IncompatibleError` where another job runs that has its endpoint.
+    """
     table = table or platform.jobs()
-    table.get(name)
+    before = table.get(name)
+    if wanted == "running":
+        check_endpoint(table, name, before.endpoint)
     wish = table.change(name, wanted=wanted, reason="")
     return wait_until(platform, wish, seconds, table) if seconds else {}
 
@@ -209,6 +242,7 @@ def start(platform: Platform, name: str, seconds: float, *, savepoint: str = "")
     table = platform.jobs()
     wish = table.get(name)
     _refuse_unless_named(wish)
+    check_endpoint(table, name, wish.endpoint)
     # Which asking this is: the same savepoint may be asked for again, and each asking counts once.
     options = wish.options | {"savepoint": savepoint, "savepoint_asked": str(platform.clock.now())}
     check_options(wish.engine, name, options)

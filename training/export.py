@@ -4,7 +4,8 @@ A classifier's network maps a batch of samples to logits; exported, it gives pro
 boxes [N, 4] (x1, y1, x2, y2 as parts of the image) and scores [classes, N] for the one image; exported, it keeps the
 best by non-maximum suppression, in pixels of the image.
 
-Parity is checked, not believed: `differences` asks the exported model and the network about the same items.
+Parity is checked, not believed: a task's `offline` is what its network answers, `EncodedModel.answer` what the export
+does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from onnx import TensorProto, compose, helper
 
 from connectors.encoded_model import BOXES, INPUT, METADATA, PROBABILITIES, Facts
-from training.preparation import IR, OPSET, PIXELS, SAMPLE, Preparation
+from training.preparation import IR, OPSET, PIXELS, SAMPLE, Preparation, apart
 
 MAX_BOXES = 100
 """Boxes of one class in an image."""
@@ -53,13 +54,22 @@ def detector(
     front.graph.output.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["h", "w", 3]))
     whole = compose.merge_models(front, inner, io_map=[(SAMPLE, "network_in")])
     graph = whole.graph
-    graph.node.extend(_suppression())
+    nodes = _suppression()
     floats = {"iou": [iou], "least": [least]}
-    ints = {"most": [MAX_BOXES], "first": [0], "second": [1], "third": [2], "end": [3], "top": [2]}
-    graph.initializer.extend(helper.make_tensor(n, TensorProto.FLOAT, [1], v) for n, v in floats.items())
-    graph.initializer.extend(helper.make_tensor(n, TensorProto.INT64, [1], v) for n, v in ints.items())
-    graph.initializer.append(helper.make_tensor("half", TensorProto.INT64, [2], [2, 2]))
-    graph.initializer.append(helper.make_tensor("turned", TensorProto.INT64, [2], [1, 0]))
+    ints = {
+        "most": [MAX_BOXES],
+        "first": [0],
+        "second": [1],
+        "third": [2],
+        "end": [3],
+        "half": [2, 2],
+        "turned": [1, 0],
+    }
+    constants = [helper.make_tensor(n, TensorProto.FLOAT, [1], v) for n, v in floats.items()]
+    constants += [helper.make_tensor(n, TensorProto.INT64, [len(v)], v) for n, v in ints.items()]
+    apart("kept.", nodes, constants, {"corners", "scores", PIXELS, BOXES})
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(BOXES, TensorProto.FLOAT, ["n", 6]))
     return _finished(whole, Facts(task="detection", medium=preparation.medium, classes=classes))

@@ -1,8 +1,8 @@
 """Whether a candidate may take the champion's place: paired tests of their answers to the same items.
 
 A candidate passes where what was exported answers as the network does (parity); where, on all items together, it is
-better than the champion and a paired test says that this is no chance (p < `alpha`, two-sided); and where it is worse on
-no set of items alone (the frozen test version, the newest labels) by more than chance. A model without a champion is
+better than the champion and a paired test says that this is no chance (p < `alpha`, two-sided); and where on no set of
+items alone (the frozen test version, the newest labels) it is worse by more than chance. A model without a champion is
 held against the answer that needs no model: the class that is most frequent among the items, or no boxes.
 
 Classification: McNemar's exact test. With b items that only the candidate has right and c that only the champion has,
@@ -90,7 +90,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     for i in range(k + 1):
         total += term
         term = term * (n - i) // (i + 1)
-    return min(1.0, 2 * total / 2**n)
+    return float(min(1.0, 2 * total / 2**n))
 
 
 def _compare(task: str, classes: int, sets: Sequence[Answers], seed: int) -> _Compared:

@@ -219,11 +219,11 @@ class GraphClassifier:
                 wanted = f"a rule of stream {self.stream} that makes a {node_type} of it"
                 refuse("a seed that is not made a node by its event", wanted, name)
 
-    def _type(self, rule: Rule, name: str) -> str:
+    def _type(self, rule: NodeFrom | EdgeFrom, name: str) -> str:
         if isinstance(rule, NodeFrom):
             return rule.node_type
         r = next(r for r in self.spec.relations if r.name == rule.relation)
-        return r.source if isinstance(rule, EdgeFrom) and rule.source == name else r.target
+        return r.source if rule.source == name else r.target
 
     def _warm(self, learner: GraphLearner) -> None:
         warm(self.spec)
@@ -364,15 +364,15 @@ def without(batch: Batch, dead: Sequence[DeadRow]) -> Batch:
     return batch.take(np.flatnonzero(good), batch.wake)
 
 
-def made_by(rules: Sequence[Rule], stream: str) -> dict[str, Rule]:
+def made_by(rules: Sequence[Rule], stream: str) -> dict[str, NodeFrom | EdgeFrom]:
     """The fields of the stream's events that are nodes for sure, unless they are null, and the rule that makes each."""
     mine = [rule for rule in rules if rule.stream == stream]
-    sure: dict[str, Rule] = {rule.id: rule for rule in mine if isinstance(rule, NodeFrom)}
+    sure: dict[str, NodeFrom | EdgeFrom] = {rule.id: rule for rule in mine if isinstance(rule, NodeFrom)}
     edges = [rule for rule in mine if isinstance(rule, EdgeFrom)]
     for rule in edges:
         if not rule.optional:
             sure |= {rule.source: rule, rule.target: rule}
-    maybe: dict[str, Rule] = {}
+    maybe: dict[str, NodeFrom | EdgeFrom] = {}
     for rule in edges:
         # The one end is always there, so the edge is made where the other is.
         if rule.optional and rule.source in sure:

@@ -181,9 +181,19 @@ def _session(preparation: Any) -> Any:
 
 
 def _model(nodes: list[Any], given: Any, out: Any, constants: list[Any]) -> onnx.ModelProto:
+    apart("prepared.", nodes, constants, {INPUT, PIXELS, SAMPLE})
     graph = helper.make_graph(nodes, "preparation", [given], [out], constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1), helper.make_opsetid(EXTENSIONS, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR)
+
+
+def apart(prefix: str, nodes: list[Any], constants: list[Any], but: set[str]) -> None:
+    """Put `prefix` before every name of nodes and constants `but` these: an exporter names as it likes."""
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [name if not name or name in but else prefix + name for name in names]
+    for constant in constants:
+        constant.name = prefix + constant.name
 
 
 def _value(name: str, kind: int, shape: list[Any]) -> Any:

@@ -46,7 +46,7 @@ def ask():
         project=STREAM,
         endpoints=[HEAD],
         classes=CLASSES,
-        strategies={"margin": 0.6, "clusters": 0.4},
+        strategies={"clusters": 1.0},
         budget=20,
         every=150,
         most_open=40,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import log
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from graph.relation import NodeType, Relation
 from graph.store import TemporalGraph
 
 SELF = Relation("knows", "user", "user", directed=False)
-DIRECTED = Relation("buys", "user", "item", features=("price",))
+DIRECTED = Relation("buys", "user", "item", features=("price",), weighted=True)
 NODES = (NodeType("user", ("age",)), NodeType("item"))
 RELATIONS = (SELF, DIRECTED)
 
@@ -22,6 +23,15 @@ class Edge:
     time: int
     ended: int | None = None
     asserted: bool = False
+    weight: float = 1.0
+
+
+def mixed(x):
+    """splitmix64 in whole numbers."""
+    z = (x + 0x9E3779B97F4A7C15) % (1 << 64)
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % (1 << 64)
+    return z ^ (z >> 31)
 
 
 @dataclass
@@ -61,6 +71,30 @@ class Reference:
         own = asserts[[e is edge for e in made].index(True)]
         after = order[[i for i, _ in order].index(own) :]
         return next((v[2] for _, v in after if v[3] == "revoke"), None)
+
+    def weight(self, relation, number, before, experts=True):
+        """An edge's own times what experts say of its ends."""
+        edge = self.edges[relation][number]
+        return edge.weight * (self.said(relation, edge.source, edge.target, before)[1] if experts else 1.0)
+
+    def drawn(self, relation, seen, before, k, strategy, key, tau=None, experts=True):
+        """What a draw from `seen` is to be: Floyd's of the ranks from the oldest, or the `k` largest of the logarithm
+        of the weight, less age / tau, with noise that is a function of the edge. Where all of them fit, it is all."""
+        if strategy == "uniform":
+            count, ranks = min(k, len(seen)), set()
+            for i in range(count):
+                last = len(seen) - count + i
+                chosen = int((mixed(key ^ mixed(i)) >> 11) * (1.0 / (1 << 53)) * (last + 1))
+                ranks.add(last if chosen in ranks else chosen)
+            return [seen[len(seen) - 1 - rank] for rank in sorted(ranks, reverse=True)]
+        scores = {}
+        for edge in seen:
+            _, time, number = edge
+            even = ((mixed(key ^ mixed(number)) >> 11) + 0.5) * (1.0 / (1 << 53))
+            if (weight := self.weight(relation, number, before, experts)) > 0:
+                scores[edge] = log(weight) - (before - time) / tau - log(-log(even))
+        largest = sorted(scores, key=lambda edge: -scores[edge])[:k]
+        return [edge for edge in seen if edge in largest]
 
     @staticmethod
     def pairs(relation, source, target):
@@ -118,9 +152,10 @@ def history(rng, length, users=5, items=3, times=12, verdicts=0.0):
             weight = float(rng.choice([0.0, 0.5, 3.0]))
             out.append(("judge", relation, int(rng.integers(users)), target, time, verdict, weight))
         elif kind == "knows":
-            out.append(("add", "knows", int(rng.integers(users)), int(rng.integers(users)), time))
+            out.append(("add", "knows", int(rng.integers(users)), int(rng.integers(users)), time, 1.0))
         elif kind == "buys":
-            out.append(("add", "buys", int(rng.integers(users)), f"i{rng.integers(items)}", time))
+            weight = float(rng.choice([1e-6, 0.5, 1.0, 40.0]))
+            out.append(("add", "buys", int(rng.integers(users)), f"i{rng.integers(items)}", time, weight))
         elif kind == "put":
             out.append(("put", int(rng.integers(users)), time, float(rng.integers(100))))
         else:
@@ -143,19 +178,19 @@ def play(graph, reference, things, rng=None):
     def flush():
         if pending:
             relation = pending[0][1]
-            _, _, sources, targets, times = zip(*pending, strict=True)
-            features = None if relation == "knows" else [[t / 2] for t in times]
-            graph.add(relation, list(sources), list(targets), list(times), features)
+            _, _, sources, targets, times, weights = zip(*pending, strict=True)
+            more = () if relation == "knows" else ([[t / 2] for t in times], list(weights))
+            graph.add(relation, list(sources), list(targets), list(times), *more)
             pending.clear()
 
     for thing in things:
         if pending and (thing[0] != "add" or thing[1] != pending[0][1] or rng is None or rng.random() < 0.3):
             flush()
         if thing[0] == "add":
-            _, relation, source, target, time = thing
+            _, relation, source, target, time, weight = thing
             pending.append(thing)
             if reference is not None:
-                reference.edges[relation].append(Edge(source, target, time))
+                reference.edges[relation].append(Edge(source, target, time, weight=weight))
                 reference.clock = max(reference.clock, time)
             continue
         if thing[0] == "put":
@@ -189,6 +224,13 @@ def found(graph, relation, node_type, node, before, k, **options):
     return list(zip(ids, result.times[0, :n].tolist(), result.edges[0, :n].tolist(), strict=True))
 
 
+def key_of(graph, relation, node_type, node, before, direction, seed):
+    """What the draws of a query go by."""
+    number = int(graph.numbers(node_type, [node])[0])
+    _, salted = graph._edges[relation].way(direction, seed)
+    return mixed(salted ^ mixed(number ^ mixed(before % (1 << 64))))
+
+
 def questions(rng, times=12):
     """A relation, a node type and node of it, a direction, a moment and a k."""
     relation = str(rng.choice(["knows", "buys"]))
@@ -205,4 +247,4 @@ def questions(rng, times=12):
     )
 
 
-__all__ = ["NODES", "RELATIONS", "Reference", "found", "history", "new", "np", "play", "questions"]
+__all__ = ["NODES", "RELATIONS", "Reference", "found", "history", "key_of", "new", "np", "play", "questions"]

@@ -179,6 +179,7 @@ def test_the_endpoint_asks_for_an_event_that_did_not_happen():
     assert (endpoint.name, endpoint.stream, endpoint.model, endpoint.job) == ("next", "trips", "roads", "roads")
     assert endpoint.needs == {"who", "dest"}
     assert endpoint.asked({"who": "ann", "dest": 4, "km": None}) == {"source": "ann", "target": 4}
+    assert endpoint.asked_from == {"source": "who", "target": "dest"}
     assert endpoint.replica.name == "roads" and endpoint.replica.endpoint is None
     assert made().job().endpoint.name == "trips"
 

@@ -1,10 +1,12 @@
 """Events become nodes and edges; what cannot is named, and the graph does not hang on how events come in blocks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from graph.job import graph_job
-from graph.mapping import EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom
+from graph.mapping import BarrierFrom, EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom
 from graph.relation import NodeType, Relation
 from tidemill.block import Block, column
 from tidemill.checks.jobs import CHECKS, Subject
@@ -122,6 +124,13 @@ EXPERTS = GraphSpec(
 )
 
 
+WEIGHTED = GraphSpec(
+    nodes=SPEC.nodes,
+    relations=[*SPEC.relations[:2], Relation("to", "person", "place", weighted=True)],
+    rules=[EdgeFrom("to", "trips", "who", "dest", optional=True, weight="km"), *SPEC.rules[1:5]],
+)
+
+
 def verdicts(seed):
     """Trips, ends, and what experts say of them, some of which cannot be used."""
     rng = np.random.default_rng(seed)
@@ -154,6 +163,12 @@ def test_the_job_keeps_the_laws(check):
 def test_the_job_keeps_the_laws_with_blocks_of_many_rules_and_a_time_to_live(check):
     spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=SPEC.rules[:5], ttl=40)
     made = job(spec=spec)
+    check(made, Subject("roads", made, STREAMS, sample).batch())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws_with_weights(check):
+    made = job(spec=WEIGHTED)
     check(made, Subject("roads", made, STREAMS, sample).batch())
 
 
@@ -262,6 +277,43 @@ def test_what_no_rule_can_use_is_named_and_leaves_nothing():
     assert (graph.count("road"), graph.count("was")) == (1, 1)
 
 
+def test_a_weight_is_a_field_of_the_event_and_one_that_cannot_be_is_named():
+    graph = WEIGHTED.graph()
+    kms = [5.0, 0.0, -1.0, float("nan"), float("inf"), None, 1e-300]
+    dead = WEIGHTED.take(graph, Batch.of([block(TRIPS, [("ann", 1, 2, km) for km in kms])]))
+    # All but the first and the last, of which the feature of the same name could not be kept either.
+    assert [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead] == [
+        (i, "NotFiniteError", "km") for i in range(1, 6)
+    ]
+    assert "above 0" in str(dead[0].error) and "got 0.0" in str(dead[0].error)
+    assert graph.weights("to", np.arange(2), 9_000_000).tolist() == [5.0, 1e-300]
+    assert dict(WEIGHTED.reads[0].types) == {"km": "number"} and "km" in dict(WEIGHTED.reads[0].fields)
+    again = WEIGHTED.graph()
+    again.load_state(graph.state())
+    assert again.digest() == graph.digest()
+    plain = {k: v for k, v in graph.params()["relations"][2].items() if k != "weighted"}
+    assert plain | {"name": "was"} == graph.params()["relations"][1]  # what was kept before there were weights fits
+
+
+def test_an_event_passes_the_barrier_that_it_names():
+    rules = [EdgeFrom("to", "trips", "who", "dest", optional=True), BarrierFrom("trips", "who")]
+    spec = GraphSpec(nodes=SPEC.nodes, relations=SPEC.relations, rules=rules)
+    graph = spec.graph()
+    rows = [("one", 1, 2, None), (None, 1, 2, None), ("", 1, 2, None), ("two", 1, 2, None), ("x" * 257, 1, 2, None)]
+    dead = spec.take(graph, Batch.of([block(TRIPS, rows)]))
+    assert [(d.place.offset, type(d.error).__name__, d.error.field) for d in dead] == [
+        (i, "WrongTypeError", "who") for i in (1, 2, 4)
+    ]
+    assert graph.barriers == ["one", "two"] and graph.count("to") == 2 and not graph.reached("three")
+    assert [name for name, _ in spec.reads[0].fields] == ["who", "dest", "who"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_job_keeps_the_laws_with_barriers(check):
+    made = job(spec=dataclasses.replace(SPEC, rules=[*SPEC.rules, BarrierFrom("trips", "who")]))
+    check(made, Subject("roads", made, STREAMS, sample).batch())
+
+
 def test_growth_is_told_every_so_many_events():
     made = job()
     batch = Subject("roads", made, STREAMS, sample).batch()
@@ -288,6 +340,11 @@ def test_what_does_not_fit_is_refused():
         (SubmissionError, "without features", lambda: GraphSpec(["place"], relations, [NodeFrom("place", "s", "a")])),
         (SubmissionError, "at least one rule", lambda: GraphSpec(["place"], relations, [])),
         (UserError, "no such node type", lambda: GraphSpec(["town"], relations, [])),
+        (
+            SubmissionError,
+            "a weight for edges that have none",
+            lambda: GraphSpec(["place"], relations, [EdgeFrom("road", "s", "a", "b", weight="w")]),
+        ),
         (SubmissionError, "metrics_every", lambda: job(metrics_every=0)),
     ):
         with pytest.raises(error, match=text):

@@ -15,6 +15,7 @@ def new(ttl=None, folder=None):
         Relation("met", "node", "node", directed=False),
         Relation("paid", "node", "node", ("sum",)),
         Relation("likes", "node", "thing"),
+        Relation("owes", "node", "node", weighted=True),
     ]
     return TemporalGraph(["node", "thing"], relations, ttl=ttl, folder=folder)
 
@@ -116,6 +117,22 @@ def test_what_native_code_does_not_know_gives_the_same(kind):
             for graph in (one, two):
                 graph.make("node", ["a name"])
     assert one.digest() == two.digest()
+
+
+def test_a_replay_of_weighted_edges_draws_by_their_weights():
+    rng = np.random.default_rng(7)
+    source, target, time = stream(rng, 200)
+    weights, hops = rng.choice([0.01, 1.0, 50.0], 200), [Hop("owes", 3, strategy="weighted", tau=50.0)] * 2
+    one, two = new(), new()
+    for at, mine in enumerate(replay(one, "owes", source, target, time, hops, block=16, ahead=4, weights=weights)):
+        part = slice(16 * at, 16 * at + 16)
+        ends = two.make("node", [e for pair in zip(source[part], target[part], strict=True) for e in pair])
+        before = int(time[part].min())
+        around = sample(two, "node", ends, np.full(len(ends), before), hops)
+        same(mine, two.add("owes", source[part], target[part], time[part], None, weights[part]), before, ends, around)
+    assert one.digest() == two.digest()
+    with pytest.raises(UserError, match="weights along a relation without"):
+        replay(one, "met", source, target, time, hops, weights=weights)
 
 
 def test_of_others_edges_a_replay_sees_what_came_before_its_block():

@@ -12,12 +12,13 @@ from tidemill.state import decode, encode
 def flights(seed=0, edges=400):
     rng = np.random.default_rng(seed)
     graph = TemporalGraph(
-        ["airport", "plane"], [Relation("flew", "plane", "airport"), Relation("route", "airport", "airport")]
+        ["airport", "plane"],
+        [Relation("flew", "plane", "airport"), Relation("route", "airport", "airport", weighted=True)],
     )
     planes, airports = rng.integers(0, 12, edges).tolist(), rng.integers(0, 15, (edges, 2))
     times = np.sort(rng.integers(0, 200, edges))
     graph.add("flew", [f"N{p}" for p in planes], airports[:, 0].tolist(), times)
-    graph.add("route", airports[:, 0].tolist(), airports[:, 1].tolist(), times)
+    graph.add("route", airports[:, 0].tolist(), airports[:, 1].tolist(), times, None, rng.choice([0.1, 1, 30], edges))
     return graph
 
 
@@ -26,6 +27,7 @@ def walked(graph, hop, frontier, seed, decreasing):
     out = []
     for node, before in zip(*(part.tolist() for part in frontier), strict=True):
         options = {"direction": hop.direction, "strategy": hop.strategy, "seed": seed, "tau": hop.tau}
+        options["experts"] = hop.experts
         found = graph.neighbours(hop.relation, np.array([node]), before, hop.k, **options)
         for j in range(int(found.counts[0])):
             time = int(found.times[0, j])
@@ -36,11 +38,13 @@ def walked(graph, hop, frontier, seed, decreasing):
 
 @pytest.mark.parametrize("decreasing", [False, True])
 @pytest.mark.parametrize("options", [{}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}])
-@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("judged", [False, True, "not heard"])
 @pytest.mark.parametrize("moment", [None, 150])
 def test_two_hops_are_one_hop_twice(options, decreasing, judged, moment):
     graph = flights()
-    for i in range(12 * judged):
+    if judged == "not heard":
+        options = options | {"experts": False}
+    for i in range(12 * bool(judged)):
         graph.judge("route", i, (i + 5) % 15, 10 * i, ("forbid", "assert", "weight")[i % 3], 2.0)
     rng = np.random.default_rng(1)
     hops = [
@@ -104,6 +108,21 @@ def test_the_live_graph_a_saved_one_and_a_mapped_one_give_the_same_sample(tmp_pa
     for other in results[1:]:
         np.testing.assert_equal(other, results[0])
     assert len(results[0].blocks[1][0].edges) > 50
+
+
+@pytest.mark.parametrize("moment", [200, [200] * 15])
+def test_hops_without_experts_see_the_graph_as_it_was(moment):
+    plain, told = flights(), flights()
+    for i in range(225):
+        told.judge("route", i // 15, i % 15, i // 2, ("forbid", "assert", "weight")[i % 3], 0.01)
+    before = moment if isinstance(moment, int) else np.array(moment)
+    for strategy in ({}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 20.0}):
+        hops = {heard: [Hop("route", 4, experts=heard, **strategy)] * 2 for heard in (True, False)}
+        of = {heard: sample(told, "airport", np.arange(15), before, hops[heard], seed=2) for heard in (True, False)}
+        without = sample(plain, "airport", np.arange(15), before, hops[True], seed=2)
+        np.testing.assert_equal([f["airport"] for f in of[False].frontiers], [f["airport"] for f in without.frontiers])
+        np.testing.assert_equal([b[0].edges for b in of[False].blocks], [b[0].edges for b in without.blocks])
+        assert of[True].blocks[0][0].edges.tolist() != without.blocks[0][0].edges.tolist()
 
 
 def test_of_no_seeds_nothing_is_sampled():

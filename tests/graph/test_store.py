@@ -7,7 +7,7 @@ from graph.adjacency import MIN_TIME
 from graph.relation import NodeType, Relation
 from graph.snapshot import restore, snapshot
 from graph.store import TemporalGraph
-from tests.graph.reference import Reference, found, history, new, play, questions
+from tests.graph.reference import Reference, found, history, key_of, new, play, questions
 from tidemill.errors import IncompatibleError, NotFiniteError, UserError, WrongTypeError
 from tidemill.state import decode, encode
 
@@ -65,6 +65,9 @@ def compare(graphs, reference, rng):
             continue
         if options["strategy"] == "recent":
             assert answers[0] == seen[:k]
+        elif answers[0]:
+            key = key_of(graphs[0], relation, node_type, node, before, direction, seed)
+            assert answers[0] == reference.drawn(relation, seen, before, k, key=key, **options)
         assert len(answers[0]) == min(k, len(seen))
         assert all(time < before for _, time, _ in answers[0])
         assert sorted(answers[0], key=lambda e: (e[1], e[2]), reverse=True) == answers[0]
@@ -83,7 +86,7 @@ def test_sampling_equals_the_reference_on_ten_thousand_histories(tmp_path):
 def test_a_dropped_past_is_refused_and_the_rest_answers_as_before(tmp_path):
     rng = np.random.default_rng(1)
     graph, reference = new(ttl=500), Reference(500)
-    things = [("add", "knows", int(a), int(b), i) for i, (a, b) in enumerate(rng.integers(0, 40, (30_000, 2)))]
+    things = [("add", "knows", int(a), int(b), i, 1.0) for i, (a, b) in enumerate(rng.integers(0, 40, (30_000, 2)))]
     play(graph, reference, things, rng)
     held = graph._edges["knows"]
     assert held.base > 20_000 and held.count < 9_000
@@ -127,6 +130,34 @@ def test_a_weighted_draw_goes_by_age():
     for who, n in counts.items():
         expected = 6_000 * weights[who] / sum(weights.values())
         assert abs(n - expected) < 5 * expected**0.5
+
+
+def test_a_weighted_draw_goes_by_the_edge_s_own_weight_times_an_expert_s():
+    graph = new()
+    own = [4.0, 1.0, 0.5, 2.0]
+    graph.add("buys", [0] * 4, ["a", "b", "c", "d"], [10] * 4, [[0.0]] * 4, own)
+    graph.judge("buys", 0, "c", 11, "weight", 6.0)
+    factors = np.array([1.0, 1.0, 6.0, 1.0])
+    for before, expected in ((11, np.array(own)), (12, own * factors)):
+        counts = dict.fromkeys("abcd", 0)
+        for seed in range(4_000):
+            ((who, _, _),) = found(graph, "buys", "user", 0, before, 1, strategy="weighted", tau=1e9, seed=seed)
+            counts[who] += 1
+        times = 4_000 * expected / expected.sum()
+        assert (np.abs(np.array(list(counts.values())) - times) < 5 * times**0.5).all()
+        assert graph.weights("buys", np.arange(4), before).tolist() == expected.tolist()
+    assert graph.weights("buys", np.arange(4), 12, experts=False).tolist() == own
+
+
+def test_an_old_edge_of_great_weight_is_drawn_though_newer_ones_are_many():
+    graph = new()
+    graph.add("buys", [0] * 101, ["a", *(f"i{i}" for i in range(100))], [0, *range(100, 200)], [[0.0]] * 101)
+    asked = (graph, "buys", "user", 0, 201, 1)
+    assert found(*asked, strategy="weighted", tau=1.0)[0][0] != "a"
+    heavy = new()
+    heavy.add("buys", [0], ["a"], [0], [[0.0]], [1e300])
+    heavy.add("buys", [0] * 100, [f"i{i}" for i in range(100)], list(range(100, 200)), [[0.0]] * 100)
+    assert found(heavy, *asked[1:], strategy="weighted", tau=1.0)[0][0] == "a"
 
 
 def test_a_draw_is_the_same_alone_and_among_others():
@@ -174,6 +205,13 @@ def test_what_does_not_fit_is_refused_and_nothing_is_added():
         (UserError, "out of range", lambda: graph.add("knows", [1], [2], [1 << 62])),
         (UserError, "features do not fit", lambda: graph.add("buys", [1], [2], [1])),
         (UserError, "features do not fit", lambda: graph.add("knows", [1], [2], [1], [[1.0]])),
+        (UserError, "a weight out of range.*got 0.0", lambda: graph.add("buys", [1], [2], [1], [[1.0]], [0])),
+        (UserError, "a weight out of range.*got -1.0", lambda: graph.add("buys", [1], [2], [1], [[1.0]], [-1.0])),
+        (UserError, "a weight out of range.*got nan", lambda: graph.add("buys", [1], [2], [1], [[1.0]], [np.nan])),
+        (UserError, "a weight out of range.*got inf", lambda: graph.add("buys", [1], [2], [1], [[1.0]], [np.inf])),
+        (UserError, "weights do not fit", lambda: graph.add("buys", [1], [2], [1], [[1.0]], [1.0, 2.0])),
+        (UserError, "weights do not fit", lambda: graph.add("buys", [1], [2], [1], [[1.0]], ["1"])),
+        (UserError, "weights along a relation without", lambda: graph.add("knows", [1], [2], [1], None, [1.0])),
         (NotFiniteError, "not finite", lambda: graph.add("buys", [1], [2], [1], [[np.nan]])),
         (WrongTypeError, "not a node id", lambda: graph.add("knows", [1, True], [2, 3], [1, 2])),
         (WrongTypeError, "not a node id", lambda: graph.add("buys", ["new"], [None], [1], [[1.0]])),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graph.snapshot import restore, snapshot
-from tests.graph.reference import Reference, found, history, new, play, questions
+from tests.graph.reference import Reference, found, history, key_of, new, play, questions
 from tidemill.errors import UserError
 from tidemill.state import decode, encode
 
@@ -52,8 +52,7 @@ def compare(graphs, reference, rng):
     relation, node_type, node, direction, before, k = questions(rng)
     for experts in (True, False):
         seen = reference.standing(relation, node, before, direction, experts)
-        pairs = [(node, who) if direction == "out" else (who, node) for who, _, _ in seen]
-        weights = [reference.said(relation, *pair, before)[1] if experts else 1.0 for pair in pairs]
+        weights = [reference.weight(relation, number, before, experts) for _, _, number in seen]
         for options in STRATEGIES:
             seed = int(rng.integers(1 << 40))
             query = options | {"direction": direction, "seed": seed, "experts": experts}
@@ -64,13 +63,15 @@ def compare(graphs, reference, rng):
             able = [edge for edge, w in zip(seen, weights, strict=True) if w > 0 or not weighted or len(seen) == 0]
             if options["strategy"] == "recent":
                 assert answer == seen[:k]
+            elif answer:
+                key = key_of(graphs[0], relation, node_type, node, before, direction, seed)
+                assert answer == reference.drawn(relation, seen, before, k, key=key, experts=experts, **options)
             assert len(answer) == min(k, len(able)) and set(answer) <= set(able) and len(set(answer)) == len(answer)
             assert sorted(answer, key=lambda e: (e[1], e[2]), reverse=True) == answer
     for graph in graphs:
         there = reference.standing(relation, node, before, direction)
         assert graph.weights(relation, np.array([n for _, _, n in there], np.int64), before).tolist() == [
-            reference.said(relation, *((node, who) if direction == "out" else (who, node)), before)[1]
-            for who, _, _ in there
+            reference.weight(relation, number, before) for _, _, number in there
         ]
         number = graph.numbers(node_type, [node])[0]
         if number >= 0:

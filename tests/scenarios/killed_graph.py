@@ -11,7 +11,7 @@ from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from connectors.signing import make_key
 from graph.link_job import link_job
-from graph.mapping import EdgeFrom, GraphSpec, RetractionFrom
+from graph.mapping import BarrierFrom, EdgeFrom, GraphSpec, RetractionFrom
 from graph.relation import Relation
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
@@ -29,8 +29,9 @@ PARTITIONS, NODES, LATENESS = 3, 60, 30
 
 
 def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
-    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before.
-    Under order `classes` what is learned is a class of each edge, from what is around its ends, in event time."""
+    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before, and
+    is a barrier. Under order `classes` what is learned is a class of each edge, from what is around its ends, in event
+    time."""
     fields = (
         Field("id", "string"),
         Field("at", "time"),
@@ -78,6 +79,7 @@ def _links(job: str, name: str, order: str) -> Job[Any]:
         rules=[
             EdgeFrom("met", f"{name}-met", source="key", target="other"),
             RetractionFrom("met", f"{name}-left", source="key", target="other"),
+            BarrierFrom(f"{name}-left", "id"),
         ],
     )
     often = {"metrics_every": 100, "version_every": 500, "commit_every": 0.05}
@@ -91,6 +93,7 @@ def _classes(job: str, name: str) -> Job[Any]:
         rules=[
             EdgeFrom("met", f"{name}-met", source="key", target="other"),
             RetractionFrom("met", f"{name}-left", source="key", target="other"),
+            BarrierFrom(f"{name}-left", "id"),
         ],
     )
     return graph_classifier(

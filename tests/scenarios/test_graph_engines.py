@@ -1,5 +1,5 @@
-"""The links of `bitcoin_otc`, learned by the example's own job file on every engine: the same predictions, by models of
-the same content digest.
+"""The links of `bitcoin_otc`, and the classes of flights by what is around them, learned by the examples' own job
+files on every engine: the same predictions, by models of the same content digest.
 
     python -m pytest -s tests/scenarios/test_graph_engines.py -m slow
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.datasets import flights
 from tests.scenarios.outside import Outside
 from tests.scenarios.test_engines_flights import RUNS, Bench, digest, promise
 from tidemill_app import config
@@ -18,14 +19,11 @@ from tidemill_app.stack import lifecycle
 
 FILE = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "bitcoin_otc" / "soc-sign-bitcoinotc.csv.gz"
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}: set TIDEMILL_DATA"),
-]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(3600)]
+FLIGHTS = 20_000
 
 
+@pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}: set TIDEMILL_DATA")
 def test_links_are_learned_the_same_on_every_engine(own_home, tmp_path):
     lifecycle.up(config.load(own_home), taskmanagers=1)
     outside = Outside(config.connect(own_home))
@@ -37,13 +35,26 @@ def test_links_are_learned_the_same_on_every_engine(own_home, tmp_path):
     outside.tidemill("stream", "create", "ratings", "--infer", tmp_path / "ratings.csv", *how)
     outside.tidemill("publish", "ratings", tmp_path / "ratings.csv", timeout=600)
     promise(outside, "data.ratings")
-    bench, found = Bench(outside, "trust", "trust"), []
+    same_on_every_engine(Bench(outside, "trust", "trust"), len(rows), len(rows) // 10_000)
+
+
+def test_classes_of_events_are_learned_the_same_on_every_engine(own_home):
+    lifecycle.up(config.load(own_home), taskmanagers=1)
+    outside, times = Outside(config.connect(own_home)), flights.flights()["time"].to_pylist()
+    outside.tidemill("publish", "--dataset", "flights", "--limit", FLIGHTS, timeout=1200)
+    # Those at the time of the last one come with it. A version after every 5,000 labels, which some flights never get.
+    rows = sum(time <= times[FLIGHTS - 1] for time in times)
+    same_on_every_engine(Bench(outside, "delays", "delays-late"), rows, (rows - 1_000) // 5_000)
+
+
+def same_on_every_engine(bench, rows, versions_made):
+    found = []
     for engine, options in RUNS[:3]:
-        bench.run(engine, *options, output="predictions", rows=len(rows))
+        bench.run(engine, *options, output="predictions", rows=rows)
         made, versions = bench.predictions(), bench.versions()
-        assert len(made) == len(rows)
+        assert len(made) == rows
         told = [(r.time, r.about, versions.get(r.version, ""), r.score) for r in made]
         found.append((digest(told), list(versions.values())))
         print(f"{len(made)} predictions {found[-1][0]}, {len(versions)} versions, the last {found[-1][1][-1]}")
-    assert len(found[0][1]) == len(rows) // 10_000
+    assert len(found[0][1]) == versions_made
     assert found[1:] == found[:1] * 2

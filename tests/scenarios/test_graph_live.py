@@ -143,6 +143,7 @@ def test_every_answer_is_the_same_when_it_is_asked_again(supervised, fresh, tmp_
                         world.publish(4)
                         ask(client, answers)
                     until(lambda client=client, to=answers, at=before: ask(client, to) > at, 60)
+                asked_why(client, world, answers, lives)
                 position = tensors(client, world, len(lives))
                 assert position >= answers[-1]["position"]
                 asked = sum(map(len, lives)) + (3 + 1) * len(lives)  # rows of tensors, and the probe
@@ -157,6 +158,18 @@ def test_every_answer_is_the_same_when_it_is_asked_again(supervised, fresh, tmp_
         assert found["asked"] >= asked and found["skipped"] == {} and found["unequal"] == []
         assert found["equal"] == found["asked"] and found["difference"] <= 1e-6
         assert found["endpoint"] == world.name
+
+
+def asked_why(client, world, answers, lives):
+    """The command asks the same server, and draws what the answer rests on."""
+    event, page = world.folder / "event.json", world.folder / "why.html"
+    event.write_text(json.dumps({"id": f"why{len(lives)}", "rater": 1, "rated": 2}))
+    words = (world.name, event, "--url", str(client.base_url), "--page", page)
+    told = world.tidemill("graph", "explain", *words)
+    assert told["endpoint"] == world.name and told["rests_on"]["asked"] == {"source": 1, "target": 2}
+    text = page.read_text()
+    assert text.count("<svg") == 1 and "source 1" in text and "target 2" in text and told["id"] in text
+    answers.append(told)
 
 
 def tensors(client, world, life):

@@ -190,7 +190,7 @@ def test_one_row_of_plain_values_is_checked():
 
 @pytest.mark.parametrize("bad", [1.5, True, [1], {"a": 1}], ids=str)
 def test_what_is_no_id_is_the_requests_fault(copy, bad):
-    with pytest.raises(RequestError, match="input does not fit; wanted BYTES") as told:
+    with pytest.raises(RequestError, match="input does not fit; wanted a text or a whole number") as told:
         served_by(copy).answer({"source": bad, "target": 2}, NOW, explain=False)
     assert told.value.field == "source"
 

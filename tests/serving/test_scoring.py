@@ -41,13 +41,21 @@ def asked(event):
 
 
 ENDPOINT = Endpoint(
-    name="ratings", stream="ratings", model="trust", job="trust", needs=frozenset({"rater", "rated"}), asked=asked
+    name="ratings",
+    stream="ratings",
+    model="trust",
+    job="trust",
+    needs=frozenset({"rater", "rated"}),
+    asked=asked,
+    asked_from={"source": "rater", "target": "rated"},
 )
 
 
 @pytest.fixture(scope="module")
 def state():
-    return grown()
+    made = grown()
+    row(made, "1", "3", NOW - 5)  # compiled here, so that no answer becomes stale by it
+    return made
 
 
 class Service:
@@ -113,7 +121,7 @@ def test_without_a_time_it_is_asked_as_of_now_and_the_log_says_so(state):
 
 def test_what_it_rests_on_is_told_where_asked_for(state):
     answer = Service(state).score(explain=True, rater="1", rated="3")
-    assert answer.rests_on == row(state, "1", "3", NOW)[2]
+    assert answer.rests_on == {**row(state, "1", "3", NOW)[2], "asked": {"source": "1", "target": "3"}}
     assert answer.rests_on["neighbours"] and answer.rests_on["features"]
 
 
@@ -133,13 +141,14 @@ def test_position_and_delta_are_those_of_the_moment(state):
 @pytest.mark.parametrize(
     ("event", "error", "field"),
     [
-        ({"rater": "1"}, RequestError, "target"),
-        ({"rater": "1", "rated": None}, RequestError, "target"),
+        ({"rater": "1"}, RequestError, "rated"),
+        ({"rater": "1", "rated": None}, RequestError, "rated"),
         ({"rated": "1"}, WrongTypeError, "rater"),
         ({"rater": 1, "rated": "1"}, WrongTypeError, "rater"),
-        ({"rater": "1", "rated": "2", "at": 1 << 61}, (RequestError, WrongTypeError), None),
+        ({"rater": "1", "rated": "2", "at": 1 << 61}, (RequestError, WrongTypeError), "at"),
+        ({"rater": "x" * 300, "rated": "2"}, RequestError, "rater"),
     ],
-    ids=["missing", "null", "another missing", "no text", "no moment"],
+    ids=["missing", "null", "another missing", "no text", "no moment", "too long"],
 )
 def test_what_is_wrong_with_a_request_is_named_and_nothing_is_kept(state, event, error, field):
     service = Service(state)

@@ -140,6 +140,22 @@ def test_an_altered_neighbour_is_found_where_the_score_does_not_show_it(market):
     assert found.equal < found.asked and one.id in found.unequal
 
 
+def test_an_answer_by_a_delta_behind_a_version_that_the_server_had_not_heard_of_is_the_same(market):
+    count = asked(market) + 5
+    with market.serving() as service:
+        until(caught_up(market, service))
+        for i in range(5):
+            score(service, i, i + 1, id=f"late-{i}")
+        until(lambda: len(kept(market)) == count)
+    log = market.platform.log
+    deltas = [events.decode(r.value) for r, _ in log._at(DELTAS).records if r is not None]
+    made = {(one.version, one.delta) for one in kept(market)}
+    first = next(d for d in deltas if d.base not in ("", "1") and (d.base, d.sequence) in made)
+    altered(market, TOLD, lambda e: (e.version, e.delta) == (first.base, first.sequence), version="1")
+    found = verify(market.platform, market.endpoint)
+    assert (found.asked, found.equal, found.skipped) == (count, count, {})
+
+
 def test_what_is_gone_is_skipped_with_the_reason(market):
     count = asked(market)
     made = kept(market)

@@ -7,7 +7,7 @@ from graph.store import TemporalGraph
 from tidemill.events import MetricsMeasured
 from tidemill_app.answers import Verified
 from tidemill_app.demo_graph import GraphFindings, Scoring
-from tidemill_app.demo_graph_page import compared, facts, influences, page
+from tidemill_app.demo_graph_page import compared, facts, page
 
 
 def measured(values):
@@ -75,8 +75,3 @@ def test_the_page_holds_every_part():
     assert "LGA<" not in text.replace("LGA&lt;", "")
     bare = page(found(links=[], scoring={"delays": Scoring()}, measured={}), {})
     assert "Who will trust whom" not in bare and "Why this flight" not in bare
-
-
-def test_a_picture_says_what_raised_and_what_lowered():
-    picture = influences(BEST)
-    assert "origin JFK" in picture and "+0.250" in picture and "0.125" in picture

@@ -64,6 +64,33 @@ def test_what_was_submitted_is_recorded_stored_and_can_be_loaded(platform, targe
     assert submitted_job(platform, found).name == "j"
 
 
+ANSWERS = (
+    JOB.replace("def job", "from tidemill.endpoint import Endpoint\n\n\ndef job")
+    .replace('name="j"', 'name="NAME"')
+    .replace("CHANGES", 'endpoint=Endpoint(name="asked", stream="s", model="NAME", job="NAME", unserved="a test")')
+)
+
+
+def test_an_endpoint_of_a_job_that_runs_is_taken_over_by_none(platform, target):
+    submit(platform, target(text=ANSWERS.replace("NAME", "first")), "local")
+    assert platform.jobs().get("first").endpoint == "asked"
+    submit(platform, target(text=ANSWERS.replace("NAME", "first")), "local")  # its own it keeps
+    before = len(platform.jobs().jobs)
+    second = target(text=ANSWERS.replace("NAME", "second"))
+    with pytest.raises(
+        IncompatibleError, match=r"endpoint asked is that of a job that runs.*got job first.*Name another"
+    ):
+        submit(platform, second, "local")
+    assert len(platform.jobs().jobs) == before
+    platform.jobs().change("first", wanted="stopped")
+    submit(platform, second, "local")
+    for again in (start, set_wanted):
+        more = ("running", 0) if again is set_wanted else (0,)
+        with pytest.raises(IncompatibleError, match="got job second"):
+            again(platform, "first", *more)
+    assert platform.jobs().get("first").wanted == "stopped"
+
+
 def test_a_model_that_cannot_be_merged_is_said_to_stay_single(platform, target):
     def notes(changes):
         return submit(platform, target(changes), "local")[2]

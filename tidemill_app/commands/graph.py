@@ -123,6 +123,61 @@ def annotators(out: Output, job: str, relation: str | None, at: str | None, top:
     out.answer(told, lambda: table(["annotator", "poorness", *names], rows))
 
 
+@command("effect")
+@click.argument("job", metavar="JOB|FILE.py")
+@click.argument("source", type=TEXT)
+@click.argument("candidates", type=TEXT, nargs=-1)
+@click.option("--relation", type=TEXT, help="Edges of this relation, where the graph has several.")
+@_AT
+@click.option("--top", type=click.IntRange(1, 1_000), default=10, help="The best so many of either. [default: 10]")
+@_PAGE
+def effect(
+    out: Output,
+    job: str,
+    source: str,
+    candidates: tuple[str, ...],
+    relation: str | None,
+    at: str | None,
+    top: int,
+    page: Path | None,
+) -> None:
+    """The scores of possible edges from a node, without and with what experts asserted, forbade and weighted."""
+    from tidemill_app import graph_effect, graphs
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"reading the streams of {job}"):
+        made, name = graphs.graph_of(platform, job), graphs.job_of(platform, job).name
+        at_ = _moment(made, at)
+        told = graph_effect.effects(platform, made, name, source, candidates, relation=relation, at=at_, top=top)
+    if page is not None:
+        from tidemill_app.graph_page import experts
+
+        graphs.save_page(page, experts(told))
+    by = f"Weights of version {told.version}." if told.version else "A model fitted here on the edges before that."
+    out.answer(told, lambda: table(graph_effect.HEAD, graph_effect.rows(told)) + f"\n{by}" + _said(page))
+
+
+@command("explain")
+@click.argument("endpoint", type=TEXT)
+@click.argument("event", type=click.File("rb"), metavar="EVENT.json")
+@click.option("--url", help="The scoring server. [default: that of this home's settings]")
+@_PAGE
+def explain(out: Output, endpoint: str, event: Any, url: str | None, page: Path | None) -> None:
+    """Ask an endpoint about one event, and which neighbours and features its answer rests on. `-` reads the event from
+    the standard input."""
+    from tidemill_app import config, graphs, influences
+    from tidemill_app.asking import explained
+
+    settings = config.load(out.home)
+    key = next(iter(settings.api_keys), "")
+    answer = explained(url or f"http://{settings.serve_host}:{settings.serve_port}", endpoint, event.read(), key)
+    if page is not None:
+        graphs.save_page(page, influences.page(answer, endpoint))
+    head, *rows = influences.reasons(answer)
+    told = f"{answer['id']}: score {answer['score']:.4f}, version {answer['version']}, position {answer['position']}"
+    out.answer(answer, lambda: f"{told}\n{table(head, rows)}{_said(page)}")
+
+
 def _looked(
     out: Output,
     job: str,
@@ -177,5 +232,5 @@ def _said(page: Path | None) -> str:
     return "" if page is None else f"\nPage: {page}"
 
 
-for each in (stats, neighbours, show, annotators, verify):
+for each in (stats, neighbours, show, annotators, verify, effect, explain):
     graph.add_command(each)

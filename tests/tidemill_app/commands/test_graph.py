@@ -108,6 +108,56 @@ def test_what_experts_said_is_seen_and_can_be_left_out(tidemill, job, tmp_path, 
     assert seen("--without-experts") == seen("--at", "2024-01-06T00:00:00Z") == [("trader 3", 1.0), ("trader 2", 1.0)]
 
 
+def test_what_experts_change_in_scores_is_shown(tidemill, tmp_path, name):
+    rng, last = random.Random(1), {}
+    edges = []
+    for i in range(600):
+        who = rng.randrange(12)
+        last[who] = last[who] if who in last and rng.random() < 0.9 else rng.randrange(20, 32)
+        edges.append({"id": f"e{i}", "time": 60 * i, "who": who, "whom": last[who]})
+    other = next(n for n in range(20, 32) if n != last[5])
+    said = [
+        {"id": "v0", "time": 60 * 600, "who": 5, "whom": last[5], "verdict": "forbid"},
+        {"id": "v1", "time": 60 * 600, "who": 5, "whom": other, "verdict": "assert"},
+        {"id": "v2", "time": 60 * 602, "who": 5, "whom": last[5], "verdict": "revoke"},
+    ]
+    rule = f'EdgeFrom("trusts", "{name}", "who", "whom"), ExpertFrom("trusts", "{name}-said", "who", "whom", "verdict")'
+    job = tmp_path / "job.py"
+    text = JOB.format(name=name).replace("EdgeFrom, ", "EdgeFrom, ExpertFrom, ").replace(', "shop"]', "]")
+    first, _, _ = text.partition("relations=")
+    job.write_text(f'{first}relations=[Relation("trusts", "trader", "trader")],\n        rules=[{rule}],\n    ))\n')
+    how = ("--time", "time", "--time-unit", "s", "--id", "id")
+    for stream, events in ((name, edges), (f"{name}-said", said)):
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
+        tidemill("stream", "create", stream, "--infer", tmp_path / "rows.jsonl", *how)
+        assert tidemill("publish", stream, tmp_path / "rows.jsonl").code == 0
+    page = tmp_path / "effect.html"
+    at = ("--at", "1970-01-01T10:01:00Z")
+    answered = tidemill("graph", "effect", job, "5", *at, "--page", page, "--json")
+    assert answered.code == 0, answered.err
+    told = answered.json
+    assert (told["relation"], told["source"], told["version"], len(told["effects"])) == ("trusts", "5", "", 11)
+    by = {one["node"]: one for one in told["effects"]}
+    assert by[str(last[5])]["after"] is None and by[str(last[5])]["rank_before"] == 1
+    assert by[str(other)]["rank_after"] == 1 and by[str(other)]["after"] > by[str(other)]["before"]
+    text = page.read_text()
+    assert text.count("<svg") == 1 and "<td>forbidden</td>" in text and "<script" not in text
+    named = str(last[5]), str(other), "--at", "1970-01-01T10:00:00Z"
+    early = tidemill("graph", "effect", job, "5", *named, "--json").json
+    assert all(one["before"] == one["after"] for one in early["effects"]) and len(early["effects"]) == 2
+    later = tidemill("graph", "effect", job, "5", str(last[5]), "--json").json["effects"][0]
+    assert later["after"] is not None  # revoked
+    lines = tidemill("graph", "effect", job, "5", *at, "--top", "1").out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == [str(other), str(last[5])] and "forbidden" in lines[2]
+    for words, line in (
+        (("5", "--relation", "buys"), "along which relation?"),
+        (("99",), "no such node"),
+        (("5", "--at", "1970-01-01T00:05:00Z"), "too few edges"),
+    ):
+        refused = tidemill("graph", "effect", job, *words)
+        assert refused.code == 2 and line in refused.err, refused.err
+
+
 def test_annotators_are_listed_the_poorest_first(tidemill, tmp_path, name):
     rng = random.Random(0)
     given = [

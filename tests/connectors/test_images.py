@@ -1,0 +1,113 @@
+"""Images of strangers: bounded by the header, decoded upright, broken ones refused and never waited for."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from connectors import images
+from tidemill.errors import RequestError, TooLargeError
+
+RNG = np.random.default_rng(1)
+COLOURS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def file_of(image: Image.Image, kind: str, **options) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG whose header promises so many pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def test_pixels_are_those_of_the_file_in_the_order_of_the_op():
+    assert (images.pixels(file_of(Image.fromarray(COLOURS), "PNG")) == COLOURS[:, :, ::-1]).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_the_size_is_in_the_header(kind):
+    assert images.size(file_of(Image.fromarray(COLOURS), kind)) == (30, 20)
+    progressive = file_of(Image.fromarray(COLOURS), "JPEG", progressive=True)
+    assert images.size(progressive) == (30, 20)
+
+
+def test_grey_palette_transparent_and_deep_become_three_channels():
+    grey = COLOURS[:, :, 0]
+    for image in (Image.fromarray(grey), Image.fromarray(grey).convert("P"), Image.fromarray(grey).convert("LA")):
+        assert (images.pixels(file_of(image, "PNG")) == grey[:, :, None]).all()
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    assert (images.pixels(file_of(deep, "PNG")) == grey[:, :, None]).all()
+
+
+def test_an_image_is_turned_as_a_browser_shows_it():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    assert images.pixels(file_of(Image.fromarray(COLOURS), "JPEG", exif=exif)).shape == (30, 20, 3)
+
+
+def test_what_is_written_here_decodes_to_the_same_pixels():
+    jpeg = file_of(Image.fromarray(COLOURS), "JPEG")
+    assert (images.pixels(images.png(jpeg)) == images.pixels(jpeg)).all()
+
+
+@pytest.mark.parametrize("size", [(100_000, 10), (10, 100_000), (8_000, 8_000), (2**31 - 1, 2**31 - 1)])
+def test_huge_images_are_refused_by_their_header(size):
+    with pytest.raises(TooLargeError):
+        images.pixels(bomb(*size))
+
+
+def test_a_file_that_holds_less_than_it_promises_is_refused():
+    with pytest.raises(RequestError):
+        images.pixels(bomb(2_000, 2_000))
+
+
+def test_many_scans_are_refused():
+    jpeg = file_of(Image.fromarray(COLOURS), "JPEG")
+    with pytest.raises(TooLargeError, match="scans"):
+        images.size(jpeg + b"\xff\xda" * images.MAX_SCANS)
+
+
+def test_a_large_file_is_refused():
+    with pytest.raises(TooLargeError):
+        images.size(b"\x89PNG\r\n\x1a\n" + bytes(images.MAX_BYTES))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_cut_and_changed_files_are_refused_or_decoded(kind):
+    """The op itself waits for ever on some of these, or ends the process."""
+    whole = file_of(Image.fromarray(COLOURS), kind)
+    refused = 0
+    for at in range(0, len(whole), max(1, len(whole) // 60)):
+        cut = whole[:at]
+        changed = whole[:at] + bytes(RNG.integers(0, 256, 8, dtype=np.uint8)) + whole[at + 8 :]
+        for data in (cut, changed):
+            try:
+                assert images.pixels(data).shape[2] == 3
+            except (RequestError, TooLargeError):
+                refused += 1
+    assert refused > 60
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "WEBP"])
+def test_other_formats_are_refused(kind):
+    with pytest.raises(RequestError, match="image/png"):
+        images.pixels(file_of(Image.fromarray(COLOURS), kind))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<svg/>", b"\xff\xd8\xff\xe0\x00\x00"])
+def test_what_is_no_image_is_refused(data):
+    with pytest.raises(RequestError):
+        images.pixels(data)
