@@ -19,6 +19,7 @@ from tidemill_app.demo import serve_service
 from tidemill_app.demo_annotators import Simulated, simulated
 from tidemill_app.demo_digits import CLASSES, Digits, digits
 from tidemill_app.demo_graph import example
+from tidemill_app.demo_perception_retrain import Retrained, able, retrain
 from tidemill_app.job_file import Target
 from tidemill_app.labelling_service import OWNER, CatalogueStreams, labelling
 from tidemill_app.stack import ports, process
@@ -29,6 +30,9 @@ from tidemill_app.wiring import Platform
 PROJECT, HEAD, EXAMPLE = "digits", "digits-head", "digits"
 ANNOTATORS, COST = 8, 0.05
 OVERLAP, SURE = (2, 5), 0.95
+RETRAIN_AT = 0.35
+"""The share of the budget after which a network is trained for the first time; the second is trained at the end."""
+
 QUIET = 20.0
 """Seconds without an answer after which nothing more is to come."""
 
@@ -53,20 +57,23 @@ class Seen(msgspec.Struct, array_like=True):
 
 class LoopFindings(msgspec.Struct, kw_only=True):
     """What was seen of the run from outside: the answers that annotators sent, by item and annotator, and the scoring
-    answers; `failed` requests of the latter."""
+    answers; `failed` requests of the latter; and what became of the networks trained on the labels."""
 
     answers: dict[str, Answered]
     seen: list[Seen]
     failed: int
     seconds: float
+    retrained: list[Retrained] = []
 
 
 class PerceptionDemo:
-    """The steps of the demo. `budget` is the money to spend; annotators err as those of the crowds in `data`."""
+    """The steps of the demo. `budget` is the money to spend; annotators err as those of the crowds in `data`, and take
+    `pause` seconds for an answer. With `train`, networks are trained on the labels, where there is torch."""
 
     def __init__(
-        self, platform: Platform, *, budget: float, data: Path, pause: float, tell: Callable[[str], None]
+        self, platform: Platform, *, budget: float, data: Path, pause: float, train: bool, tell: Callable[[str], None]
     ) -> None:
+        self.train = train and able()
         self.platform, self.budget, self.pause, self.tell = platform, budget, pause, tell
         self.digits: Digits = digits()
         self.people: list[Simulated] = simulated(data, len(CLASSES), ANNOTATORS)
@@ -130,15 +137,26 @@ class PerceptionDemo:
             thread.start()
         self.tell(f"{len(self.digits.ids)} digits come on the stream; join at {self.label_url}")
         self._publish()
+        retrained: list[Retrained] = []
         try:
             while not self.stop.wait(0.5) and not self._over():
                 self.tell(f"{len(self.answers)} answers, {self.spent:.2f} of {self.budget:.2f} spent")
-        finally:
+                if self.train and not retrained and self.spent >= self.budget * RETRAIN_AT:
+                    retrained.append(retrain(self.platform, self.digits, self.score_url, self.tell))
             self.stop.wait(2.0)  # the last labels are on their way to the model
+            if self.train:
+                retrained.append(retrain(self.platform, self.digits, self.score_url, self.tell))
+        finally:
             self.stop.set()
             for thread in (*people, watcher):
                 thread.join(10.0)
-        return LoopFindings(answers=self.answers, seen=self.seen, failed=self.failed, seconds=time.monotonic() - begun)
+        return LoopFindings(
+            answers=self.answers,
+            seen=self.seen,
+            failed=self.failed,
+            seconds=time.monotonic() - begun,
+            retrained=retrained,
+        )
 
     @property
     def spent(self) -> float:

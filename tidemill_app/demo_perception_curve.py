@@ -122,7 +122,8 @@ def live(
             sent = answers.get(f"{answer.about}/{answer.by}")
             covers = next((d.sequence for _, d in deltas if d.labelled >= appended), None)
             at = next((s.at for s in seen if covers is not None and s.delta >= covers), None)
-            if sent is not None and at is not None:
+            # Before the scoring server has its first version, there is nobody to answer.
+            if sent is not None and at is not None and sent.sent >= seen[0].at:
                 found.append((at - sent.sent) / 1e3)
     return found
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import Any
 
+import msgspec
+
 from tidemill_app.demo_annotators import Simulated
 from tidemill_app.demo_digits import Digits
 from tidemill_app.demo_perception import COST, GUEST, PROJECT, LoopFindings
@@ -30,7 +32,8 @@ def page(
     parts = [table([[n, v] for n, v in facts(found, told, chance).items()], head=False)]
     parts.append("<h2>Accuracy against money</h2>" + _curves(told.curve, chance, len(digits.test.labels)))
     parts.append("<h2>From a person's answer to the model's</h2>" + _live(told.live))
-    parts.append("<h2>What was asked first</h2>" + _doubtful(told, digits))
+    parts.append("<h2>The full training and the gate</h2>" + _retrained(found))
+    parts.append("<h2>What was asked last</h2>" + _doubtful(told, digits))
     parts.append("<h2>Who answered</h2>" + _people(people))
     parts.append("<h2>Join</h2>" + _join(where) + "<h2>Go on</h2>" + _steps(where))
     return document("Tidemill: from a doubtful digit to the corrected model", "".join(parts))
@@ -52,8 +55,24 @@ def facts(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str
         f"({len(told.live)} labels)",
         "scored over HTTP meanwhile": f"{len(seen):,}: p50 {quantile(seen, 0.5):.1f} ms, "
         f"p99 {quantile(seen, 0.99):.1f} ms, {found.failed} failed",
+        **{
+            f"training {i + 1}: labels to champion": f"{one.seconds:.1f} s, {one.labels} labels, "
+            f"{'accepted' if one.accepted else 'refused'}, served accuracy {one.accuracy:.1%}"
+            for i, one in enumerate(found.retrained)
+        },
         "why asked": ", ".join(f"{name} {count}" for name, count in sorted(told.reasons.items())),
         "the loop took": f"{found.seconds:.0f} s",
+    }
+
+
+def measured(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str, Any]:
+    """The figures as numbers, for programs."""
+    spent = told.answers * COST
+    return {
+        "label_to_live_ms": {f"p{q * 100:g}": quantile(told.live, q) for q in (0.5, 0.99)} | {"labels": len(told.live)},
+        "accuracy": {"doubtful first": told.curve[-1].accuracy, "at random": at_money(chance, spent)},
+        "settled": {"labels": told.settled, "right": told.right, "answers": told.answers},
+        "retrained": [msgspec.to_builtins(one) | {"seconds": one.seconds} for one in found.retrained],
     }
 
 
@@ -90,6 +109,24 @@ def _live(values: Sequence[float]) -> str:
     axes.spines[["top", "right"]].set_visible(False)
     note = "Each label that one answer settled: HTTP, the log, the consensus job, the log, the learner, the log, HTTP."
     return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
+
+
+def _retrained(found: LoopFindings) -> str:
+    if not found.retrained:
+        return "<p>There is no torch here (<code>make torch</code>): only the live head learned.</p>"
+    rows = [
+        ["labels", "data set", "training", "gate", "until it answers", "candidate", "champion", "decision", "served"]
+    ]
+    for one in found.retrained:
+        times = [f"{value:.1f} s" for value in (one.making, one.training, one.gating, one.live)]
+        decision = ("goes live: " if one.accepted else "refused: ") + "; ".join(one.reasons)
+        rows.append([str(one.labels), *times, one.candidate, one.champion or "none", decision, f"{one.accuracy:.1%}"])
+    note = (
+        "A small network on the images, trained on a frozen version of the labels; exported with its preparation "
+        "inside, judged on the version's test part, and published where it is significantly better. Served: accuracy "
+        "of what then answers over HTTP, on 200 digits that nobody labels."
+    )
+    return f"<p>{note}</p>{table(rows)}"
 
 
 def _doubtful(told: Story, digits: Digits) -> str:

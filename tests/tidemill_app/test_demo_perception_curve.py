@@ -37,8 +37,9 @@ def test_from_the_answer_to_the_first_answer_that_covers_it():
     labels = [*told("a", "x", 1_000 * MS), *told("b", "x", 2_000 * MS)]
     deltas = [(1_100 * MS, delta(1, 1_050 * MS)), (2_100 * MS, delta(2, 2_050 * MS))]
     answers = {"a/x": Answered(990 * MS, 1_010 * MS), "b/x": Answered(1_990 * MS, 2_010 * MS)}
-    seen = [Seen(at * MS, d, 1.0) for at, d in ((1_090, 0), (1_130, 1), (2_090, 1), (2_200, 2), (2_300, 2))]
+    seen = [Seen(at * MS, d, 1.0) for at, d in ((900, 0), (1_090, 0), (1_130, 1), (2_090, 1), (2_200, 2), (2_300, 2))]
     assert live(labels, deltas, answers, seen) == [140.0, 210.0]
+    assert live(labels, deltas, answers, seen[1:]) == [210.0]  # when the first was sent, nobody answered yet
     # One that another item's answer settled, and one whose answer nobody of ours sent, say nothing.
     late = msgspec.structs.replace(labels[1][1], time=7)
     assert live([labels[0], (labels[1][0], late), labels[2]], deltas, answers, seen) == []

@@ -23,14 +23,17 @@ from tidemill_app.commands.demo import start
     default=lambda: Path(os.environ.get("TIDEMILL_DATA", "../shared/data")),
     help="Folder with crowd, by which annotators err (default: TIDEMILL_DATA, or ../shared/data).",
 )
+@click.option("--train/--no-train", default=True, help="Train networks too, where there is torch.  [default: train]")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("perception-report.html"), show_default=True)
 @click.option("--fresh", is_flag=True, help="Remove this home's stack first, if it has one.")
-def demo_perception(out: Output, budget: float, pause: float, data: Path, report: Path, fresh: bool) -> None:
+def demo_perception(
+    out: Output, budget: float, pause: float, data: Path, train: bool, report: Path, fresh: bool
+) -> None:
     """Digits come on a stream; doubtful ones become tasks; people answer; the live model learns each label."""
     from tidemill_app.demo_graph import example
     from tidemill_app.demo_perception import EXAMPLE, GUEST, PerceptionDemo
     from tidemill_app.demo_perception_curve import by_chance, story
-    from tidemill_app.demo_perception_page import facts, page
+    from tidemill_app.demo_perception_page import facts, measured, page
     from tidemill_app.home import write_atomically
     from tidemill_app.job_file import load_job
     from tidemill_app.wiring import connected
@@ -38,7 +41,7 @@ def demo_perception(out: Output, budget: float, pause: float, data: Path, report
     settings = config.load(out.home)
     start(out, settings, fresh)
     with connected(out) as platform, out.progress("reading the digits") as tell:
-        run = PerceptionDemo(platform, budget=budget, data=data, pause=pause, tell=tell)
+        run = PerceptionDemo(platform, budget=budget, data=data, pause=pause, train=train, tell=tell)
         run.prepare()
         found = run.run()
         tell("reading the log again; labelling at random beside")
@@ -51,5 +54,9 @@ def demo_perception(out: Output, budget: float, pause: float, data: Path, report
     figures = facts(found, told, chance)
     lines = "\n".join(f"{name:<44}{value}" for name, value in figures.items())
     join = f"A person can join at {where['label']} as {GUEST}, with the code {where['code']}"
-    answer = figures | {"report": str(report.absolute()), "join": where["label"], "code": where["code"]}
+    answer = (
+        figures
+        | measured(found, told, chance)
+        | {"report": str(report.absolute()), "join": where["label"], "code": where["code"]}
+    )
     out.answer(answer, f"{lines}\n\n{join}\nReport: {report.absolute()}")
