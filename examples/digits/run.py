@@ -20,5 +20,4 @@ def run() -> Training:
         batch=32,
         optimiser=Optimiser(rate=3e-3, decay=1e-3),
         schedule=Schedule(kind="cosine", warm_up=20),
-        model="digits-net.weights",
     )
