@@ -20,4 +20,6 @@ def run() -> Training:
         batch=32,
         optimiser=Optimiser(rate=3e-3, decay=1e-3),
         schedule=Schedule(kind="cosine", warm_up=20),
+        measure_every=10_000,
+        checkpoint_every=10_000,
     )
