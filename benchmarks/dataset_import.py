@@ -2,7 +2,7 @@
 
 The images are Fashion-MNIST's training part (28 by 28 pixels), encoded as PNG by all three from the same IDX files.
 Ours stores each by its digest, durably, and writes an item and a label for each to a real Kafka in transactions of
-1,000; the files stand in a folder for each class and are flushed to the disk once at the end; the Parquet file holds
+4,000; the files stand in a folder for each class and are flushed to the disk once at the end; the Parquet file holds
 `image` (a struct of bytes and path) and `label`, as Hugging Face's `imagefolder` makes it, in groups of 1,000 rows,
 flushed too. Each import runs in a process of its own, which tells its peak memory; its start is not counted. After one
 import: the time to make a version, to read it again and verify it, and to make the report and its page, at first and

@@ -126,12 +126,20 @@ def label_stream(name: str, *, partitions: int = 1) -> StreamSpec:
     )
 
 
-_ANSWERS = ("answer.given.v1", "answer.withdrawn.v1", "label.reviewed.v1", "estimation.asked.v1", "project.changed.v1")
+_ANSWERS = (
+    "answer.given.v1",
+    "answer.withdrawn.v1",
+    "label.reviewed.v1",
+    "label.asked.v1",
+    "estimation.asked.v1",
+    "project.changed.v1",
+)
 
 
 def answer_stream(name: str, *, partitions: int = 1) -> StreamSpec:
-    """The declaration of `answers.<name>`: what people said about the items of project `name`, and when its consensus
-    is to be estimated anew, as they stand in the topic `labels.<name>`; `type` tells which."""
+    """The declaration of `answers.<name>`: what people said about the items of project `name`, what is asked of them
+    (an item's own overlap, and the known answer of a gold question), and when its consensus is to be estimated anew, as
+    they stand in the topic `labels.<name>`; `type` tells which."""
     return StreamSpec(
         name=f"answers.{name}",
         topic=f"labels.{name}",
@@ -148,6 +156,7 @@ def answer_stream(name: str, *, partitions: int = 1) -> StreamSpec:
             Field("cost", "float", nullable=True),
             Field("overlap", "json", nullable=True),
             Field("sure", "float", nullable=True),
+            Field("gold", "json", nullable=True),
         ),
         key="about",
         time="time",

@@ -28,7 +28,7 @@ from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.errors import ConfigError, UserError
 from tidemill.events import LabelGiven
-from tidemill.label_events import LabelClass, LabelSchema, ProjectChanged
+from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
 from tidemill.log import MAX_RECORD_BYTES, Record
 from tidemill.state import digest as digest_of
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
@@ -45,19 +45,21 @@ READERS: dict[str, Callable[[Path], Incoming]] = {
     "folders": folders.read,
     "idx": idx.read,
 }
-_BATCH = 1000
+_BATCH = 4000
+"""Items of a batch: each waits twice for the disk, and is one transaction."""
 _BATCH_BYTES = 64 * 1024 * 1024
 _OWN = ("id", "time", "media", "media_type", "group", "split")
 
 
 @dataclass
 class Imported:
-    """What an import did: items and labels sent now, items there before, and what of the source was left out."""
+    """What an import did: items, labels and questions sent now, items there before, what of the source was left out."""
 
     project: str
     format: str
     items: int = 0
     labels: int = 0
+    asked: int = 0
     there: int = 0
     bytes: int = 0
     left_out: list[str] = field(default_factory=list)
@@ -72,11 +74,13 @@ def import_(
     prefix: str = "",
     partitions: int = 1,
     batch: int = _BATCH,
+    ask: bool = False,
     progress: Callable[[int], None] = lambda items: None,
 ) -> Imported:
     """Import a folder or an archive. A project that is not there yet is made, with the source's classes.
 
-    `prefix` goes before every id, for two sources with the same names. Raises `UserError` for a source that is not what
+    `prefix` goes before every id, for two sources with the same names. With `ask`, people are asked about the items
+    sent now that have no label. Raises `UserError` for a source that is not what
     it should be, an item whose id is another's already, a class that the project does not have.
     """
     check_name(project, "project")
@@ -89,7 +93,7 @@ def import_(
         incoming = READERS[format](folder)
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
-        run = _Run(platform, spec, incoming, done, prefix)
+        run = _Run(platform, spec, incoming, done, prefix, ask)
         try:
             with ThreadPoolExecutor(1) as pool:  # one batch is stored while the next is read
                 under_way: Future[None] | None = None
@@ -173,18 +177,19 @@ def _declared(platform: Platform, project: str, incoming: Incoming, partitions: 
 class _Run:
     """One import under way."""
 
-    def __init__(self, platform: Platform, spec: StreamSpec, incoming: Incoming, done: Imported, prefix: str) -> None:
+    def __init__(
+        self, platform: Platform, spec: StreamSpec, incoming: Incoming, done: Imported, prefix: str, ask: bool
+    ) -> None:
         self._platform, self._spec, self._incoming, self._done, self._prefix = platform, spec, incoming, done, prefix
+        self._ask = ask
         self._names = {f.name for f in spec.fields}
         self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
         self._items, self._labels, schema = _there(platform, spec)
         self._begun: set[str] = set()
+        self._dropped: set[str] = set()
         self._decoder = Decoder(spec, max_event_bytes=MAX_RECORD_BYTES)
         self._type = spec.tag or f"{spec.name}.v{spec.version}"
         self._into = self._schema(schema)
-        dropped = sorted(set(incoming.fields) - self._names)
-        if dropped:
-            done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
 
     def _schema(self, schema: LabelSchema | None) -> dict[str, str]:
         """The ids of the source's classes. A project without a schema is given one."""
@@ -226,6 +231,10 @@ class _Run:
                 key = None if spec.key is None else str(payload[spec.key]).encode()
                 headers = to_headers(id, spec.source, self._type, None if spec.time == RECORD_TIME else at)
                 self._writer.send(spec.topic, value, key=key, headers=headers)
+            labelled = {self._prefix + item.id for item in items if item.label is not None}
+            for id, payload, _, at in new:
+                if self._ask and id not in labelled:
+                    self._question(id, payload, at)
             for item in items:
                 if item.label is not None:
                     self._label(self._prefix + item.id, self._ids(item.label), now)
@@ -269,7 +278,9 @@ class _Run:
         own: dict[str, Any] = {"media": media, "media_type": "", "group": item.group, "split": item.split}
         if item.data is not None:
             own |= _facts(item)
-        payload = {n: v for n, v in (item.fields | own).items() if n in self._names and v is not None}
+        given = {n: v for n, v in (item.fields | own).items() if v is not None}
+        payload = {n: v for n, v in given.items() if n in self._names}
+        self._dropped |= {n for n, v in given.items() if n not in self._names and v != ""}
         assert spec.id is not None
         payload[spec.id] = id
         if spec.time != RECORD_TIME:
@@ -289,6 +300,16 @@ class _Run:
         self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
         self._done.labels += 1
 
+    def _question(self, id: str, payload: dict[str, Any], now: int) -> None:
+        shown = {n: v for n, v in payload.items() if n not in (*_OWN, self._spec.id, self._spec.time)}
+        own = {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
+        event = LabelAsked(
+            id=f"import/{id}/asked", time=now, source="/imports", about=id, payload=shown, reason="import", **own
+        )
+        topic = f"labels.{self._spec.name}"
+        self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
+        self._done.asked += 1
+
     def _ids(self, label: Any) -> Any:
         kind, into = self._incoming.kind, self._into
         for name in classes_in(label, kind):
@@ -303,6 +324,9 @@ class _Run:
         return [[into[name], *box] for name, *box in label] if kind == "boxes" else label
 
     def close(self) -> None:
+        dropped = sorted(self._dropped - {"id", "time"})
+        if dropped:
+            self._done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
         self._writer.close()
 
 

@@ -26,7 +26,7 @@ from connectors.datasets.version import (
 from streams.archived import ArchivedLog
 from streams.erasures import Erasures
 from tidemill.decode import Decoder
-from tidemill.errors import ConfigError, UserError
+from tidemill.errors import BadEvent, ConfigError, IntegrityError, NotFoundError, UserError
 from tidemill.log import MAX_RECORD_BYTES, Log
 from tidemill.run_events import DatasetPublished
 from tidemill.stream import check_name
@@ -119,23 +119,31 @@ def manifest_of(platform: Platform, text: str) -> tuple[DatasetPublished, Datase
 
 
 def versions(platform: Platform, name: str | None = None) -> list[dict[str, Any]]:
-    """A row for each version of data set `name`, or of all."""
+    """A row for each version of data set `name`, or of all; `refused` says why one cannot be taken."""
     rows = []
     for event in DatasetLog(platform.log).versions:
-        if name in (None, event.dataset):
+        if name not in (None, event.dataset):
+            continue
+        project, splits, examples, refused = "", {}, "", ""
+        try:
             manifest = _manifest(platform, event.digest)
-            rows.append(
-                {
-                    "dataset": event.dataset,
-                    "version": event.version,
-                    "project": manifest.project,
-                    "examples": event.examples,
-                    "splits": {k: v for k, v in manifest.counts.items() if not k.startswith("@")},
-                    "created": event.time,
-                    "digest": event.digest,
-                    "examples_digest": manifest.examples_digest,
-                }
-            )
+            project, examples = manifest.project, manifest.examples_digest
+            splits = {k: v for k, v in manifest.counts.items() if not k.startswith("@")}
+        except (IntegrityError, NotFoundError, BadEvent) as error:
+            refused = str(error)
+        rows.append(
+            {
+                "dataset": event.dataset,
+                "version": event.version,
+                "project": project,
+                "examples": event.examples,
+                "splits": splits,
+                "created": event.time,
+                "digest": event.digest,
+                "examples_digest": examples,
+                "refused": refused,
+            }
+        )
     return rows
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tidemill.errors import IncompatibleError, NotFoundError, TidemillError, UserError
+from tidemill.log import TopicSpec
 from tidemill_app import datasets, run_table
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.home import write_atomically
@@ -17,7 +18,7 @@ from tidemill_app.job_file import Target
 from tidemill_app.run_file import load_run
 from tidemill_app.training_spec import Asked, Ended, Spec
 from tidemill_app.wiring import Platform
-from training.config import Training
+from training.config import Continual, Training
 
 RESTARTS = 100
 """How often torchrun begins anew where a worker was killed, before it gives up."""
@@ -62,8 +63,14 @@ def train(
 
 
 def _spec(platform: Platform, training: Training, workers: int, resume: bool, shown: bool) -> Spec:
-    event, manifest = datasets.manifest_of(platform, training.data.dataset)
-    dataset = f"{manifest.name}@{event.version}"
+    data = training.data
+    if isinstance(data, Continual):
+        platform.catalogue().get(data.project)
+        platform.log.create(f"labels.{data.project}", TopicSpec())
+    dataset = f"labels.{data.project}" if isinstance(data, Continual) else ""
+    if data.dataset:
+        event, manifest = datasets.manifest_of(platform, data.dataset)
+        dataset = f"{manifest.name}@{event.version}"
     name = training.name
     if resume:
         run = run_table.newest(platform.log, training.name)

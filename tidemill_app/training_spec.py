@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,24 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked:
-    """Whether this process was asked to stop: by SIGINT or SIGTERM, the first of them. A second ends it."""
+    """Whether this process was asked to stop: by SIGINT or SIGTERM. A second one ends it, unless it is `patient`, as
+    torchrun's workers are: to those a terminal and torchrun both speak. Only a main thread can be asked so."""
 
-    def __init__(self) -> None:
-        self._asked = False
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    def __init__(self, patient: bool = False) -> None:
+        self._asked, self._patient = False, patient
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _note(self, number: int, frame: Any) -> None:
         self._asked = True
-        self.restore()
+        if not self._patient:
+            self.restore()
 
     def __call__(self) -> bool:
         return self._asked
 
     def restore(self) -> None:
+        """Leave signals to whoever had them before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -13,16 +13,20 @@ from typing import Any
 
 import msgspec
 
+from connectors.datasets.examples import Example
 from connectors.datasets.version import DatasetVersion
 from tidemill.errors import TidemillError, UnavailableError
 from tidemill.version import Lineage
 from tidemill_app import datasets
+from tidemill_app.dataset_log import DatasetLog
 from tidemill_app.home import write_atomically
+from tidemill_app.label_tail import LabelTail
 from tidemill_app.run_reporter import RunReporter
 from tidemill_app.trained import Made, Source, publish, submitted_run
 from tidemill_app.training_spec import Asked, Ended, Spec
 from tidemill_app.wiring import Platform
-from training.config import Dataset, Training
+from training.config import Continual, Training
+from training.continual import ContinualFeed
 from training.feed import DatasetFeed, Feed
 from training.loader import Loader, Request
 from training.loop import Loop, Parts, settle, threads_of
@@ -47,7 +51,7 @@ def work(platform: Platform, spec: Spec, stop: Callable[[], bool]) -> Ended:
         if reporter is not None:
             again = spec.resumed or lives > 0
             reporter.changed("resumed" if again else "started", config=training.plain(), **facts)
-        source, feed, test = opened(platform, training, spec.dataset, workers)
+        source, feed, test = opened(platform, training, spec.dataset, workers, stop)
         threads = threads_of(training, spec.workers, os.cpu_count() or 1)
         made = Made(spec.run, spec.bundle, spec.entry, source, spec.workers, threads, device.type)
 
@@ -78,11 +82,18 @@ def work(platform: Platform, spec: Spec, stop: Callable[[], bool]) -> Ended:
 
 
 def opened(
-    platform: Platform, training: Training, dataset: str, workers: Workers
+    platform: Platform,
+    training: Training,
+    dataset: str,
+    workers: Workers,
+    stop: Callable[[], bool],
+    again: Lineage | None = None,
 ) -> tuple[Source, Feed, Callable[[], Any] | None]:
-    """What a run learns from, as the log has it: its source, its feed, and batches of its test split."""
+    """What a run learns from, as the log has it: its source, its feed, and batches of its test split. `again`: what a
+    version was made of, and nothing else."""
     data = training.data
-    assert isinstance(data, Dataset)
+    if isinstance(data, Continual):
+        return _tailed(platform, training, data, dataset, workers, stop, again)
     version = datasets.load(platform, dataset)
     examples = version.examples(data.train)
     fetch = _bytes(platform, version, data.train, training.pack, workers)
@@ -92,6 +103,31 @@ def opened(
     read = sorted([*version.manifest.data, *version.manifest.labels])
     source = Source("epochs", dataset, version.digest, read)
     return source, feed, tested(platform, training, version, data.test, workers)
+
+
+def _tailed(
+    platform: Platform,
+    training: Training,
+    data: Continual,
+    dataset: str,
+    workers: Workers,
+    stop: Callable[[], bool],
+    again: Lineage | None,
+) -> tuple[Source, Feed, Callable[[], Any] | None]:
+    version = datasets.load(platform, dataset) if data.dataset else None
+    held = {e.id for e in version.examples(data.test)} if version is not None else set()
+    held |= {r.about for r in DatasetLog(platform.log).retracted(data.project)}
+    recorded = None if again is None else again.segments
+    labels = LabelTail(platform, data.project, held, until_end=data.until_end, recorded=recorded)
+    digest = version.digest if version is not None else ""
+
+    def fetch(example: Example) -> bytes:
+        return platform.artefacts.get(example.media) if example.media else b""
+
+    steps = again.step if again is not None else 0
+    feed = ContinualFeed(training, labels, digest or data.project, fetch, workers, stop, steps)
+    test = tested(platform, training, version, data.test, workers) if version is not None else None
+    return Source("labels", dataset, digest, []), feed, test
 
 
 def tested(
@@ -124,7 +160,7 @@ def train_again(platform: Platform, training: Training, lineage: Lineage, folder
     """The weights' bytes as a version's lineage names them, trained anew by one worker in `folder`; how many examples
     were used, and the digest of what was read."""
     device = settle(training, 1, lineage.threads, lineage.threads)
-    source, feed, test = opened(platform, training, lineage.dataset, Alone())
+    source, feed, test = opened(platform, training, lineage.dataset, Alone(), lambda: False, lineage)
     found: dict[int, tuple[bytes, int]] = {}
 
     def due(weights: Any, figures: dict[str, float], checkpoint: Any) -> None:
@@ -146,7 +182,7 @@ def main(path: str) -> int:
     if ended.exists():
         return 0  # another life found what would be found again
     platform = Platform.open(spec.home)
-    asked = Asked()
+    asked = Asked(patient=True)
     try:
         result = work(platform, spec, asked)
     except UnavailableError as error:

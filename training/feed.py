@@ -41,10 +41,11 @@ class Standing(NamedTuple):
 
 class Feed(Protocol):
     """Steps in an order that is a function of what is read and of the seed. `steps` is their number, 0 where no end is
-    known; `digest` names what is read."""
+    known; `digest` names what is read; `asked`: it gave no more because it was asked to stop while it waited."""
 
     steps: int
     digest: str
+    asked: bool
 
     def from_step(self, step: int, state: bytes) -> Generator[Step, None, None]:
         """This worker's steps from number `step` on, with `state` as it stood then. Ends where there are no more."""
@@ -59,6 +60,8 @@ class Feed(Protocol):
 
 class DatasetFeed:
     """Batch mode: the examples of a split, `epochs` times, each in an order of its own (`training.order`)."""
+
+    asked = False
 
     def __init__(
         self, examples: Sequence[Example], digest: str, loader: Loader, workers: Workers, order: EpochOrder, micro: int

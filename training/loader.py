@@ -23,7 +23,7 @@ import torch
 
 from connectors.datasets.examples import Example
 from tidemill import errors
-from tidemill.errors import TidemillError, UnavailableError
+from tidemill.errors import BadEvent, TidemillError, UnavailableError
 from training.augmentation import sample_rng
 from training.task import Task
 from training.tree import build, fill, flatten
@@ -42,6 +42,21 @@ class Request(NamedTuple):
 
     items: list[int]
     epoch: int | None
+
+
+def decoded(task: Task, e: Example, data: bytes, seed: int, epoch: int | None) -> Any:
+    """One sample, as it is for this epoch (None: as it is). An example that is bad is named in what is raised."""
+    rng = None if epoch is None else sample_rng(seed, e.topic, e.partition, e.offset, epoch, e.row)
+    try:
+        return task.decode(e, data, rng)
+    except BadEvent as error:
+        raise type(error)(
+            error.message,
+            where=f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}",
+            wanted=error.wanted,
+            got=error.got,
+            fix=error.fix or "Retract it (tidemill dataset retract), and make a new version.",
+        ) from error
 
 
 class Loader:
@@ -91,13 +106,7 @@ class Loader:
         return self._task.collate(samples)
 
     def _sample(self, number: int, epoch: int | None) -> Any:
-        e = self._examples[number]
-        rng = None if epoch is None else sample_rng(self._seed, e.topic, e.partition, e.offset, epoch, e.row)
-        try:
-            return self._task.decode(e, self._fetch(number), rng)
-        except TidemillError as error:
-            error.add_note(f"example {e.id!r} at {e.topic}/{e.partition}/{e.offset}")
-            raise
+        return decoded(self._task, self._examples[number], self._fetch(number), self._seed, epoch)
 
     def _stop(self) -> None:
         for process in self._processes:
@@ -182,8 +191,8 @@ def _made(make: Callable[[Request], Any], request: Request, room: memoryview) ->
         said, arrays, size = flatten(make(request))
     except Exception as error:
         message = error.message if isinstance(error, TidemillError) else str(error)
-        notes = "; ".join(getattr(error, "__notes__", ()))
-        return ["error", type(error).__name__, message, notes, getattr(error, "wanted", ""), getattr(error, "got", "")]
+        more = {name: getattr(error, name, "") for name in ("where", "wanted", "got", "fix")}
+        return ["error", type(error).__name__, message, more]
     if size > len(room):
         whole = bytearray(size)
         fill(memoryview(whole), arrays)
@@ -192,11 +201,11 @@ def _made(make: Callable[[Request], Any], request: Request, room: memoryview) ->
     return ["shared", said]
 
 
-def _raised(kind: str, message: str, notes: str, wanted: str, got: str) -> TidemillError:
+def _raised(kind: str, message: str, more: dict[str, str]) -> TidemillError:
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, TidemillError):
-        return known(message, where=notes, wanted=wanted, got=got)
-    return TidemillError("a sample cannot be decoded", where=notes, got=f"{kind}: {message}")
+        return known(message, **more)
+    return TidemillError("a sample cannot be decoded", got=f"{kind}: {message}")
 
 
 def _send(to: int, data: bytes) -> None:

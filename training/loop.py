@@ -112,6 +112,7 @@ class Loop:
                     over = self._after(done, step.epoch)
                     if over or stopped:
                         break
+        stopped = stopped or parts.feed.asked
         late = not stopped and self._measured_at != done
         if late:
             over = self._measure(done, parts.feed.standing(done).place.epoch) or over

@@ -27,7 +27,7 @@ def statistics(examples: Sequence[Example], schema: LabelSchema | None) -> dict[
         for one in classes_in(e.label, kind):
             classes.setdefault(names.get(one, one), Counter())[e.split] += 1
     sizes = [(e.payload.get("width"), e.payload.get("height")) for e in examples]
-    known = [(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int)]
+    known = [(w, h) for w, h in sizes if isinstance(w, int) and isinstance(h, int) and w > 0 and h > 0]
     sure = [e.confidence for e in examples if e.confidence is not None]
     texts = [len(t) for e in examples if isinstance(t := e.payload.get("text"), str)]
     boxes = [len(e.label) for e in examples if kind == "boxes" and e.label is not None]
@@ -93,8 +93,8 @@ def _wrong(e: Example, schema: LabelSchema, in_use: set[str]) -> str | None:
             return "an empty box"
         wide, high = e.payload.get("width"), e.payload.get("height")
         inside = x >= -_EXTENT and y >= -_EXTENT
-        inside &= not isinstance(wide, int) or x + width <= wide + _EXTENT
-        inside &= not isinstance(high, int) or y + height <= high + _EXTENT
+        for end, side in ((x + width, wide), (y + height, high)):  # 0: a project that does not know
+            inside &= not isinstance(side, int) or side <= 0 or end <= side + _EXTENT
         if not inside:
             return "a box that reaches out of the image"
     return None

@@ -3,10 +3,10 @@
     echo '{"id": "t0", "time": 0}' > tasks.jsonl
     tidemill stream create birds --infer tasks.jsonl --id id --time time --time-unit s
     tidemill submit examples/consensus/job.py
-    tidemill publish labels.birds answers.jsonl
     tidemill tail labels.birds
 
-The answers are events of `tidemill.label_events`, beginning with a `project.changed.v1` that says what is asked.
+Answers come from the labelling service, or from any producer of `tidemill.label_events` into the topic `labels.birds`:
+first a `project.changed.v1` that says what is asked, then an `answer.given.v1` for every answer, keyed by `about`.
 """
 
 from streams.labelling.consensus import consensus

@@ -30,7 +30,7 @@ def job():
         learner={"replay": 24},
         metrics_every=20,
         version_every=100,
-        rescore_every=20,
+        rescore_every=10,
         optional=["media", "media_type", "group"],
         commit_every=0.05,
     )
@@ -47,9 +47,9 @@ def ask():
         endpoints=[HEAD],
         classes=CLASSES,
         strategies={"clusters": 1.0},
-        budget=20,
-        every=150,
-        most_open=40,
+        budget=10,
+        every=900,
+        most_open=24,
         embedding="embedding",
         seed=1,
     )

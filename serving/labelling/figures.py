@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 from serving.labelling import rules
@@ -14,6 +14,7 @@ from serving.labelling.values import distance, same
 
 MAX_SHOWN = 200
 MAX_PAIRS = 300
+MAX_LEFT = 1000
 
 
 def progress(state: Project) -> dict[str, Any]:
@@ -60,14 +61,16 @@ def named(kind: str, value: Any) -> list[str]:
 
 
 def mine(state: Project, who: str) -> dict[str, Any]:
-    """An annotator's own progress. Nothing in it tells gold questions from others."""
-    answers = [i.answers[who] for i in state.items.values() if who in i.answers]
+    """An annotator's own progress; `left` are items that they could be given, at most `MAX_LEFT`. Nothing in it tells
+    gold questions from others."""
+    answers = state.given.get(who, {}).values()
     seen = state.observed.get(who, [])
+    could = (about for _, _, about in state.open if state.may_have(state.items[about], who))
     return {
         "answers": len(answers),
         "skips": sum(one.skipped for one in seen),
         "earned": round(sum(a.cost for a in answers), 6),
-        "left": sum(state.may_have(state.items[about], who) for _, _, about in state.open),
+        "left": sum(1 for _ in islice(could, MAX_LEFT)),
     }
 
 
@@ -78,7 +81,7 @@ def annotators(state: Project) -> list[dict[str, Any]]:
     classes = [c.id for c in state.now.schema.classes if not c.into]
     made = []
     for name, member in sorted(state.members.items()):
-        answered = {about: i for about, i in state.items.items() if name in i.answers}
+        answered = {about: state.items[about] for about in state.given.get(name, {})}
         beside: list[tuple[Any, Any]] = []
         gold: list[tuple[Any, Any]] = []
         for about, item in answered.items():

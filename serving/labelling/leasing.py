@@ -122,6 +122,7 @@ class Leasing:
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
             cost = state.now.cost
+            seconds = _at_most(seconds, now, found, state.answered_at.get(who))
         digest = hashlib.sha256(msgspec.json.encode(value)).hexdigest()
         if not self._claims.answering(project, lease, digest):
             raise IncompatibleError("the lease has another answer", where=f"lease {lease}")
@@ -219,18 +220,18 @@ def _choose(state: Project, who: str, count: int) -> list[str]:
     golds = (g for g in state.golds if g not in asked and state.may_have(state.items[g], who))
     rest = (
         about
-        for _, _, about in list(state.open)
+        for _, _, about in state.open
         if state.may_have(state.items[about], who) and skills.issuperset(state.items[about].asked.skills)
     )
     found: list[str] = []
-    while len(found) < count:
+    # Gold goes beside other tasks only: with nothing else to do, whatever still came would be gold.
+    plain = next(rest, None)
+    while plain is not None and len(found) < count:
         # Drawn by the operating system: nobody who knows the code can tell which question is gold.
-        gold = rate > 0 and secrets.randbelow(1_000_000) < rate * 1_000_000
-        about = next(golds, None) if gold else None
-        about = about if about is not None else next(rest, None)
-        if about is None:
-            break
-        found.append(about)
+        gold = next(golds, None) if rate > 0 and secrets.randbelow(1_000_000) < rate * 1_000_000 else None
+        found.append(gold or plain)
+        if gold is None:
+            plain = next(rest, None)
     return found
 
 
@@ -262,6 +263,13 @@ def _running(found: Lease, now: int) -> None:
         raise IncompatibleError("the lease runs no more", got=found.fate, fix="Ask for the next task.")
     if found.expires <= now:
         raise IncompatibleError("the lease has expired", fix="Ask for the next task.")
+
+
+def _at_most(seconds: float | None, now: int, found: Lease, last: int | None) -> float:
+    """How long an answer took: what the annotator says, but no longer than since the lease, or their last answer."""
+    begun = max(found.begun, last or found.begun)
+    since = max(0.0, (now - begun) / SECOND)
+    return since if seconds is None else min(seconds, since)
 
 
 def _once(found: Lease, lease: str, value: Any) -> str:

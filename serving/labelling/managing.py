@@ -114,7 +114,7 @@ class Managing:
         with self._book.reading(project) as state:
             stands = state.now
         schema = changed(stands.schema, changes)
-        self._service.record(project, msgspec.structs.replace(stands, schema=schema, by=by))
+        self._stand(project, msgspec.structs.replace(stands, schema=schema, by=by))
         if any(change.op == "merge" for change in changes):
             self._service.record(project, EstimationAsked(id="", time=0, by=by, reason="classes were merged"))
         return schema
@@ -125,20 +125,29 @@ class Managing:
             stands = state.now
         given = {name: v for name, v in msgspec.structs.asdict(wish).items() if v is not msgspec.UNSET}
         if "instructions" in given:
-            schema = msgspec.structs.replace(stands.schema, instructions=given.pop("instructions"))
+            version = stands.schema.version + 1
+            schema = msgspec.structs.replace(stands.schema, instructions=given.pop("instructions"), version=version)
             checked(msgspec.structs.replace(schema, classes=tuple(c for c in schema.classes if not c.into)))
             given["schema"] = schema
         made = msgspec.structs.replace(stands, by=by, **given)
         _usable(made)
-        self._service.record(project, made)
-        return made
+        return self._stand(project, made)
 
     def close(self, project: str, by: str, *, closed: bool = True) -> None:
         """End the project, or open it again: while it is closed nothing is leased, and no answer is taken."""
         with self._book.reading(project) as state:
             stands = state.now
         if stands.closed != closed:
-            self._service.record(project, msgspec.structs.replace(stands, closed=closed, by=by))
+            self._stand(project, msgspec.structs.replace(stands, closed=closed, by=by))
+
+    def _stand(self, project: str, made: ProjectChanged) -> ProjectChanged:
+        """Write what is to stand. Raises `IncompatibleError` where somebody else changed the schema meanwhile."""
+        made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=self._service.clock.now())
+        self._book.append(project, [made])
+        with self._book.reading(project) as state:
+            if state.now.schema.version > made.schema.version or state.now.schema != made.schema:
+                raise IncompatibleError("somebody else changed the project at this moment", fix="Look, and try again.")
+        return made
 
     def invite(self, project: str, wish: NewMember, by: str) -> Invited:
         """Have somebody in the project. Raises `IncompatibleError` where they are."""

@@ -53,10 +53,14 @@ class PageDesk(Desk):
         return json_of({"ready": there}, 200 if there else 503)
 
 
+def _names() -> set[str]:
+    return {p.name for p in STATIC.iterdir() if p.is_file()} if STATIC.is_dir() else set()
+
+
 def page(name: str) -> Response:
     """A file of the pages. Only names that the folder lists are looked at."""
     kind = TYPES.get(Path(name).suffix)
-    if kind is None or name not in {p.name for p in STATIC.iterdir() if p.is_file()}:
+    if kind is None or name not in _names():
         raise NotFoundError("no such file", got=repr(name)[:80])
     headers = [
         (b"content-type", kind.encode()),

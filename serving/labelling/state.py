@@ -38,6 +38,7 @@ class Lease(msgspec.Struct):
 
     about: str
     by: str
+    begun: int
     expires: int
     fate: Fate = "leased"
     value: Any = None
@@ -79,7 +80,8 @@ class Item(msgspec.Struct, kw_only=True):
 
 
 class Project:
-    """The state of one project. Not made for threads: whoever reads it holds the book's lock."""
+    """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
+    that stand, by annotator and item, `answered_at` when each last answered."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -90,6 +92,8 @@ class Project:
         self.leases: dict[str, Lease] = {}
         self.held: dict[str, set[str]] = {}
         self.observed: dict[str, list[Observation]] = {}
+        self.given: dict[str, dict[str, AnswerGiven]] = {}
+        self.answered_at: dict[str, int] = {}
         self.media: dict[str, str] = {}
         self.open: list[Place] = []
         self.golds: list[str] = []
@@ -167,6 +171,9 @@ class Project:
     # --- the events
 
     def _project(self, event: ProjectChanged) -> None:
+        stands = self.rules
+        if stands is not None and event.schema != stands.schema and event.schema.version <= stands.schema.version:
+            return  # of two changes at one moment the first stands, and whoever made the other is told
         self.rules = event
         self.versions.setdefault(event.schema.version, event.schema)
         self._replace_all()
@@ -208,7 +215,7 @@ class Project:
         for gone in [self.leases[held] for held in item.leases.values()]:
             if gone.expires <= event.time:
                 self._end(item, gone, "expired")
-        made = Lease(event.about, event.by, event.expires)
+        made = Lease(event.about, event.by, event.time, event.expires)
         self.leases[event.lease] = made
         if self.may_have(item, event.by):
             item.leases[event.by] = event.lease
@@ -230,11 +237,13 @@ class Project:
                 self._end(item, lease, "answered")
             lease.fate, lease.value = "answered", event.value
         else:
-            self.leases[event.id] = Lease(event.about, event.by, event.time, "answered", event.value)
+            self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
         before = item.answers.get(event.by)
         if before is not None:
             self.spent -= before.cost
         item.answers[event.by] = event
+        self.given.setdefault(event.by, {})[event.about] = event
+        self.answered_at[event.by] = event.time
         self.spent += event.cost
         self._observe(event.by, Observation(event.about, False, event.seconds))
         self._replace(event.about, item)
@@ -245,6 +254,7 @@ class Project:
         if item is None or answer is None:
             return
         self.leases[answer.id].fate = "withdrawn"
+        del self.given[event.by][event.about]
         self.spent -= answer.cost
         self._replace(event.about, item)
 

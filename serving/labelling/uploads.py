@@ -65,6 +65,7 @@ def stream_of(project: str) -> StreamSpec:
             Field("width", "int", default=0),
             Field("height", "int", default=0),
             Field("group", "string", default=""),
+            Field("split", "string", default=""),
             Field("text", "string", default=""),
             Field("payload", "json", nullable=True),
         ),

@@ -76,14 +76,14 @@ def check_settings(job: Job[Any], parts: Parts) -> None:
 
 
 def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> None:
-    topics: dict[str, set[str]] = {}
+    passed: dict[str, frozenset[str]] = {}
     for read in job.reads:
         spec = parts.streams.get(read.stream)
         if spec is None:
             refuse(f"reads stream {read.stream}, which is not declared", "a declared stream", read.stream, "reads")
             continue
-        passed_over = topics.setdefault(spec.topic, set(spec.beside))
-        passed_over &= set(spec.beside)
+        beside = frozenset(spec.beside)
+        passed[spec.topic] = passed.get(spec.topic, beside) & beside
         key = read.key or spec.key
         names = [f.name for f in spec.fields]
         if read.key is not None and read.key not in names:
@@ -106,6 +106,6 @@ def _check_reads(job: Job[Any], parts: Parts, refuse: Callable[..., None]) -> No
                 field="id",
             )
     for output in job.writes:
-        # What every stream of it that is read passes over never comes back as input: `labels.*` holds both.
-        if output.topic in topics and output.tag not in topics[output.topic]:
+        # Where every stream it reads there passes events of this type over, it does not read what it writes.
+        if output.topic in passed and output.tag not in passed[output.topic]:
             refuse(f"output {output.name} writes into a topic that the job reads", "another topic", output.topic)

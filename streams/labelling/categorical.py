@@ -163,6 +163,20 @@ def _apply(
     return n
 
 
+@njit(cache=True)
+def _without(items: Ints, method: int, smoothing: float, e: Any, t: Any, out: Floats) -> None:
+    """Into `out` (n × layers × K), what would be believed of each item if nothing were known of it."""
+    head, previous, who, label, _ = e
+    _, belief, counts, classes = t
+    spare = np.empty(out.shape[2])
+    for i in range(len(items)):
+        for layer in range(out.shape[1]):
+            own, edges = (counts[layer], classes[layer]), (head, previous, who, label[layer])
+            _move(items[i], -1.0, *edges, belief[layer], own)
+            _judge(items[i], method, smoothing, *edges, -1, out[i, layer], spare, *own)
+            _move(items[i], 1.0, *edges, belief[layer], own)
+
+
 class Categorical:
     """What is believed of every item, and of every annotator, by one of `METHODS`.
 
@@ -249,6 +263,14 @@ class Categorical:
         out = np.zeros_like(posterior)
         some = votes.sum(1) > 0
         out[some, votes[some].argmax(1)] = 1.0
+        return out
+
+    def without(self, items: Sequence[int]) -> Floats:
+        """The posterior of each of these items (n × layers × K) from its answers alone, if nothing were known of it."""
+        out = np.zeros((len(items), self.layers, self.classes))
+        edges = (self._head, self._previous, self._who, self._label, self._known)
+        tables = (self._posterior, self._belief, self._counts.copy(), self.totals.copy())
+        _without(np.array(items, np.int64), self.method, self.smoothing, edges, tables, out)
         return out
 
     def posterior(self) -> Floats:

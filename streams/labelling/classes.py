@@ -76,6 +76,10 @@ class Classes:
         posterior = self.model.posterior()[:, : len(answers.items)].transpose(1, 0, 2)
         return self._found(posterior, counts.tolist())
 
+    def without(self, items: Sequence[int]) -> list[Found]:
+        """What would be believed of these items from their answers alone, if nothing were known of them."""
+        return self._found(self.model.without(items), self._answers[list(items)].tolist()) if items else []
+
     def skills(self) -> NDArray[np.float64]:
         """Of each annotator, the expected share of right answers (NaN: none given)."""
         counts = self.model.counts().sum(0)

@@ -28,7 +28,9 @@ class Consensus:
     pseudo-answers of the last two. After `every` changes, and at least a share `growth` of the answers that stand,
     everything is estimated anew, and what moved is published; after `quiet` seconds of event time without a change, and
     on `estimation.asked.v1`, whatever differs is. What is published then last is a function of the answers that stand:
-    not of their order, nor of how often they came.
+    not of their order, nor of how often they came. Every estimation writes a `metrics.measured.v1` onto
+    `metrics.<name>`: how many answers, items, annotators and labels there are, and the calibration of the posterior on
+    items whose label is known (`streams.labelling.calibration`).
 
     Raises `SubmissionError` where the settings do not fit together.
     """
@@ -46,8 +48,9 @@ class Consensus:
     def job(self) -> Job[Project]:
         """The job. Raises `SubmissionError` where the settings do not fit together."""
         self._check()
-        stream = f"answers.{self.project}"
+        stream, name = f"answers.{self.project}", self.name or f"{self.project}-consensus"
         settings = Settings(
+            name=name,
             method=self.method,
             smoothing=float(self.smoothing),
             every=self.every,
@@ -59,12 +62,12 @@ class Consensus:
             return Project(**msgspec.structs.asdict(settings))
 
         return Job(
-            name=self.name or f"{self.project}-consensus",
+            name=name,
             reads=(Input(stream),),
             step=step,
             init=init,
             state=Project,
-            writes=outputs(f"labels.{self.project}"),
+            writes=outputs(self.project, name),
             order=self.order,
             commit_every=self.commit_every,
         )

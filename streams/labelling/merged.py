@@ -81,6 +81,10 @@ class Merging:
                 self._add(item, 1.0)
         return [self._found.get(item, NOTHING) for item in range(len(answers.items))]
 
+    def without(self, items: Sequence[int]) -> list[Found]:
+        """What would be believed of these items from their answers alone, if nothing were known of them."""
+        return [self._merged(self._rows.get(item, ()))[0] for item in items]
+
     def skills(self) -> NDArray[np.float64]:
         """Of each annotator, how far answers agree with what is believed (NaN: none given)."""
         matched, out_of = self._sums[:, 0], self._sums[:, 1]
@@ -93,21 +97,28 @@ class Merging:
         return [[self._class[box[0]], *box[1:]] for box in value if box[0] in self._class]
 
     def _judge(self, item: int, rows: Sequence[int]) -> None:
-        rows = [row for row in rows if self._value[row] is not None]
-        whos, values = [self._who[row] for row in rows], [self._value[row] for row in rows]
+        whos, values = self._given(rows)
         known = self._known.get(item)
         if known is not None:
-            self._found[item] = Found(known, 1.0, {}, len(rows))
+            self._found[item] = Found(known, 1.0, {}, len(values))
             told = [self._merge([known, value], [1.0, 0.5], [-1, -1]).agreement[1] for value in values]
-        elif rows:
-            merged = self._merge(values, [self._weight(who) for who in whos], whos)
-            self._found[item] = Found(merged.value, round(merged.confidence, 6), merged.posterior, len(rows))
-            told = merged.agreement
         else:
-            self._found[item], told = NOTHING, []
+            self._found[item], told = self._merged(rows)
         found, rating = self._found[item].value, self._schema.kind == "rating"
         errors = [float(value - found) if rating else 0.0 for value in values]
         self._shares[item] = [(who, *pair, e) for who, pair, e in zip(whos, told, errors, strict=True)]
+
+    def _given(self, rows: Sequence[int]) -> tuple[list[int], list[Any]]:
+        """Annotators and values of the answers that stand among these rows."""
+        stand = [row for row in rows if self._value[row] is not None]
+        return [self._who[row] for row in stand], [self._value[row] for row in stand]
+
+    def _merged(self, rows: Sequence[int]) -> tuple[Found, list[tuple[float, float]]]:
+        whos, values = self._given(rows)
+        if not values:
+            return NOTHING, []
+        merged = self._merge(values, [self._weight(who) for who in whos], whos)
+        return Found(merged.value, round(merged.confidence, 6), merged.posterior, len(values)), merged.agreement
 
     def _merge(self, values: list[Any], weights: list[float], whos: list[int]) -> Merged:
         if self._schema.kind == "boxes":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from streams.labelling import telling
 from streams.labelling.answers import Answers, Stamp
+from streams.labelling.calibration import calibration
 from streams.labelling.classes import Change, Classes
 from streams.labelling.merged import Merging
 from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
@@ -21,6 +23,7 @@ from tidemill.time import MIN_TIME
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recipe `consensus`, which tells what they mean."""
 
+    name: str = ""
     method: str = "dawid-skene"
     smoothing: float = 1.0
     every: int = 100
@@ -49,6 +52,8 @@ class Project:
         self.since: dict[str, int] = {}
         self.answers = Answers()
         self.reviews: dict[int, tuple[Any, Stamp]] = {}
+        self.asked: dict[int, tuple[Any, Any, Stamp]] = {}
+        """Of items that have one: an overlap of their own, and the known answer of a gold question."""
         self.items: list[Item] = []
         self.clock = MIN_TIME
         self.fresh = 0
@@ -76,6 +81,8 @@ class Project:
             self._answer(read_name("about", data["about"]), read_name("by", data["by"]), None, (time, id))
         elif kind == "label.reviewed.v1":
             self._review(read_name("about", data["about"]), data["value"], (time, id))
+        elif kind == "label.asked.v1":
+            self._ask(read_name("about", data["about"]), data, (time, id))
         elif kind == "estimation.asked.v1":
             self._tick(time)
             self.estimate(page, "exact", "estimation")
@@ -102,9 +109,9 @@ class Project:
             return
         pending, self._pending = self._pending, []
         found = self.beliefs.apply([change for change, *_ in pending])
-        rule = self._rule()
+        rules = self._rules()
         for (change, time, reason, reviewed), one in zip(pending, found, strict=True):
-            id = self.answers.items[change.item]
+            id, rule = self.answers.items[change.item], rules(change.item)
             tell(page, self._item(change.item), id, one, rule, time, "answered", reason, reviewed)
 
     def estimate(self, page: Page, mode: Mode, reason: str) -> None:
@@ -116,10 +123,35 @@ class Project:
         self.estimations += 1
         order = self.answers.order()
         found = self.beliefs.estimate(self.answers, order)
-        rule = self._rule()
+        rules = self._rules()
         for item in order.items.tolist():
             id, reviewed = self.answers.items[item], self._reviewed(item)
-            tell(page, self._item(item), id, found[item], rule, self.clock, mode, reason, reviewed)
+            tell(page, self._item(item), id, found[item], rules(item), self.clock, mode, reason, reviewed)
+        self._measure(page, self.beliefs)
+
+    def _measure(self, page: Page, beliefs: Classes | Merging) -> None:
+        """Publish figures of the whole, and how far its posteriors can be believed."""
+        known = sorted((i for i in {*self.reviews, *self.asked} if self._known(i) is not None), key=self._name)
+        told = [
+            (one, beliefs.value_of(self._known(item))) for item, one in zip(known, beliefs.without(known), strict=True)
+        ]
+        told = [(one, truth) for one, truth in told if one.value is not None]
+        right = [telling.near(one.value, truth) for one, truth in told]
+        rows, error = calibration([one.confidence for one, _ in told], right)
+        settled = [item.confidence for item in self.items if item.settled is not None]
+        values = {
+            "answers": float(self.answers.standing),
+            "items": float(sum(item.answers > 0 for item in self.items)),
+            "annotators": float(np.isfinite(beliefs.skills()).sum()),
+            "settled": float(len(settled)),
+            "known": float(len(told)),
+        }
+        values |= {"confidence": sum(settled) / len(settled)} if settled else {}
+        values |= {} if error is None else {"calibration_error": error, "accuracy": sum(right) / len(right)}
+        name = self.settings.name
+        page.add(
+            telling.METRICS, f"{name}/{self.estimations}", self.clock, name, "", self.answers.standing, values, rows
+        )
 
     def _schema(self) -> LabelSchema:
         if self.schema is None:
@@ -147,7 +179,31 @@ class Project:
         if before is None or before[1] < stamp:
             self.reviews[item] = (value, stamp)
             if before is None or not telling.same(before[0], value):
-                self._note(Change(-1, item, -1, value), "review")
+                self._note(Change(-1, item, -1, self._known(item)), "review")
+
+    def _ask(self, about: str, data: Mapping[str, Any], stamp: Stamp) -> None:
+        """An item is asked for: by an overlap of its own perhaps, and as a gold question perhaps."""
+        overlap, gold = data["overlap"], data["gold"]
+        if gold is not None:
+            schema = self._schema()
+            gold = read_value(schema, self.since, schema.version, gold)
+        overlap = None if overlap is None else read_overlap(overlap)
+        self._tick(stamp[0])
+        item = self.answers.item_of(about)
+        before = self.asked.get(item, (None, None, (MIN_TIME, "")))
+        if before[2] < stamp:
+            known = self._known(item)
+            self.asked[item] = (overlap, gold, stamp)
+            if before[0] != overlap or not telling.same(self._known(item), known):
+                self._note(Change(-1, item, -1, self._known(item)), "asked")
+
+    def _known(self, item: int) -> Any:
+        """What is certain of an item: a reviewer's decision, or else the answer of a gold question."""
+        value = self.reviews.get(item, (None,))[0]
+        return self.asked[item][1] if value is None and item in self.asked else value
+
+    def _name(self, item: int) -> str:
+        return self.answers.items[item]
 
     def _note(self, change: Change, reason: str) -> None:
         self.fresh += 1
@@ -182,7 +238,7 @@ class Project:
         self.beliefs = believing(schema, settings)
         rows = zip(table.item, table.who, table.value, strict=True)
         changes = [Change(row, item, who, value) for row, (item, who, value) in enumerate(rows)]
-        changes += [Change(-1, item, -1, value) for item, (value, _) in sorted(self.reviews.items())]
+        changes += [Change(-1, item, -1, self._known(item)) for item in sorted({*self.reviews, *self.asked})]
         self.beliefs.apply(changes)
 
     def _reviewed(self, item: int) -> bool:
@@ -196,8 +252,15 @@ class Project:
     def _tick(self, time: int) -> None:
         self.clock = max(self.clock, time)
 
-    def _rule(self) -> Rule:
-        return Rule(self.overlap, self.sure, self.settings.method)
+    def _rules(self) -> Callable[[int], Rule]:
+        """By which rule an item is settled: the project's, or by an overlap of its own."""
+        plain, own = Rule(self.overlap, self.sure, self.settings.method), self.asked
+
+        def of(item: int) -> Rule:
+            overlap = own[item][0] if item in own else None
+            return plain if overlap is None else Rule(overlap, plain.sure, plain.method)
+
+        return of
 
     def params(self) -> dict[str, Any]:
         return msgspec.structs.asdict(self.settings)
@@ -212,6 +275,7 @@ class Project:
             "since": self.since,
             "answers": self.answers.state(),
             "reviews": [[item, value, time, id] for item, (value, (time, id)) in reviews],
+            "asked": [[item, overlap, gold, *stamp] for item, (overlap, gold, stamp) in sorted(self.asked.items())],
             "items": telling.save(self.items),
             "clock": self.clock,
             "fresh": self.fresh,
@@ -228,6 +292,10 @@ class Project:
         self.answers = Answers()
         self.answers.load_state(state["answers"])
         self.reviews = {item: (value, (time, id)) for item, value, time, id in state["reviews"]}
+        self.asked = {
+            item: (overlap and (overlap[0], overlap[1]), gold, (time, id))
+            for item, overlap, gold, time, id in state["asked"]
+        }
         self.items = telling.restore(state["items"])
         self.clock, self.fresh, self.estimations = state["clock"], state["fresh"], state["estimations"]
         self.beliefs = None

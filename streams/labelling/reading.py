@@ -63,6 +63,8 @@ def read_value(schema: LabelSchema, since: Mapping[str, int], version: int, valu
     `since` says in which version each class ever declared came first. Raises `WrongTypeError` or `NotFiniteError`.
     """
     if schema.kind == "single":
+        if type(value) is str and since.get(value, version + 1) <= version:
+            return value
         return _class(since, version, value)
     if schema.kind == "multi":
         if not isinstance(value, list) or len(value) > MAX_CLASSES:

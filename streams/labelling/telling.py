@@ -17,10 +17,11 @@ import numpy as np
 from streams.labelling.boxes import edges, iou
 from streams.labelling.classes import Found
 from streams.labelling.settling import SLACK, is_settled
+from streams.learning import MEASURED
 from tidemill.job import Output, Rows
 from tidemill.log import TopicSpec
 
-ESTIMATED, SETTLED, REVISED, GIVEN = "estimated", "settled", "revised", "given"
+ESTIMATED, SETTLED, REVISED, GIVEN, METRICS = "estimated", "settled", "revised", "given", "metrics"
 TOLERANCE, NEAR = 0.05, 0.95
 
 Mode = Literal["answered", "damped", "exact"]
@@ -30,13 +31,15 @@ _COLUMNS = {
     SETTLED: ("about", "value", "confidence", "answers", "method"),
     REVISED: ("about", "value", "before", "confidence", "answers", "method", "reason"),
     GIVEN: ("about", "value", "by"),
+    METRICS: ("model", "version", "count", "values", "calibration"),
 }
 
 
-def outputs(topic: str) -> tuple[Output, ...]:
-    """The outputs onto `labels.<project>`."""
-    made = TopicSpec(retention_ms=-1)
-    return tuple(Output(name, topic, f"label.{name}.v1", key="about", made=made) for name in _COLUMNS)
+def outputs(project: str, job: str) -> tuple[Output, ...]:
+    """The outputs onto `labels.<project>`, and `metrics.<job>`."""
+    made, labels = TopicSpec(retention_ms=-1), (ESTIMATED, SETTLED, REVISED, GIVEN)
+    rows = tuple(Output(name, f"labels.{project}", f"label.{name}.v1", key="about", made=made) for name in labels)
+    return (*rows, Output(METRICS, f"metrics.{job}", "metrics.measured.v1", key="model", made=MEASURED))
 
 
 class Page:

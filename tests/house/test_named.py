@@ -58,7 +58,6 @@ PROVEN = {
         "tidemill_app/commands/train.py",
         "tidemill_app/run_reporter.py",
         "tidemill_app/trained.py",
-        "tidemill_app/training_spec.py",
         "tidemill_app/training_work.py",
     ],
     "tests/tidemill/checks/test_logs.py": [
@@ -85,6 +84,7 @@ PROVEN = {
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
     "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],
     "tests/tidemill_app/test_compose.py": ["tidemill_app/commands/service.py"],
+    "tests/tidemill_app/test_gating.py": ["tidemill_app/commands/gate.py"],
     "tests/tidemill_app/test_models.py": ["tidemill_app/deploy.py"],
     "tests/tidemill_app/test_publishing.py": ["tidemill_app/reading.py"],
     "tests/tidemill_app/test_submission.py": ["tidemill_app/engines.py"],

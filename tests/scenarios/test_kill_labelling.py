@@ -185,4 +185,4 @@ def test_a_service_and_redis_killed_while_annotators_work(stack, redis_server, f
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_killed_ten_times(stack, redis_server, fresh, tmp_path, seed):
     kills = [0, "redis", 1, 0, "redis", 1, 1, 0, "redis", 0]
-    work_through(stack, redis_server, fresh("pets"), tmp_path, items=1500, kills=kills, seed=seed)
+    work_through(stack, redis_server, fresh("pets"), tmp_path, items=900, kills=kills, seed=seed)

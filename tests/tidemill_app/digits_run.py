@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from training.config import Dataset, Optimiser, Schedule, Stopping, Training
+from training.config import Continual, Dataset, Optimiser, Schedule, Stopping, Training
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ def killed():
 
 def often():
     return made(publish_every=7, ema=0.9)
+
+
+def tail():
+    return made(data=Continual(project="NAME", dataset="NAME", fresh=8, replay=8, until_end=True), batch=16,
+                measure_every=4, publish_every=5)
 
 
 def wrong():

@@ -19,7 +19,7 @@ from tests.tidemill_app.dataset_project import class_folders, label, png, projec
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill import events
 from tidemill.errors import ConfigError, UserError
-from tidemill.events import LabelGiven
+from tidemill.events import LabelAsked, LabelGiven
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import dataset_import
 from tidemill_app.dataset_export import FORMATS, export
@@ -52,6 +52,27 @@ def test_folders_become_items_with_bytes_and_labels(tmp_path):
     assert version.bytes_of(first) == png(0) and (first.payload["width"], first.payload["name"]) == (24, "000.png")
     assert version.manifest.schema.kind == "single"
     assert [c.id for c in version.manifest.schema.classes] == ["cat", "dog", "hen"]
+
+
+def test_people_are_asked_about_what_has_no_label(tmp_path):
+    platform = memory_platform(tmp_path)
+    pets = class_folders(tmp_path / "in")
+    assert import_(platform, "pets", pets, ask=True).asked == 0
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "tasks.json").write_text('[{"id": 1, "data": {"text": "a"}}, {"id": 2, "data": {"text": "b"}}]')
+    config = (
+        '<View><Text name="text" value="$text"/><Choices name="c" toName="text"><Choice value="x"/></Choices></View>'
+    )
+    (tmp_path / "new" / "config.xml").write_text(config)
+    done = import_(platform, "notes", tmp_path / "new", ask=True)
+    assert (done.items, done.labels, done.asked) == (2, 0, 2)
+    asked = [e for e in map(events.decode, values(platform, "labels.notes")) if isinstance(e, LabelAsked)]
+    assert [(e.payload, e.reason) for e in asked] == [({"text": "a"}, "import"), ({"text": "b"}, "import")]
+    assert import_(platform, "notes", tmp_path / "new", ask=True).asked == 0
+
+
+def values(platform, topic):
+    return [record.value for record in read_all(platform.log, topic)]
 
 
 def test_a_second_time_nothing_is_sent_twice(tmp_path):
@@ -164,7 +185,8 @@ def test_a_stream_of_ones_own_takes_what_it_declares(tmp_path):
     platform = memory_platform(tmp_path)
     fields = [Field("key", "string"), Field("at", "time"), Field("media", "string"), Field("media_type", "string")]
     platform.catalogue().declare(StreamSpec(name="pets", fields=tuple(fields), time="at", id="key", partitions=2))
-    import_(platform, "pets", class_folders(tmp_path / "in"))
+    done = import_(platform, "pets", class_folders(tmp_path / "in", splits=True))
+    assert done.left_out == ["fields that the stream does not have: height, name, split, width"]
     create(platform, "pets", Wanted("pets"))
     version = load(platform, "pets")
     assert len(version) == 12 and set(version.examples()[0].payload) == {"key", "at", "media", "media_type"}

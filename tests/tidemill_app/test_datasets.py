@@ -105,6 +105,8 @@ def test_a_manifest_that_no_trusted_key_signed_is_refused(tmp_path):
         path.unlink()
     with pytest.raises(SignatureError):
         load(platform, "d")
+    (row,) = datasets.versions(platform)
+    assert row["dataset"] == "d" and "not signed" in row["refused"]
 
 
 def test_what_kafka_forgets_is_read_from_the_archive(tmp_path, monkeypatch):

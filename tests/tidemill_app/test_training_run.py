@@ -116,6 +116,30 @@ def test_a_version_is_published_on_the_way_and_made_again(platform, first, tmp_p
     assert models.reproduce(platform, f"{ended.model}@{ended.version}")["equal"]
 
 
+def test_labels_as_they_come_are_learned_and_the_version_made_again(platform, first, tmp_path):
+    spec, ended = train(platform, target(tmp_path, "digits", "tail"))
+    assert (ended.state, spec.dataset) == ("finished", "digits@1") and ended.figures.keys() == {
+        "accuracy",
+        "forgetting",
+    }
+    manifest = models.manifest_of(platform, f"{ended.model}@{ended.version}")
+    read = {s.topic: (s.first, s.next) for s in manifest.lineage.read}
+    assert manifest.lineage.order == "labels" and read.keys() == {"data.digits", "labels.digits"}
+    tested = len(_split(platform, "test"))
+    assert ended.step == -(-(120 - tested) // 8) and tested > 0
+    published = [line.line.split()[1] for line in run_table.lines(platform.log, spec.run)]
+    assert len(published) == ended.step // 5
+    for version in (published[0], f"{ended.model}@{ended.version}"):
+        facts = models.reproduce(platform, version)
+        assert facts["equal"] and facts["records_equal"], facts
+
+
+def _split(platform, split):
+    from tidemill_app import datasets
+
+    return datasets.load(platform, "digits@1").examples(split)
+
+
 def test_a_changed_manifest_or_weight_is_not_loaded(platform, first):
     event = models.find(platform, "digits.weights@1")
     false = ModelPublished(**{f: getattr(event, f) for f in event.__struct_fields__} | {"version_digest": "0" * 64})

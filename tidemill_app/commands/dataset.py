@@ -63,7 +63,7 @@ def list_(out: Output, name: str | None) -> None:
             f"{r['examples']:,}",
             ", ".join(f"{k} {v:,}" for k, v in sorted(r["splits"].items())),
             to_rfc3339(r["created"]),
-            r["digest"][:16],
+            f"refused: {r['refused']}" if r["refused"] else r["digest"][:16],
         ]
         for r in rows
     ]
@@ -131,7 +131,10 @@ def export(out: Output, version: str, folder: Path, format: str) -> None:
 )
 @click.option("--prefix", default="", type=TEXT, help="Goes before every id.")
 @click.option("--partitions", type=click.IntRange(1, 1000), default=1, help="Of a stream that is declared now.")
-def import_(out: Output, project: str, source: Path, format: str | None, prefix: str, partitions: int) -> None:
+@click.option("--ask", is_flag=True, help="Ask people about the items that come without a label.")
+def import_(
+    out: Output, project: str, source: Path, format: str | None, prefix: str, partitions: int, ask: bool
+) -> None:
     """Import a folder or an archive (.tar.gz, .zip) into PROJECT: items, their bytes, and their labels.
 
     Call it again where it broke off: what is there is not sent twice.
@@ -146,9 +149,11 @@ def import_(out: Output, project: str, source: Path, format: str | None, prefix:
             format or "",
             prefix=prefix,
             partitions=partitions,
+            ask=ask,
             progress=lambda items: tell(f"importing into {project}: {items:,} items"),
         )
     lines = [f"{done.items:,} items ({human_bytes(done.bytes)}) and {done.labels:,} labels to {project}"]
+    lines += [f"people are asked about {done.asked:,} of them"] if ask else []
     lines += [f"{done.there:,} items were there"] if done.there else []
     lines += [f"left out: {what}" for what in done.left_out]
     out.answer(done, "\n".join(lines))

@@ -8,6 +8,7 @@ import sys
 import click
 
 from tidemill_app.cli import Output, command
+from tidemill_app.commands.label_studio import label_studio
 from tidemill_app.commands.labelling_project import (
     export,
     figures,
@@ -77,5 +78,6 @@ def serve(out: Output, host: str | None, port: int | None, tls_cert: str | None,
             door.close()
 
 
-for _command in (serve, project, invite, token, revoke, members, restrict, items, schema, settings, figures, export):
+_PROJECTS = (project, invite, token, revoke, members, restrict, items, schema, settings, figures, export)
+for _command in (serve, label_studio, *_PROJECTS):
     labelling.add_command(_command)

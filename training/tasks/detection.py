@@ -45,6 +45,8 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
+    """Images [B, 3, S, S] uint8; of each its boxes and their classes, as in a `Sample`."""
+
     images: torch.Tensor
     boxes: list[torch.Tensor]
     labels: list[torch.Tensor]

@@ -100,6 +100,8 @@ export class Review {
   take(answer) {
     this.editor.set(answer.value);
     notice(`The answer of ${answer.by} is filled in.`);
+    // So that Enter decides, and does not take it once more.
+    this.place.focus({preventScroll: true});
   }
 
   pass() {

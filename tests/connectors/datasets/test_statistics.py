@@ -63,6 +63,12 @@ def test_a_label_that_cannot_be_is_told(kind, label, wrong):
     assert wrong is None or wrong in found[0]["what"]
 
 
+def test_a_size_that_is_not_known_bounds_no_box():
+    for payload in ({}, {"width": 0, "height": 0}, {"width": None}):
+        examples = [one("a", [["c", 0, 0, 500, 500]], payload=payload)]
+        assert violations(examples, schema("boxes")) == [] and statistics(examples, schema("boxes"))["width"] == {}
+
+
 def test_media_of_another_kind_are_told():
     examples = [one("a", "c", media_type="image/png"), one("b", "c", media_type="audio/wav"), one("x", "c")]
     assert [v["id"] for v in violations(examples, schema(medium="image"))] == ["b", "x"]

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from serving.labelling import page_desk
 from tests.serving.labelling.project import PASSWORD, desk, png, served
 
 IMAGES = {"kind": "single", "medium": "image", "classes": [{"id": "cat", "name": "cat"}, {"id": "dog", "name": "dog"}]}
@@ -117,6 +118,25 @@ def test_a_page_of_another_site_changes_nothing(tmp_path):
         del ann.http.headers["x-tidemill"]
         assert ann.http.post(at, json={}).status_code == 403
         assert ann.http.get("/api/me").status_code == 200
+
+
+def test_pages_are_served_under_a_policy_that_runs_nothing_of_others(tmp_path, monkeypatch):
+    folder = tmp_path / "static"
+    folder.mkdir()
+    for name in ("annotate.html", "manage.html", "app.js", "notes.txt", ".hidden.js"):
+        (folder / name).write_text(name)
+    monkeypatch.setattr(page_desk, "STATIC", folder)
+    with desk(tmp_path) as made, served(made) as caller:
+        nobody = caller()
+        for path, kind in (("/", "text/html"), ("/manage", "text/html"), ("/static/app.js", "text/javascript")):
+            answer = nobody.http.get(path)
+            assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, kind)
+            policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+            assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
+            assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        for name in ("notes.txt", "none.js", "..%2fdoor.py", "%2e%2e%2fdoor.py", "/etc/passwd", "app.js%00.html"):
+            assert nobody.http.get(f"/static/{name}").status_code == 404, name
 
 
 def test_a_project_that_is_not_there_looks_as_one_that_is_not_ones_own(everybody):

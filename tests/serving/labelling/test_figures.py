@@ -104,10 +104,11 @@ def test_agreement_of_ratings_weighs_by_distance_and_of_boxes_by_overlap():
                 state.fold(answer(f"i{n}", who, value))
         return agreement(state)
 
-    rating = LabelSchema(kind="rating", medium="text")
+    rating = LabelSchema(kind="rating", medium="text", version=2)
     near, far = of(rating, [1, 2], [5, 4])["alpha"], of(rating, [1, 5], [5, 1])["alpha"]
     assert near > 0.8 and far < 0
-    boxes = LabelSchema(kind="boxes", medium="image", classes=(LabelClass("a", "a"), LabelClass("b", "b")))
+    both = (LabelClass("a", "a"), LabelClass("b", "b"))
+    boxes = LabelSchema(kind="boxes", medium="image", classes=both, version=2)
     box, moved, other = [["a", 0, 0, 10, 10]], [["a", 1, 0, 10, 10]], [["b", 50, 50, 9, 9]]
     made = of(boxes, [box, moved], [other, other])
     assert (made["alpha"], made["fleiss"], made["pairs"]) == (1.0, None, [])

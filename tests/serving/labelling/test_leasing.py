@@ -223,6 +223,32 @@ def test_gold_questions_come_at_their_rate_and_look_as_any_other(tmp_path):
             assert state.members["ann"].by == "rules"
 
 
+def test_an_answer_took_no_longer_than_it_can_have_whatever_is_said(tmp_path):
+    clock = Hands()
+    with desk(tmp_path, clock=clock) as made:
+        made.project()
+        made.member("pets", "ann")
+        made.texts("pets", 4)
+        leasing = made.service.leasing
+        tasks, _ = leasing.next("pets", "ann", 4)
+        # Leased ten seconds ago; each later one begins when the one before was answered.
+        for task, after, said in zip(tasks, (10, 3, 3, 3), (60.0, 60.0, 2.0, None), strict=True):
+            clock.at += after * SECOND
+            leasing.answer("pets", "ann", task.lease, "cat", said)
+        assert [e.seconds for e in made.kept("pets", AnswerGiven)] == [10.0, 3.0, 2.0, 3.0]
+
+
+def test_with_nothing_else_to_do_no_gold_comes_either(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(rules=[{"collector": "gold", "rate": 1.0}])
+        made.member("pets", "ann")
+        made.texts("pets", 3, gold="cat")
+        leasing = made.service.leasing
+        assert leasing.next("pets", "ann", 3)[0] == []
+        made.texts("pets", 1)
+        assert len(leasing.next("pets", "ann", 3)[0]) == 3
+
+
 def test_gold_is_not_asked_without_a_rate(tmp_path):
     with desk(tmp_path) as made:
         made.project()

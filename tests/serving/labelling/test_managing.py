@@ -1,9 +1,10 @@
 """What a manager does with a project."""
 
+import msgspec
 import pytest
 
 from serving.labelling.managing import MemberSettings, NewMember, NewProject, Settings
-from serving.labelling.schema import Change
+from serving.labelling.schema import Change, changed
 from tests.serving.labelling.project import PAIR, PASSWORD, desk
 from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import EstimationAsked, ProjectChanged
@@ -62,14 +63,30 @@ def test_what_is_changed_stands_and_the_rest_stays(tmp_path):
         with pytest.raises(RequestError):
             managing.settle("pets", Settings(overlap=(2, 1)), "ann")
         schema = managing.change_schema("pets", [Change("merge", "dog", into="cat")], "ann")
-        assert (schema.version, schema.instructions) == (2, "look twice")
+        assert (schema.version, schema.instructions) == (3, "look twice")
         with made.service.book.reading("pets") as state:
             assert state.now.overlap == (1, 9)
-            assert [v.version for v in state.versions.values()] == [1, 2]
+            assert [v.version for v in state.versions.values()] == [1, 2, 3]
             assert state.versions[1].classes == PAIR.classes
         # What answers mean has changed, so they are to be looked at anew.
         assert len(made.kept("pets", EstimationAsked)) == 1
         assert managing.settle("pets", Settings(instructions="thrice"), "ann").schema.classes == schema.classes
+
+
+def test_of_two_changes_at_one_moment_one_stands_and_the_other_is_told(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        with made.service.book.reading("pets") as state:
+            stands = state.now
+        made.managing.change_schema("pets", [Change("add", "bird")], "ann")
+        # What another process makes of the version before, a moment later.
+        late = msgspec.structs.replace(stands, cost=9.0, by="bob")
+        for change in (late, msgspec.structs.replace(late, schema=changed(stands.schema, [Change("add", "cow")]))):
+            with pytest.raises(IncompatibleError, match="at this moment"):
+                made.managing._stand("pets", change)
+            with made.service.book.reading("pets") as state:
+                assert [c.id for c in state.now.schema.classes] == ["cat", "dog", "bird"]
+                assert (state.now.cost, len(state.versions)) == (0.0, 2)
 
 
 def test_answers_of_a_merged_class_count_as_what_it_was_merged_into(tmp_path):

@@ -95,7 +95,7 @@ def test_a_draft_outlives_the_page_and_the_browser(web):
 
 
 def test_a_lease_that_ran_out_is_said_so_and_sends_nothing(web):
-    texts(web, "slow", lease=2.0)
+    texts(web, "slow", lease=3.0)
     people(web.desk, web.name, "ada")
     page = web.open("/", who="ada")
     expect(page.get_by_text("slow", exact=True)).to_be_visible()
@@ -289,6 +289,7 @@ def test_a_manager_looks_after_items_classes_members_and_money(web, tmp_path):
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing to label for now")).to_be_visible()
+    page.context.close()  # it would look for new items, and hold them
     page = web.open(f"/manage?project={web.name}", who="mo")
     expect(page.locator(".figure", has_text="Spent")).to_contain_text("0.50")
     expect(page.locator(".figure", has_text="Spent")).to_contain_text("of 10.00")

@@ -1,8 +1,7 @@
 """What is refused before a job runs, and the topics it finds."""
 
-import dataclasses
+from dataclasses import replace
 
-import msgspec
 import pytest
 
 from connectors.memory import MemoryLog
@@ -13,11 +12,12 @@ from tidemill.errors import SubmissionError
 from tidemill.job import Input, Output
 from tidemill.log import MAX_RECORD_BYTES
 from tidemill.order import EventTime
+from tidemill.stream import answer_stream, label_stream
 from tidemill.time import SystemClock
 
 
-def parts(log):
-    return Parts(log=log, store=None, clock=SystemClock(), streams={"trips": SPEC})
+def parts(log, streams=None):
+    return Parts(log=log, store=None, clock=SystemClock(), streams=streams or {"trips": SPEC})
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,15 @@ def test_a_job_does_not_write_into_what_it_reads():
         check_settings(make_job(writes=(Output("sums", SPEC.topic),)), parts(MemoryLog()))
 
 
-def test_but_for_what_it_passes_over_there():
-    """An event of a type that stands beside the stream read is no input of the job."""
-    beside = msgspec.structs.replace(SPEC, beside=("label.asked.v1",))
-    where = dataclasses.replace(parts(MemoryLog()), streams={SPEC.name: beside})
-    check_settings(make_job(writes=(Output("sums", SPEC.topic, "label.asked.v1"),)), where)
-    with pytest.raises(SubmissionError, match="writes into a topic that the job reads"):
-        check_settings(make_job(writes=(Output("sums", SPEC.topic, "label.given.v1"),)), where)
+def test_a_job_writes_beside_what_it_reads_where_that_is_passed_over():
+    own = Output("settled", "labels.trips", tag="label.settled.v1")
+    streams = {"answers.trips": answer_stream("trips"), "labels.trips": label_stream("trips")}
+    job = make_job(reads=(Input("answers.trips"),), writes=(own,))
+    check_settings(job, parts(MemoryLog(), streams=streams))
+    for changes in (
+        {"writes": (replace(own, tag="answer.given.v1"),)},
+        {"writes": (replace(own, tag=""),)},
+        {"writes": (replace(own, tag="label.given.v1"),), "reads": (Input("answers.trips"), Input("labels.trips"))},
+    ):
+        with pytest.raises(SubmissionError, match="writes into a topic that the job reads"):
+            check_settings(replace(job, **changes), parts(MemoryLog(), streams=streams))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.labelling.answers import Answers, Order
 from streams.labelling.categorical import METHODS
 from streams.labelling.consensus import consensus
 from tests.streams.labelling.crowds import (
@@ -130,3 +133,54 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for settings in ({"method": "oracle"}, {"every": 0}, {"quiet": 0.0}, {"smoothing": -1.0}):
         with pytest.raises(SubmissionError):
             consensus(project="birds", **settings)
+
+
+@pytest.mark.parametrize("broken", ["the last to come stands", "a repeat counts", "sums run as answers came"])
+def test_a_job_that_depends_on_the_order_is_caught(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison above, on variants that are wrong."""
+    if broken == "sums run as answers came":
+        real = Answers.order
+
+        def unsorted(self: Answers) -> Order:
+            order = real(self)
+            items, people = np.arange(len(self.items)), np.arange(len(self.annotators))
+            rows = np.sort(order.rows)
+            return Order(items, people, rows, np.array(self.item, np.int64)[rows], np.array(self.who, np.int64)[rows])
+
+        monkeypatch.setattr(Answers, "order", unsorted)
+    else:
+        real_put, counter = Answers.put, itertools.count()
+
+        def put(self: Answers, item: int, by: str, value: Any, stamp: Any) -> Any:
+            came = next(counter)
+            who = f"{by}/{came}" if broken == "a repeat counts" else by
+            return real_put(self, item, who, value, (came, ""))
+
+        monkeypatch.setattr(Answers, "put", put, raising=True)
+    rng, differs = random.Random(1), False
+    for seed in range(30):
+        acts = [(rng.randrange(6), rng.randrange(5), rng.choice(["jay", "wren", "crow", "gone"])) for _ in "x" * 40]
+        first, *others = told(acts)
+        shuffled = [*others, *random.Random(seed).sample(others, 20)]
+        random.Random(seed).shuffle(shuffled)
+        ends = [
+            consensus_state([first, *rows_], every=10_000).beliefs.model.posterior() for rows_ in (others, shuffled)
+        ]
+        differs |= sorted(ends[0].ravel().tolist()) != sorted(ends[1].ravel().tolist())
+    assert differs
+
+
+def consensus_state(events: list[Any], **settings: Any) -> Any:
+    return run([*events, ASKED], **settings).state
+
+
+def test_what_is_believed_is_equal_to_the_last_bit_in_any_order() -> None:
+    rng = random.Random(1)
+    for seed in range(30):
+        acts = [(rng.randrange(6), rng.randrange(5), rng.choice(["jay", "wren", "crow", "gone"])) for _ in "x" * 40]
+        first, *others = told(acts)
+        shuffled = [*others, *random.Random(seed).sample(others, 20)]
+        random.Random(seed).shuffle(shuffled)
+        one, other = (consensus_state([first, *rows_]) for rows_ in (others, shuffled))
+        a, b = (dict(zip(s.answers.items, s.beliefs.model.posterior()[0].tolist(), strict=True)) for s in (one, other))
+        assert a == b

@@ -93,3 +93,48 @@ def test_a_state_saved_goes_on_with_what_is_pending_published():
     data = states.encode(state)
     again = states.decode(data, Project)
     assert states.encode(again) == data and again.settings.every == 7
+
+
+def asked(about, **more):
+    return {"type": "label.asked.v1", "about": about, **more}
+
+
+def test_an_item_has_an_overlap_of_its_own():
+    effects = run([BIRDS, asked("t", overlap=[1, 1]), answer("t", "a", "jay"), answer("u", "a", "jay")])
+    assert labels(effects) == {"t": "jay"}
+    effects = run([*GOOD, asked("t", overlap=[3, 9])], method="majority")
+    assert labels(effects) == {}
+    assert len(run([BIRDS, asked("t", overlap=[3, 1]), asked("t", gold="owl"), asked(None)]).dead) == 3
+
+
+def test_gold_teaches_and_is_settled_like_any_item_once_answered():
+    events = [BIRDS, *(asked(f"g{i}", gold=["jay", "wren"][i % 2]) for i in range(20))]
+    for i in range(20):
+        events += [answer(f"g{i}", "good", ["jay", "wren"][i % 2]), answer(f"g{i}", "odd", ["wren", "jay"][i % 2])]
+    events += [answer("t", "good", "jay"), answer("t", "odd", "wren"), ASKED]
+    effects = run(events)
+    told = last(effects)
+    assert (told["t"]["value"], told["t"]["confidence"] > 0.95) == ("jay", True)
+    assert all(told[f"g{i}"]["value"] == ["jay", "wren"][i % 2] for i in range(20))
+    assert "g0" in labels(effects) and labels(run(events[:21])) == {}
+
+
+def test_a_later_ask_takes_gold_back_in_either_order():
+    gold = asked("t", gold="wren") | {"id": "a", "time": 1_700_000_000_000_000}
+    plain = asked("t") | {"id": "b", "time": 1_700_000_001_000_000}
+    for order in ([gold, plain], [plain, gold]):
+        assert last(run([*GOOD, *order, ASKED], method="majority"))["t"]["value"] == "jay"
+
+
+def test_calibration_is_measured_where_the_label_is_known():
+    events = [project("jay", "wren", overlap=(3, 3))]
+    for i in range(40):
+        events += [answer(f"t{i}", f"w{w}", "jay" if (i + w) % 4 else "wren") for w in range(3)]
+        events += [reviewed(f"t{i}", "jay" if i % 10 else "wren")] if i < 20 else []
+    measured = rows(run([*events, ASKED], method="majority", name="birds-job"), "metrics")[-1]
+    assert (measured["model"], measured["count"]) == ("birds-job", 120)
+    values = measured["values"]
+    assert (values["items"], values["annotators"], values["known"], values["settled"]) == (40, 3, 20, 40)
+    assert sum(weight for weight, _, _ in measured["calibration"]) == 20
+    # Two of twenty reviews go against the votes, which are 2 of 3 or all.
+    assert values["accuracy"] == 0.9 and 0 < values["calibration_error"] < 0.3

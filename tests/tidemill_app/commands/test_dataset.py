@@ -32,12 +32,17 @@ def test_from_folders_to_a_page_and_back(tidemill, tmp_path, fresh):
     assert f"{name}  1" in tidemill("dataset", "list", name).out
     report = tidemill("dataset", "show", name, "--page", tmp_path / "page.html", "--json").json
     assert report["leakage"]["same"]["count"] == 1 and (tmp_path / "page.html").stat().st_size > 10_000
-    assert "violations: 0" in tidemill("dataset", "show", f"{name}@1").out
+    assert "violations: 0" in tidemill("dataset", "show", f"{name}@1", "--workers", 4).out
     assert "12 examples" in tidemill("dataset", "export", name, tmp_path / "out", "--format", "coco").out
     assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 12
 
+    half = ("--split", "train=0.5", "--split", "test=0.5", "--where", "width = 24", "--labelled", "--salt", "x")
+    tidemill("dataset", "create", f"{name}-half", "--project", name, *half, "--workers", 2)
+    (row,) = tidemill("dataset", "list", f"{name}-half", "--json").json
+    assert row["examples"] == 12 and set(row["splits"]) == {"train", "test"}
+
     facts = tidemill("dataset", "retract", name, "test-cat-000", "--reason", "asked", "--json").json
-    assert facts["datasets"] == [f"{name}@1"] and facts["models"] == []
+    assert facts["datasets"] == [f"{name}@1", f"{name}-half@1"] and facts["models"] == []
     assert f"{name}@2" in tidemill("dataset", "create", name, "--project", name, "--split-field", "split").out
     found = tidemill("dataset", "diff", f"{name}@1", f"{name}@2", "--json").json
     assert found["removed"] == ["test-cat-000"] and not found["added"]

@@ -38,7 +38,7 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
         assert ann.http.get(first["media"]["url"]).content == png(4, 4)
         assert ann.post(at + "/drafts", {"lease": second["lease"], "value": ["half"]}) == {"kept": True}
         assert ann.post(at + "/next", {"count": 2})["tasks"][1]["draft"] == ["half"]
-        ann.post(at + "/answers", {"lease": first["lease"], "value": "dog", "seconds": 1.5})
+        ann.post(at + "/answers", {"lease": first["lease"], "value": "dog", "seconds": 0.001})
         # A running service sees at once what the command line does.
         assert tidemill("labelling", "restrict", name, person, "on holiday").code == 0
         assert ann.post(at + "/next", {"count": 2})["restricted"] == "on holiday"
@@ -52,7 +52,7 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     (line,) = [x for x in tidemill("labelling", "export", name).lines if x["answers"]]
     assert [(a["by"], a["value"]) for a in line["answers"]] == [(person, "cat")]
     (row,) = tidemill("labelling", "figures", name, "annotators", "--json").json
-    assert (row["answers"], row["money"], row["seconds"]) == (1, 0.5, 1.5)
+    assert (row["answers"], row["money"], row["seconds"]) == (1, 0.5, 0.001)
     assert tidemill("labelling", "members", name, "--remove", person).code == 0
     assert tidemill("labelling", "project", "close", name).code == 0
     shown = tidemill("labelling", "project", "show", name, "--json").json

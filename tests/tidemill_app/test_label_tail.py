@@ -1,0 +1,73 @@
+"""Labels with their items: in the order read, none that is held back, and orphans counted."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tests.tidemill_app.in_memory import memory_platform
+from tidemill import events
+from tidemill.cloudevents import headers_of
+from tidemill.events import LabelGiven
+from tidemill.stream import Field, StreamSpec, label_stream
+from tidemill.version import Span
+from tidemill_app.label_tail import LabelTail
+
+
+@pytest.fixture
+def platform(tmp_path):
+    platform = memory_platform(tmp_path)
+    spec = StreamSpec(
+        name="cells", fields=(Field("id", "string"), Field("time", "time")), time="time", id="id", key="id"
+    )
+    platform.catalogue().declare(spec)
+    platform.log.create(spec.topic, spec.topic_spec())
+    platform.log.create("labels.cells", label_stream("cells").topic_spec())
+    for i in range(6):
+        item(platform, f"c{i}")
+    return platform
+
+
+def item(platform, id):
+    platform.log.writer().send("data.cells", json.dumps({"id": id, "time": "2026-01-01T00:00:00Z"}).encode())
+
+
+def label(platform, about, value):
+    event = LabelGiven(id=f"{about}/{value}", time=1, source="t", about=about, value=value)
+    platform.log.writer().send("labels.cells", events.encode(event), key=about.encode(), headers=headers_of(event))
+
+
+def taken(tail, n=10):
+    return [(one.example.id, one.example.label, one.offset) for one in tail.take(n)]
+
+
+def test_labels_come_with_their_items_and_corrections_too(platform):
+    for about, value in (("c0", "a"), ("c1", "b"), ("held", "a"), ("c0", "b"), ("c2", None), ("nowhere", "a")):
+        label(platform, about, value)
+    tail = LabelTail(platform, "cells", {"held"})
+    tail.begin([])
+    assert taken(tail, 2) == [("c0", "a", 0), ("c1", "b", 1)]
+    assert taken(tail) == [("c0", "b", 3)] and tail.orphans == 1 and not tail.over()
+    item(platform, "late")
+    label(platform, "late", "a")
+    assert taken(tail) == [("late", "a", 6)]
+    again = LabelTail(platform, "cells", {"held"})
+    again.begin([Span("labels.cells", 0, 0, 2)])
+    assert taken(again) == [("c0", "b", 3), ("nowhere", "a", 5), ("late", "a", 6)][::2]
+
+
+def test_until_the_end_is_where_the_log_ended_when_it_began(platform):
+    label(platform, "c0", "a")
+    tail = LabelTail(platform, "cells", (), until_end=True)
+    tail.begin([])
+    assert taken(tail) == [("c0", "a", 0)] and tail.over()
+
+
+def test_recorded_runs_are_read_in_their_order_and_nothing_else(platform):
+    for i in range(6):
+        label(platform, f"c{i}", "a")
+    recorded = [Span("labels.cells", 0, 3, 5), Span("labels.cells", 0, 0, 2)]
+    tail = LabelTail(platform, "cells", (), recorded=recorded)
+    tail.begin([])
+    assert [id for id, _, _ in taken(tail)] == ["c3", "c4", "c0", "c1"] and tail.over()

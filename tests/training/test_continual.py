@@ -1,0 +1,120 @@
+"""Continual mode: stopped anywhere it goes on to the same bits, each use counts once, the order is written down."""
+
+from collections import Counter
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.training.toy_run import DIGEST, configuration, digits, same  # noqa: E402
+from tidemill.version import Span  # noqa: E402
+from training.config import Continual  # noqa: E402
+from training.continual import ContinualFeed, Labelled  # noqa: E402
+from training.ledger import Ledger  # noqa: E402
+from training.loader import Loader, Request  # noqa: E402
+from training.loop import Loop, Parts, settle  # noqa: E402
+from training.parallel import Alone  # noqa: E402
+from training.report import Silent  # noqa: E402
+
+EXAMPLES, STORE = digits(100)
+TEST, MORE = digits(60, "test", 200)
+
+
+class Listed:
+    """Labels of two partitions, read in turns of seven; `there` says how many have come."""
+
+    def __init__(self, there=lambda: 100, ends=True):
+        places = [(i // 7 % 2, i) for i in range(100)]
+        counts = Counter()
+        self.labels = []
+        for partition, i in places:
+            self.labels.append(Labelled(EXAMPLES[i], "labels.digits", partition, counts[partition]))
+            counts[partition] += 1
+        self.there, self.ends, self.at = there, ends, 0
+
+    def begin(self, offsets):
+        behind = {s.partition: s.next for s in offsets}
+        left = [one for one in self.labels if one.offset >= behind.get(one.partition, 0)]
+        assert left == self.labels[len(self.labels) - len(left) :]
+        self.at = len(self.labels) - len(left)
+
+    def take(self, most):
+        found = self.labels[self.at : min(self.at + most, self.there())]
+        self.at += len(found)
+        return found
+
+    def over(self):
+        return self.ends and self.at >= len(self.labels)
+
+    def close(self): ...
+
+
+def run(folder, source=None, stop=lambda: False, reporter=None, **changes):
+    data = Continual(project="digits", fresh=8, replay=8, kept=40)
+    settings = {"data": data, "batch": 16, "measure_every": 4, "checkpoint_every": 3} | changes
+    training = configuration(**settings)
+    device = settle(training, 1, 1)
+    feed = ContinualFeed(training, source or Listed(), DIGEST, lambda e: STORE[e.media], Alone(), stop)
+    tests = Loader(training.task, TEST, lambda i: MORE[TEST[i].media])
+    parts = Parts(
+        folder, feed, lambda: tests.batches([Request(list(range(60)), None)]), Alone(), reporter or Silent(), device
+    )
+    return Loop(training, parts).run(stop)
+
+
+def test_stopped_at_every_step_it_ends_as_one_that_was_not(tmp_path):
+    whole = run(tmp_path / "whole")
+    assert (whole.state, whole.step) == ("finished", 13)  # the last of 4 labels
+    cut = None
+    for _ in range(20):
+        seen = iter(range(2))
+        cut = run(tmp_path / "cut", stop=lambda seen=seen: next(seen, None) is None)
+        if cut.state == "finished":
+            break
+    assert cut.step == 13 and same(cut.weights, whole.weights)
+    for name, outcome in (("whole", whole), ("cut", cut)):
+        uses = Counter(map(tuple, Ledger(tmp_path / name / "ledger", outcome.checkpoint.ledger).uses().tolist()))
+        assert set(uses.values()) == {1} and len(uses) == outcome.checkpoint.uses == 100 + 12 * 8
+        numbers = Counter(number for number, _ in uses)
+        assert all((n, u) in uses for n, count in numbers.items() for u in range(count)) and len(numbers) == 100
+
+
+def test_the_checkpoint_says_what_was_read_in_which_order(tmp_path):
+    outcome = run(tmp_path)
+    segments = outcome.checkpoint.segments
+    assert [(s.partition, s.next - s.first) for s in segments[:3]] == [(0, 7), (1, 7), (0, 7)]
+    assert sum(s.next - s.first for s in segments) == 100
+    assert outcome.checkpoint.offsets == [
+        Span("labels.digits", 0, 0, 51),
+        Span("labels.digits", 1, 0, 49),
+        Span("data.digits", 0, 0, 100),
+    ]
+
+
+def test_it_waits_for_a_whole_step_and_is_asked_to_stop_meanwhile(tmp_path, monkeypatch):
+    import training.continual
+
+    monkeypatch.setattr(training.continual, "PATIENCE", 0.0)
+    asked = iter(range(40))
+    outcome = run(tmp_path, Listed(there=lambda: 20, ends=False), stop=lambda: next(asked, None) is None)
+    assert (outcome.state, outcome.step) == ("stopped", 2)
+    again = run(tmp_path, Listed())
+    assert (again.state, again.step) == ("finished", 13)
+    assert same(again.weights, run(tmp_path / "whole").weights)
+
+
+def test_forgetting_is_measured_and_steps_may_end_it(tmp_path):
+    class Noting(Silent):
+        """Keeps what was measured."""
+
+        def __init__(self):
+            self.seen = []
+
+        def measured(self, step, epoch, values):
+            self.seen.append(values["test.forgetting"])
+
+    data = Continual(project="digits", fresh=8, replay=8, kept=40, steps=9)
+    noting = Noting()
+    outcome = run(tmp_path, data=data, reporter=noting)
+    assert (outcome.state, outcome.step) == ("finished", 9)
+    assert len(noting.seen) == 3 and noting.seen[0] == 0.0 and min(noting.seen) >= 0.0

@@ -1,0 +1,134 @@
+"""Labels as they come, each with its item: `labels.<project>` read on, joined with the events of `data.<project>`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+
+from connectors import arrow
+from connectors.datasets.assembling import gather_items, gather_labels
+from connectors.datasets.examples import Example
+from streams.erasures import Erasures
+from tidemill.decode import Decoder
+from tidemill.events import LabelGiven
+from tidemill.log import MAX_RECORD_BYTES, Partition, Reader
+from tidemill.version import Span
+from tidemill_app.reading import read_spans
+from tidemill_app.wiring import Platform
+from training.continual import PATIENCE, Labelled
+
+
+class LabelTail:
+    """A `training.continual.LabelSource` of project `project`.
+
+    A label about an item in `held` (of the frozen test, or retracted) is passed over, and so is one about an item that
+    the log does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null.
+    With `until_end` it is over where the log ended when it began; with `recorded`, these runs are read, in their order,
+    and nothing else.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        project: str,
+        held: Collection[str],
+        *,
+        until_end: bool = False,
+        recorded: Sequence[Span] | None = None,
+    ) -> None:
+        self._platform, self._held = platform, frozenset(held)
+        self._spec = platform.catalogue().get(project)
+        self._topic = f"labels.{project}"
+        self._decoder = Decoder(self._spec, arrow.decode, max_event_bytes=MAX_RECORD_BYTES)
+        self._items: dict[str, Example] = {}
+        self._read: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] | None = None
+        self._until_end, self._recorded = until_end, recorded
+        self._reader: Reader | None = None
+        self._erased = Erasures()
+        self._erased.read(platform.log)
+        self._queue: list[Labelled] = []
+        self.orphans = 0
+
+    def begin(self, offsets: list[Span]) -> None:
+        log = self._platform.log
+        if self._recorded is not None:
+            self._queue = [one for span in self._recorded for one in self._span(span)]
+            self._ends = {}
+            return
+        known = {Partition(s.topic, s.partition): s.next for s in offsets}
+        at = {p: known.get(p, log.begin(p)) for p in log.partitions(self._topic)}
+        if self._until_end:
+            self._ends = {p: log.end(p) for p in at}
+        self._reader = log.reader(at)
+
+    def take(self, most: int) -> list[Labelled]:
+        if not self._queue and self._reader is not None:
+            for record in self._reader.poll(1_000, PATIENCE):
+                self._queue += self._labelled([record])
+        found = list(islice(self._queue, most))
+        del self._queue[: len(found)]
+        return found
+
+    def over(self) -> bool:
+        if self._queue or self._ends is None:
+            return False
+        at = self._reader.positions() if self._reader is not None else {}
+        return all(at.get(p, 0) >= end for p, end in self._ends.items())
+
+    def offsets(self) -> list[Span]:
+        at = self._reader.positions() if self._reader is not None else {}
+        return [Span(p.topic, p.number, 0, n) for p, n in sorted(at.items())]
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _span(self, span: Span) -> list[Labelled]:
+        spans = {Partition(span.topic, span.partition): (span.first, span.next)}
+        return self._labelled(list(read_spans(self._platform.log, spans)))
+
+    def _labelled(self, records: Sequence[object]) -> list[Labelled]:
+        found = []
+        for told in gather_labels(records):  # type: ignore[arg-type]
+            event = told.event
+            if not isinstance(event, LabelGiven) or event.value is None or event.about in self._held:
+                continue
+            if event.about not in self._items:
+                self._read_on()
+            item = self._items.get(event.about)
+            if item is None:
+                self.orphans += 1
+                continue
+            example = Example(**{f: getattr(item, f) for f in item.__struct_fields__} | {"label": event.value})
+            found.append(Labelled(example, self._topic, told.partition, told.offset))
+        return found
+
+    def _read_on(self) -> None:
+        """Take in the items that came since. Of one id the first counts."""
+        log = self._platform.log
+        for p in log.partitions(self._spec.topic):
+            first, end = self._read.get(p, log.begin(p)), log.end(p)
+            if first >= end:
+                continue
+            items, _ = gather_items(self._decoder, list(read_spans(log, {p: (first, end)})), self._erased.absent)
+            self._read[p] = end
+            for f in items:
+                said = {name: str(f.payload.get(name) or "") for name in ("media", "media_type", "group")}
+                self._items.setdefault(
+                    f.id,
+                    Example(
+                        self._spec.topic,
+                        f.partition,
+                        f.offset,
+                        f.id,
+                        said["media"],
+                        said["media_type"],
+                        f.payload,
+                        None,
+                        said["group"],
+                        "train",
+                        f.row,
+                    ),
+                )

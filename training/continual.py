@@ -1,0 +1,196 @@
+"""Continual mode: steps made of new labels as they come, beside old ones from a reservoir.
+
+A step takes the next `fresh` labels in the order in which they were read, and `replay` drawn ones of those before. It
+is a function of that order and of the seed, so a run that is killed goes on from the offsets in its checkpoint to the
+same steps; and the order is written down (`segments`), so a version can be trained anew.
+
+A use is (the label's number among all that came, how often it was used before): the first is 0, and that count seeds
+its augmentation, as the epoch does in batch mode.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from connectors.datasets.examples import Example
+from tidemill.version import Span
+from training.config import Continual, Training
+from training.feed import Micro, Standing, Step
+from training.loader import decoded
+from training.order import Place, micro_batches
+from training.parallel import Workers
+from training.replay import Kept, Reservoir
+
+PATIENCE = 0.2
+
+
+class Labelled(msgspec.Struct, frozen=True):
+    """An item with the label that an event of `labels.<project>` gave it, where that event stands."""
+
+    example: Example
+    topic: str
+    partition: int
+    offset: int
+
+
+class LabelSource(Protocol):
+    """New labels in the order in which they are read. Read by worker 0 alone."""
+
+    def begin(self, offsets: list[Span]) -> None:
+        """Read from behind these spans on (none: from the log's beginning)."""
+        ...
+
+    def take(self, most: int) -> list[Labelled]:
+        """Up to `most` labels that are there now; waits a little where there are none."""
+        ...
+
+    def over(self) -> bool:
+        """Whether no more will come."""
+        ...
+
+    def offsets(self) -> list[Span]:
+        """What was read of the log up to the last label taken."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Plan(msgspec.Struct):
+    """Step's examples, told to all workers; `end` where there is none, `wait` while none has come."""
+
+    kept: list[Kept] = []
+    end: bool = False
+    asked: bool = False
+    wait: bool = False
+
+
+class _State(msgspec.Struct):
+    """What a checkpoint holds of the feed."""
+
+    came: int
+    draws: int
+    kept: list[Kept]
+    segments: list[Span]
+    data: list[Span]
+
+
+class ContinualFeed:
+    """A `training.feed.Feed` of labels as they come. `stop` is asked while it waits; `fetch` gives an example's bytes.
+
+    It ends after `steps` steps, where that is said, whatever the configuration says.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        labels: LabelSource,
+        digest: str,
+        fetch: Callable[[Example], bytes],
+        workers: Workers,
+        stop: Callable[[], bool],
+        steps: int = 0,
+    ) -> None:
+        data = training.data
+        assert isinstance(data, Continual)
+        self._data, self._training, self._labels, self._fetch = data, training, labels, fetch
+        self._workers, self._stop = workers, stop
+        self.steps = data.steps  # which the learning rate's schedule knows of
+        self._until = steps or data.steps
+        self.digest = digest
+        self.asked = False
+        self._reservoir = Reservoir(data.kept, training.seed)
+        self._segments: list[Span] = []
+        self._items: list[Span] = []
+        self._waiting: list[Labelled] = []
+
+    def from_step(self, step: int, state: bytes) -> Generator[Step, None, None]:
+        if state:
+            was = msgspec.msgpack.decode(state, type=_State)
+            self._reservoir.came, self._reservoir.draws = was.came, was.draws
+            self._reservoir.kept, self._segments, self._items = was.kept, was.segments, was.data
+        if self._workers.rank == 0:
+            self._labels.begin(_behind(self._segments))
+        while not self._until or step < self._until:
+            plan = msgspec.msgpack.decode(self._workers.tell(self._planned()), type=_Plan)
+            if plan.end:
+                self.asked = plan.asked
+                return
+            if not plan.wait:
+                yield Step(step, 0, len(plan.kept), self._parts(plan.kept))
+                step += 1
+
+    def _planned(self) -> bytes:
+        """At worker 0: the next step's examples, or that there is nothing yet, after a while."""
+        if self._workers.rank != 0:
+            return b""
+        return msgspec.msgpack.encode(self._plan())
+
+    def _plan(self) -> _Plan:
+        fresh, deadline = self._data.fresh, time.monotonic() + 10 * PATIENCE
+        while len(self._waiting) < fresh and not self._labels.over():
+            if self._stop():
+                return _Plan(end=True, asked=True)
+            self._waiting += self._labels.take(fresh - len(self._waiting))
+            if time.monotonic() > deadline and len(self._waiting) < fresh:
+                return _Plan(wait=True)
+        if not self._waiting:
+            return _Plan(end=True)
+        mine, self._waiting = self._waiting[:fresh], self._waiting[fresh:]
+        drawn = self._reservoir.draw(self._data.replay)
+        plan = []
+        for labelled in mine:
+            _join(self._segments, labelled)
+            self._items = _reached(self._items, labelled.example)
+            kept = Kept(labelled.example, self._reservoir.came, 0)
+            plan.append(kept)
+            self._reservoir.add(Kept(kept.example, kept.number, 1))
+        return _Plan(kept=plan + drawn)
+
+    def _parts(self, kept: list[Kept]) -> list[Micro]:
+        mine = kept[self._workers.rank :: self._workers.size]
+        task, seed = self._training.task, self._training.seed
+        parts = []
+        for piece in micro_batches(mine, self._training.micro):
+            samples = [decoded(task, k.example, self._fetch(k.example), seed, k.used) for k in piece]
+            uses = np.array([[k.number, k.used] for k in piece], np.int32)
+            parts.append(Micro(uses, task.collate(samples)))
+        return parts
+
+    def standing(self, step: int) -> Standing:
+        offsets = [Span(s.topic, s.partition, 0, s.next) for s in _behind(self._segments)]
+        reservoir = self._reservoir
+        was = _State(reservoir.came, reservoir.draws, reservoir.kept, self._segments, self._items)
+        return Standing(
+            Place(0, reservoir.came), offsets + self._items, list(self._segments), msgspec.msgpack.encode(was)
+        )
+
+    def close(self) -> None:
+        self._labels.close()
+
+
+def _join(segments: list[Span], labelled: Labelled) -> None:
+    """Add where a label stands to the runs read, in order."""
+    if segments:
+        last = segments[-1]
+        if (last.topic, last.partition, last.next) == (labelled.topic, labelled.partition, labelled.offset):
+            segments[-1] = msgspec.structs.replace(last, next=labelled.offset + 1)
+            return
+    segments.append(Span(labelled.topic, labelled.partition, labelled.offset, labelled.offset + 1))
+
+
+def _behind(segments: list[Span]) -> list[Span]:
+    """The last run of each partition."""
+    return list({(s.topic, s.partition): s for s in segments}.values())
+
+
+def _reached(items: list[Span], example: Example) -> list[Span]:
+    """The ranges of items with this one's place in them."""
+    ends = {(s.topic, s.partition): s.next for s in items}
+    at = example.topic, example.partition
+    ends[at] = max(ends.get(at, 0), example.offset + 1)
+    return [Span(topic, partition, 0, end) for (topic, partition), end in sorted(ends.items())]
