@@ -113,7 +113,7 @@ def _live(values: Sequence[float]) -> str:
 
 def _retrained(found: LoopFindings) -> str:
     if not found.retrained:
-        return "<p>There is no torch here (<code>make torch</code>): only the live head learned.</p>"
+        return "<p>Only the live head learned: without torch (<code>make torch</code>), or with --no-train.</p>"
     rows = [
         ["labels", "data set", "training", "gate", "until it answers", "candidate", "champion", "decision", "served"]
     ]

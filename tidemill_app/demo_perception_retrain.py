@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from tidemill.errors import TidemillError
+from tidemill.errors import UnavailableError
 from tidemill_app.demo_digits import CLASSES, Digits
 from tidemill_app.wiring import Platform
 
@@ -64,6 +64,8 @@ def retrain(platform: Platform, digits: Digits, url: str, tell: Callable[[str], 
     begun = time.monotonic()
     _, ended = train(platform, Target(RUN, None))
     training = time.monotonic() - begun
+    if not ended.model:
+        raise UnavailableError("the training was stopped", where=f"run {NET}, step {ended.step}")
     tell("the gate judges it")
     begun = time.monotonic()
     decided = gate(platform, f"{ended.model}@{ended.version}", Asked(model=NET))
@@ -99,7 +101,7 @@ def _served(url: str, digits: Digits, version: str, wait: float = 30.0) -> float
                 if str(told.get("version")) == version:
                     break
                 if time.monotonic() > deadline:
-                    raise TidemillError("the champion does not answer", where=NET, got=answer.text[:200])
+                    raise UnavailableError("the champion does not answer", where=NET, got=answer.text[:200])
                 time.sleep(0.05)
             right += told["label"] == CLASSES[label]
     return right / len(labels)
