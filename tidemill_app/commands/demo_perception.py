@@ -13,7 +13,7 @@ from tidemill_app.commands.demo import start
 
 
 @command("demo-perception")
-@click.option("--budget", type=click.FloatRange(0.5), default=40.0, show_default=True, help="Money for answers.")
+@click.option("--budget", type=click.FloatRange(0.5), default=50.0, show_default=True, help="Money for answers.")
 @click.option(
     "--pause", type=click.FloatRange(0), default=0.3, show_default=True, help="Seconds a simulated answer takes."
 )
