@@ -67,6 +67,10 @@ PROVEN = {
         "tidemill/checks/log_writing.py",
     ],
     "tests/tidemill_app/test_demo_graph.py": ["tidemill_app/commands/demo_graph.py"],
+    "tests/tidemill_app/test_demo_perception.py": [
+        "tidemill_app/commands/demo_perception.py",
+        "tidemill_app/demo_perception_retrain.py",
+    ],
     "tests/tidemill_app/commands/test_graph.py": [
         "tidemill_app/graph_effect.py",
         "tidemill_app/graph_page.py",
