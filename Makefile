@@ -17,7 +17,7 @@ BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 # Those that `make test` skips, for want of torch.
-TORCH_TESTS := $(shell grep -rl 'importorskip("torch' tests) tests/graph/nn
+TORCH_TESTS := $(shell grep -rl 'importorskip.*torch' tests) tests/graph/nn
 
 .PHONY: demo demo-graph demo-perception test test-slow check bench setup setup-dev flink faust torch lock schemas clean
 
