@@ -165,7 +165,7 @@ def _join(where: dict[str, str]) -> str:
 def _steps(where: dict[str, str]) -> str:
     ours = f"tidemill --home {quote(where['home'])}"
     steps = [
-        f"{ours} labelling figures {PROJECT}",
+        f"{ours} labelling figures {PROJECT} progress",
         f"{ours} tail labels.{PROJECT} -n 5",
         f"{ours} model list",
         f"{ours} model reproduce digits-head@1",
