@@ -19,13 +19,13 @@ from connectors.datasets.version import DatasetVersion
 from connectors.encoded_model import EncodedModel
 from serving.onnx import FILE, KIND
 from serving.plane import CHAMPION, LATEST
-from tidemill.errors import IncompatibleError, TidemillError, UserError
+from tidemill.errors import IncompatibleError, NotFoundError, TidemillError, UserError
 from tidemill.events import ModelAliased, ModelPublished
 from tidemill.log import TopicSpec
 from tidemill.run_events import GateDecided
 from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
-from tidemill.version import Manifest, cpu_class, encode_manifest
+from tidemill.version import WEIGHTS, Manifest, cpu_class, encode_manifest
 from tidemill_app import datasets, trained
 from tidemill_app.models import find
 from tidemill_app.published import TOPIC, Published
@@ -92,7 +92,7 @@ def gate(platform: Platform, text: str, asked: Asked) -> GateDecided:
     """Judge the weights `NAME[@VERSION]` and do as decided; the decision, which stands in topic `gates` too.
 
     Raises `UserError` where they are no weights or there is nothing to judge them by, `IncompatibleError` where the
-    champion is of another kind, `ConfigError` without torch.
+    champion is of another kind, `TidemillError` where there was another one in the end, `ConfigError` without torch.
     """
     candidate = _Candidate(platform, text)
     model = asked.model or candidate.name.partition("@")[0].removesuffix(CANDIDATE_SUFFIX)
@@ -110,13 +110,14 @@ def gate(platform: Platform, text: str, asked: Asked) -> GateDecided:
         verdict = _judged(platform, candidate, champion, asked)
     said, alias = candidate.name, ""
     if verdict.accepted:
-        _unchanged(platform, model, event)
+        _unchanged(platform, model, event.version if event is not None else "")
         made = _publish(platform, published, model, candidate, content, verdict, event)
         said = f"{model}@{made.version}"
         alias = CHALLENGER
         _alias(platform, model, CHALLENGER, made.version)
         if asked.promote:
-            _unchanged(platform, model, event)
+            # Without a champion before, the candidate answers since it was published.
+            _unchanged(platform, model, (event or made).version)
             _alias(platform, model, CHAMPION, made.version)
             alias = CHAMPION
     now = platform.clock.now()
@@ -214,11 +215,15 @@ def _aligned(champion: EncodedModel, candidate: _Candidate, item: bytes | str) -
 
 
 def _champion(published: Published, model: str) -> ModelPublished | None:
-    """The version that is served: where alias `champion` points, else the newest that is served at all."""
-    mine = [e for (name, _), e in published.versions.items() if name == model and e.kind == KIND]
+    """The version that is served: where alias `champion` points, else the newest that is served at all. Raises
+    `NotFoundError` where the alias points to nothing: what answers then is not known."""
+    mine = [e for (name, _), e in published.versions.items() if name == model and e.kind != WEIGHTS]
     pinned = published.aliases.get((model, CHAMPION), LATEST)
     if pinned != LATEST:
-        return published.versions.get((model, pinned))
+        if (model, pinned) not in published.versions:
+            where, fix = f"{model}, alias {CHAMPION}", "Point it to a version that is there, or to `latest`."
+            raise NotFoundError("the alias points to no version", where=where, got=pinned, fix=fix)
+        return published.versions[model, pinned]
     return mine[-1] if mine else None
 
 
@@ -237,13 +242,18 @@ def _loaded(platform: Platform, event: ModelPublished, candidate: _Candidate) ->
     return champion
 
 
-def _unchanged(platform: Platform, model: str, event: ModelPublished | None) -> None:
-    """Raises `TidemillError` where another became champion while this one was judged."""
-    now = _champion(Published(platform.log).refresh(), model) if event is not None else None
-    if event is not None and (now is None or now.version != event.version):
+def _unchanged(platform: Platform, model: str, version: str) -> None:
+    """Raises `TidemillError` where another than `version` (empty: any) became champion while the candidate was
+    judged."""
+    now = _champion(Published(platform.log).refresh(), model)
+    if (now.version if now is not None else "") != version:
         got = "none" if now is None else f"{model}@{now.version}"
         raise TidemillError(
-            "another version became champion meanwhile", where=model, wanted=event.version, got=got, fix="Judge again."
+            "another version became champion meanwhile",
+            where=model,
+            wanted=version or "none",
+            got=got,
+            fix="Judge again.",
         )
 
 

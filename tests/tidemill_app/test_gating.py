@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+from connectors.encoded_model import EncodedModel
 from connectors.images import encoded
 from serving.follow import Follower
 from serving.freshness import Freshness
 from serving.plane import DataPlane
 from tests.serving.helpers import until
-from tests.tidemill_app.digits_run import import_digits
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill import events
-from tidemill.errors import IncompatibleError, TidemillError, UserError
+from tidemill.errors import IncompatibleError, NotFoundError, TidemillError, UserError
 from tidemill.events import ModelAliased, ModelPublished
 from tidemill.log import Partition
 from tidemill_app import cli, datasets, gating, models
 from tidemill_app.__main__ import root
+from tidemill_app.dataset_import import import_
+from tidemill_app.deploy import deploy
 from tidemill_app.gating import Asked, gate
 from tidemill_app.job_file import Target
 from tidemill_app.scoring import loader
+from tidemill_app.telling import tell
 from tidemill_app.training_run import train
 
 RUN = """
@@ -57,23 +61,44 @@ def trained(platform, folder: Path, function: str) -> str:
     return f"{ended.model}@{ended.version}"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A platform with digits, and weak and strong weights."""
-    folder = tmp_path_factory.mktemp("gating")
-    platform = memory_platform(folder)
-    import_digits(platform, folder, "images", 1)
+def folder_of(place: Path, first: int, n: int, wrong: int = 0) -> Path:
+    """A folder of so many digits as images, by class; `wrong` is added to each label."""
     from sklearn.datasets import load_digits
 
-    found, place = load_digits(), folder / "digits-images"
-    for i, (pixels, label) in enumerate(zip(found.images[:400], found.target[:400], strict=True)):
-        (place / str(label)).mkdir(parents=True, exist_ok=True)
-        (place / str(label) / f"{i:04}.png").write_bytes(encoded((pixels * 15).astype("uint8")))
-    from tidemill_app.dataset_import import import_
+    found = load_digits()
+    for i in range(first, first + n):
+        file = place / str((found.target[i] + wrong) % 10) / f"{i:04}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded((found.images[i] * 15).astype("uint8")))
+    return place
 
-    import_(platform, "digits", place)
+
+def platform_of(folder: Path):
+    """A platform with 400 digits, and a data set of them."""
+    platform = memory_platform(folder)
+    import_(platform, "digits", folder_of(folder / "images", 0, 400))
     datasets.create(platform, "digits", datasets.Wanted("digits", splits={"train": 0.6, "test": 0.4}))
+    return platform
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """That platform, and weak and strong weights."""
+    folder = tmp_path_factory.mktemp("gating")
+    platform = platform_of(folder)
     return platform, trained(platform, folder, "weak"), trained(platform, folder, "strong")
+
+
+@contextmanager
+def followed(platform):
+    """A serving follower's plane; behind it, as another server would be."""
+    plane = DataPlane()
+    follower = Follower(platform.log, plane, loader(platform.artefacts), Freshness())
+    follower.start()
+    try:
+        yield plane
+    finally:
+        follower.close()
 
 
 def told(platform, topic: str) -> list:
@@ -90,10 +115,7 @@ def told(platform, topic: str) -> list:
 
 def test_the_better_goes_live_and_the_worse_does_not(world):
     platform, weak, strong = world
-    plane = DataPlane()
-    follower = Follower(platform.log, plane, loader(platform.artefacts), Freshness())
-    follower.start()
-    try:
+    with followed(platform) as plane:
         first = gate(platform, weak, Asked())
         assert first.accepted and (first.champion, first.alias) == ("", "champion"), first
         version = first.candidate.partition("@")[2]
@@ -110,8 +132,6 @@ def test_the_better_goes_live_and_the_worse_does_not(world):
         same = gate(platform, strong, Asked())
         assert not same.accepted and "is the champion" in same.reasons[0]
         assert plane.live("digits").version == newest
-    finally:
-        follower.close()
     assert [d.accepted for d in told(platform, "gates")] == [True, True, False, False]
     mine = [e for e in told(platform, "models") if e.model == "digits"]
     kinds = [(e.alias if isinstance(e, ModelAliased) else "version", e.version) for e in mine]
@@ -132,8 +152,6 @@ def test_the_champion_is_pinned_before_a_better_one_is_published(world, tmp_path
     weak_onnx = platform.artefacts.load(*_stored(platform, "digits@1"))[1]["model.onnx"]
     file = tmp_path / "weak.onnx"
     file.write_bytes(weak_onnx)
-    from tidemill_app.deploy import deploy
-
     deployed = deploy(platform, file, "elsewhere")
     decided = gate(platform, strong, Asked(model="elsewhere", promote=False))
     assert decided.accepted and decided.alias == "challenger"
@@ -175,11 +193,76 @@ def _stored(platform, text: str):
     return event.model, event.version, event.version_digest
 
 
-def test_labels_given_since_are_looked_at_too(world):
-    platform, weak, _ = world
-    decided = gate(platform, weak, Asked(model="other"))
-    assert [c["check"] for c in decided.checks] == ["parity", "test", "together"]
+def test_a_candidate_answers_nobody_before_it_is_champion(world, monkeypatch):
+    """Through serving itself: a server that follows all along, and others that begin at each step of the gate."""
+    platform, weak, strong = world
+    old = gate(platform, weak, Asked(model="waited", newest=False)).candidate.partition("@")[2]
+    judge, alias, seen = gating._judged, gating._alias, []
+
+    def live(step: str, version: str = "") -> None:
+        """Both servers have all that was published, and answer with this one."""
+        for one in (plane, None):
+            if one is not None:
+                assert until(lambda: not version or version in plane.versions("waited"))
+                seen.append((step, one.live("waited").version))
+                continue
+            with followed(platform) as begun:
+                assert until(lambda begun=begun: (version or old) in begun.versions("waited"))
+                seen.append((step, begun.live("waited").version))
+
+    def judged(*args):
+        verdict = judge(*args)
+        live("judged")
+        return verdict
+
+    def aliased(platform, model, name, version):
+        live(name, version)
+        alias(platform, model, name, version)
+
+    with followed(platform) as plane:
+        assert until(lambda: plane.live("waited") is not None)
+        monkeypatch.setattr(gating, "_judged", judged)
+        monkeypatch.setattr(gating, "_alias", aliased)
+        new = gate(platform, strong, Asked(model="waited", newest=False)).candidate.partition("@")[2]
+        assert seen == [(step, old) for step in ("judged", "challenger", "champion") for _ in range(2)]
+        assert until(lambda: plane.live("waited").version == new)
+        assert not gate(platform, weak, Asked(model="waited", newest=False)).accepted
+        live("refused")
+        assert seen[-2:] == [("refused", new)] * 2 and plane.versions("waited") == [old, new]
+
+
+def test_both_are_asked_about_the_same_items(world, monkeypatch):
+    platform, weak, strong = world
+    gate(platform, weak, Asked(model="same", newest=False))
+    asked: dict[int, list] = {}
+    answer = EncodedModel.answer
+    monkeypatch.setattr(
+        EncodedModel, "answer", lambda self, item: asked.setdefault(id(self), []).append(item) or answer(self, item)
+    )
+    decided = gate(platform, strong, Asked(model="same", newest=False))
+    tested = datasets.load(platform, "digits@1")
+    items = [tested.bytes_of(e) for e in tested.examples("test")]
+    # The candidate also for its parity with the network.
+    candidate, champion = sorted(asked.values(), key=len, reverse=True)
+    assert champion == items and candidate == items + items[: gating.PARITY_ITEMS]
+    assert decided.checks[1]["items"] == len(items)
+
+
+@pytest.mark.parametrize("wrong", [0, 1], ids=["right", "wrong"])
+def test_labels_given_since_are_looked_at_too(tmp_path, wrong):
+    """Better on the frozen items, a candidate that is worse on what people say now stays out."""
+    platform = platform_of(tmp_path)
+    weak, strong = (trained(platform, tmp_path, one) for one in ("weak", "strong"))
+    assert [c["check"] for c in gate(platform, weak, Asked()).checks] == ["parity", "test", "together"]
     assert "digits.newest" in {row["dataset"] for row in datasets.versions(platform, None)}
+    import_(platform, "digits", folder_of(tmp_path / "more", 400, 200, wrong))
+    decided = gate(platform, strong, Asked())
+    assert [c["check"] for c in decided.checks] == ["parity", "test", "newest", "together"]
+    test, newest, together = decided.checks[1:]
+    assert newest["items"] == 200 and together["items"] == 200 + test["items"]
+    assert test["candidate"] > test["champion"]
+    assert decided.accepted is not bool(wrong), decided
+    assert gate(platform, strong, Asked(newest=False)).accepted is bool(wrong)  # else it is the champion already
 
 
 def test_another_export_than_was_trained_is_refused(world, monkeypatch):
@@ -190,20 +273,26 @@ def test_another_export_than_was_trained_is_refused(world, monkeypatch):
     assert not [e for e in told(platform, "models") if e.model == "unlike"]
 
 
-def test_a_champion_that_changed_meanwhile_is_not_replaced(world, monkeypatch):
+@pytest.mark.parametrize("before", [True, False], ids=["another", "none"])
+def test_a_champion_that_changed_meanwhile_is_not_replaced(world, tmp_path, monkeypatch, before):
     platform, weak, strong = world
-    gate(platform, weak, Asked(model="raced"))
-    judge = gating._judged
+    model = f"raced-{before}".lower()
+    if before:
+        gate(platform, weak, Asked(model=model, newest=False))
+    file, judge = tmp_path / "other.onnx", gating._judged
+    file.write_bytes(platform.artefacts.load(*_stored(platform, "digits@1"))[1]["model.onnx"])
 
     def slow(*args):
         verdict = judge(*args)
-        models.set_alias(platform, "digits@latest", "unrelated")
-        gating._alias(platform, "raced", "champion", "9")
+        monkeypatch.undo()
+        models.set_alias(platform, f"{model}@{deploy(platform, file, model).version}", "champion")
         return verdict
 
     monkeypatch.setattr(gating, "_judged", slow)
     with pytest.raises(TidemillError, match="meanwhile"):
-        gate(platform, strong, Asked(model="raced"))
+        gate(platform, strong, Asked(model=model, newest=False))
+    mine = [e for e in told(platform, "models") if e.model == model]
+    assert isinstance(mine[-1], ModelAliased) and mine[-1].alias == "champion"  # and nothing after it
 
 
 def test_what_cannot_be_judged_is_refused(world):
@@ -217,6 +306,19 @@ def test_what_cannot_be_judged_is_refused(world):
     assert issubclass(IncompatibleError, UserError)
 
 
+def test_what_is_served_and_no_exported_model_is_not_replaced(world):
+    """A job's model, or an alias that points to nothing: there is nothing to hold the candidate against."""
+    platform, weak, _ = world
+    event = models.find(platform, "digits@1")
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    tell(platform.log, "models", ModelPublished(**fields | {"model": "learned", "kind": "a.job:Learner"}), "learned")
+    with pytest.raises(IncompatibleError, match="no exported model"):
+        gate(platform, weak, Asked(model="learned"))
+    gating._alias(platform, "lost", "champion", "9")
+    with pytest.raises(NotFoundError, match="points to no version"):
+        gate(platform, weak, Asked(model="lost"))
+
+
 def _code(*words: str) -> int:
     try:
         return cli.run(root, list(words))
@@ -226,8 +328,6 @@ def _code(*words: str) -> int:
 
 def test_the_command_says_why(world, monkeypatch, capsys):
     platform, weak, strong = world
-    from contextlib import nullcontext
-
     import tidemill_app.commands.gate as command
 
     monkeypatch.setattr(command, "connected", lambda out: nullcontext(platform))

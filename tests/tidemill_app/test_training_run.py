@@ -14,6 +14,7 @@ from tidemill_app import cli, models, run_table, trained, training_run
 from tidemill_app.__main__ import root
 from tidemill_app.training_run import train
 from tidemill_app.training_spec import Asked
+from tidemill_app.wiring import Platform
 from training.ledger import Ledger
 
 
@@ -181,8 +182,6 @@ def command(stack, *words):
 @pytest.fixture(scope="module")
 def imported(stack, fresh, tmp_path_factory):
     """A data set on the real broker."""
-    from tidemill_app.wiring import Platform
-
     name, folder = fresh("digits"), tmp_path_factory.mktemp("imported")
     platform = Platform.open(stack.home.path)
     import_digits(platform, folder, name)
@@ -213,6 +212,11 @@ def test_torchrun_begins_killed_workers_anew(stack, imported, tmp_path, capfd, w
     assert command(stack, "train", f"{file}:killed", "--workers", str(workers), "--json") == 0
     ended = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert ended["state"] == "finished"
+    platform = Platform.open(stack.home.path)
+    states = [event.state for event in _changes(platform, ended["run"])]
+    platform.close()
+    assert (states[0], states[-1]) == ("started", "finished")
+    assert set(states[1:-1]) == {"resumed"}, "no worker was killed, or none began anew"
     folder = stack.home.path / "training" / ended["run"]
     from training.checkpoint import Checkpoints
 

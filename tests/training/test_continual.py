@@ -1,5 +1,8 @@
 """Continual mode: stopped anywhere it goes on to the same bits, each use counts once, the order is written down."""
 
+import os
+import random
+import signal
 from collections import Counter
 
 import pytest
@@ -8,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from tests.training.toy_run import DIGEST, configuration, digits, same  # noqa: E402
 from tidemill.version import Span  # noqa: E402
+from training import durable  # noqa: E402
 from training.config import Continual  # noqa: E402
 from training.continual import ContinualFeed, Labelled  # noqa: E402
 from training.ledger import Ledger  # noqa: E402
@@ -77,6 +81,48 @@ def test_stopped_at_every_step_it_ends_as_one_that_was_not(tmp_path):
         assert set(uses.values()) == {1} and len(uses) == outcome.checkpoint.uses == 100 + 12 * 8
         numbers = Counter(number for number, _ in uses)
         assert all((n, u) in uses for n, count in numbers.items() for u in range(count)) and len(numbers) == 100
+
+
+def life(folder, seed):
+    """A run in a process of its own that kills itself (SIGKILL) at a random step or within a checkpoint, or ends; the
+    status of the process."""
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    try:
+        chance = random.Random(seed)
+        asked, within = iter(range(chance.randint(4, 14))), chance.random() < 0.3
+
+        def die(*paths):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def stop():
+            if next(asked, None) is None:
+                if not within:
+                    die()
+                durable.os.rename = die  # all of the next checkpoint is written, and it is not committed
+            return False
+
+        run(folder, stop=stop)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.slow
+def test_killed_at_random_steps_it_ends_with_the_bits_of_one_that_was_not(tmp_path):
+    whole, kills = run(tmp_path / "whole"), 0
+    for number in range(4):
+        while (status := life(tmp_path / f"{number}", f"{number}/{kills}")) != 0:
+            assert status == signal.SIGKILL
+            kills += 1
+        cut = run(tmp_path / f"{number}")  # over already: what it left
+        assert cut.step == 13 and same(cut.weights, whole.weights) and cut.figures == whole.figures
+        assert cut.checkpoint.segments == whole.checkpoint.segments
+        ledgers = [(tmp_path / "whole", whole), (tmp_path / f"{number}", cut)]
+        one, other = (sorted(Ledger(at / "ledger", o.checkpoint.ledger).uses().tolist()) for at, o in ledgers)
+        assert one == other
+    assert kills >= 8
 
 
 def test_the_checkpoint_says_what_was_read_in_which_order(tmp_path):
