@@ -177,6 +177,7 @@ def work_through(stack, redis_server, name, tmp_path, items, kills, seed):
     assert all(len(set(people)) == OVERLAP for people in by_item.values())
 
 
+@pytest.mark.slow
 def test_a_service_and_redis_killed_while_annotators_work(stack, redis_server, fresh, tmp_path):
     work_through(stack, redis_server, fresh("pets"), tmp_path, items=40, kills=[0, "redis"], seed=1)
 
