@@ -2,12 +2,13 @@
 #
 #   make demo        a model learns from a live Kafka stream and answers scoring requests, on real flights
 #   make demo-graph  models learn on live graphs: delays that spread, and (with the data folder) who trusts whom
+#   make demo-perception  a model doubts, people answer, a better one goes live: images, labels, training (adds torch)
 #   make test        all tests that fit in a few minutes
 #   make test-slow   chaos, soak and full-data proofs
 #   make check       lint, types, import rules, house rules
 #   make bench       benchmarks against named peers (BENCH=name for one)
 #   make flink       adds Flink, for `tidemill up --flink`; make faust adds Faust;
-#                    make torch adds graph networks (5 GB: torch brings CUDA's libraries)
+#                    make torch adds graph networks and training (5 GB: torch brings CUDA's libraries)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,8 +16,10 @@ BIN := $(VENV)/bin
 BENCH ?=
 ARGS ?=
 PYTEST := $(BIN)/python -m pytest
+# Those that `make test` skips, for want of torch.
+TORCH_TESTS := $(shell grep -rl 'importorskip("torch' tests) tests/graph/nn
 
-.PHONY: demo demo-graph test test-slow check bench setup setup-dev flink faust torch lock schemas clean
+.PHONY: demo demo-graph demo-perception test test-slow check bench setup setup-dev flink faust torch lock schemas clean
 
 demo: setup
 	$(BIN)/tidemill demo --home .tidemill-demo --fresh $(ARGS)
@@ -24,13 +27,16 @@ demo: setup
 demo-graph: setup
 	$(BIN)/tidemill demo-graph --home .tidemill-graph --fresh $(ARGS)
 
+demo-perception: setup torch
+	$(BIN)/tidemill demo-perception --home .tidemill-perception --fresh $(ARGS)
+
 # Two at a time, by file, on one stack (tests/conftest.py); ARGS=-n0 runs them one by one.
 test: setup-dev
 	$(PYTEST) -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-dev torch
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)
-	$(PYTEST) -n0 --timeout 3600 tests/graph/nn $(ARGS)
+	$(PYTEST) -n0 -m "not slow" --timeout 3600 $(TORCH_TESTS) $(ARGS)
 
 check: setup-dev
 	$(BIN)/ruff check .
@@ -72,7 +78,7 @@ lock:
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
 	$(COMPILE) -c requirements/dev.lock --extra torch -o requirements/torch.lock
-	$(foreach peer,quix bytewax graph labels,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
+	$(foreach peer,quix bytewax graph labels speech,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas

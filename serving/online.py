@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from tidemill.job import ModelContent
 from tidemill.learner import Float, Learner
 from tidemill.servable import Tensor, TensorSpec
 
-INPUT, OUTPUT = "features", "score"
+INPUT, OUTPUT, ALL = "features", "score", "probabilities"
 
+T = TypeVar("T")
 _KIND = re.compile(r"(streams\.learners\.[a-z_][a-z0-9_]*):([A-Z][A-Za-z0-9]*)")
 
 
@@ -43,7 +44,8 @@ def learner_class(kind: str, allowed: Mapping[str, type[Any]] | None = None) -> 
 
 
 class ServedLearner:
-    """A learner at one point of its learning: one input `features` (n × d, FP64), one output `score` (n, FP64).
+    """A learner at one point of its learning: one input `features` (n × d, FP64), one output `score` (n, FP64); of one
+    that has `classes`, the score is the last of the other output, `probabilities` (n × classes, FP64).
 
     It never learns; `updated` makes the next one, so a request that holds this one is not disturbed.
     """
@@ -61,7 +63,10 @@ class ServedLearner:
         self._learner = learner
         self.features: tuple[str, ...] = tuple(learner.features)
         self.inputs = [TensorSpec(INPUT, "FP64", [-1, len(self.features)])]
+        self.classes: tuple[str, ...] = tuple(getattr(learner, "classes", ()))
         self.outputs = [TensorSpec(OUTPUT, "FP64", [-1])]
+        if self.classes:
+            self.outputs.insert(0, TensorSpec(ALL, "FP64", [-1, len(self.classes)]))
 
     @property
     def content(self) -> ModelContent:
@@ -69,25 +74,36 @@ class ServedLearner:
 
     def score(self, row: Float) -> float:
         """The score of one row. Raises `RequestError` naming the feature that is not finite."""
+        return self._asked(lambda: self._learner.predict_one(row))
+
+    def probabilities(self, row: Float) -> list[float]:
+        """Of each of `classes`, for one row. Raises as `score` does."""
+        learner: Any = self._learner
+        found: Float = self._asked(lambda: learner.probabilities(row[None]))
+        return [float(p) for p in found[0]]
+
+    def _asked(self, ask: Callable[[], T], field: str = "") -> T:
         try:
-            return self._learner.predict_one(row)
+            return ask()
         except (NotFiniteError, WrongTypeError) as error:
-            raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
+            raise RequestError(error.message, wanted=error.wanted, got=error.got, field=field or error.field) from None
 
     def explain(self, row: Float) -> dict[str, float] | None:
         """Additive contributions to the logit, the intercept as `bias`; None where the learner has none."""
         return self._learner.explain_one(row)
 
     def predict(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        data = inputs[INPUT].data
-        try:
-            scores = self._learner.predict_block(np.ascontiguousarray(data, dtype=np.float64))
-        except (NotFiniteError, WrongTypeError) as error:
-            raise RequestError(error.message, wanted=error.wanted, got=error.got, field=INPUT) from None
+        rows = np.ascontiguousarray(inputs[INPUT].data, dtype=np.float64)
+        if self.classes:
+            learner: Any = self._learner
+            every = self._asked(lambda: learner.probabilities(rows), INPUT)
+            scores, rest = every[:, -1], {ALL: Tensor(ALL, every)}
+        else:
+            scores, rest = self._asked(lambda: self._learner.predict_block(rows), INPUT), {}
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise RequestError("the model gives no finite score for these features", where=f"row {row}", field=INPUT)
-        return {OUTPUT: Tensor(OUTPUT, scores)}
+        return {**rest, OUTPUT: Tensor(OUTPUT, np.ascontiguousarray(scores))}
 
     def updated(self, changes: Mapping[str, Any]) -> ServedLearner:
         state = apply_delta(self._content.state, changes)

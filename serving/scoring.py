@@ -29,8 +29,9 @@ _log = logging.getLogger("tidemill.serving")
 
 class Answer(msgspec.Struct, omit_defaults=True):
     """What a caller gets. `reasons` are additive contributions to the score's logit, by feature, where asked for and
-    where the model has them. `staleness` is in seconds. A model that is asked of a live graph also gives all its
-    `outputs`, the `position` of the state it was asked of, and, where asked for, what the answer rests on."""
+    where the model has them. `staleness` is in seconds. A model of several classes gives as `outputs` the most probable
+    `class` and the `probabilities` of all by name. One that is asked of a live graph also gives all its `outputs`, the
+    `position` of the state it was asked of, and, where asked for, what the answer rests on."""
 
     id: str
     endpoint: str
@@ -236,15 +237,20 @@ class Scorer:
                 raise
         row = features.row(event)
         sequence = code.known.sequence
-        score = _score(loaded, row, code.endpoint.feature_names)
+        classes: tuple[str, ...] = getattr(loaded.servable, "classes", ())
+        every = _probabilities(loaded, row, code.endpoint.feature_names) if classes else None
+        score = _score(loaded, row, code.endpoint.feature_names) if every is None else every[-1]
         if not isfinite(score):
             raise RequestError("the model gives no finite score for these features", where=f"model {loaded.model}")
         reasons = None
         if explain and (explain_one := getattr(loaded.servable, "explain", None)) is not None:
             reasons = explain_one(row)
-        self._note(loaded, id, time, score, feature_sequence=sequence, features=row.tolist())
+        self._note(loaded, id, time, score, feature_sequence=sequence, features=row.tolist(), outputs=every)
         stale = self._freshness.seconds()
-        return Answer(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons)
+        outputs = None if every is None else told(classes, every)
+        return Answer(
+            *(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons, outputs)
+        )
 
     def _answer(
         self, loaded: Loaded, servable: ServedQuestion, asked: dict[str, Any], id: str, time: int, explain: bool
@@ -291,6 +297,34 @@ class Scorer:
         return None
 
 
+def told(classes: tuple[str, ...], probabilities: list[float]) -> dict[str, Any]:
+    """The outputs of a model of several classes, as an answer holds them."""
+    best = max(range(len(classes)), key=probabilities.__getitem__)
+    return {"class": classes[best], "probabilities": dict(zip(classes, probabilities, strict=True))}
+
+
+def _check(loaded: Loaded, row: Float, names: tuple[str, ...]) -> None:
+    """Raises where the row is not of the features that the learner was trained on."""
+    wanted = getattr(loaded.servable, "features", names)
+    if wanted != names:
+        raise UnavailableError(
+            "the model was trained on other features than the endpoint computes",
+            where=f"model {loaded.model} version {loaded.version}",
+            wanted=", ".join(wanted),
+            got=", ".join(names),
+        )
+    if len(row) != len(names):
+        raise RequestError("wrong number of features", wanted=str(len(names)), got=str(len(row)))
+
+
+def _probabilities(loaded: Loaded, row: Float, names: tuple[str, ...]) -> list[float]:
+    """Of each class, by a learner of several; the score is the last."""
+    _check(loaded, row, names)
+    servable: Any = loaded.servable
+    every: list[float] = servable.probabilities(row)
+    return every
+
+
 def _nodes(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The ids that were asked about, by input."""
     return {name: value for name, value in asked.items() if name not in ("features", "time")}
@@ -301,16 +335,7 @@ def _score(loaded: Loaded, row: Float, names: tuple[str, ...]) -> float:
     servable = loaded.servable
     one = getattr(servable, "score", None)
     if one is not None:
-        wanted = getattr(servable, "features", names)
-        if wanted != names:
-            raise UnavailableError(
-                "the model was trained on other features than the endpoint computes",
-                where=f"model {loaded.model} version {loaded.version}",
-                wanted=", ".join(wanted),
-                got=", ".join(names),
-            )
-        if len(row) != len(names):
-            raise RequestError("wrong number of features", wanted=str(len(names)), got=str(len(row)))
+        _check(loaded, row, names)
         return float(one(row))
     if not np.isfinite(row).all():
         at = int(np.flatnonzero(~np.isfinite(row))[0])

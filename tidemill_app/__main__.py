@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graph:graph", "Graphs that jobs grow, as of any time, and their answers."),
     "key": ("key:key", "Whose code and models are taken: show, trust, distrust."),
     "demo": ("demo:demo", "A year of flights through a live stack, and a report."),
+    "demo-perception": ("demo_perception:demo_perception", "From a doubtful digit to the corrected model."),
     "demo-graph": ("demo_graph:demo_graph", "Learning on live graphs: flights, and who trusts whom."),
     "supervise": ("service:supervise", "Run the supervisor of jobs in the foreground."),
     "run-job": ("service:run_job", "Run one job (what the supervisor starts)."),

@@ -42,6 +42,8 @@ class Answers:
 
 
 class Verdict(NamedTuple):
+    """Whether a candidate passes, why, and what was looked at with its figures."""
+
     accepted: bool
     reasons: list[str]
     checks: list[dict[str, Any]]

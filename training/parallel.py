@@ -103,7 +103,8 @@ class Group:
         said = said.to(self._device)
         if len(said):
             self._together(lambda: dist.broadcast(said, 0))
-        return said.cpu().numpy().tobytes()
+        told: bytes = said.cpu().numpy().tobytes()
+        return told
 
     def close(self) -> None:
         if dist.is_initialized():

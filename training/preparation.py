@@ -44,6 +44,8 @@ class Preparation(Protocol):
 
 @dataclass(frozen=True)
 class ImagePreparation:
+    """Images to uint8 [1, 3, size, size]."""
+
     size: int
     medium: ClassVar[Literal["image", "text", "audio"]] = "image"
 
@@ -84,6 +86,8 @@ class ImagePreparation:
 
 @dataclass(frozen=True)
 class TextPreparation:
+    """Texts to hashed words, int64 [1, length], 1 to `buckets`."""
+
     buckets: int = 16_384
     length: int = 64
     medium: ClassVar[Literal["image", "text", "audio"]] = "text"
@@ -114,6 +118,8 @@ class TextPreparation:
 
 @dataclass(frozen=True)
 class AudioPreparation:
+    """Sounds to float32 [1, samples], `rate` a second; of a lower rate than that none is taken."""
+
     rate: int = 8_000
     samples: int = 8_000
     medium: ClassVar[Literal["image", "text", "audio"]] = "audio"

@@ -67,6 +67,10 @@ PROVEN = {
         "tidemill/checks/log_writing.py",
     ],
     "tests/tidemill_app/test_demo_graph.py": ["tidemill_app/commands/demo_graph.py"],
+    "tests/tidemill_app/test_demo_perception.py": [
+        "tidemill_app/commands/demo_perception.py",
+        "tidemill_app/demo_perception_retrain.py",
+    ],
     "tests/tidemill_app/commands/test_graph.py": [
         "tidemill_app/graph_effect.py",
         "tidemill_app/graph_page.py",
@@ -80,6 +84,7 @@ PROVEN = {
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],
     "tests/tidemill_app/stack/test_lifecycle.py": ["tidemill_app/stack/supervisor.py"],
     "tests/tidemill_app/test_compose.py": ["tidemill_app/commands/service.py"],
+    "tests/tidemill_app/test_gating.py": ["tidemill_app/commands/gate.py"],
     "tests/tidemill_app/test_models.py": ["tidemill_app/deploy.py"],
     "tests/tidemill_app/test_publishing.py": ["tidemill_app/reading.py"],
     "tests/tidemill_app/test_submission.py": ["tidemill_app/engines.py"],

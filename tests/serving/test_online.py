@@ -7,6 +7,7 @@ import pytest
 
 from connectors import content as contents
 from serving.online import ServedLearner, learner_class
+from streams.learners.softmax import Softmax
 from tests.serving.helpers import content
 from tidemill.checks.learners import find_learners, subjects
 from tidemill.errors import IncompatibleError, RequestError, SubmissionError
@@ -63,3 +64,19 @@ def test_what_is_not_finite_is_named():
     with pytest.raises(RequestError) as caught:
         ServedLearner(content()).score(np.array([1.0, np.nan, 2.0]))
     assert caught.value.field == "hour"
+
+
+def test_a_learner_of_several_classes_gives_all_of_them():
+    learner = Softmax(["a", "b"], classes=["x", "y", "z"])
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    learner.learn_block(X, np.where(X[:, 0] > 0, 2.0, np.where(X[:, 1] > 0, 1.0, 0.0)))
+    served = ServedLearner(learner.content())
+    want = learner.probabilities(X[:4])
+    out = served.predict({"features": Tensor("features", X[:4])})
+    assert [(s.name, s.shape) for s in served.outputs] == [("probabilities", [-1, 3]), ("score", [-1])]
+    assert (out["probabilities"].data == want).all() and (out["score"].data == want[:, -1]).all()
+    assert served.probabilities(X[1]) == want[1].tolist() and served.score(X[1]) == want[1, -1]
+    with pytest.raises(RequestError) as caught:
+        served.probabilities(np.array([1.0, np.nan]))
+    assert caught.value.field == "b"

@@ -5,13 +5,16 @@ Endpoints that take a row of features: `tests/serving/test_http.py`."""
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from serving.asked import ServedQuestion
 from serving.freshness import Freshness
 from serving.known import FeatureTables
+from serving.online import ServedLearner
 from serving.plane import DataPlane, Loaded
 from serving.scoring import Scorer
+from streams.learners.softmax import Softmax
 from tests.serving.test_asked import NOW, At, Copied, content_of, grown, own
 from tidemill import events
 from tidemill.endpoint import Endpoint
@@ -178,3 +181,28 @@ def test_what_the_users_function_raises_is_the_requests_fault(state):
     with pytest.raises(RequestError, match="cannot be computed") as told:
         Service(state, broken).score(rater="1", rated="2", rating=1.0)
     assert told.value.field == "nobody"
+
+
+def test_a_model_of_several_classes_tells_all_of_them_and_the_log_keeps_them():
+    learner = Softmax(["rating"], classes=["low", "high", "odd"])
+    learner.learn_block(np.array([[1.0], [5.0], [1.5], [4.0]]), np.array([0.0, 1.0, 0.0, 1.0]))
+    plane, kept, freshness = DataPlane(), [], Freshness()
+    endpoint = Endpoint(
+        name="ratings",
+        stream="ratings",
+        model="m",
+        job="m",
+        feature_names=("rating",),
+        features=lambda event, known: [event["rating"]],
+        needs=frozenset({"rating"}),
+    )
+    scorer = Scorer(endpoint, plane, FeatureTables(), freshness, kept.append, At())
+    scorer.declare(SPEC)
+    plane.install(Loaded("m", "1", ServedLearner(learner.content()), 3))
+    answer = scorer.score(b'{"id": "r1", "rating": 5.0}')
+    want = learner.probabilities(np.array([[5.0]]))[0].tolist()
+    assert answer.outputs == {"class": "high", "probabilities": dict(zip(("low", "high", "odd"), want, strict=True))}
+    assert (answer.score, answer.delta) == (want[-1], 3)
+    assert kept[0].outputs == want and kept[0].score == want[-1] and kept[0].about == "r1"
+    with pytest.raises(RequestError):
+        scorer.score(b'{"rating": 1e300}')

@@ -42,7 +42,7 @@ def made(name, epochs, rate):
 
 
 def weak():
-    return made("weak", 1, 0.003)
+    return made("weak", 2, 0.005)
 
 
 def strong():
@@ -103,6 +103,7 @@ def test_the_better_goes_live_and_the_worse_does_not(world):
         assert second.accepted and second.champion == first.candidate, second
         newest = second.candidate.partition("@")[2]
         assert until(lambda: plane.live("digits").version == newest)
+        _answers_as_offline(platform, plane, strong)
 
         third = gate(platform, weak, Asked())
         assert not third.accepted and third.alias == "" and third.reasons[0].startswith("worse on test")
@@ -146,6 +147,27 @@ def test_the_champion_is_pinned_before_a_better_one_is_published(world, tmp_path
     assert [e.alias for e in mine if isinstance(e, ModelAliased)] == ["champion", "challenger"]
     again = gate(platform, strong, Asked(model="elsewhere"))
     assert (again.candidate, again.alias) == ("elsewhere@2", "champion")
+
+
+def _answers_as_offline(platform, plane, weights: str) -> None:
+    """Over HTTP, the live model answers what its network answered before the export."""
+    import base64
+
+    from tests.serving.helpers import Service, client_of
+    from tidemill_app.trained import load
+
+    training, network, _ = load(platform, models.find(platform, weights))
+    version = datasets.load(platform, "digits@1")
+    service = Service(media=platform.artefacts.get)
+    service.plane.install(plane.live("digits"))
+    with client_of(service) as client:
+        for example in version.examples("test")[:10]:
+            data = version.bytes_of(example)
+            offline = training.task.offline(network, data)
+            for body in ({"image": base64.b64encode(data).decode()}, {"media": example.media}):
+                answer = client.post("/score/digits", json=body).json()
+                assert answer["probabilities"] == pytest.approx(offline, abs=1e-5)
+                assert answer["label"] == training.task.classes[offline.argmax()]
 
 
 def _stored(platform, text: str):
@@ -195,6 +217,13 @@ def test_what_cannot_be_judged_is_refused(world):
     assert issubclass(IncompatibleError, UserError)
 
 
+def _code(*words: str) -> int:
+    try:
+        return cli.run(root, list(words))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
 def test_the_command_says_why(world, monkeypatch, capsys):
     platform, weak, strong = world
     from contextlib import nullcontext
@@ -202,7 +231,7 @@ def test_the_command_says_why(world, monkeypatch, capsys):
     import tidemill_app.commands.gate as command
 
     monkeypatch.setattr(command, "connected", lambda out: nullcontext(platform))
-    assert cli.run(root, ["gate", strong, "--model", "told", "--json"]) == 0
+    assert _code("gate", strong, "--model", "told", "--json") == 0
     assert json.loads(capsys.readouterr().out)["alias"] == "champion"
-    assert cli.run(root, ["gate", weak, "--model", "told"]) == 1
+    assert _code("gate", weak, "--model", "told") == 1
     assert "REFUSED" in capsys.readouterr().out

@@ -27,6 +27,8 @@ NO_LABEL = -100
 
 
 class Sample(NamedTuple):
+    """What the network takes for one item, and its class number."""
+
     item: torch.Tensor
     label: int
 

@@ -45,6 +45,8 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
+    """Images [B, 3, S, S] uint8; of each its boxes and their classes, as in a `Sample`."""
+
     images: torch.Tensor
     boxes: list[torch.Tensor]
     labels: list[torch.Tensor]
@@ -72,7 +74,7 @@ class SmallDetector(nn.Module):
         centres, sides = nn.Conv2d(4 * w, classes, 1), nn.Conv2d(4 * w, 4, 1)
         # Centres are rare: to begin with, each is as likely as one in fifty.
         for convolved, begin in ((centres, -3.9), (sides, -2.5)):
-            nn.init.constant_(convolved.bias, begin)  # type: ignore[arg-type]
+            nn.init.constant_(convolved.bias, begin)
         self.centres = nn.Sequential(convolution(4 * w, 4 * w), centres)
         self.sides = nn.Sequential(convolution(4 * w, 4 * w), sides)
 

@@ -1,0 +1,53 @@
+"""What is remembered is bounded, the oldest goes first, and a state that was saved goes on in the same order."""
+
+from streams.labelling.candidates import Region, State
+from streams.labelling.items import Item
+from tidemill import state as states
+
+
+def grown(ids):
+    state = State()
+    for i, id in enumerate(ids):
+        one = state.candidate(id, 3)
+        one.outputs["m@1"], one.newest = [0.5 + i / 20, 0.5 - i / 20], "m@1"
+        one.item = Item("", "", {}, f"g{i}", "here", [float(i), 1.0])
+    return state
+
+
+def test_the_oldest_candidate_goes_first():
+    state = grown(["z", "y", "x", "w"])
+    assert list(state.pool) == ["y", "x", "w"]
+    again = states.decode(states.encode(state), State)
+    assert list(again.pool) == ["y", "x", "w"]
+    again.candidate("v", 3)
+    assert list(again.pool) == ["x", "w", "v"]
+
+
+def test_labels_are_remembered_within_bounds():
+    state = grown(["a", "b"])
+    assert state.label("a", 2) == ("here", 0) and state.label("a", 2) is None
+    for id in ("c", "d"):
+        assert state.label(id, 2) is None
+    assert list(state.labelled) == ["c", "d"] and not state.known("a") and state.known("c")
+
+
+def test_regions_rise_where_errors_come_of_late():
+    steady, rising = Region(), Region()
+    for i in range(100):
+        steady.add(i % 5 == 0)
+        rising.add(i >= 90)
+    assert rising.rise > 0.3 > 0.15 > steady.rise
+    few = Region()
+    for _ in range(9):
+        few.add(True)
+    assert few.rise == 0.0
+
+
+def test_a_pool_of_the_doubtful():
+    state = grown(["a", "b", "c"])
+    state.candidate("no prediction", 9)
+    assert state.as_pool(0.0).ids == ["a", "b", "c"]
+    pool = state.as_pool(0.95)
+    assert pool.ids == ["a"] and pool.groups == ["g0"] and pool.embeddings.tolist() == [[0.0, 1.0]]
+    state.pool["b"].item.embedding = None
+    assert state.as_pool(0.0).embeddings is None and State().as_pool(0.0).ids == []
