@@ -64,7 +64,8 @@ class MemberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """A member, and the code that makes their account, told this once (null: they have one)."""
+    """A member, and the code that makes their account, told this once (null: they have one, or, where they are only
+    `invited`, were invited elsewhere and join with that code)."""
 
     name: str
     state: str
@@ -150,27 +151,34 @@ class Managing:
         return made
 
     def invite(self, project: str, wish: NewMember, by: str) -> Invited:
-        """Have somebody in the project. Raises `IncompatibleError` where they are."""
+        """Have somebody in the project. Raises `IncompatibleError` where they are, or were revoked."""
         check_name(wish.name, "annotator")
         accounts = self._service.accounts
+        roles, skills = _roles(wish.roles), _skills(wish.skills)
         with self._book.reading(project) as state:
             before = state.members.get(wish.name)
         if before is not None and before.state == "joined":
             raise IncompatibleError("is a member already", got=wish.name)
+        with self._book.all() as projects:
+            # A code opens all that the name is in: this project's manager has none for what is others' too.
+            elsewhere = any(
+                p.name != project and (m := p.members.get(wish.name)) is not None and m.state != "removed"
+                for p in projects
+            )
+        code = None if elsewhere else accounts.invite_into(project, wish.name)
         known = wish.name in accounts.names()
-        state_ = "joined" if known else "invited"
         member = MemberChanged(
             id="",
             time=0,
             project=project,
             member=wish.name,
-            roles=_roles(wish.roles),
+            roles=roles,
             state="joined" if known else "invited",
-            skills=_skills(wish.skills),
+            skills=skills,
             by=by,
         )
         self._service.record(project, member)
-        return Invited(wish.name, state_, None if known else accounts.invite(wish.name))
+        return Invited(wish.name, member.state, code)
 
     def change_member(self, project: str, name: str, wish: MemberSettings, by: str) -> MemberChanged:
         """Change what a member is. Raises `NotFoundError`."""

@@ -162,7 +162,11 @@ def members(
         managing = Managing(service)
         if add is not None:
             invited = managing.invite(name, NewMember(add, list(roles) or ["annotator"], list(skills)), OWNER)
-            out.answer(invited, invited.code or f"{add} has an account, and is in {name} now")
+            there = (
+                f"{add} was invited before: in {name} once they join (another code: tidemill labelling invite {add})"
+            )
+            there = f"{add} has an account, and is in {name} now" if invited.state == "joined" else there
+            out.answer(invited, invited.code or there)
             return
         if remove is not None:
             changed = managing.change_member(name, remove, MemberSettings(removed=True), OWNER)

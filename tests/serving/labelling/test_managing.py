@@ -135,3 +135,38 @@ def test_members_are_invited_changed_and_removed(tmp_path):
             with pytest.raises((RequestError, DeclarationError)):
                 managing.invite("pets", wrong, "boss")
         assert "bob" not in {m.member for m in made.kept("pets") if hasattr(m, "member")}
+
+
+def test_no_manager_gets_a_code_that_opens_what_is_not_theirs(tmp_path):
+    """Whoever has a code is the name: also in the projects of others that the name was invited into, or is in."""
+    with desk(tmp_path) as made:
+        made.project("pets")
+        made.project("evil", by="max")
+        managing, accounts = made.managing, made.accounts
+        zoes = managing.invite("pets", NewMember("zoe", ["annotator"]), "boss").code
+        makers = accounts.invite("kim", maker=True)
+        for name in ("zoe", "kim"):
+            told = managing.invite("evil", NewMember(name, ["annotator"]), "max")
+            assert (told.state, told.code) == ("invited", None)
+        assert accounts.join(zoes, PASSWORD) == "zoe" and accounts.join(makers, PASSWORD) == "kim"
+        assert accounts.is_maker("kim")
+        for name in ("zoe", "kim"):
+            made.service.joined(name)
+        assert made.service.roles("pets", "kim") == []
+        # Nor after the account was revoked, nor once an invitation is too old, nor where the keys were lost.
+        accounts.remove("zoe")
+        for project in ("evil", "third"):
+            if project == "third":
+                made.project("third", by="max")
+            told = _code_or_refusal(managing, project, "zoe")
+            assert told is None
+        accounts._file.unlink()
+        made.project("fourth", by="max")
+        assert _code_or_refusal(managing, "fourth", "zoe") is None
+
+
+def _code_or_refusal(managing, project, name):
+    try:
+        return managing.invite(project, NewMember(name, ["annotator"]), "max").code
+    except IncompatibleError:
+        return None
