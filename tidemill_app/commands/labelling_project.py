@@ -194,15 +194,19 @@ def restrict(out: Output, name: str, member: str, reason: str, lift: bool) -> No
 @click.argument("name", metavar="PROJECT")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--group", type=TEXT, default="", help="Group of all of them: a scene, a patient. [default: the folder]")
+@click.option("--prefix", type=TEXT, default="", help="Before every id, for files of the same names.")
 @click.option("--priority", type=float, default=0.0, help="The highest is asked first.")
 @click.option("--reason", type=TEXT, default="import", show_default=True, help="Why they are asked for.")
-def items(out: Output, name: str, files: tuple[Path, ...], group: str, priority: float, reason: str) -> None:
+def items(
+    out: Output, name: str, files: tuple[Path, ...], group: str, prefix: str, priority: float, reason: str
+) -> None:
     """Have the items of FILES (and folders) labelled: images, sounds, texts, or rows of CSV and JSON Lines.
 
-    A file's name is its item's id: to send it again changes nothing.
+    A file's name is its item's id, of a folder's its path in the folder: to send it again changes nothing, and an id
+    that another item has is refused.
     """
     from serving.labelling.uploads import NewItems, Uploads
-    from tidemill.errors import RequestError
+    from tidemill.errors import IncompatibleError, RequestError, TooLargeError
     from tidemill_app.labelling_files import batches, items_of, refused
     from tidemill_app.labelling_service import opened
 
@@ -212,10 +216,10 @@ def items(out: Output, name: str, files: tuple[Path, ...], group: str, priority:
         uploads = Uploads(service)
         with service.book.reading(name) as state:
             medium = state.now.schema.medium
-        for batch in batches(items_of(files, medium, group, priority)):
+        for batch in batches(items_of(files, medium, group, priority, prefix)):
             try:
                 told = uploads.add(name, NewItems(batch, reason))
-            except RequestError as error:
+            except (RequestError, IncompatibleError, TooLargeError) as error:
                 raise refused(error, batch) from None
             added += told["added"]
             known += len(told["known"])

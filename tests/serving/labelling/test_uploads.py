@@ -73,7 +73,7 @@ def test_an_id_that_another_item_has_is_refused_and_named(tmp_path):
                 assert "new" not in state.items
         # What an item does not say cannot differ.
         assert made.uploads.add("pets", NewItems([NewItem(id="n1", text="a")]))["known"] == ["n1"]
-        with pytest.raises(RequestError, match="one id.*x2"):
+        with pytest.raises(RequestError, match=r"one id.*x2"):
             made.uploads.add("pets", NewItems([NewItem(id=n, text=n) for n in ("x1", "x2", "x2")]))
 
 

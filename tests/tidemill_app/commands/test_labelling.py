@@ -27,6 +27,13 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert tidemill("labelling", "items", name, pictures, "--json").json["added"] == ["0.png", "1.png", "2.png"]
     again = tidemill("labelling", "items", name, pictures, "--json").json
     assert again == {"added": [], "known": 3}
+    # Another file of the same name is not lost.
+    (tmp_path / "0.png").write_bytes(png(9, 9))
+    refused = tidemill("labelling", "items", name, tmp_path / "0.png")
+    assert (refused.code, "0.png" in refused.err and "--prefix" in refused.err) == (2, True)
+    assert tidemill("labelling", "items", name, tmp_path / "0.png", "--prefix", "b-", "--json").json["added"] == [
+        "b-0.png"
+    ]
 
     person = name + "-ann"
     code = tidemill("labelling", "members", name, "--add", person, "--skill", "cats").out.strip()
@@ -59,8 +66,8 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert (shown["project"]["closed"], shown["progress"]["answers"]) == (True, 1)
     assert name in {row["project"] for row in tidemill("labelling", "project", "list", "--json").json}
     # The items are events of a declared stream.
-    found = [seen["data"] for seen in tidemill("tail", name, "-n", 3, "--json").lines]
-    assert [(e["id"], e["group"], e["width"]) for e in found] == [(f"{i}.png", "scene1", 4 + i) for i in range(3)]
+    found = [seen["data"] for seen in tidemill("tail", name, "-n", 4, "--json").lines]
+    assert [(e["id"], e["group"], e["width"]) for e in found][:3] == [(f"{i}.png", "scene1", 4 + i) for i in range(3)]
     assert Accounts(stack.home.keys).names().count(person) == 1
     assert tidemill("labelling", "revoke", person, "--account").code == 0
 
