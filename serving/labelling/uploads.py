@@ -88,11 +88,13 @@ class Uploads:
     def add(self, project: str, wish: NewItems, events: Mapping[str, Streamed] | None = None) -> dict[str, list[str]]:
         """The ids of the items that were `added`, and of those that were `known` already, so that a request can be
         sent again. `events` are the stream's that are named, where somebody has read them (None: they are looked up).
-        Raises `RequestError` naming the first item that cannot be taken; then none is."""
+        Raises `RequestError` naming the first item that cannot be taken, `IncompatibleError` naming the first whose id
+        another item has; then none is taken."""
         if not 1 <= len(wish.items) <= MAX_ITEMS:
             raise RequestError("so many at once are not taken", wanted=f"1 to {MAX_ITEMS}", field="items")
         with self._book.reading(project) as state:
-            schema, known = state.now.schema, {i.id for i in wish.items if i.id in state.items}
+            schema = state.now.schema
+            known = {i.id: state.items[i.id].asked for i in wish.items if i.id in state.items}
             own = {i.digest for i in wish.items if i.digest in state.media}
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
@@ -111,6 +113,7 @@ class Uploads:
         pixels = 0
         for i, item in enumerate(wish.items):
             if item.id in known:
+                _same(item, known[item.id], f"items[{i}]")
                 continue
             made, event, content, size = self._made(schema, item, f"items[{i}]", wish.reason, events, own)
             pixels += size
@@ -121,7 +124,8 @@ class Uploads:
             stored += [content] if content else []
         ids = [event.about for event in asked]
         if len(set(ids)) != len(ids):
-            raise RequestError("two items have one id", field="items")
+            twice = next(id for i, id in enumerate(ids) if id in ids[:i])
+            raise RequestError("two items have one id", wanted="an id for each", got=twice, field="items")
         for content in stored:
             self._service.objects.put(content)
         # First the bytes, then the events that name them, then the questions about these: what is asked is there.
@@ -287,6 +291,31 @@ def close_items(service: Labelling, project: str, ids: list[str], *, closed: boo
     made = [msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed) for asked in found]
     service.book.append(project, made)
     return [asked.about for asked in found]
+
+
+def _same(item: NewItem, there: LabelAsked, field: str) -> None:
+    """Raises `IncompatibleError` where an item gives bytes, a text or fields other than the one that has its id."""
+    _encodable(item, field)
+    there_shown = {k: v for k, v in there.payload.items() if not there.media or k not in ("width", "height")}
+    digest = digest_of(_decoded(item.media, f"{field}.media")) if item.media else item.digest
+    # An event that is in the stream says its fields itself.
+    given = {} if item.event else item.payload
+    fields = {k: v for k, v in given.items() if not there.media or k not in ("width", "height")}
+    if digest and digest != there.media:
+        what = "other bytes"
+    elif item.text and item.text != there_shown.get("text"):
+        what = "another text"
+    elif fields and fields != {k: v for k, v in there_shown.items() if not item.text or k != "text"}:
+        what = "other fields"
+    else:
+        return
+    raise IncompatibleError(
+        f"an item of this id is there with {what}",
+        where=field,
+        got=item.id,
+        fix="Give it an id of its own: a prefix before the names of a second source, say.",
+        field=f"{field}.id",
+    )
 
 
 def _labelled(schema: LabelSchema, value: Any, size: tuple[int, int] | None, field: str) -> Any:

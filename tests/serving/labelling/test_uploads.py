@@ -3,6 +3,7 @@
 import base64
 import json
 
+import msgspec
 import pytest
 
 from serving.labelling.uploads import NewItem, NewItems, close_items, stream_of
@@ -48,6 +49,32 @@ def test_sent_again_nothing_is_added(tmp_path):
         told = made.uploads.add("pets", NewItems([*items, NewItem(id="c", text="c")]))
         assert told == {"added": ["c"], "known": ["a", "b"]}
         assert len(events_of(made, "pets")) == 3
+
+
+def test_an_id_that_another_item_has_is_refused_and_named(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        made.project("cats", schema=IMAGES)
+        made.project("rows", schema=LabelSchema(kind="rating", medium="row"))
+        other = base64.b64encode(png(7, 9)).decode()
+        for project, first, second in [
+            ("pets", NewItem(id="n0", text="a"), NewItem(id="n0", text="b")),
+            ("pets", NewItem(id="n1", text="a", payload={"n": 1}), NewItem(id="n1", text="a", payload={"n": 2})),
+            ("rows", NewItem(id="t.csv:1", payload={"a": 1}), NewItem(id="t.csv:1", payload={"a": 1, "b": 2})),
+            ("cats", NewItem(id="1.png", media=PICTURE), NewItem(id="1.png", media=other)),
+        ]:
+            made.uploads.add(project, NewItems([first]))
+            new = msgspec.structs.replace(first, id="new")
+            with pytest.raises(IncompatibleError, match=first.id) as error:
+                made.uploads.add(project, NewItems([new, second]))
+            assert error.value.field == "items[1].id"
+            assert made.uploads.add(project, NewItems([first])) == {"added": [], "known": [first.id]}
+            with made.service.book.reading(project) as state:
+                assert "new" not in state.items
+        # What an item does not say cannot differ.
+        assert made.uploads.add("pets", NewItems([NewItem(id="n1", text="a")]))["known"] == ["n1"]
+        with pytest.raises(RequestError, match=r"one id.*x2"):
+            made.uploads.add("pets", NewItems([NewItem(id=n, text=n) for n in ("x1", "x2", "x2")]))
 
 
 def test_an_event_that_is_there_says_itself_what_is_shown(tmp_path):
