@@ -34,8 +34,10 @@ class NewProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is to stand from now on; what is left out stays."""
+    """What is to stand from now on; what is left out stays. `revision` is that of what was looked at: it is refused
+    where something else stands by now."""
 
+    revision: int | msgspec.UnsetType = msgspec.UNSET
     instructions: str | msgspec.UnsetType = msgspec.UNSET
     overlap: tuple[int, int] | msgspec.UnsetType = msgspec.UNSET
     sure: float | msgspec.UnsetType = msgspec.UNSET
@@ -96,6 +98,7 @@ class Managing:
             lease=wish.lease,
             rules=wish.rules,
             by=by,
+            revision=1,
         )
         _usable(made)
         with self._book.all() as projects:
@@ -125,6 +128,8 @@ class Managing:
         with self._book.reading(project) as state:
             stands = state.now
         given = {name: v for name, v in msgspec.structs.asdict(wish).items() if v is not msgspec.UNSET}
+        if given.pop("revision", stands.revision) != stands.revision:
+            raise IncompatibleError("somebody else changed the project since", fix="Look, and try again.")
         if "instructions" in given:
             version = stands.schema.version + 1
             schema = msgspec.structs.replace(stands.schema, instructions=given.pop("instructions"), version=version)
@@ -142,11 +147,13 @@ class Managing:
             self._stand(project, msgspec.structs.replace(stands, closed=closed, by=by))
 
     def _stand(self, project: str, made: ProjectChanged) -> ProjectChanged:
-        """Write what is to stand. Raises `IncompatibleError` where somebody else changed the schema meanwhile."""
-        made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=self._service.clock.now())
+        """Write what is to stand, made of what stood. Raises `IncompatibleError` where somebody else changed the
+        project meanwhile: what they changed would be gone."""
+        now = self._service.clock.now()
+        made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=now, revision=made.revision + 1)
         self._book.append(project, [made])
         with self._book.reading(project) as state:
-            if state.now.schema.version > made.schema.version or state.now.schema != made.schema:
+            if made.id not in state.stood:
                 raise IncompatibleError("somebody else changed the project at this moment", fix="Look, and try again.")
         return made
 

@@ -81,11 +81,13 @@ class Item(msgspec.Struct, kw_only=True):
 
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
-    that stand, by annotator and item, `answered_at` when each last answered."""
+    that stand, by annotator and item, `answered_at` when each last answered, `stood` the changes of the project that
+    were taken."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rules: ProjectChanged | None = None
+        self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
         self.members: dict[str, MemberChanged] = {}
         self.items: dict[str, Item] = {}
@@ -172,9 +174,18 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        if stands is not None and event.schema != stands.schema and event.schema.version <= stands.schema.version:
-            return  # of two changes at one moment the first stands, and whoever made the other is told
-        self.rules = event
+        following = 1 if stands is None else stands.revision + 1
+        if event.revision not in (0, following):
+            return  # made of what stands no more; whoever made it is told
+        if (
+            stands is not None
+            and not event.revision
+            and event.schema != stands.schema
+            and event.schema.version <= stands.schema.version
+        ):
+            return  # of two changes at one moment the first stands
+        self.rules = msgspec.structs.replace(event, revision=following)
+        self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
         self._replace_all()
 
