@@ -19,6 +19,7 @@ from tidemill.events import LabelGiven
 from tidemill.label_events import (
     AnswerGiven,
     AnswerWithdrawn,
+    EstimationAsked,
     LabelAsked,
     LabelEstimated,
     LabelLeased,
@@ -28,6 +29,7 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
+from tidemill.time import MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
 Place = tuple[float, int, str]
@@ -81,7 +83,9 @@ class Item(msgspec.Struct, kw_only=True):
 
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
-    that stand, by annotator and item, `answered_at` when each last answered."""
+    that stand, by annotator and item, `answered_at` when each last answered. `unestimated` is the id of the newest
+    event that the consensus depends on and no `estimation.asked.v1` stands behind (empty: none), `unestimated_at` the
+    latest time of all such."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -100,6 +104,7 @@ class Project:
         self.spent = 0.0
         self.running = 0
         self.estimated = False
+        self.unestimated, self.unestimated_at = "", MIN_TIME
         self._take: dict[type, Callable[[Any], None]] = {
             ProjectChanged: self._project,
             MemberChanged: self._member,
@@ -127,6 +132,7 @@ class Project:
         """Take one event, in the order of the log. What is not of a project is passed over."""
         if isinstance(event, LabelGiven):
             return
+        self._note(event)
         take = self._take.get(type(event))
         if take is not None:
             take(event)
@@ -280,6 +286,14 @@ class Project:
             item.settled, item.value, item.confidence = event.value is not None, event.value, event.confidence
 
     # --- what they share
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, EstimationAsked):
+            self.unestimated, self.unestimated_at = "", MIN_TIME
+        elif isinstance(event, (AnswerGiven, AnswerWithdrawn, LabelReviewed)) or (
+            isinstance(event, LabelAsked) and event.about in self.items and self.items[event.about].answers
+        ):
+            self.unestimated, self.unestimated_at = event.id, max(event.time, self.unestimated_at)
 
     def _end(self, item: Item, lease: Lease, fate: Fate) -> None:
         lease.fate = fate
