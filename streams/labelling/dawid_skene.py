@@ -86,7 +86,7 @@ def _count(item: Ints, who: Ints, value: Ints, posterior: Floats, counts: Floats
 def _granted(prior: Floats, logs: Floats, one_coin: bool, smoothing: float) -> float:
     """The logarithm of the priors' density, up to a constant: with it the bound that EM raises never falls."""
     k = len(prior)
-    total = smoothing * prior.sum()
+    total: float = smoothing * prior.sum()
     for a in range(len(logs)):
         for c in range(1 if one_coin else k):
             for x in range(k):
