@@ -118,7 +118,8 @@ def _em(
         classes[:] = 0.0
         for i in range(len(posterior)):
             if seen[i]:
-                classes += posterior[i]
+                for c in range(k):
+                    classes[c] += posterior[i, c]
         _count(item, who, value, posterior, counts)
         for a in range(people):
             tell(counts, a, one_coin, smoothing, logs[a])
@@ -143,8 +144,12 @@ def _em(
             before = bound / n
         for i in range(len(posterior)):
             if known[i] < 0 and seen[i]:
-                row = np.exp(scores[i] - scores[i].max())
-                posterior[i] = row / row.sum()
+                highest, total = scores[i].max(), 0.0
+                for c in range(k):
+                    posterior[i, c] = np.exp(scores[i, c] - highest)
+                    total += posterior[i, c]
+                for c in range(k):
+                    posterior[i, c] /= total
     return classes
 
 

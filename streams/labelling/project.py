@@ -14,6 +14,7 @@ from streams.labelling.calibration import calibration
 from streams.labelling.classes import Change, Classes
 from streams.labelling.merged import Merging
 from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
+from streams.labelling.settling import SLACK
 from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
 from tidemill.label_events import LabelSchema
@@ -124,11 +125,17 @@ class Project:
             return
         self.estimations += 1
         order = self.answers.order()
-        found = self.beliefs.estimate(self.answers, order)
-        rules = self._rules()
-        for item in order.items.tolist():
+        self.beliefs.estimate(order)
+        items, rules = order.items, self._rules()
+        if mode == "damped":
+            self._item(len(items) - 1)
+            told, sure = [item.value for item in self.items], [item.confidence for item in self.items]
+            limits = (self.sure, self.sure - SLACK)
+            items = items[self.beliefs.moved(told, sure, telling.TOLERANCE, limits)[items]]
+        numbers: list[int] = items.tolist()
+        for item, one in zip(numbers, self.beliefs.found(numbers), strict=True):
             id, reviewed = self.answers.items[item], self._reviewed(item)
-            tell(page, self._item(item), id, found[item], rules(item), self.clock, mode, reason, reviewed)
+            tell(page, self._item(item), id, one, rules(item), self.clock, mode, reason, reviewed)
         self._measure(page, self.beliefs)
 
     def _measure(self, page: Page, beliefs: Classes | Merging) -> None:
