@@ -126,8 +126,9 @@ class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
 class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):
     """What annotator `by` took item `about` for, under version `schema` of the project's schema.
 
-    Its `id` is its lease's, so that an answer sent twice is one. A later one by the same annotator about the same item
-    takes the place of the earlier. `seconds` is how long it took.
+    Its `id` is its lease's, so that an answer sent twice is one. The last by (time, id) of one annotator about one item
+    is what they say of it, whatever order answers come in; it counts unless it is withdrawn. `seconds` is how long it
+    took.
     """
 
     about: str
@@ -139,11 +140,13 @@ class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):
 
 
 class AnswerWithdrawn(Event, frozen=True, kw_only=True, tag="answer.withdrawn.v1"):
-    """Annotator `by`'s answer about item `about` no longer counts."""
+    """Annotator `by`'s answer about item `about` no longer counts. `answer` is its id: it never counts then, whatever
+    the times of both and whichever comes first. Empty: whatever `by` said before this, by (time, id), does not."""
 
     about: str
     by: str
     reason: str = ""
+    answer: str = ""
 
 
 class LabelReviewed(Event, frozen=True, kw_only=True, tag="label.reviewed.v1"):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from serving.labelling.accounts import Accounts
 from serving.labelling.claims import Claims, NoClaims, RedisClaims
+from serving.labelling.quiet import QUIET_SECONDS
 from serving.labelling.service import Labelling
 from serving.labelling.streamed import Streamed
 from serving.labelling.uploads import stream_of
@@ -64,12 +65,18 @@ def accounts_of(platform: Platform) -> Accounts:
 
 
 @contextmanager
-def labelling(platform: Platform, *, serving: bool = False) -> Iterator[Labelling]:
+def labelling(platform: Platform, *, serving: bool = False, quiet: float = QUIET_SECONDS) -> Iterator[Labelling]:
     """The service on a platform, following the log, closed at the end. `serving`: it hands out items, so it looks
-    after leases too."""
+    after leases too, and after projects that are silent for `quiet` seconds."""
     claims = claims_of(platform.connection) if serving else NoClaims()
     service = Labelling(
-        platform.log, platform.artefacts, accounts_of(platform), claims, platform.clock, CatalogueStreams(platform)
+        platform.log,
+        platform.artefacts,
+        accounts_of(platform),
+        claims,
+        platform.clock,
+        CatalogueStreams(platform),
+        quiet=quiet,
     )
     try:
         service.start(sweeping=serving)

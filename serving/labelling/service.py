@@ -1,4 +1,5 @@
-"""Everything behind the labelling door, wired: the book, claims, accounts, and what looks after leases that run out."""
+"""Everything behind the labelling door, wired: the book, claims, accounts, and what looks after leases that run out and
+projects that fall silent."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from serving.labelling.accounts import Accounts
 from serving.labelling.book import Book
 from serving.labelling.claims import Claims
 from serving.labelling.leasing import Leasing
+from serving.labelling.quiet import QUIET_SECONDS, Quiet
 from serving.labelling.streamed import Streamed
 from tidemill.errors import TidemillError
 from tidemill.event import Event
@@ -51,10 +53,19 @@ class Streams(Protocol):
 
 
 class Labelling:
-    """One process of the labelling service. `start` begins to follow the log; `close` after the last answer."""
+    """One process of the labelling service. `start` begins to follow the log; `close` after the last answer. `quiet`:
+    the seconds of silence after which the consensus is asked for an exact estimation (0: never)."""
 
     def __init__(
-        self, log: Log, objects: Objects, accounts: Accounts, claims: Claims, clock: Clock, streams: Streams
+        self,
+        log: Log,
+        objects: Objects,
+        accounts: Accounts,
+        claims: Claims,
+        clock: Clock,
+        streams: Streams,
+        *,
+        quiet: float = QUIET_SECONDS,
     ) -> None:
         self.objects = objects
         self.accounts = accounts
@@ -62,6 +73,7 @@ class Labelling:
         self.streams = streams
         self.book = Book(log)
         self.leasing = Leasing(self.book, claims, clock)
+        self.quiet = Quiet(self.book, claims, quiet)
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="labelling-sweep", daemon=True)
 
@@ -101,5 +113,6 @@ class Labelling:
                     names = [p.name for p in projects if p.is_one]
                 for name in names:
                     self.leasing.sweep(name)
+                    self.quiet.sweep(name)
             except TidemillError as error:
-                _log.warning("leases that ran out are not written down yet: %s", error)
+                _log.warning("leases that ran out, or silence, are not written down yet: %s", error)

@@ -116,7 +116,7 @@ def standing(log, name):
     return found, items
 
 
-def project(stack, name, items, folder):
+def project(stack, name, items, folder, overlap=(OVERLAP, OVERLAP), lease=5.0):
     """A project of so many items, and tokens of its annotators."""
     platform = Platform.open(stack.home.path)
     accounts = Accounts(stack.home.keys, work=WORK)
@@ -124,7 +124,7 @@ def project(stack, name, items, folder):
         platform.log, platform.artefacts, accounts, NoClaims(), SystemClock(), CatalogueStreams(platform)
     )
     service.start(sweeping=False)
-    Managing(service).create(NewProject(project=name, schema=PAIR, overlap=(OVERLAP, OVERLAP), lease=5.0), "owner")
+    Managing(service).create(NewProject(project=name, schema=PAIR, overlap=overlap, lease=lease), "owner")
     tokens = {}
     for n in range(PEOPLE):
         who = f"{name}-{n}"

@@ -48,14 +48,21 @@ class Desk:
     """A service, and how its parts are reached. The log is one in memory unless another is given."""
 
     def __init__(
-        self, folder: Path, log: Log | None = None, claims: Claims | None = None, clock: Any = None, **options: Any
+        self,
+        folder: Path,
+        log: Log | None = None,
+        claims: Claims | None = None,
+        clock: Any = None,
+        quiet: float = 0.0,
+        **options: Any,
     ) -> None:
         self.log = log or MemoryLog()
         self.folder = folder
         self.clock = clock or SystemClock()
         self.accounts = Accounts(folder / "keys", work=WORK)
         self.objects = ArtefactStore(str(folder / "artefacts"))
-        self.service = Labelling(self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
+        parts = (self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
+        self.service = Labelling(*parts, quiet=quiet)
         self.managing, self.uploads = Managing(self.service), Uploads(self.service)
         self.service.start(**{"sweeping": False, **options})
 
