@@ -54,7 +54,9 @@ class ProjectChanged(Event, frozen=True, kw_only=True, tag="project.changed.v1")
     `overlap` is `[least, most]` answers of an item: after `least` it is asked no more once the posterior of its label
     is at least `sure`, after `most` in any case. `cost` is the price of one answer, and `budget` the most that is
     spent (null: no bound), both in one currency of the project's own. `lease` is seconds that an annotator has.
-    `rules` are quality rules (`serving.labelling.rules`), as plain data.
+    `rules` are quality rules (`serving.labelling.rules`), as plain data. `revision` is the number of the change, from
+    1: one that is not the next after what stands was made of what stands no more, and is passed over (0: made by who
+    did not look, and numbered by its place).
     """
 
     project: str
@@ -67,6 +69,7 @@ class ProjectChanged(Event, frozen=True, kw_only=True, tag="project.changed.v1")
     rules: list[dict[str, Any]] = []
     by: str = ""
     closed: bool = False
+    revision: int = 0
 
 
 class MemberChanged(Event, frozen=True, kw_only=True, tag="member.changed.v1"):

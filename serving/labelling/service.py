@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from serving.labelling.book import Book
 from serving.labelling.claims import Claims
 from serving.labelling.leasing import Leasing
 from serving.labelling.quiet import QUIET_SECONDS, Quiet
+from serving.labelling.streamed import Streamed
 from tidemill.errors import TidemillError
 from tidemill.event import Event
 from tidemill.log import Log
@@ -35,7 +37,7 @@ class Objects(Protocol):
 
 
 class Streams(Protocol):
-    """The declarations of streams, which are the roof's."""
+    """The streams, whose declarations are the roof's."""
 
     def declare(self, project: str) -> None:
         """Declare the stream of a new project, and its labels, where they are not."""
@@ -43,6 +45,10 @@ class Streams(Protocol):
 
     def takes_items(self, project: str) -> bool:
         """Whether the project's stream is of the shape of uploaded items (`serving.labelling.uploads.stream_of`)."""
+        ...
+
+    def find(self, project: str, ids: Collection[str]) -> dict[str, Streamed]:
+        """The events of the project's stream that have these ids; those that there are."""
         ...
 
 

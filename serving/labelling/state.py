@@ -53,11 +53,14 @@ class Lease(msgspec.Struct):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One thing that an annotator did with an item, for the quality rules."""
+    """One thing that an annotator did with an item, for the quality rules: a skip, or the answer that stands."""
 
     about: str
     skipped: bool
     seconds: float | None = None
+
+    def answers(self, about: str) -> bool:
+        return self.about == about and not self.skipped
 
 
 class Item(msgspec.Struct, kw_only=True):
@@ -97,13 +100,14 @@ class Item(msgspec.Struct, kw_only=True):
 
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
-    that stand, by annotator and item, `answered_at` when each last answered. `unestimated` is the id of the newest
-    event that the consensus depends on and no `estimation.asked.v1` stands behind (empty: none), `unestimated_at` the
-    latest time of all such."""
+    that stand, by annotator and item, `answered_at` when each last answered, `stood` the changes of the project that
+    were taken. `unestimated` is the id of the newest event that the consensus depends on and no `estimation.asked.v1`
+    stands behind (empty: none), `unestimated_at` the latest time of all such."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rules: ProjectChanged | None = None
+        self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
         self.since: dict[str, int] = {}
         self.members: dict[str, MemberChanged] = {}
@@ -193,9 +197,18 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        if stands is not None and event.schema != stands.schema and event.schema.version <= stands.schema.version:
-            return  # of two changes at one moment the first stands, and whoever made the other is told
-        self.rules = event
+        following = 1 if stands is None else stands.revision + 1
+        if event.revision not in (0, following):
+            return  # made of what stands no more; whoever made it is told
+        if (
+            stands is not None
+            and not event.revision
+            and event.schema != stands.schema
+            and event.schema.version <= stands.schema.version
+        ):
+            return  # of two changes at one moment the first stands
+        self.rules = msgspec.structs.replace(event, revision=following)
+        self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
         for one in event.schema.classes:
             self.since.setdefault(one.id, event.schema.version)
@@ -263,7 +276,6 @@ class Project:
             lease.fate, lease.value = "answered", event.value
         else:
             self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
-        self._observe(event.by, Observation(event.about, False, event.seconds))
         if (event.time, event.id) > item.said.get(event.by, _NEVER):
             item.said[event.by] = event.time, event.id
             self._take_out(item, event.by)
@@ -271,6 +283,7 @@ class Project:
                 item.answers[event.by] = event
                 self.given.setdefault(event.by, {})[event.about] = event
                 self.spent += event.cost
+                self._observe(event.by, Observation(event.about, False, event.seconds))
         if (event.by, event.id) in item.gone:
             self.leases[event.id].fate = "withdrawn"
         self.answered_at[event.by] = max(event.time, self.answered_at.get(event.by, MIN_TIME))
@@ -336,6 +349,11 @@ class Project:
         if answer is not None:
             del self.given[who][answer.about]
             self.spent -= answer.cost
+            # Nor does it count for or against them: one question is judged once, however often it is answered.
+            seen = self.observed.get(who, [])
+            at = next((i for i in range(len(seen) - 1, -1, -1) if seen[i].answers(answer.about)), None)
+            if at is not None:
+                del seen[at]
 
     def _observe(self, who: str, seen: Observation) -> None:
         self.observed.setdefault(who, []).append(seen)
