@@ -11,11 +11,11 @@ import msgspec
 from serving.labelling import rules
 from serving.labelling.schema import Change, changed, checked
 from serving.labelling.service import Labelling
-from tidemill.errors import IncompatibleError, NotFoundError, RequestError
+from tidemill.errors import BadEvent, IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import EstimationAsked, LabelSchema, MemberChanged, ProjectChanged, Role
+from tidemill.label_values import read_overlap, read_sure
 from tidemill.stream import check_name
 
-MAX_OVERLAP = 100
 MAX_WORDS = 50
 
 
@@ -209,11 +209,11 @@ class Managing:
 
 def _usable(made: ProjectChanged) -> None:
     """Raises `RequestError` for settings that mean nothing."""
-    least, most = made.overlap
-    if not 1 <= least <= most <= MAX_OVERLAP:
-        raise RequestError("not usable", wanted=f"1 <= least <= most <= {MAX_OVERLAP}", field="overlap")
-    if not 0.0 <= made.sure <= 1.0:
-        raise RequestError("not usable", wanted="a probability", field="sure")
+    try:
+        read_overlap(made.overlap)
+        read_sure(made.sure)
+    except BadEvent as error:
+        raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
     if not 0.0 <= made.cost <= 1e6:
         raise RequestError("not usable", wanted="0 to 1000000", field="cost")
     if made.budget is not None and not 0.0 <= made.budget <= 1e12:

@@ -13,11 +13,12 @@ from streams.labelling.answers import Answers, Stamp
 from streams.labelling.calibration import calibration
 from streams.labelling.classes import Change, Classes
 from streams.labelling.merged import Merging
-from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
+from streams.labelling.reading import read_name, read_schema, read_value
 from streams.labelling.settling import SLACK
 from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
 from tidemill.label_events import LabelSchema
+from tidemill.label_values import read_overlap, read_sure, read_version
 from tidemill.time import MIN_TIME
 
 
