@@ -5,6 +5,7 @@ Whatever order they come in and however often they are repeated, the same answer
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,8 +37,8 @@ class Answers:
     def __init__(self) -> None:
         self.items: list[str] = []
         self.annotators: list[str] = []
-        self.item: list[int] = []
-        self.who: list[int] = []
+        self.item = array("q")
+        self.who = array("q")
         self.value: list[Any] = []
         self.stamp: list[Stamp] = []
         self.of_item: list[list[int]] = []
@@ -111,7 +112,7 @@ class Answers:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.items, self.annotators = list(state["items"]), list(state["annotators"])
-        self.item, self.who = state["item"].tolist(), state["who"].tolist()
+        self.item, self.who = array("q", state["item"]), array("q", state["who"])
         self.value = list(state["value"])
         self.stamp = list(zip(state["time"].tolist(), state["id"], strict=True))
         self.of_item = [[] for _ in self.items]
