@@ -144,7 +144,7 @@ class PerceptionDemo:
         watcher = threading.Thread(target=self.watch, name="watch", daemon=True)
         for thread in (*people, watcher):
             thread.start()
-        self.tell(f"{len(self.digits.ids)} digits come on the stream; join at {self.label_url}")
+        self.tell(f"{len(self.digits.ids)} digits come on the stream; join at {self.invitation}")
         self.publish()
         retrained: list[Retrained] = []
         try:

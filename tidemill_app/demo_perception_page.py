@@ -36,7 +36,7 @@ def page(
     digits: Digits,
     where: dict[str, str],
 ) -> str:
-    """The page as text. `where` are the addresses (`label`, `score`), the guest's `code`, and the `home`."""
+    """The page as text. `where` are the guest's invitation (`join`, and the `code` in it), and the `home`."""
     parts = [table([[n, v] for n, v in facts(found, told, chance).items()], head=False)]
     parts.append("<h2>Accuracy against money</h2>" + _curves(told.curve, chance, len(digits.test.labels)))
     parts.append("<h2>From a person's answer to the model's</h2>" + _live(told.ways))
@@ -167,10 +167,10 @@ def _people(people: Sequence[Simulated]) -> str:
 
 
 def _join(where: dict[str, str]) -> str:
+    link, code = html.escape(where["join"]), html.escape(where["code"])
     return (
-        f"<p>A person can join while the servers run: open <a href='{html.escape(where['label'])}'>"
-        f"{html.escape(where['label'])}</a>, and make the account <b>{GUEST}</b> with the code "
-        f"<code>{html.escape(where['code'])}</code>.</p>"
+        f"<p>A person can join while the servers run, as <b>{GUEST}</b>: open <a href='{link}'>{link}</a> and choose a "
+        f"password. The code of the invitation is <code>{code}</code>; it lets in once.</p>"
     )
 
 

@@ -9,7 +9,7 @@ from tidemill_app.demo_perception_retrain import Retrained
 
 CURVE = [Point(0.0, 0, 0.1), Point(1.0, 5, 0.6), Point(2.0, 9, 0.8)]
 WAYS = [Way(0, 10_000, 15_000, 60_000, 110_000, ms * 1_000) for ms in (200, 300)]
-WHERE = {"label": "http://127.0.0.1:1", "score": "http://127.0.0.1:2", "code": "<code&>", "home": "/tmp/a b"}
+WHERE = {"join": "http://127.0.0.1:1/#join=<code&>", "code": "<code&>", "home": "/tmp/a b"}
 
 
 def story(**changes):
@@ -32,7 +32,7 @@ def test_it_tells_what_was_seen(tmp_path):
         "data:image",
     ):
         assert words in text, words
-    assert "&lt;code&amp;&gt;" in text and "<b>?" not in text and "<script" not in text
+    assert "href='http://127.0.0.1:1/#join=&lt;code&amp;&gt;'>" in text and "<b>?" not in text and "<script" not in text
     assert facts(found, story(), CURVE)["of these right"] == "88.9%"
 
 
