@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from serving.labelling.media import MAX_BYTES, MAX_PIXELS, checked
+from connectors.images import MAX_BYTES, MAX_PIXELS
+from serving.labelling.media import checked
 from serving.labelling.service import Labelling
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError, TidemillError, TooLargeError
