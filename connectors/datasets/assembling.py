@@ -13,7 +13,7 @@ import msgspec
 
 from connectors.datasets.examples import Example
 from connectors.datasets.filters import Filter
-from connectors.datasets.splits import split_of
+from connectors.datasets.splits import SplitRule
 from connectors.datasets.version import DatasetManifest
 from tidemill import events
 from tidemill.block import Block, Place
@@ -136,6 +136,12 @@ def merges(schema: LabelSchema | None) -> dict[str, str]:
     return end | {c.name: end[c.id] for c in reversed(schema.classes) if c.name not in end}
 
 
+def rule_of(manifest: DatasetManifest) -> SplitRule:
+    """The rule by which a version's items have their groups and splits."""
+    by = manifest.by or ("group" if "group" in {f.name for f in manifest.stream.fields} else "")
+    return SplitRule(manifest.splits, by, manifest.fixed, manifest.salt)
+
+
 def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[Told]) -> list[Example]:
     """The examples of a version, by place. Of items with one id the first counts (by time, then place), as for jobs."""
     gone = {r.about for r in manifest.retracted if not r.label_only}
@@ -143,7 +149,7 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
     labels = Labels(told, manifest.schema, void)
     spec = manifest.stream
     names = {f.name for f in spec.fields}
-    by = manifest.by or ("group" if "group" in names else "")
+    rule = rule_of(manifest)
     filters = [Filter(text, names) for text in manifest.where]
     seen: set[str] = set()
     out: list[Example] = []
@@ -155,10 +161,6 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
         label, sure = labels.of(item.id)
         if label is None and spec.label is not None and item.id not in void:
             label = payload.get(spec.label)
-        group = _text(payload.get(by)) if by else ""
-        split = _text(payload.get(manifest.fixed)) if manifest.fixed else ""
-        if split not in manifest.splits:
-            split = split_of(group or item.id, manifest.splits, manifest.salt)
         example = Example(
             spec.topic,
             item.partition,
@@ -168,8 +170,8 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
             _text(payload.get("media_type")),
             payload,
             label,
-            group,
-            split,
+            rule.group(payload),
+            rule.split(item.id, payload),
             item.row,
             sure,
         )
