@@ -30,6 +30,7 @@ from tidemill.label_events import (
     ProjectChanged,
 )
 from tidemill.label_values import ends, merged, read_answer, read_version
+from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
@@ -197,16 +198,10 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        following = 1 if stands is None else stands.revision + 1
-        if event.revision not in (0, following):
+        standing = None if stands is None else Standing(stands.revision, stands.schema)
+        following = revision_of(standing, event.revision, event.schema)
+        if following is None:
             return  # made of what stands no more; whoever made it is told
-        if (
-            stands is not None
-            and not event.revision
-            and event.schema != stands.schema
-            and event.schema.version <= stands.schema.version
-        ):
-            return  # of two changes at one moment the first stands
         self.rules = msgspec.structs.replace(event, revision=following)
         self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
