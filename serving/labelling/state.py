@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from serving.labelling.values import resolve
+from tidemill.errors import BadEvent
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
@@ -29,6 +29,8 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
+from tidemill.label_values import ends, merged, read_answer, read_version
+from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
@@ -108,6 +110,7 @@ class Project:
         self.rules: ProjectChanged | None = None
         self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
+        self.since: dict[str, int] = {}
         self.members: dict[str, MemberChanged] = {}
         self.items: dict[str, Item] = {}
         self.leases: dict[str, Lease] = {}
@@ -195,19 +198,15 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        following = 1 if stands is None else stands.revision + 1
-        if event.revision not in (0, following):
+        standing = None if stands is None else Standing(stands.revision, stands.schema)
+        following = revision_of(standing, event.revision, event.schema)
+        if following is None:
             return  # made of what stands no more; whoever made it is told
-        if (
-            stands is not None
-            and not event.revision
-            and event.schema != stands.schema
-            and event.schema.version <= stands.schema.version
-        ):
-            return  # of two changes at one moment the first stands
         self.rules = msgspec.structs.replace(event, revision=following)
         self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
+        for one in event.schema.classes:
+            self.since.setdefault(one.id, event.schema.version)
         self._replace_all()
 
     def _member(self, event: MemberChanged) -> None:
@@ -217,6 +216,8 @@ class Project:
         self.members[event.member] = event
 
     def _asked(self, event: LabelAsked) -> None:
+        if event.gold is not None and not self.fits(event.gold):
+            return
         item = self.items.get(event.about)
         if item is None:
             item = Item(asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set())
@@ -259,7 +260,7 @@ class Project:
 
     def _answered(self, event: AnswerGiven) -> None:
         item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None:
+        if item is None or not self.fits(event.value, event.schema):
             return
         if lease is not None:
             # An answer that is sent twice is one; and nobody answers with another's lease.
@@ -301,7 +302,7 @@ class Project:
 
     def _reviewed(self, event: LabelReviewed) -> None:
         item = self.items.get(event.about)
-        if item is not None:
+        if item is not None and (event.value is None or self.fits(event.value)):
             item.review = event if event.value is not None else None
             self._replace(event.about, item)
 
@@ -372,13 +373,20 @@ class Project:
     def counted(self, value: Any) -> Any:
         """A value under the schema that stands now: classes that were merged are what they were merged into."""
         schema = self.now.schema
-        if schema.kind == "single" and isinstance(value, str):
-            return resolve(schema, value) or value
-        if schema.kind == "multi" and isinstance(value, list):
-            return sorted({resolve(schema, name) or name for name in value})
-        if schema.kind == "boxes" and isinstance(value, list):
-            return [[resolve(schema, box[0]) or box[0], *box[1:]] for box in value]
-        return value
+        return merged(value, ends(schema)) if schema.kind in ("single", "multi", "boxes") else value
+
+    def fits(self, value: Any, version: int | None = None) -> bool:
+        """Whether a value can be an answer under that version of the schema (None: the one that stands), as the
+        consensus has it. What cannot is passed over by both."""
+        if self.rules is None:
+            return False
+        schema = self.rules.schema
+        try:
+            asked = schema.version if version is None else read_version(schema.version, version)
+            read_answer(schema, value, lambda name: name if self.since.get(name, asked + 1) <= asked else None)
+        except BadEvent:
+            return False
+        return True
 
 
 def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:

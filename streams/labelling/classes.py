@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from streams.labelling.answers import Order
 from streams.labelling.categorical import Categorical
-from streams.labelling.reading import merged
 from tidemill.label_events import LabelSchema
+from tidemill.label_values import ends
 
 Bools = NDArray[np.bool_]
 
@@ -44,9 +44,8 @@ NOTHING = Found(None, 0.0, {}, 0)
 def classes_in_use(schema: LabelSchema) -> tuple[list[str], dict[str, int]]:
     """The ids of the classes that are not merged into others, and the number of the one that each counts as."""
     names = [c.id for c in schema.classes if not c.into]
-    into = {c.id: c.into for c in schema.classes if c.into}
     number = {name: i for i, name in enumerate(names)}
-    return names, {c.id: number[merged(into, c.id)] for c in schema.classes}
+    return names, {name: number[end] for name, end in ends(schema).items()}
 
 
 class Classes:

@@ -40,7 +40,8 @@ def test_a_stream_of_several_partitions_cannot_be_labelled(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"overlap": (0, 1)}, {"overlap": (3, 2)}, {"overlap": (1, 101)}, {"sure": 1.1}, {"sure": float("nan")},
+        {"overlap": (0, 1)}, {"overlap": (3, 2)}, {"overlap": (1, 10_001)}, {"sure": 0.0}, {"sure": 1.1},
+        {"sure": float("nan")},
         {"cost": -1.0}, {"budget": -1.0}, {"lease": 0.5}, {"lease": 1e9}, {"rules": [{}]}, {"roles": ()},
     ],
     ids=repr,
