@@ -77,7 +77,7 @@ def read_answer(schema: LabelSchema, value: Any, means: Meaning, size: tuple[flo
         return _text(value)
     low, high = schema.rating
     if type(value) is not int or not low <= value <= high:
-        raise wrong("not a rating", f"a whole number from {low} to {high}", value)
+        raise wrong("no such rating", f"a whole number from {low} to {high}", value)
     return value
 
 

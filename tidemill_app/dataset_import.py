@@ -23,13 +23,14 @@ from connectors.datasets.formats import coco, folders, idx, label_studio, parque
 from connectors.datasets.formats.files import MAX_MEDIA, Root, is_archive, unpack
 from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, classes_in
 from connectors.datasets.images import probe
+from serving.labelling.book import INDEX
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.errors import ConfigError, TidemillError, UserError
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
-from tidemill.log import MAX_RECORD_BYTES, Record
+from tidemill.log import MAX_RECORD_BYTES, Record, TopicSpec
 from tidemill.state import digest as digest_of
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
 from tidemill.time import to_rfc3339
@@ -235,6 +236,7 @@ class _Run:
             topic, value = f"labels.{project}", events.encode(event)
             self._writer.send(topic, value, key=project.encode(), headers=headers_of(event))
             self._writer.commit()
+            self._named(event)
         elif schema.kind != incoming.kind and incoming.classes:
             raise UserError("the project's labels are of another kind", wanted=schema.kind, got=incoming.kind)
         into = merges(schema)
@@ -247,6 +249,17 @@ class _Run:
                 fix="Add them to the project's schema first, or import into a project of its own.",
             )
         return into
+
+    def _named(self, event: ProjectChanged) -> None:
+        """Say in the index that there is this project, so that it can be labelled. One whose events stand in several
+        partitions cannot: they have no order between them."""
+        log = self._platform.log
+        if len(log.partitions(f"labels.{event.project}")) != 1:
+            return
+        log.create(INDEX, TopicSpec(compacted=True))
+        self._writer.begin()
+        self._writer.send(INDEX, events.encode(event), key=event.project.encode(), headers=headers_of(event))
+        self._writer.commit()
 
     def send(self, items: list[RawItem]) -> None:
         """Store and write one batch."""

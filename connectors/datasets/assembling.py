@@ -23,6 +23,7 @@ from tidemill.events import LabelGiven
 from tidemill.label_events import LabelRevised, LabelSchema, LabelSettled, ProjectChanged
 from tidemill.label_values import ends, merged
 from tidemill.log import Partition, Record
+from tidemill.project_standing import Standing, after
 
 Absent = Callable[[Partition, Sequence[Item]], Sequence[Item]]
 """What is left of a partition's items when those erased on request are taken out (`streams.erasures`)."""
@@ -83,14 +84,12 @@ def gather_labels(records: Iterable[Record], erased: Collection[Place] = ()) -> 
 
 
 def schema_of(project: str, told: Iterable[Told]) -> LabelSchema | None:
-    """The label schema as of the newest `project.changed.v1` (by time, then place) among what was told."""
-    newest: tuple[tuple[int, int, int], LabelSchema] | None = None
-    for one in told:
+    """The label schema that stands after all changes of the project which were told (`tidemill.project_standing`)."""
+    stands: Standing | None = None
+    for one in sorted(told, key=lambda t: (t.partition, t.offset)):
         if isinstance(one.event, ProjectChanged) and one.event.project == project:
-            at = (one.event.time, one.partition, one.offset)
-            if newest is None or at > newest[0]:
-                newest = at, one.event.schema
-    return None if newest is None else newest[1]
+            stands = after(stands, one.event)
+    return None if stands is None else stands.schema
 
 
 class Labels:

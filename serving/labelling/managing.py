@@ -103,9 +103,12 @@ class Managing:
         _usable(made)
         with self._book.all() as projects:
             if any(p.name == wish.project for p in projects):
-                raise IncompatibleError("the project exists", got=wish.project)
+                raise _exists(wish.project)
         self._service.streams.declare(wish.project)
         self._book.open(made)
+        with self._book.reading(wish.project) as state:
+            if made.id not in state.stood:
+                raise _exists(wish.project)  # made elsewhere at this moment, or not named in the index until now
         if wish.roles:
             member = MemberChanged(
                 id="", time=0, project=wish.project, member=by, roles=_roles(wish.roles), state="joined", by=by
@@ -149,7 +152,8 @@ class Managing:
     def _stand(self, project: str, made: ProjectChanged) -> ProjectChanged:
         """Write what is to stand, made of what stood. Raises `IncompatibleError` where somebody else changed the
         project meanwhile: what they changed would be gone."""
-        now = self._service.clock.now()
+        # Later than what it was made of, by whichever clock: so it is for those who read by time.
+        now = max(self._service.clock.now(), made.time + 1)
         made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=now, revision=made.revision + 1)
         self._book.append(project, [made])
         with self._book.reading(project) as state:
@@ -205,6 +209,14 @@ class Managing:
         made = msgspec.structs.replace(made, by=by)
         self._service.record(project, made)
         return made
+
+
+def _exists(project: str) -> IncompatibleError:
+    return IncompatibleError(
+        "the project exists, and nothing of it was changed",
+        got=project,
+        fix="Change its settings and classes, invite members, or choose another name.",
+    )
 
 
 def _usable(made: ProjectChanged) -> None:

@@ -19,6 +19,7 @@ from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
 from tidemill.label_events import LabelSchema
 from tidemill.label_values import read_overlap, read_sure, read_version
+from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MIN_TIME
 
 
@@ -43,14 +44,14 @@ class Project:
     """The state of the job. Events are taken up by `take`, in the job's order; `flush` publishes what they brought.
 
     Answers, withdrawals and reviews take effect by (time, id), the latest standing, whatever order they come in (a
-    withdrawal that names its answer whatever the times); a
-    change of the project by (schema version, time, id). What is believed after `estimate` is a function of what stands.
+    withdrawal that names its answer whatever the times); changes of the project in the order of the log
+    (`tidemill.project_standing`). What is believed after `estimate` is a function of what stands.
     """
 
     def __init__(self, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.schema: LabelSchema | None = None
-        self.changed: tuple[int, int, str] = (0, MIN_TIME, "")
+        self.revision = 0
         self.overlap, self.sure = (3, 5), 0.95
         self.since: dict[str, int] = {}
         self.answers = Answers()
@@ -92,7 +93,7 @@ class Project:
             self.estimate(page, "exact", "estimation")
             return
         elif kind == "project.changed.v1":
-            self._change(data, id, time, page)
+            self._change(data, time, page)
             return
         else:
             raise UnknownTagError("unknown event type", wanted="an answer, a review or a change", got=repr(kind)[:80])
@@ -219,7 +220,7 @@ class Project:
         self.fresh += 1
         self._pending.append((change, self.clock, reason, self._reviewed(change.item)))
 
-    def _change(self, data: Mapping[str, Any], id: str, time: int, page: Page) -> None:
+    def _change(self, data: Mapping[str, Any], time: int, page: Page) -> None:
         """The project's schema or rules are others from here on."""
         schema = read_schema(data["schema"])
         overlap, sure = (
@@ -232,9 +233,11 @@ class Project:
             )
         self.flush(page)
         self._tick(time)
-        if (schema.version, time, id) <= self.changed:
+        standing = None if self.schema is None else Standing(self.revision, self.schema)
+        revision = revision_of(standing, int(data.get("revision") or 0), schema)
+        if revision is None:
             return
-        self.changed, before = (schema.version, time, id), self.schema
+        self.revision, before = revision, self.schema
         self.schema, self.overlap, self.sure = schema, overlap, sure
         for one in schema.classes:
             self.since.setdefault(one.id, schema.version)
@@ -279,7 +282,7 @@ class Project:
         reviews = sorted(self.reviews.items())
         return {
             "schema": None if self.schema is None else msgspec.to_builtins(self.schema),
-            "changed": list(self.changed),
+            "revision": self.revision,
             "overlap": list(self.overlap),
             "sure": self.sure,
             "since": self.since,
@@ -296,8 +299,7 @@ class Project:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.schema = None if state["schema"] is None else msgspec.convert(state["schema"], LabelSchema)
-        version, time, id = state["changed"]
-        self.changed, (least, most), self.sure = (version, time, id), state["overlap"], state["sure"]
+        self.revision, (least, most), self.sure = state["revision"], state["overlap"], state["sure"]
         self.overlap, self.since = (least, most), dict(state["since"])
         self.answers = Answers()
         self.answers.load_state(state["answers"])
