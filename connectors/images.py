@@ -1,5 +1,7 @@
 """Encoded images made safe: bounded by their header before anything is decoded, and decoded by Pillow.
 
+The one place that says what image of a stranger's is taken: served models, the labelling service and imports ask here.
+
 Exported models decode by the op `DecodeImage` of onnxruntime-extensions. Its JPEG decoder waits for ever on a cut file
 and ends the process on a broken header, so no bytes of a stranger's reach it: an image is decoded here, turned as its
 EXIF orientation says, as a browser shows it to annotators, and handed on as a PNG of the same pixels, which the op
@@ -8,9 +10,12 @@ decodes to exactly these.
 
 from __future__ import annotations
 
+import re
 import struct
+import warnings
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +33,33 @@ MAX_SIDE = 16_384
 MAX_SCANS = 64
 """Scans of a progressive JPEG: each goes over all pixels, so that many in a small file keep a processor busy."""
 
+MAX_SEGMENTS, MAX_CHUNKS = 1_000, 65_536
+"""Segments of a JPEG before its scans, and chunks of a PNG: a decoder goes over them one by one."""
+
 TYPES = ("image/png", "image/jpeg")
+
+_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+
+
+class Header(NamedTuple):
+    """What the header of an image says, before any orientation is applied: media type, and pixels a side."""
+
+    type: str
+    width: int
+    height: int
+
+
+def header(data: bytes) -> Header | None:
+    """What the first bytes say, without bounds; None where it is neither a PNG nor a JPEG. Raises `RequestError` where
+    the header is broken."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        if len(data) < 33 or data[12:16] != b"IHDR":
+            raise _broken("a PNG without a header", data[:33].hex())
+        _ends(data)
+        return Header("image/png", *struct.unpack_from(">II", data, 16))
+    if data[:3] == b"\xff\xd8\xff":
+        return Header("image/jpeg", *_jpeg_size(data))
+    return None
 
 
 def size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -37,16 +68,18 @@ def size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     Raises `RequestError` where it is neither a PNG nor a JPEG, or its header is broken, and `TooLargeError` where the
     image is larger than the bounds.
     """
-    if len(data) > MAX_BYTES:
-        raise TooLargeError("image file too large", wanted=f"at most {MAX_BYTES} bytes", got=f"{len(data)} bytes")
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) >= 24:
-        width, height = struct.unpack_from(">II", data, 16)
-    elif data[:3] == b"\xff\xd8\xff":
-        width, height = _jpeg_size(data)
-        if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-            raise TooLargeError("too many scans in a JPEG", wanted=f"at most {MAX_SCANS}", got=str(scans))
-    else:
+    _light(data)
+    found = header(data)
+    if found is None:
         raise _broken("not an image", data[:8].hex() or "nothing")
+    bounded(data, found.width, found.height, max_pixels=max_pixels)
+    return found.width, found.height
+
+
+def bounded(data: bytes, width: int, height: int, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises `TooLargeError` where an image whose header says so many pixels is above the bounds, `RequestError` where
+    it has none."""
+    _light(data)
     if not width or not height:
         raise _broken("an image without pixels", f"{width} x {height}")
     if width > MAX_SIDE or height > MAX_SIDE or width * height > max_pixels:
@@ -56,7 +89,13 @@ def size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
             got=f"{width} x {height}",
             field="image",
         )
-    return width, height
+    if data[:3] == b"\xff\xd8\xff" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise TooLargeError("too many scans in a JPEG", wanted=f"at most {MAX_SCANS}", got=str(scans))
+
+
+def _light(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise TooLargeError("image file too large", wanted=f"at most {MAX_BYTES} bytes", got=f"{len(data)} bytes")
 
 
 def pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -66,6 +105,23 @@ def pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     `RequestError` where the rest of the file is broken or cut.
     """
     return np.ascontiguousarray(np.asarray(_decoded(data, max_pixels))[:, :, ::-1])
+
+
+def whole(data: bytes) -> Header:
+    """What an image says of itself that holds all it promises, and one image. More is asked than of what is only to be
+    answered: an upload is kept, and learned from later. Raises as `pixels` does."""
+    size(data)
+    found = header(data)
+    assert found is not None
+    if found.type == "image/png" and not _ends(data):
+        raise _broken("the image cannot be decoded", "a PNG that is cut short")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = _opened(data)
+        if image.size != (found.width, found.height) or getattr(image, "n_frames", 1) != 1:
+            raise _broken("not one image", f"{image.size}")
+        _loaded(image)
+    return found
 
 
 def png(data: bytes, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -88,42 +144,74 @@ def _decoded(data: bytes, max_pixels: int) -> Any:
     from PIL import Image, ImageOps
 
     size(data, max_pixels=max_pixels)
+    image = _opened(data)
+    if image.width * image.height > max_pixels:
+        raise TooLargeError("image too large", wanted=f"at most {max_pixels} pixels", field="image")
+    image = _attempted(lambda: ImageOps.exif_transpose(_loaded(image)))
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return _attempted(lambda: image.convert("RGB"))
+
+
+def _opened(data: bytes) -> Any:
+    from PIL import Image
+
+    return _attempted(lambda: Image.open(BytesIO(data), formats=("PNG", "JPEG")))
+
+
+def _loaded(image: Any) -> Any:
+    _attempted(image.load)
+    return image
+
+
+def _attempted(step: Callable[[], Any]) -> Any:
     try:
-        image: Any = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
-        if image.width * image.height > max_pixels:
-            raise TooLargeError("image too large", wanted=f"at most {max_pixels} pixels", field="image")
-        image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-        return image.convert("RGB")
-    except (TooLargeError, MemoryError):
+        return step()
+    except (RequestError, MemoryError):
         raise
     except Exception as error:
         # Pillow's errors on broken files share no base class: OSError, SyntaxError, ValueError, struct.error and more.
-        raise _broken("the image is broken", f"{type(error).__name__}: {error}") from None
+        raise _broken("the image cannot be decoded", f"{type(error).__name__}: {error}") from None
+
+
+def _ends(data: bytes) -> bool:
+    """Whether a PNG has all its chunks, to the last. A decoder is content with less. Raises `RequestError` where there
+    are too many."""
+    at = 8
+    for _ in range(MAX_CHUNKS):
+        if at + 12 > len(data):
+            return False
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if kind == b"IEND":
+            return bool(at <= len(data))
+    raise _broken("a PNG of too many chunks", f"more than {MAX_CHUNKS}")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the first frame header (ITU T.81, B.2.2)."""
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
+    """From the frame header (ITU T.81, B.2.2). Goes to where the scans begin: a decoder would, too."""
+    at, found = 2, None
+    for _ in range(MAX_SEGMENTS):
+        here = _MARKER.match(data, at)
+        if here is None or here.end() + 2 > len(data):
             break
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
+        marker, at = here[1][0], here.end()
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        if marker in (0xD9, 0xDA):
+        length = struct.unpack_from(">H", data, at)[0]
+        if marker in (0xD9, 0xDA) or length < 2:
             break
-        at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
-    raise _broken("a JPEG without a frame", "no size in its header")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if found is not None or at + 7 > len(data):
+                raise _broken("a JPEG of more than one frame, or of none", "no one size in its header")
+            found = struct.unpack_from(">HH", data, at + 3)
+        at += length
+    else:
+        raise _broken("a JPEG of too many segments", f"more than {MAX_SEGMENTS}")
+    if found is None:
+        raise _broken("a JPEG without a frame", "no size in its header")
+    height, width = found
+    return width, height
 
 
 def _broken(what: str, got: str) -> RequestError:

@@ -26,7 +26,7 @@ from connectors.datasets.images import probe
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Bad, Decoder
-from tidemill.errors import ConfigError, UserError
+from tidemill.errors import ConfigError, TidemillError, UserError
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
 from tidemill.log import MAX_RECORD_BYTES, Record
@@ -45,6 +45,9 @@ READERS: dict[str, Callable[[Path], Incoming]] = {
     "folders": folders.read,
     "idx": idx.read,
 }
+MAX_NAME = 100
+"""Characters of a class's name, as where people label (`serving.labelling.schema`)."""
+
 _BATCH = 4000
 """Items of a batch: each waits twice for the disk, and is one transaction."""
 _BATCH_BYTES = 64 * 1024 * 1024
@@ -89,8 +92,12 @@ def import_(
         if is_archive(source):
             folder = Path(scratch)
             unpack(source, folder)
-        format = format or guess(folder)
-        incoming = READERS[format](folder)
+        try:
+            format = format or guess(folder)
+            incoming = READERS[format](folder)
+        except TidemillError as error:
+            raise _named(error, folder, source) from None
+        _check_classes(incoming.classes, source)
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
         run = _Run(platform, spec, incoming, done, prefix, ask)
@@ -105,6 +112,8 @@ def import_(
                 if under_way is not None:
                     under_way.result()
                     progress(done.items + done.there)
+        except TidemillError as error:
+            raise _named(error, folder, source) from None
         finally:
             run.close()
     return done
@@ -122,6 +131,27 @@ def _batches(items: Iterator[RawItem], most: int) -> Iterator[list[RawItem]]:
             held, size = [], 0
     if held:
         yield held
+
+
+def _named(error: TidemillError, folder: Path, source: Path) -> TidemillError:
+    """The error with the archive's name in place of the folder that it was unpacked into."""
+    if folder != source:
+        for part in ("message", "where", "wanted", "got", "fix"):
+            setattr(error, part, getattr(error, part).replace(str(folder), str(source)))
+        error.args = (error._line(),)
+    return error
+
+
+def _check_classes(classes: tuple[str, ...], source: Path) -> None:
+    """Raises `UserError` for names that no project of people's takes: they are shown on pages and in terminals."""
+    for name in classes:
+        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+            raise UserError(
+                "not a usable name of a class",
+                where=str(source),
+                wanted=f"1 to {MAX_NAME} printable characters",
+                got=ascii(name)[:120],
+            )
 
 
 def guess(folder: Path) -> str:
@@ -249,6 +279,8 @@ class _Run:
     def _item(self, item: RawItem, media: str, now: int) -> tuple[str, dict[str, Any], bytes, int] | None:
         """Id, payload, its JSON, and event time of an item; None where it is there already."""
         id = self._prefix + item.id
+        if not id.isprintable():
+            raise UserError("not a usable id", wanted="printable characters", got=ascii(id)[:120])
         if id in self._begun:
             raise UserError("two items of the source have one id", got=id)
         self._begun.add(id)

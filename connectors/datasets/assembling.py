@@ -21,6 +21,7 @@ from tidemill.decode import Bad, Decoder, Item, type_of
 from tidemill.errors import BadEvent
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelRevised, LabelSchema, LabelSettled, ProjectChanged
+from tidemill.label_values import ends, merged
 from tidemill.log import Partition, Record
 
 Absent = Callable[[Partition, Sequence[Item]], Sequence[Item]]
@@ -129,29 +130,10 @@ class Labels:
 
 def merges(schema: LabelSchema | None) -> dict[str, str]:
     """For every class, by id and by name, the id of the class that it is now."""
-    into = {c.id: c.into for c in schema.classes} if schema is not None else {}
-    out: dict[str, str] = {}
-    for c in schema.classes if schema is not None else ():
-        end, seen = c.id, {c.id}
-        while (following := into.get(end, "")) and following not in seen:
-            end = following
-            seen.add(end)
-        out.setdefault(c.name, end)
-        out[c.id] = end
-    return {c.id: out[c.id] for c in schema.classes} | out if schema is not None else {}
-
-
-def merged(value: Any, into: dict[str, str]) -> Any:
-    """A value with every class as it is now; a class that two were merged into stands once."""
-    if isinstance(value, str):
-        return into.get(value, value)
-    if isinstance(value, list):
-        if value and all(isinstance(v, str) for v in value):
-            return list(dict.fromkeys(into.get(v, v) for v in value))
-        return [
-            [into.get(v[0], v[0]), *v[1:]] if isinstance(v, list) and v and isinstance(v[0], str) else v for v in value
-        ]
-    return value
+    if schema is None:
+        return {}
+    end = {c.id: c.id for c in schema.classes} | ends(schema)
+    return end | {c.name: end[c.id] for c in reversed(schema.classes) if c.name not in end}
 
 
 def rule_of(manifest: DatasetManifest) -> SplitRule:

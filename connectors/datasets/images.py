@@ -1,6 +1,7 @@
 """What an image is, found from its first bytes, and its likeness: a perceptual hash and a small grey copy.
 
-Nothing is decoded whose header says that it is too large.
+Nothing is decoded whose header says that it is too large: an image that is taken in can be labelled, learned from and
+served, so the bounds are those of `connectors.images`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tidemill.errors import UserError
-
-MAX_PIXELS = 64 * 1024 * 1024
-"""Of the largest image that is taken: 8,192 by 8,192."""
+from connectors import images
+from tidemill.errors import RequestError, TooLargeError, UserError
 
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif"}
 _CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I": 1, "P": 3, "LA": 2}
@@ -35,8 +34,8 @@ class ImageFacts:
 
 
 def probe(data: bytes, where: str) -> ImageFacts:
-    """Type and size by the header, without decoding. Raises `UserError` for what is no image of a known type, or has
-    more than `MAX_PIXELS`."""
+    """Type and size by the header, without decoding. Raises `UserError` for what is no image of a known type, or is
+    above the bounds."""
     with _opened(data, where) as image:
         channels = _CHANNELS.get(image.mode, len(image.getbands()))
         return ImageFacts(_TYPES[str(image.format)], image.width, image.height, channels)
@@ -76,8 +75,9 @@ def _opened(data: bytes, where: str) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=tuple(_TYPES))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError("not an image", where=where, wanted=", ".join(_TYPES), got=str(error)[:120]) from None
-    if image.width * image.height > MAX_PIXELS:
-        got = f"{image.width:,} x {image.height:,}"
+    try:
+        images.bounded(data, image.width, image.height)
+    except (RequestError, TooLargeError) as error:
         image.close()
-        raise UserError("an image is too large", where=where, wanted=f"at most {MAX_PIXELS:,} pixels", got=got)
+        raise UserError(error.message, where=where, wanted=error.wanted, got=error.got) from None
     return image

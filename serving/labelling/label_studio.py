@@ -245,17 +245,19 @@ class LabelStudioDoor(Router):
                 made.append(_member(project, by, now))
             if one.item not in state.items:
                 made.append(_asked(one, now))
-            standing = state.items[one.item].answers.get(by) if one.item in state.items else None
+            known = state.items.get(one.item)
+            standing = known.answers.get(by) if known is not None else None
             if annotation.get("was_cancelled"):
-                made += [_withdrawn(one.item, by, now, "skipped in Label Studio")] if standing is not None else []
+                made += [_withdrawn(standing, now, "skipped in Label Studio")] if standing is not None else []
             else:
+                at = known.after(by, now) if known is not None else now
                 value = written.value_of(found, schema, annotation.get("result"), one.size)
                 id = f"{BY}-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
                 if id in state.leases:
                     return 1  # delivered again
                 made.append(
                     AnswerGiven(
-                        id=id, time=now, about=one.item, by=by, value=value, schema=schema.version,
+                        id=id, time=at, about=one.item, by=by, value=value, schema=schema.version,
                         seconds=_seconds(annotation.get("lead_time")),
                     )
                 )  # fmt: skip
@@ -267,7 +269,7 @@ class LabelStudioDoor(Router):
         now = self._service.clock.now()
         with self._service.book.reading(project) as state:
             gone = [
-                _withdrawn(lease.about, lease.by, now, "deleted in Label Studio")
+                _withdrawn(answer, now, "deleted in Label Studio")
                 for id, lease in state.leases.items()
                 if id.startswith(names) and lease.fate == "answered"
                 # An annotator's later annotation of the item has taken this one's place.
@@ -355,5 +357,7 @@ def _asked(one: Question, now: int) -> LabelAsked:
     return LabelAsked(id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True)
 
 
-def _withdrawn(about: str, by: str, now: int, reason: str) -> AnswerWithdrawn:
-    return AnswerWithdrawn(id=uuid.uuid4().hex, time=now, about=about, by=by, reason=reason)
+def _withdrawn(answer: AnswerGiven, now: int, reason: str) -> AnswerWithdrawn:
+    return AnswerWithdrawn(
+        id=uuid.uuid4().hex, time=now, about=answer.about, by=answer.by, reason=reason, answer=answer.id
+    )

@@ -80,6 +80,38 @@ def test_many_scans_are_refused():
         images.size(jpeg + b"\xff\xda" * images.MAX_SCANS)
 
 
+def test_many_segments_and_chunks_are_refused_by_their_number():
+    """Each is a step of a decoder that is written in Python: millions of them fit into a file."""
+    jpeg = file_of(Image.fromarray(COLOURS), "JPEG")
+    for data in (b"\xff\xe0\x00\x02" * images.MAX_SEGMENTS, b"\xff\xd0" * images.MAX_SEGMENTS):
+        for at in (2, jpeg.index(b"\xff\xda")):  # before the frame, and between it and the scans
+            with pytest.raises(RequestError, match="too many segments"):
+                images.size(jpeg[:at] + data + jpeg[at:])
+    assert images.size(jpeg[:2] + b"\xff" * 1_000_000 + jpeg[2:]) == (30, 20)  # any number of bytes may fill
+    png = file_of(Image.fromarray(COLOURS), "PNG")
+    with pytest.raises(RequestError, match="too many chunks"):
+        images.size(png[:33] + chunk(b"prVt", b"") * images.MAX_CHUNKS + png[33:])
+
+
+def test_a_second_frame_does_not_hide_behind_the_first():
+    jpeg = file_of(Image.fromarray(COLOURS), "JPEG")
+    at = jpeg.index(b"\xff\xc0")
+    second = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 60_000, 60_000, 1) + bytes(3)
+    with pytest.raises(RequestError, match="more than one frame"):
+        images.size(jpeg[:at] + jpeg[at : at + 19] + second + jpeg[at + 19 :])
+
+
+def test_one_whole_image_is_asked_of_an_upload():
+    png = file_of(Image.fromarray(COLOURS), "PNG")
+    assert images.whole(png) == images.header(png) == ("image/png", 30, 20)
+    assert images.header(b"GIF89a" + bytes(40)) is None
+    with pytest.raises(RequestError, match="cut short"):
+        images.whole(png[:-4])
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    with pytest.raises(RequestError, match="not one image"):
+        images.whole(file_of(frames[0], "PNG", save_all=True, append_images=frames[1:]))
+
+
 def test_a_large_file_is_refused():
     with pytest.raises(TooLargeError):
         images.size(b"\x89PNG\r\n\x1a\n" + bytes(images.MAX_BYTES))

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from serving.labelling.media import MAX_BYTES
+from connectors.images import MAX_BYTES
 from tests.serving.labelling.project import PAIR, PASSWORD, Hands, desk, png, served
 from tidemill.label_events import AnswerGiven, LabelAsked, LabelSchema
 from tidemill.time import SECOND

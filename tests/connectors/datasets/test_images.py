@@ -1,14 +1,14 @@
 """What an image is, without decoding what is too large, and its likeness."""
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from connectors.datasets.images import MAX_PIXELS, grey, likeness, probe
+from connectors.datasets.images import grey, likeness, probe
+from connectors.images import MAX_BYTES, MAX_PIXELS, MAX_SCANS
+from tests.connectors.test_images import bomb
 from tidemill.errors import UserError
 
 
@@ -27,18 +27,6 @@ def picture(seed=0, side=64):
 def apart(a, b):
     one, other = likeness(np.stack([grey(a, "a"), grey(b, "b")]))
     return int(np.bitwise_count(one ^ other).sum())
-
-
-def bomb(width, height):
-    """A PNG whose header promises more than it holds."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize(("kind", "type"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("bmp", "image/bmp")])
@@ -61,6 +49,13 @@ def test_one_that_is_too_large_is_refused_before_it_is_decoded():
     for width, height in ((side, side), (2**31 - 1, 2**31 - 1), (2**30, 1)):
         with pytest.raises(UserError, match=r"too large|not an image"):
             grey(bomb(width, height), "x")
+
+
+def test_what_could_not_be_served_is_not_taken_in():
+    jpeg = encoded(picture(), "jpeg")
+    for data in (jpeg + b"\0" * MAX_BYTES, jpeg + b"\xff\xda" * MAX_SCANS):
+        with pytest.raises(UserError, match=r"^item 7: .*too (large|many scans)"):
+            probe(data, "item 7")
 
 
 def test_one_that_is_cut_off_cannot_be_decoded():

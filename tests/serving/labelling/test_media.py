@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.labelling.media import MAX_BYTES, MAX_PIXELS, checked, headers, kind_of
+from connectors.images import MAX_BYTES, MAX_PIXELS, MAX_SCANS
+from serving.labelling.media import checked, headers, kind_of
 from tests.house.test_layout import ROOT
 from tests.serving.labelling.project import png
 from tidemill.errors import RequestError, TooLargeError
@@ -60,14 +61,14 @@ def test_what_only_calls_itself_an_image_is_refused():
     [
         png(50_000, 50_000, b"\0" * 100),
         png(20_001, 1),
-        png(0, 5),
         b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, 60_000, 60_000, 1) + b"\0" * 100,
     ],
 )
 def test_a_bomb_is_refused_by_its_header_before_anything_is_decoded(data, monkeypatch):
     monkeypatch.setattr(Image, "open", lambda *a, **k: pytest.fail("decoded"))
-    with pytest.raises(RequestError, match="too many pixels"):
+    with pytest.raises(TooLargeError, match="image too large") as error:
         checked(data, "image", "m")
+    assert error.value.field == "m"
 
 
 BOMB = """
@@ -114,7 +115,7 @@ def test_what_is_damaged_or_two_is_refused():
     frames[0].save(animated, "PNG", save_all=True, append_images=frames[1:])
     for data in (
         whole[: len(whole) // 2], whole[:30], b"\x89PNG\r\n\x1a\n", jpeg[: len(jpeg) // 2], jpeg[:20], b"\xff\xd8\xff",
-        whole[:60] + b"\xff" * 40 + whole[100:], animated.getvalue(), b"\xff\xd8\xff" + b"\xff" * 1000,
+        png(0, 5), whole[:60] + b"\xff" * 40 + whole[100:], animated.getvalue(), b"\xff\xd8\xff" + b"\xff" * 1000,
     ):  # fmt: skip
         with pytest.raises(RequestError):
             checked(data, "image", "m")
@@ -123,6 +124,8 @@ def test_what_is_damaged_or_two_is_refused():
 def test_sizes_are_bounded():
     with pytest.raises(TooLargeError):
         checked(image("PNG") + b"\0" * MAX_BYTES, "image", "m")
+    with pytest.raises(TooLargeError, match="scans"):  # each goes over all pixels
+        checked(image("JPEG") + b"\xff\xda" * MAX_SCANS, "image", "m")
     assert MAX_PIXELS * 4 < 200_000_000
 
 
