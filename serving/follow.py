@@ -13,7 +13,7 @@ from serving.currency import Currency
 from serving.deltas import delta_of, read_since
 from serving.freshness import Freshness
 from serving.known import FeatureTables
-from serving.plane import LATEST, DataPlane, Loaded
+from serving.plane import CHAMPION, LATEST, DataPlane, Loaded
 from tidemill import events
 from tidemill.errors import BadEvent, GoneError, IntegrityError, TidemillError, UnavailableError, UserError
 from tidemill.events import FeatureUpdated, JobChanged, ModelAliased, ModelPublished, StreamDeclared
@@ -179,6 +179,10 @@ class Follower:
         finally:
             reader.close()
         for model in self._versions:
+            # What is pinned comes first: until then the newest answers, which may be one that its gate has held back.
+            pinned = aliases.get((model, CHAMPION), LATEST)
+            if pinned not in (LATEST, self._newest(model)[0].version):
+                self._alias(model, CHAMPION, pinned)
             self._install_newest(model)
         for (model, alias), version in aliases.items():
             self._alias(model, alias, version)

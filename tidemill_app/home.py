@@ -13,8 +13,10 @@
     ├── state/             the jobs' snapshots
     ├── jobs/              one folder for each job: its status
     ├── bundles/           submitted code, unpacked after it was verified
+    ├── training/          one folder for each run: checkpoints, and the ledger of what was used
+    ├── datasets/          what the likeness of items was found to be: made again where it is missing
     ├── spill/             predictions on their way to Kafka, one folder for each endpoint
-    └── keys/              the signing key, trusted keys, digests of tokens; readable by the owner only
+    └── keys/              the signing key, trusted keys, digests of tokens, who labels; readable by the owner only
 """
 
 from __future__ import annotations

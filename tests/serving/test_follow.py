@@ -13,7 +13,7 @@ from serving.follow import Follower
 from serving.freshness import Freshness
 from serving.known import FeatureTables
 from serving.online import ServedLearner
-from serving.plane import DataPlane
+from serving.plane import DataPlane, Loaded
 from tests.serving.helpers import KIND, SPEC, until
 from tests.serving.test_plane import live_score, run_of_deltas, score_of
 from tidemill import events
@@ -284,6 +284,51 @@ def test_aliases_are_followed_to_versions_no_longer_loaded(world: World):
     world.tell("models", ModelAliased(id="b", time=0, model="trips", alias="champion", version="latest"))
     until(lambda: world.live()[0] == "7")
     assert live_score(world.plane) == score_of(states[6])
+
+
+class Watched(DataPlane):
+    """Notes which version answers after each change that is made to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered: list[str] = []
+
+    def _noted(self) -> None:
+        live = self.live("trips")
+        self.answered += [live.version] if live is not None and [live.version] != self.answered[-1:] else []
+
+    def install(self, loaded: Loaded) -> Any:
+        outcome = super().install(loaded)
+        self._noted()
+        return outcome
+
+    def load(self, loaded: Loaded) -> None:
+        super().load(loaded)
+        self._noted()
+
+    def alias(self, model: str, alias: str, version: str) -> None:
+        super().alias(model, alias, version)
+        self._noted()
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+def test_a_version_behind_a_pinned_one_never_answers(world: World, begins: str):
+    """Also not for a moment in a server that begins when both are there."""
+    base, _, _ = run_of_deltas(1)
+    world.plane = Watched()
+    world.follower = world.make()
+    if begins == "before":
+        world.follower.start()
+    world.publish("1", base)
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="champion", version="1"))
+    world.publish("2", base)
+    world.tell("models", ModelAliased(id="b", time=0, model="trips", alias="challenger", version="2"))
+    if begins == "after":
+        world.follower.start()
+    until(lambda: world.plane.aliases("trips") == {"champion": "1", "challenger": "2"})
+    assert world.plane.has("trips", "2") and world.plane.answered == ["1"]
+    world.tell("models", ModelAliased(id="c", time=0, model="trips", alias="champion", version="2"))
+    until(lambda: world.plane.answered == ["1", "2"])
 
 
 def test_an_outage_leaves_everything_in_use_and_shows(world: World):

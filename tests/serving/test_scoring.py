@@ -4,6 +4,8 @@ Endpoints that take a row of features: `tests/serving/test_http.py`."""
 
 import dataclasses
 import json
+import math
+import time
 
 import numpy as np
 import pytest
@@ -64,7 +66,7 @@ class Service:
     def __init__(self, state, endpoint=ENDPOINT):
         self.copy, self.plane, self.kept = Copied(state, 200), DataPlane(), []
         self.freshness = Freshness()
-        self.freshness.current()
+        self.freshness.current(math.inf)  # however long an answer takes on a busy machine
         self.scorer = Scorer(endpoint, self.plane, FeatureTables(), self.freshness, self.kept.append, At())
         self.scorer.declare(SPEC)
         self.take("4", 7)
@@ -102,6 +104,13 @@ def test_an_answer_of_a_copy_that_cannot_go_on_tells_how_stale_it_is(state):
     service = Service(state)
     service.copy.stale = 12.5
     assert service.score(id="q1", at=NOW - 5, rater="1", rated="3").staleness == 12.5
+
+
+def test_an_answer_of_a_server_that_cannot_go_on_reading_tells_how_stale_it_is(state):
+    service = Service(state)
+    service.copy.stale = 12.5
+    service.freshness.current(time.monotonic() - 100)
+    assert service.score(id="q1", at=NOW - 5, rater="1", rated="3").staleness >= 100
 
 
 def test_features_are_asked_with_where_the_endpoint_has_them(state):
