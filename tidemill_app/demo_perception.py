@@ -19,7 +19,7 @@ from tidemill_app.demo import serve_service
 from tidemill_app.demo_annotators import Simulated, simulated
 from tidemill_app.demo_digits import CLASSES, Digits, digits
 from tidemill_app.demo_graph import example
-from tidemill_app.demo_perception_retrain import Retrained, able, retrain
+from tidemill_app.demo_perception_retrain import Retrained, able, ready, retrain
 from tidemill_app.job_file import Target
 from tidemill_app.labelling_service import OWNER, CatalogueStreams, labelling
 from tidemill_app.stack import ports, process
@@ -102,6 +102,9 @@ class PerceptionDemo:
         if f"data.{PROJECT}" in platform.log.topics() and platform.log.end(Partition(f"data.{PROJECT}", 0)):
             fix = "Run `tidemill demo-perception --fresh`, which removes it and begins again."
             raise ConfigError("this home has already had a demo", where=str(platform.home.path), fix=fix)
+        if self.train:
+            self.tell("loading what trains networks")
+            ready()
         self.tell("declaring the stream, making the project")
         self.declare()
         file = example(EXAMPLE)

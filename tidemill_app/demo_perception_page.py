@@ -98,9 +98,10 @@ def _curves(ours: Sequence[Point], chance: Sequence[Point], tested: int) -> str:
     axes.tick_params(colors=GREY)
     axes.legend(frameon=False)
     note = (
-        "Doubtful first: as it went, over the labelling service and Kafka; one point for every change of the live "
-        "model. At random: the same consensus and the same learner, stepped in one process on digits drawn at random, "
-        "with the same simulated annotators at the same price."
+        "Doubtful first: those that the live model is unsure of, spread over the embedding; as it went, over the "
+        "labelling service and Kafka; one point for every change of the live model. At random: the same consensus and "
+        "the same learner, stepped in one process on digits drawn at random, with the same simulated annotators at the "
+        "same price."
     )
     return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
@@ -192,4 +193,4 @@ def table(rows: Sequence[Sequence[Any]], head: bool = True) -> str:
     for i, row in enumerate(rows):
         cell = "th" if head and i == 0 else "td"
         lines.append("<tr>" + "".join(f"<{cell}>{html.escape(str(c))}</{cell}>" for c in row) + "</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f"<div style='overflow-x:auto'><table>{''.join(lines)}</table></div>"
