@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import statistics
 import uuid
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -87,12 +88,14 @@ def collected(state: Project, who: str, rule: Rule) -> float | None:
                 break
             streak += 1
         return float(streak)
-    done = [one for one in seen if not one.skipped]
+    # From the newest on, and no further than the window.
+    done = (one for one in reversed(seen) if not one.skipped)
     if rule.collector == "seconds":
-        times = [one.seconds for one in done[-rule.window :] if one.seconds is not None]
+        times = [one.seconds for one in islice(done, rule.window) if one.seconds is not None]
         return statistics.median(times) if len(times) >= rule.least else None
     judged = gold if rule.collector == "gold" else agreeing
-    right = [said for one in done if (said := judged(state, who, one.about)) is not None][-rule.window :]
+    verdicts = (said for one in done if (said := judged(state, who, one.about)) is not None)
+    right = list(islice(verdicts, rule.window))
     return sum(right) / len(right) if len(right) >= rule.least else None
 
 
@@ -109,10 +112,14 @@ def agreeing(state: Project, who: str, about: str) -> bool | None:
     """Whether the annotator's answer is what the item is taken for; None where nobody else has answered it."""
     item = state.items[about]
     answer = item.answers.get(who)
-    taken = consensus(state, about)
-    if answer is None or taken is None or (len(item.answers) < 2 and item.review is None):
+    if answer is None or (len(item.answers) < 2 and item.review is None):
         return None
-    return same(state.now.schema.kind, state.counted(answer.value), taken)
+    if who not in item.agrees:
+        taken = consensus(state, about)
+        if taken is None:
+            return None
+        item.agrees[who] = same(state.now.schema.kind, state.counted(answer.value), taken)
+    return item.agrees[who]
 
 
 def consensus(state: Project, about: str) -> Any:
