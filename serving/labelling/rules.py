@@ -19,7 +19,7 @@ from __future__ import annotations
 import statistics
 import uuid
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -44,6 +44,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     action: Literal["restrict", "review", ""] = ""
 
 
+_CHOICES = "; ".join(
+    f"{name} one of {', '.join(str(v) or '(none)' for v in get_args(kind))}"
+    for name, kind in get_type_hints(Rule).items()
+    if get_args(kind) and get_origin(kind) is Literal
+)
+_EXAMPLE = '{"collector": "skips", "at_least": 5, "action": "restrict"}'
+
+
 def parsed(rules: list[Any]) -> list[Rule]:
     """The rules, checked. Raises `RequestError`."""
     made = []
@@ -52,7 +60,9 @@ def parsed(rules: list[Any]) -> list[Rule]:
         try:
             made.append(found := msgspec.convert(rule, Rule))
         except msgspec.ValidationError as error:
-            raise RequestError(str(error), field=field) from None
+            message, _, at = str(error).partition(" - at `$")
+            wanted = f"{_CHOICES}, for example {_EXAMPLE}"
+            raise RequestError(f"rule {i + 1}: {message}", wanted=wanted, field=field + at.rstrip("`")) from None
         if found.action and (found.at_least is None) == (found.below is None):
             raise RequestError("a rule needs one condition", wanted="at_least or below", field=field)
         if not (0 <= found.rate <= 1 and 1 <= found.window <= 10_000 and 1 <= found.least <= found.window):

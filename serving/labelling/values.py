@@ -88,7 +88,7 @@ def _near(a: list[Any], b: list[Any]) -> Iterator[tuple[int, int]]:
     p, q = (np.array([box[1:] for box in boxes], np.float64) for boxes in (a, b))
     low = np.maximum(p[:, None, :2], q[None, :, :2])
     high = np.minimum((p[:, :2] + p[:, 2:])[:, None], (q[:, :2] + q[:, 2:])[None])
-    yield from np.argwhere((low < high).all(2)).tolist()
+    yield from zip(*(axis.tolist() for axis in np.nonzero((low < high).all(2))), strict=True)
 
 
 def overlap(p: list[Any], q: list[Any]) -> float:

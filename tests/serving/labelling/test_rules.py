@@ -136,3 +136,10 @@ def test_a_rule_looks_at_no_more_answers_than_its_window_and_at_none_twice(monke
     state.fold(LabelSettled(id="s", time=9, about="i298", value="b", confidence=0.9))
     broken(state, "x", "review")
     assert len(looked) == 12
+
+
+def test_a_rule_that_cannot_be_is_named_with_what_could():
+    with pytest.raises(RequestError) as told:
+        parsed([AGREE, {"collector": "skips", "at_least": 3, "action": "ban"}])
+    assert told.value.field == "rules[1].action" and "rule 2" in str(told.value)
+    assert "restrict, review" in told.value.wanted and "skips, seconds, gold, agreement" in told.value.wanted
