@@ -6,6 +6,7 @@ A withdrawal names the answer's id, and wins whatever the times; one that names 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -39,8 +40,8 @@ class Answers:
     def __init__(self) -> None:
         self.items: list[str] = []
         self.annotators: list[str] = []
-        self.item: list[int] = []
-        self.who: list[int] = []
+        self.item = array("q")
+        self.who = array("q")
         self.value: list[Any] = []
         self.stamp: list[Stamp] = []
         self.of_item: list[list[int]] = []
@@ -131,7 +132,7 @@ class Answers:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.items, self.annotators = list(state["items"]), list(state["annotators"])
-        self.item, self.who = state["item"].tolist(), state["who"].tolist()
+        self.item, self.who = array("q", state["item"]), array("q", state["who"])
         self.value = list(state["value"])
         self.stamp = list(zip(state["time"].tolist(), state["id"], strict=True))
         self._gone = {row: set(ids) for row, *ids in state.get("gone", ())}
