@@ -11,6 +11,7 @@ from serving.labelling import rules
 from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
 from serving.labelling.state import Item, Project
 from serving.labelling.values import distance, same
+from tidemill.time import MAX_TIME
 
 MAX_SHOWN = 200
 MAX_PAIRS = 300
@@ -18,8 +19,8 @@ MAX_LEFT = 1000
 
 
 def progress(state: Project) -> dict[str, Any]:
-    """How far the project is. `waiting` are items that nobody can be given for want of the consensus, skills or
-    budget, or because enough hold them."""
+    """How far the project is. `open` are items that can be leased, `waiting` those that can be again, it may be, once
+    the consensus has looked at their newest answers."""
     asked = [i for i in state.items.values() if not i.asked.closed and not i.gold]
     settled = [i for i in asked if i.settled or i.review is not None]
     return {
@@ -29,6 +30,7 @@ def progress(state: Project) -> dict[str, Any]:
         "answers": sum(len(i.answers) for i in state.items.values()),
         "leased": state.running,
         "open": len(state.open),
+        "waiting": len(state.behind),
         "unanswered": sum(not i.answers for i in asked),
         "gold": len(state.golds),
         "disputed": len(disputed(state, MAX_SHOWN * 100)),
@@ -66,12 +68,13 @@ def mine(state: Project, who: str) -> dict[str, Any]:
     answers = state.given.get(who, {}).values()
     seen = state.observed.get(who, [])
     golds = state.golds if rules.gold_rate(state.now.rules) > 0 else []
-    could = (a for a in chain((about for _, _, about in state.open), golds) if state.may_have(state.items[a], who))
+    could = chain((about for _, _, about in chain(state.open, state.behind)), golds)
+    left = (about for about in could if state.may_have(state.items[about], who, MAX_TIME))
     return {
         "answers": len(answers),
         "skips": sum(one.skipped for one in seen),
         "earned": round(sum(a.cost for a in answers), 6),
-        "left": sum(1 for _ in islice(could, MAX_LEFT)),
+        "left": sum(1 for _ in islice(left, MAX_LEFT)),
     }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Leasing:
                 restricted = member.restricted if member is not None else ""
                 held = _held(state, who, now)
                 lacking = count - len(held)
-                found = [] if restricted or lacking <= 0 else _choose(state, who, lacking)
+                found = [] if restricted or lacking <= 0 else _choose(state, who, lacking, now)
             made = [event for about in found if (event := self._claimed(project, who, about)) is not None]
             if not found:
                 break
@@ -89,9 +90,9 @@ class Leasing:
         now = self._clock.now()
         with self._book.reading(project) as state:
             item = state.items[about]
-            if not state.may_have(item, who):
+            if not state.may_have(item, who, now):
                 return None
-            holders, wanted = state.holders(item), state.wanted(item)
+            holders, wanted = state.holders(item), state.wanted(item, now)
             expires = now + int(state.now.lease * SECOND)
         lease = uuid.uuid4().hex
 
@@ -219,7 +220,7 @@ def _mine(state: Project, who: str) -> Iterator[tuple[str, Lease]]:
         yield name, state.leases[name]
 
 
-def _choose(state: Project, who: str, count: int) -> list[str]:
+def _choose(state: Project, who: str, count: int, now: int) -> list[str]:
     """Items for the annotator, most urgent first; gold questions are mixed in at the project's rate."""
     skills = set(state.members[who].skills) if who in state.members else set()
     rate = rules.gold_rate(state.now.rules)
@@ -227,8 +228,8 @@ def _choose(state: Project, who: str, count: int) -> list[str]:
     golds = (g for g in state.golds if g not in asked and state.may_have(state.items[g], who))
     rest = (
         about
-        for _, _, about in state.open
-        if state.may_have(state.items[about], who) and skills.issuperset(state.items[about].asked.skills)
+        for _, _, about in chain(state.open, state.behind)
+        if state.may_have(state.items[about], who, now) and skills.issuperset(state.items[about].asked.skills)
     )
     found: list[str] = []
     # Gold goes beside other tasks only: with nothing else to do, whatever still came would be gold.

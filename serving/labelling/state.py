@@ -7,12 +7,13 @@ over. No item is ever leased beyond its overlap, with Redis or without it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
+from serving.labelling.patience import forsaken
+from serving.labelling.places import Places
 from serving.labelling.values import fits
 from tidemill.event import Event
 from tidemill.events import LabelGiven
@@ -31,10 +32,9 @@ from tidemill.label_events import (
 )
 from tidemill.label_values import ends, merged
 from tidemill.project_standing import Standing, revision_of
-from tidemill.time import MIN_TIME
+from tidemill.time import MAX_TIME, MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
-Place = tuple[float, int, str]
 Stamp = tuple[int, str]
 """Time and id of an answer or a withdrawal: of two, the greater stands, as in the consensus."""
 
@@ -84,7 +84,6 @@ class Item(msgspec.Struct, kw_only=True):
     review: LabelReviewed | None = None
     differs: bool | None = None
     agrees: dict[str, bool] = {}
-    place: Place | None = None
 
     @property
     def gold(self) -> bool:
@@ -123,7 +122,8 @@ class Project:
         self.given: dict[str, dict[str, AnswerGiven]] = {}
         self.answered_at: dict[str, int] = {}
         self.media: dict[str, str] = {}
-        self.open: list[Place] = []
+        self.open = Places()
+        self.behind = Places()
         self.golds: list[str] = []
         self.spent = 0.0
         self.running = 0
@@ -163,8 +163,9 @@ class Project:
 
     # --- what can be asked of it
 
-    def wanted(self, item: Item) -> int:
-        """How many answers the item shall have, by what is known now. A gold question is open to everybody."""
+    def wanted(self, item: Item, now: int = MIN_TIME) -> int:
+        """How many answers the item shall have, by what is known, and at `now` of what the consensus leaves undone. A
+        gold question is open to everybody."""
         if self.rules is None or self.rules.closed or item.asked.closed or item.review is not None:
             return 0
         given = len(item.answers)
@@ -177,7 +178,9 @@ class Project:
             return given
         if item.estimate is None or item.estimate.answers != given:
             # The consensus has not looked at the newest answer yet; where there is none, the most are asked.
-            return given if self.estimated else given + 1
+            seen = 0 if item.estimate is None else item.estimate.answers
+            waits = self.estimated and now < forsaken((a.time for a in item.answers.values()), seen)
+            return given if waits else given + 1
         return given if item.estimate.confidence >= self.rules.sure else given + 1
 
     def holders(self, item: Item) -> set[str]:
@@ -189,10 +192,11 @@ class Project:
         rules = self.now
         return rules.budget is None or self.spent + (self.running + 1) * rules.cost <= rules.budget + 1e-9
 
-    def may_have(self, item: Item, who: str) -> bool:
-        """Whether the item can be leased to the annotator now, skills and restrictions aside."""
+    def may_have(self, item: Item, who: str, now: int = MIN_TIME) -> bool:
+        """Whether the item can be leased to the annotator at `now`, skills and restrictions aside."""
         holders = self.holders(item)
-        return who not in holders and who not in item.skipped and len(holders) < self.wanted(item) and self.afford()
+        free = who not in holders and who not in item.skipped
+        return free and len(holders) < self.wanted(item, now) and self.afford()
 
     def overdue(self, now: int) -> list[str]:
         """Leases that have run out, and nothing in the log says so yet."""
@@ -257,7 +261,7 @@ class Project:
                 self._end(item, gone, "expired")
         made = Lease(event.about, event.by, event.time, event.expires)
         self.leases[event.lease] = made
-        if self.may_have(item, event.by):
+        if self.may_have(item, event.by, event.time):
             item.leases[event.by] = event.lease
             self.held.setdefault(event.by, set()).add(event.lease)
             self.running += 1
@@ -362,20 +366,15 @@ class Project:
         self.observed.setdefault(who, []).append(seen)
 
     def _replace(self, about: str, item: Item) -> None:
-        """Put the item, of which something changed, where it belongs among those that can be leased, the most urgent
-        first."""
+        """Put the item, of which something changed, where it belongs among those that can be leased, and among those
+        that the consensus has not looked at since their newest answer."""
         item.differs = None
         item.agrees.clear()
-        place = None
-        if not item.gold and len(self.holders(item)) < self.wanted(item):
-            place = (-item.asked.priority, item.order, about)
-        if place == item.place:
-            return
-        if item.place is not None:
-            del self.open[bisect_left(self.open, item.place)]
-        if place is not None:
-            insort(self.open, place)
-        item.place = place
+        place, held = (-item.asked.priority, item.order, about), len(self.holders(item))
+        there = not item.gold and held < self.wanted(item)
+        behind = not item.gold and not there and held < self.wanted(item, MAX_TIME)
+        self.open.put(about, place if there else None)
+        self.behind.put(about, place if behind else None)
 
     def _replace_all(self) -> None:
         for about, item in self.items.items():
