@@ -113,7 +113,8 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
 
 class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
     """Item `about` was handed to `by` until `expires` (UTC microseconds); `lease` names it. `state` says what became
-    of it without an answer: `skipped` (with a `reason`) or `expired`."""
+    of it without an answer: `skipped` (with a `reason`) or `expired`. The event's id is `<lease>:<state>`, for the
+    lease's own is that of its answer."""
 
     about: str
     by: str

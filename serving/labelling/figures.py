@@ -87,13 +87,16 @@ def annotators(state: Project) -> list[dict[str, Any]]:
     for name, member in sorted(state.members.items()):
         answered = {about: state.items[about] for about in state.given.get(name, {})}
         beside: list[tuple[Any, Any]] = []
+        agreed: list[bool] = []
         gold: list[tuple[Any, Any]] = []
         for about, item in answered.items():
             said = state.counted(item.answers[name].value)
             if item.gold:
                 gold.append((state.counted(item.asked.gold), said))
-            elif rules.agreeing(state, name, about) is not None:
-                beside.append((rules.consensus(state, about), said))
+            elif (agrees := rules.agreeing(state, name, about)) is not None:
+                agreed.append(agrees)
+                if kind == "single":
+                    beside.append((rules.consensus(state, about), said))
         times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
         made.append(
             {
@@ -104,8 +107,8 @@ def annotators(state: Project) -> list[dict[str, Any]]:
                 "restricted": member.restricted,
                 "answers": len(answered),
                 "skips": sum(one.skipped for one in state.observed.get(name, [])),
-                "agreement": _share(kind, beside),
-                "gold": _share(kind, gold),
+                "agreement": _share(agreed),
+                "gold": _share([same(kind, a, b) for a, b in gold]),
                 "classes": classes,
                 "confusion": _matrix(kind, beside, classes),
                 "gold_confusion": _matrix(kind, gold, classes),
@@ -117,8 +120,8 @@ def annotators(state: Project) -> list[dict[str, Any]]:
     return made
 
 
-def _share(kind: str, pairs: list[tuple[Any, Any]]) -> float | None:
-    return round(sum(same(kind, a, b) for a, b in pairs) / len(pairs), 4) if pairs else None
+def _share(right: list[bool]) -> float | None:
+    return round(sum(right) / len(right), 4) if right else None
 
 
 def _matrix(kind: str, pairs: list[tuple[Any, Any]], classes: list[str]) -> list[list[int]] | None:
@@ -147,10 +150,11 @@ def unsure(state: Project, item: Item) -> bool:
     least, _ = item.asked.overlap or state.now.overlap
     if len(item.answers) < least:
         return False
-    values = [state.counted(a.value) for a in item.answers.values()]
-    differ = any(not same(state.now.schema.kind, values[0], v) for v in values[1:])
     if item.estimate is None:
-        return differ
+        if item.differs is None:
+            values = [state.counted(a.value) for a in item.answers.values()]
+            item.differs = any(not same(state.now.schema.kind, values[0], v) for v in values[1:])
+        return item.differs
     full = len(state.holders(item)) >= state.wanted(item)
     return full and item.estimate.confidence < state.now.sure
 

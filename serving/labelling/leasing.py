@@ -104,7 +104,8 @@ class Leasing:
         limit = 1 << 30 if item.gold else wanted
         if not self._claims.claim(project, about, who, lease, expires, holders, limit, over):
             return None
-        return LabelLeased(id=lease, time=now, about=about, by=who, lease=lease, expires=expires)
+        # An answer's id is its lease's: the lease's own event is another event, so it has another id.
+        return LabelLeased(id=f"{lease}:leased", time=now, about=about, by=who, lease=lease, expires=expires)
 
     def answer(self, project: str, who: str, lease: str, value: Any, seconds: float | None = None) -> str:
         """Take an answer; its id. The same sent again is the same answer.

@@ -14,7 +14,7 @@ import msgspec
 
 from serving.labelling.patience import forsaken
 from serving.labelling.places import Places
-from tidemill.errors import BadEvent
+from serving.labelling.values import fits
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
@@ -30,7 +30,7 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
-from tidemill.label_values import ends, merged, read_answer, read_version
+from tidemill.label_values import ends, merged
 from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MAX_TIME, MIN_TIME
 
@@ -67,7 +67,8 @@ class Observation(msgspec.Struct, frozen=True):
 class Item(msgspec.Struct, kw_only=True):
     """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
     of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
-    none, and `gone` the answers that were withdrawn by name."""
+    none, and `gone` the answers that were withdrawn by name. `differs` and `agrees` keep what was found of the answers
+    (`figures.unsure`, `rules.agreeing`) until anything of the item changes."""
 
     asked: LabelAsked
     order: int
@@ -81,6 +82,8 @@ class Item(msgspec.Struct, kw_only=True):
     value: Any = None
     confidence: float = 0.0
     review: LabelReviewed | None = None
+    differs: bool | None = None
+    agrees: dict[str, bool] = {}
 
     @property
     def gold(self) -> bool:
@@ -110,6 +113,7 @@ class Project:
         self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
         self.since: dict[str, int] = {}
+        self._ends: dict[str, str] = {}
         self.members: dict[str, MemberChanged] = {}
         self.items: dict[str, Item] = {}
         self.leases: dict[str, Lease] = {}
@@ -209,6 +213,7 @@ class Project:
         self.rules = msgspec.structs.replace(event, revision=following)
         self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
+        self._ends = ends(event.schema)
         for one in event.schema.classes:
             self.since.setdefault(one.id, event.schema.version)
         self._replace_all()
@@ -220,11 +225,13 @@ class Project:
         self.members[event.member] = event
 
     def _asked(self, event: LabelAsked) -> None:
-        if event.gold is not None and not self.fits(event.gold):
+        if event.gold is not None and not self._fits(event.gold):
             return
         item = self.items.get(event.about)
         if item is None:
-            item = Item(asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set())
+            item = Item(
+                asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set(), agrees={}
+            )
             self.items[event.about] = item
             if item.gold:
                 self.golds.append(event.about)
@@ -264,7 +271,7 @@ class Project:
 
     def _answered(self, event: AnswerGiven) -> None:
         item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None or not self.fits(event.value, event.schema):
+        if item is None or not self._fits(event.value, event.schema):
             return
         if lease is not None:
             # An answer that is sent twice is one; and nobody answers with another's lease.
@@ -306,7 +313,7 @@ class Project:
 
     def _reviewed(self, event: LabelReviewed) -> None:
         item = self.items.get(event.about)
-        if item is not None and (event.value is None or self.fits(event.value)):
+        if item is not None and (event.value is None or self._fits(event.value)):
             item.review = event if event.value is not None else None
             self._replace(event.about, item)
 
@@ -324,6 +331,7 @@ class Project:
         item = self.items.get(event.about)
         if item is not None:
             item.settled, item.value, item.confidence = event.value is not None, event.value, event.confidence
+            item.agrees.clear()
 
     # --- what they share
 
@@ -358,8 +366,10 @@ class Project:
         self.observed.setdefault(who, []).append(seen)
 
     def _replace(self, about: str, item: Item) -> None:
-        """Put the item where it belongs among those that can be leased, and among those that the consensus has not
-        looked at since their newest answer."""
+        """Put the item, of which something changed, where it belongs among those that can be leased, and among those
+        that the consensus has not looked at since their newest answer."""
+        item.differs = None
+        item.agrees.clear()
         place, held = (-item.asked.priority, item.order, about), len(self.holders(item))
         there = not item.gold and held < self.wanted(item)
         behind = not item.gold and not there and held < self.wanted(item, MAX_TIME)
@@ -373,20 +383,10 @@ class Project:
     def counted(self, value: Any) -> Any:
         """A value under the schema that stands now: classes that were merged are what they were merged into."""
         schema = self.now.schema
-        return merged(value, ends(schema)) if schema.kind in ("single", "multi", "boxes") else value
+        return merged(value, self._ends) if schema.kind in ("single", "multi", "boxes") else value
 
-    def fits(self, value: Any, version: int | None = None) -> bool:
-        """Whether a value can be an answer under that version of the schema (None: the one that stands), as the
-        consensus has it. What cannot is passed over by both."""
-        if self.rules is None:
-            return False
-        schema = self.rules.schema
-        try:
-            asked = schema.version if version is None else read_version(schema.version, version)
-            read_answer(schema, value, lambda name: name if self.since.get(name, asked + 1) <= asked else None)
-        except BadEvent:
-            return False
-        return True
+    def _fits(self, value: Any, version: int | None = None) -> bool:
+        return self.rules is not None and fits(self.rules.schema, self.since, value, version)
 
 
 def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:

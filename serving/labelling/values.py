@@ -5,16 +5,22 @@ A class is named by its `id`, which no rename changes; one that was merged into 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from tidemill.errors import BadEvent, RequestError
 from tidemill.label_events import LabelSchema
-from tidemill.label_values import ends, read_answer
+from tidemill.label_values import ends, read_answer, read_version
 
 MAX_SIDE = 100_000.0
 """Of an image whose size is not known."""
 SAME_BOX = 0.5
 """Boxes of one class are the same from this intersection over union on."""
+
+_FEW = 30
+"""So many pairs are looked at one by one."""
 
 
 def resolve(schema: LabelSchema, name: str) -> str | None:
@@ -31,6 +37,17 @@ def check(schema: LabelSchema, value: Any, size: tuple[int, int] | None = None) 
         return read_answer(schema, value, ends(schema).get, size or (MAX_SIDE, MAX_SIDE))
     except BadEvent as error:
         raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
+
+
+def fits(schema: LabelSchema, since: Mapping[str, int], value: Any, version: int | None = None) -> bool:
+    """Whether a value can be an answer under that version of the schema (None: this one), as the consensus has it:
+    what cannot is passed over by both. `since` says in which version each class came first."""
+    try:
+        asked = schema.version if version is None else read_version(schema.version, version)
+        read_answer(schema, value, lambda name: name if since.get(name, asked + 1) <= asked else None)
+    except BadEvent:
+        return False
+    return True
 
 
 def same(kind: str, a: Any, b: Any) -> bool:
@@ -56,15 +73,22 @@ def distance(kind: str, a: Any, b: Any) -> float:
 
 def _paired(a: list[Any], b: list[Any]) -> int:
     """How many boxes pair off, the best overlap first."""
-    overlaps = sorted(
-        ((o, i, j) for i, p in enumerate(a) for j, q in enumerate(b) if (o := overlap(p, q)) >= SAME_BOX), reverse=True
-    )
+    near = _near(a, b) if len(a) * len(b) > _FEW else ((i, j) for i in range(len(a)) for j in range(len(b)))
+    overlaps = sorted(((o, i, j) for i, j in near if (o := overlap(a[i], b[j])) >= SAME_BOX), reverse=True)
     left, right = set(range(len(a))), set(range(len(b)))
     for _, i, j in overlaps:
         if i in left and j in right:
             left.discard(i)
             right.discard(j)
     return len(a) - len(left)
+
+
+def _near(a: list[Any], b: list[Any]) -> Iterator[tuple[int, int]]:
+    """Pairs of boxes that meet at all, found in one go."""
+    p, q = (np.array([box[1:] for box in boxes], np.float64) for boxes in (a, b))
+    low = np.maximum(p[:, None, :2], q[None, :, :2])
+    high = np.minimum((p[:, :2] + p[:, 2:])[:, None], (q[:, :2] + q[:, 2:])[None])
+    yield from zip(*(axis.tolist() for axis in np.nonzero((low < high).all(2))), strict=True)
 
 
 def overlap(p: list[Any], q: list[Any]) -> float:

@@ -54,7 +54,11 @@ def create(out: Output, name: str, file: Path | None, rules: Path | None, **give
             classes=tuple(LabelClass(id, name or id) for id, _, name in classes),
             instructions=given.pop("instructions"),
         )
-        found = [] if rules is None else _json(rules, list[dict[str, Any]])
+        found = (
+            []
+            if rules is None
+            else _json(rules, list[dict[str, Any]], 'a list of rules, as [{"collector": "skips", ...}]')
+        )
         wish = NewProject(project=name, schema=asked, rules=found, roles=(), **given)
     with opened(out) as service:
         made = Managing(service).create(wish, OWNER)
@@ -283,7 +287,7 @@ def settings(out: Output, name: str, file: Path) -> None:
     from serving.labelling.managing import Managing, Settings
     from tidemill_app.labelling_service import OWNER, opened
 
-    wish = _json(file, Settings)
+    wish = _json(file, Settings, 'an object with what changes, as {"sure": 0.99, "rules": [{...}]}')
     with opened(out) as service:
         made = Managing(service).settle(name, wish, OWNER)
     out.answer(made, f"settings of {name} changed")
@@ -327,8 +331,8 @@ def export(out: Output, name: str) -> None:
         click.echo(msgspec.json.encode(line).decode())
 
 
-def _json(file: Path, kind: Any) -> Any:
-    """What a file holds. Raises `ConfigError`."""
+def _json(file: Path, kind: Any, wanted: str = "") -> Any:
+    """What a file holds, which is to be `wanted`. Raises `ConfigError`."""
     import msgspec
 
     from tidemill.errors import ConfigError
@@ -336,4 +340,4 @@ def _json(file: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"unreadable: {error}", where=str(file)) from None
+        raise ConfigError(f"unreadable: {error}", where=str(file), wanted=wanted) from None

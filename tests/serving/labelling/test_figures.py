@@ -187,3 +187,23 @@ def test_classes_that_a_value_names():
     assert named("boxes", [["b", 0, 0, 1, 1], ["a", 0, 0, 1, 1], ["a", 0, 0, 1, 1]]) == ["a", "b"]
     assert named("multi", ["a", "b"]) == ["a", "b"] and named("rating", 3) == ["3"]
     assert named("transcription", "text") == []
+
+
+def test_disputes_compare_answers_once_and_only_where_no_consensus_is_published(monkeypatch):
+    from serving.labelling import figures
+
+    looked, plain = [], figures.same
+    monkeypatch.setattr(figures, "same", lambda kind, a, b: looked.append(a) or plain(kind, a, b))
+    state = project(overlap=(2, 3))
+    for n in range(20):
+        state.fold(asked(f"i{n}"))
+        state.fold(answer(f"i{n}", "x"))
+        state.fold(answer(f"i{n}", "y", "b" if n % 2 else "a"))
+    for _ in range(3):
+        assert len(figures.disputed(state)) == 10
+    assert len(looked) == 20
+    state.fold(answer("i0", "y", "b", id="later"))
+    assert len(figures.disputed(state)) == 11 and len(looked) == 21
+    for n in range(20):
+        state.fold(estimate(f"i{n}", 0.99, 2))
+    assert figures.disputed(state) == [] and len(looked) == 21

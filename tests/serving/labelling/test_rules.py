@@ -118,3 +118,28 @@ def test_a_rule_that_cannot_be_is_refused_and_in_the_log_does_nothing(rule):
         parsed([SKIPS, rule])
     assert error.value.field == "rules[1]"
     assert [r.collector for r in known([rule, SKIPS])] == ["skips"]
+
+
+def test_a_rule_looks_at_no_more_answers_than_its_window_and_at_none_twice(monkeypatch):
+    """However long the annotator has been at it; and what was found of an item holds until something of it changes."""
+    looked = []
+    monkeypatch.setattr("serving.labelling.rules.same", lambda kind, a, b: looked.append(a) or a == b)
+    state = state_with({**AGREE, "window": 10})
+    for n in range(300):
+        did(state, n)
+        did(state, n, who="y")
+        state.fold(estimate(f"i{n}", 0.9, 2, "a" if n < 295 else "b"))
+    assert broken(state, "x", "review") == broken(state, "x", "review") == "agreement: 0.5, which is below 0.6"
+    assert len(looked) == 10
+    state.fold(estimate("i299", 0.9, 2, "a"))
+    assert broken(state, "x", "review") == "" and len(looked) == 11
+    state.fold(LabelSettled(id="s", time=9, about="i298", value="b", confidence=0.9))
+    broken(state, "x", "review")
+    assert len(looked) == 12
+
+
+def test_a_rule_that_cannot_be_is_named_with_what_could():
+    with pytest.raises(RequestError) as told:
+        parsed([AGREE, {"collector": "skips", "at_least": 3, "action": "ban"}])
+    assert told.value.field == "rules[1].action" and "rule 2" in str(told.value)
+    assert "restrict, review" in told.value.wanted and "skips, seconds, gold, agreement" in told.value.wanted
