@@ -38,10 +38,12 @@ def test_a_handler_knows_who_was_admitted_and_others_are_refused_before_their_bo
 
 
 def test_bodies_that_are_held_at_once_have_a_bound_and_nobody_has_more_than_half_of_it():
-    begun, go = [], asyncio.Event()
+    begun, go, three = [], asyncio.Event(), asyncio.Event()
 
     async def hold(request: Request) -> Response:
         begun.append(request.caller)
+        if len(begun) == 3:
+            three.set()
         await go.wait()
         return json_of(len(request.body))
 
@@ -63,9 +65,7 @@ def test_bodies_that_are_held_at_once_have_a_bound_and_nobody_has_more_than_half
 
     async def all_of_it():
         taken = [ask(b"ann", 30), ask(b"ann", 20), ask(b"bob", 1, announced=False)]
-        await asyncio.sleep(0)
-        while len(begun) < 3:
-            await asyncio.sleep(0)
+        await three.wait()
         for name in (b"ann", b"kim"):
             assert await ask(name, 1, read=False) == 429
         go.set()
