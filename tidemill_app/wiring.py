@@ -80,11 +80,15 @@ class Platform:
             elif name.startswith("predictions."):
                 specs[name] = prediction_stream(name.removeprefix("predictions."))
             else:
+                kind, _, project = name.partition(".")
+                fix = f"Declare it: tidemill stream create {name} --infer FILE --key FIELD --time FIELD"
+                if kind in ("answers", "labels") and project:
+                    fix = f"It comes with a labelling project: tidemill labelling project create {project} --class NAME"
                 raise NotFoundError(
                     f"no stream {name!r}",
                     where=f"job {job.name}",
                     wanted=f"one of {', '.join(declared) or 'none declared yet'}",
-                    fix=f"Declare it: tidemill stream create {name} --infer FILE --key FIELD --time FIELD",
+                    fix=fix,
                 )
         return specs
 

@@ -72,7 +72,11 @@ class Book:
         with self._lock:
             found = self._projects.get(project)
             if found is None or not found.is_one:
-                raise NotFoundError("no such project", got=repr(project)[:80])
+                raise NotFoundError(
+                    "no such project",
+                    got=repr(project)[:80],
+                    fix="`tidemill labelling project list` says which there are, `project create` makes one.",
+                )
             yield found
 
     @contextmanager

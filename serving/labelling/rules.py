@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import statistics
 import uuid
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -51,7 +51,7 @@ def parsed(rules: list[Any]) -> list[Rule]:
         try:
             made.append(found := msgspec.convert(rule, Rule))
         except msgspec.ValidationError as error:
-            raise RequestError(str(error), field=field) from None
+            raise RequestError(str(error), where=f"rule {i + 1}", wanted=_allowed(str(error)), field=field) from None
         if found.action and (found.at_least is None) == (found.below is None):
             raise RequestError("a rule needs one condition", wanted="at_least or below", field=field)
         if not (0 <= found.rate <= 1 and 1 <= found.window <= 10_000 and 1 <= found.least <= found.window):
@@ -59,6 +59,15 @@ def parsed(rules: list[Any]) -> list[Rule]:
         if found.rate and found.collector != "gold":
             raise RequestError("only gold questions have a rate", field=field)
     return made
+
+
+def _allowed(error: str) -> str:
+    """What may stand where msgspec found something else; empty where a type says it already."""
+    if "unknown field" in error:
+        return f"fields {', '.join(Rule.__struct_fields__)}"
+    name = error.rpartition("$.")[2].strip("`")
+    hint = get_type_hints(Rule).get(name)
+    return f"one of {', '.join(value or 'no word' for value in get_args(hint))}" if get_origin(hint) is Literal else ""
 
 
 def known(rules: list[Any]) -> list[Rule]:

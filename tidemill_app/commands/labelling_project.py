@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from tidemill.errors import ConfigError, RequestError
 from tidemill.label_events import Kind, Medium, Role
 from tidemill_app.cli import TEXT, Output, command
 from tidemill_app.tables import table
@@ -55,7 +58,7 @@ def create(out: Output, name: str, file: Path | None, rules: Path | None, **give
         )
         found = [] if rules is None else _json(rules, list[dict[str, Any]])
         wish = NewProject(project=name, schema=asked, rules=found, roles=(), **given)
-    with opened(out) as service:
+    with opened(out) as service, _of_file(rules or file):
         made = Managing(service).create(wish, OWNER)
     out.answer(made, f"project {name} made; next: tidemill labelling members {name} --add NAME --role manager")
 
@@ -206,7 +209,7 @@ def items(
     that another item has is refused.
     """
     from serving.labelling.uploads import NewItems, Uploads
-    from tidemill.errors import IncompatibleError, RequestError, TooLargeError
+    from tidemill.errors import IncompatibleError, TooLargeError
     from tidemill_app.labelling_files import batches, items_of, refused
     from tidemill_app.labelling_service import opened
 
@@ -260,7 +263,7 @@ def settings(out: Output, name: str, file: Path) -> None:
     from tidemill_app.labelling_service import OWNER, opened
 
     wish = _json(file, Settings)
-    with opened(out) as service:
+    with opened(out) as service, _of_file(file):
         made = Managing(service).settle(name, wish, OWNER)
     out.answer(made, f"settings of {name} changed")
 
@@ -303,13 +306,27 @@ def export(out: Output, name: str) -> None:
         click.echo(msgspec.json.encode(line).decode())
 
 
+@contextmanager
+def _of_file(file: Path | None) -> Iterator[None]:
+    """What is wrong with a request is wrong with the file that it was read from."""
+    try:
+        yield
+    except RequestError as error:
+        if file is None:
+            raise
+        where = f"{file}, {error.where or error.field}".rstrip(", ")
+        raise ConfigError(error.message, where=where, wanted=error.wanted, got=error.got, fix=error.fix) from None
+
+
+_SHAPES = {"Settings": 'an object: {"rules": [...]}, {"budget": 5}', "NewProject": 'an object: {"schema": {...}, ...}'}
+
+
 def _json(file: Path, kind: Any) -> Any:
     """What a file holds. Raises `ConfigError`."""
     import msgspec
 
-    from tidemill.errors import ConfigError
-
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"unreadable: {error}", where=str(file)) from None
+        wanted = _SHAPES.get(getattr(kind, "__name__", ""), "a JSON list of rules, each an object")
+        raise ConfigError(f"cannot be used: {error}", where=str(file), wanted=wanted) from None

@@ -100,3 +100,15 @@ def test_a_rule_that_cannot_be_is_refused_and_in_the_log_does_nothing(rule):
         parsed([SKIPS, rule])
     assert error.value.field == "rules[1]"
     assert [r.collector for r in known([rule, SKIPS])] == ["skips"]
+
+
+def test_a_rule_that_cannot_be_says_which_and_what_may_stand_there():
+    good = {"collector": "skips", "at_least": 3, "action": "restrict"}
+    for wrong, says in (
+        ({**good, "action": "ban"}, r"rule 2: .*ban.*wanted one of restrict, review, no word"),
+        ({**good, "collector": "luck"}, "wanted one of skips, seconds, gold, agreement"),
+        ({**good, "colector": 1}, "wanted fields collector, at_least"),
+    ):
+        with pytest.raises(RequestError, match=says) as error:
+            parsed([good, wrong])
+        assert error.value.field == "rules[1]"
