@@ -10,9 +10,11 @@ import base64
 import math
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from serving.labelling.streamed import Streamed
 from serving.labelling.uploads import MAX_ITEMS, NewItem
 from tidemill.errors import ConfigError, TidemillError
 from tidemill_app.rows import kind_of, read_rows
@@ -92,6 +94,15 @@ def batches(items: Iterable[NewItem]) -> Iterator[list[NewItem]]:
         size += new
     if batch:
         yield batch
+
+
+def those_there(
+    found: Iterable[tuple[str, Streamed]], priority: float = 0.0
+) -> Iterator[tuple[list[NewItem], dict[str, Streamed]]]:
+    """Items that are events of the stream already, with these, as many at once as may be sent together."""
+    source = iter(found)
+    while batch := dict(islice(source, MAX_ITEMS)):
+        yield [NewItem(id=id, event=True, priority=priority) for id in batch], batch
 
 
 def refused(error: TidemillError, batch: list[NewItem]) -> ConfigError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from typing import Any
 
 from serving.labelling import rules
@@ -62,10 +62,11 @@ def named(kind: str, value: Any) -> list[str]:
 
 def mine(state: Project, who: str) -> dict[str, Any]:
     """An annotator's own progress; `left` are items that they could be given, at most `MAX_LEFT`. Nothing in it tells
-    gold questions from others."""
+    gold questions from others: each counts as an item, before and after."""
     answers = state.given.get(who, {}).values()
     seen = state.observed.get(who, [])
-    could = (about for _, _, about in state.open if state.may_have(state.items[about], who))
+    golds = state.golds if rules.gold_rate(state.now.rules) > 0 else []
+    could = (a for a in chain((about for _, _, about in state.open), golds) if state.may_have(state.items[a], who))
     return {
         "answers": len(answers),
         "skips": sum(one.skipped for one in seen),

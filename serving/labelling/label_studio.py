@@ -241,7 +241,8 @@ class LabelStudioDoor(Router):
             schema = state.now.schema
             found = control(config, schema)
             one = question(state, found, task, "task")
-            standing = state.items[one.item].answers.get(by) if one.item in state.items else None
+            known = state.items.get(one.item)
+            standing = known.answers.get(by) if known is not None else None
             if self._seen.older(state, name, stamp) or (standing is not None and stamp < stamp_in(standing.id)):
                 return 0  # webhooks come in any order, and the newer one stands
             made: list[Event] = []
@@ -251,15 +252,16 @@ class LabelStudioDoor(Router):
                 made.append(_asked(one, now))
             if annotation.get("was_cancelled"):
                 self._seen.skipped(state, name, stamp)
-                made += [_withdrawn(one.item, by, now, "skipped in Label Studio")] if standing is not None else []
+                made += [_withdrawn(standing, now, "skipped in Label Studio")] if standing is not None else []
             else:
+                at = known.after(by, now) if known is not None else now
                 value = written.value_of(found, schema, annotation.get("result"), one.size)
                 id = answer_id(name, stamp)
                 if id in state.leases:
                     return 1  # delivered again
                 made.append(
                     AnswerGiven(
-                        id=id, time=now, about=one.item, by=by, value=value, schema=schema.version,
+                        id=id, time=at, about=one.item, by=by, value=value, schema=schema.version,
                         seconds=_seconds(annotation.get("lead_time")),
                     )
                 )  # fmt: skip
@@ -277,7 +279,7 @@ class LabelStudioDoor(Router):
                 # An annotator's later annotation of the item may have taken this one's place.
                 answer = state.items[lease.about].answers.get(lease.by)
                 if answer is not None and answer.id == id:
-                    gone.append(_withdrawn(lease.about, lease.by, now, "deleted in Label Studio"))
+                    gone.append(_withdrawn(answer, now, "deleted in Label Studio"))
         self._service.book.append(project, gone)
         return len(gone)
 
@@ -360,5 +362,7 @@ def _asked(one: Question, now: int) -> LabelAsked:
     return LabelAsked(id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True)
 
 
-def _withdrawn(about: str, by: str, now: int, reason: str) -> AnswerWithdrawn:
-    return AnswerWithdrawn(id=uuid.uuid4().hex, time=now, about=about, by=by, reason=reason)
+def _withdrawn(answer: AnswerGiven, now: int, reason: str) -> AnswerWithdrawn:
+    return AnswerWithdrawn(
+        id=uuid.uuid4().hex, time=now, about=answer.about, by=answer.by, reason=reason, answer=answer.id
+    )

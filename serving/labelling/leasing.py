@@ -122,13 +122,14 @@ class Leasing:
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
             cost = state.now.cost
+            time = item.after(who, now)
             seconds = _at_most(seconds, now, found, state.answered_at.get(who))
         digest = hashlib.sha256(msgspec.json.encode(value)).hexdigest()
         if not self._claims.answering(project, lease, digest):
             raise IncompatibleError("the lease has another answer", where=f"lease {lease}")
         given = AnswerGiven(
             id=lease,
-            time=now,
+            time=time,
             about=found.about,
             by=who,
             value=value,
@@ -165,7 +166,12 @@ class Leasing:
             raise IncompatibleError("the project is closed", where=f"project {project}")
         if not gone:
             event = AnswerWithdrawn(
-                id=secrets.token_hex(16), time=self._clock.now(), about=found.about, by=who, reason="undo"
+                id=secrets.token_hex(16),
+                time=self._clock.now(),
+                about=found.about,
+                by=who,
+                reason="undo",
+                answer=answer,
             )
             self._book.append(project, [event])
         if restricted:

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from serving.labelling.values import resolve
+from tidemill.errors import BadEvent
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
     AnswerGiven,
     AnswerWithdrawn,
+    EstimationAsked,
     LabelAsked,
     LabelEstimated,
     LabelLeased,
@@ -28,9 +29,16 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
+from tidemill.label_values import ends, merged, read_answer, read_version
+from tidemill.time import MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
 Place = tuple[float, int, str]
+Stamp = tuple[int, str]
+"""Time and id of an answer or a withdrawal: of two, the greater stands, as in the consensus."""
+
+
+_NEVER: Stamp = (MIN_TIME, "")
 
 
 class Lease(msgspec.Struct):
@@ -45,21 +53,27 @@ class Lease(msgspec.Struct):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One thing that an annotator did with an item, for the quality rules."""
+    """One thing that an annotator did with an item, for the quality rules: a skip, or the answer that stands."""
 
     about: str
     skipped: bool
     seconds: float | None = None
 
+    def answers(self, about: str) -> bool:
+        return self.about == about and not self.skipped
+
 
 class Item(msgspec.Struct, kw_only=True):
     """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
-    of the latter only those that run."""
+    of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
+    none, and `gone` the answers that were withdrawn by name."""
 
     asked: LabelAsked
     order: int
     answers: dict[str, AnswerGiven] = {}
     leases: dict[str, str] = {}
+    said: dict[str, Stamp] = {}
+    gone: set[tuple[str, str]] = set()
     skipped: set[str] = set()
     estimate: LabelEstimated | None = None
     settled: bool = False
@@ -72,6 +86,11 @@ class Item(msgspec.Struct, kw_only=True):
     def gold(self) -> bool:
         return self.asked.gold is not None
 
+    def after(self, who: str, now: int) -> int:
+        """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest
+        stands."""
+        return max(now, self.said.get(who, _NEVER)[0] + 1)
+
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of an image, in pixels, where they are known."""
@@ -81,12 +100,16 @@ class Item(msgspec.Struct, kw_only=True):
 
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
-    that stand, by annotator and item, `answered_at` when each last answered."""
+    that stand, by annotator and item, `answered_at` when each last answered, `stood` the changes of the project that
+    were taken. `unestimated` is the id of the newest event that the consensus depends on and no `estimation.asked.v1`
+    stands behind (empty: none), `unestimated_at` the latest time of all such."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rules: ProjectChanged | None = None
+        self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
+        self.since: dict[str, int] = {}
         self.members: dict[str, MemberChanged] = {}
         self.items: dict[str, Item] = {}
         self.leases: dict[str, Lease] = {}
@@ -100,6 +123,7 @@ class Project:
         self.spent = 0.0
         self.running = 0
         self.estimated = False
+        self.unestimated, self.unestimated_at = "", MIN_TIME
         self._take: dict[type, Callable[[Any], None]] = {
             ProjectChanged: self._project,
             MemberChanged: self._member,
@@ -127,6 +151,7 @@ class Project:
         """Take one event, in the order of the log. What is not of a project is passed over."""
         if isinstance(event, LabelGiven):
             return
+        self._note(event)
         take = self._take.get(type(event))
         if take is not None:
             take(event)
@@ -172,10 +197,21 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        if stands is not None and event.schema != stands.schema and event.schema.version <= stands.schema.version:
-            return  # of two changes at one moment the first stands, and whoever made the other is told
-        self.rules = event
+        following = 1 if stands is None else stands.revision + 1
+        if event.revision not in (0, following):
+            return  # made of what stands no more; whoever made it is told
+        if (
+            stands is not None
+            and not event.revision
+            and event.schema != stands.schema
+            and event.schema.version <= stands.schema.version
+        ):
+            return  # of two changes at one moment the first stands
+        self.rules = msgspec.structs.replace(event, revision=following)
+        self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
+        for one in event.schema.classes:
+            self.since.setdefault(one.id, event.schema.version)
         self._replace_all()
 
     def _member(self, event: MemberChanged) -> None:
@@ -185,9 +221,11 @@ class Project:
         self.members[event.member] = event
 
     def _asked(self, event: LabelAsked) -> None:
+        if event.gold is not None and not self.fits(event.gold):
+            return
         item = self.items.get(event.about)
         if item is None:
-            item = Item(asked=event, order=len(self.items), answers={}, leases={}, skipped=set())
+            item = Item(asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set())
             self.items[event.about] = item
             if item.gold:
                 self.golds.append(event.about)
@@ -227,7 +265,7 @@ class Project:
 
     def _answered(self, event: AnswerGiven) -> None:
         item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None:
+        if item is None or not self.fits(event.value, event.schema):
             return
         if lease is not None:
             # An answer that is sent twice is one; and nobody answers with another's lease.
@@ -238,29 +276,38 @@ class Project:
             lease.fate, lease.value = "answered", event.value
         else:
             self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
-        before = item.answers.get(event.by)
-        if before is not None:
-            self.spent -= before.cost
-        item.answers[event.by] = event
-        self.given.setdefault(event.by, {})[event.about] = event
-        self.answered_at[event.by] = event.time
-        self.spent += event.cost
-        self._observe(event.by, Observation(event.about, False, event.seconds))
+        if (event.time, event.id) > item.said.get(event.by, _NEVER):
+            item.said[event.by] = event.time, event.id
+            self._take_out(item, event.by)
+            if (event.by, event.id) not in item.gone:
+                item.answers[event.by] = event
+                self.given.setdefault(event.by, {})[event.about] = event
+                self.spent += event.cost
+                self._observe(event.by, Observation(event.about, False, event.seconds))
+        if (event.by, event.id) in item.gone:
+            self.leases[event.id].fate = "withdrawn"
+        self.answered_at[event.by] = max(event.time, self.answered_at.get(event.by, MIN_TIME))
         self._replace(event.about, item)
 
     def _withdrawn(self, event: AnswerWithdrawn) -> None:
         item = self.items.get(event.about)
-        answer = item.answers.pop(event.by, None) if item is not None else None
-        if item is None or answer is None:
+        if item is None:
             return
-        self.leases[answer.id].fate = "withdrawn"
-        del self.given[event.by][event.about]
-        self.spent -= answer.cost
-        self._replace(event.about, item)
+        answer = item.answers.get(event.by)
+        if event.answer:
+            item.gone.add((event.by, event.answer))
+        elif (event.time, event.id) <= item.said.get(event.by, _NEVER):
+            return
+        else:
+            item.said[event.by] = event.time, event.id
+        if answer is not None and event.answer in ("", answer.id):
+            self.leases[answer.id].fate = "withdrawn"
+            self._take_out(item, event.by)
+            self._replace(event.about, item)
 
     def _reviewed(self, event: LabelReviewed) -> None:
         item = self.items.get(event.about)
-        if item is not None:
+        if item is not None and (event.value is None or self.fits(event.value)):
             item.review = event if event.value is not None else None
             self._replace(event.about, item)
 
@@ -281,12 +328,32 @@ class Project:
 
     # --- what they share
 
+    def _note(self, event: Event) -> None:
+        if isinstance(event, EstimationAsked):
+            self.unestimated, self.unestimated_at = "", MIN_TIME
+        elif isinstance(event, (AnswerGiven, AnswerWithdrawn, LabelReviewed)) or (
+            isinstance(event, LabelAsked) and event.about in self.items and self.items[event.about].answers
+        ):
+            self.unestimated, self.unestimated_at = event.id, max(event.time, self.unestimated_at)
+
     def _end(self, item: Item, lease: Lease, fate: Fate) -> None:
         lease.fate = fate
         name = item.leases.pop(lease.by, None)
         if name is not None:
             self.held[lease.by].discard(name)
             self.running -= 1
+
+    def _take_out(self, item: Item, who: str) -> None:
+        """The annotator's answer about the item does not stand any more."""
+        answer = item.answers.pop(who, None)
+        if answer is not None:
+            del self.given[who][answer.about]
+            self.spent -= answer.cost
+            # Nor does it count for or against them: one question is judged once, however often it is answered.
+            seen = self.observed.get(who, [])
+            at = next((i for i in range(len(seen) - 1, -1, -1) if seen[i].answers(answer.about)), None)
+            if at is not None:
+                del seen[at]
 
     def _observe(self, who: str, seen: Observation) -> None:
         self.observed.setdefault(who, []).append(seen)
@@ -311,13 +378,20 @@ class Project:
     def counted(self, value: Any) -> Any:
         """A value under the schema that stands now: classes that were merged are what they were merged into."""
         schema = self.now.schema
-        if schema.kind == "single" and isinstance(value, str):
-            return resolve(schema, value) or value
-        if schema.kind == "multi" and isinstance(value, list):
-            return sorted({resolve(schema, name) or name for name in value})
-        if schema.kind == "boxes" and isinstance(value, list):
-            return [[resolve(schema, box[0]) or box[0], *box[1:]] for box in value]
-        return value
+        return merged(value, ends(schema)) if schema.kind in ("single", "multi", "boxes") else value
+
+    def fits(self, value: Any, version: int | None = None) -> bool:
+        """Whether a value can be an answer under that version of the schema (None: the one that stands), as the
+        consensus has it. What cannot is passed over by both."""
+        if self.rules is None:
+            return False
+        schema = self.rules.schema
+        try:
+            asked = schema.version if version is None else read_version(schema.version, version)
+            read_answer(schema, value, lambda name: name if self.since.get(name, asked + 1) <= asked else None)
+        except BadEvent:
+            return False
+        return True
 
 
 def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:

@@ -46,7 +46,9 @@ export async function members(place, {project}, again) {
     roleBoxes(["annotator"]), field("skills", "Skills", {placeholder: "french, radiology"}, "Words that items can ask for, parted by commas.")],
   "Invite", async (data) => {
     const answer = await post(`${at(project)}/members`, {name: data.get("name"), roles: data.getAll("roles"), skills: words(data.get("skills"))});
-    if (answer.code) showCode(data.get("name"), answer.code); else notice(`${data.get("name")} has an account, and is a member now.`);
+    if (answer.code) showCode(data.get("name"), answer.code);
+    else if (answer.state === "joined") notice(`${data.get("name")} has an account, and is a member now.`);
+    else notice(`${data.get("name")} was invited before, and is a member once they join; another code is the owner's to make.`);
     await again();
   });
   fill(place, h("div", {class: "columns"}, h("section", {class: "card"},

@@ -281,6 +281,7 @@ def test_a_reviewer_sees_all_answers_side_by_side_and_decides(web):
     web.clean()
 
 
+@pytest.mark.slow
 def test_a_manager_looks_after_items_classes_members_and_money(web, tmp_path):
     texts(web, "it purrs", cost=0.5, budget=10.0)
     people(web.desk, web.name, "ada", manager="mo")

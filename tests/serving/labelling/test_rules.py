@@ -6,7 +6,7 @@ from serving.labelling.rules import agreeing, broken, collected, consensus, gold
 from serving.labelling.state import Project
 from tests.serving.labelling.test_state import answer, asked, estimate, lease, project
 from tidemill.errors import RequestError
-from tidemill.label_events import LabelReviewed, LabelSettled, MemberChanged
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelReviewed, LabelSettled, MemberChanged
 
 SKIPS = {"collector": "skips", "at_least": 3, "action": "restrict"}
 FAST = {"collector": "seconds", "below": 2.0, "window": 4, "least": 3, "action": "restrict"}
@@ -55,6 +55,24 @@ def test_the_median_of_the_newest_answers_says_who_is_too_fast():
     did(state, 8, seconds=1.0)
     did(state, 9, seconds=None)
     assert broken(state, "x", "restrict") == "seconds: 1, which is below 2"
+
+
+@pytest.mark.parametrize("value", ["b", "a"])
+def test_one_question_is_judged_once_however_often_it_is_answered_and_undone(value):
+    state = state_with(GOLD)
+    state.fold(asked("g", gold="a"))
+    for n in range(6):
+        state.fold(lease("g", "x", name=f"g/{n}", time=10 * n, expires=10 * n + 5))
+        state.fold(AnswerGiven(id=f"g/{n}", time=10 * n + 1, about="g", by="x", value=value, seconds=0.5))
+        assert [(one.about, one.skipped) for one in state.observed["x"]] == [("g", False)]
+        assert restriction(state, "x", 1) is None
+        state.fold(AnswerWithdrawn(id=f"w{n}", time=10 * n + 2, about="g", by="x", answer=f"g/{n}"))
+        assert state.observed["x"] == []
+    # Two answers of one annotator that stand in each other's place are one, too; and skips stay.
+    did(state, 1, skip=True)
+    for id in ("late/1", "late/2"):
+        state.fold(AnswerGiven(id=id, time=100, about="g", by="x", value=value))
+    assert [(one.about, one.skipped) for one in state.observed["x"]] == [("i1", True), ("g", False)]
 
 
 def test_gold_counts_answers_that_stand_and_the_newest_of_them():

@@ -72,6 +72,21 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert tidemill("labelling", "revoke", person, "--account").code == 0
 
 
+def test_events_that_are_in_the_stream_are_asked_about(tidemill, name, tmp_path):
+    made = tidemill("labelling", "project", "create", name, "--kind", "rating", "--medium", "text")
+    assert made.code == 0, made.err
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"id": f"e{i}", "time": i, "text": f"text {i}"}) + "\n" for i in range(5)))
+    assert tidemill("publish", name, rows).code == 0
+    for words in ([], ["--where", "id = e0"], ["--events", rows], ["--events", "--where", "nosuch = 1"]):
+        assert tidemill("labelling", "items", name, *words).code == 2, words
+    told = tidemill("labelling", "items", name, "--events", "--where", "text != text 3", "--json")
+    assert (told.code, told.json) == (0, {"added": ["e0", "e1", "e2", "e4"], "known": 0}), told.err
+    assert tidemill("labelling", "items", name, "--events", "--json").json == {"added": ["e3"], "known": 4}
+    shown = {line["item"]: line["payload"] for line in tidemill("labelling", "export", name).lines}
+    assert shown == {f"e{i}": {"text": f"text {i}"} for i in range(5)}
+
+
 def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
     for words in (
         ["project", "create", name, "--kind", "boxes", "--medium", "text", "--class", "a"],
