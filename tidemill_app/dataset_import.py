@@ -21,7 +21,7 @@ from connectors import arrow
 from connectors.datasets.assembling import gather_items, gather_labels, merges, schema_of
 from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
 from connectors.datasets.formats.files import MAX_MEDIA, Root, is_archive, unpack
-from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, classes_in
+from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, check_classes, classes_in
 from connectors.datasets.images import probe
 from serving.labelling.book import INDEX
 from tidemill import events
@@ -46,9 +46,6 @@ READERS: dict[str, Callable[[Path], Incoming]] = {
     "folders": folders.read,
     "idx": idx.read,
 }
-MAX_NAME = 100
-"""Characters of a class's name, as where people label (`serving.labelling.schema`)."""
-
 _BATCH = 4000
 """Items of a batch: each waits twice for the disk, and is one transaction."""
 _BATCH_BYTES = 64 * 1024 * 1024
@@ -98,7 +95,7 @@ def import_(
             incoming = READERS[format](folder)
         except TidemillError as error:
             raise _named(error, folder, source) from None
-        _check_classes(incoming.classes, source)
+        check_classes(incoming.classes, str(source))
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
         run = _Run(platform, spec, incoming, done, prefix, ask)
@@ -141,18 +138,6 @@ def _named(error: TidemillError, folder: Path, source: Path) -> TidemillError:
             setattr(error, part, getattr(error, part).replace(str(folder), str(source)))
         error.args = (error._line(),)
     return error
-
-
-def _check_classes(classes: tuple[str, ...], source: Path) -> None:
-    """Raises `UserError` for names that no project of people's takes: they are shown on pages and in terminals."""
-    for name in classes:
-        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
-            raise UserError(
-                "not a usable name of a class",
-                where=str(source),
-                wanted=f"1 to {MAX_NAME} printable characters",
-                got=ascii(name)[:120],
-            )
 
 
 def guess(folder: Path) -> str:

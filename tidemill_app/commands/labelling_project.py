@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from tidemill.errors import ConfigError, RequestError
 from tidemill.label_events import Kind, Medium, Role
 from tidemill_app.cli import TEXT, Output, command
 from tidemill_app.tables import table
@@ -60,7 +62,7 @@ def create(out: Output, name: str, file: Path | None, rules: Path | None, **give
             else _json(rules, list[dict[str, Any]], 'a list of rules, as [{"collector": "skips", ...}]')
         )
         wish = NewProject(project=name, schema=asked, rules=found, roles=(), **given)
-    with opened(out) as service:
+    with opened(out) as service, _of_file(rules or file):
         made = Managing(service).create(wish, OWNER)
     out.answer(made, f"project {name} made; next: tidemill labelling members {name} --add NAME --role manager")
 
@@ -226,7 +228,7 @@ def items(
     that another item has is refused. `--where "@label = null"` asks about events that have no label.
     """
     from serving.labelling.uploads import NewItems, Uploads
-    from tidemill.errors import ConfigError, IncompatibleError, RequestError, TooLargeError
+    from tidemill.errors import IncompatibleError, TooLargeError
     from tidemill_app.labelling_files import batches, items_of, refused, those_there
     from tidemill_app.labelling_service import CatalogueStreams, labelling
     from tidemill_app.wiring import connected
@@ -288,7 +290,7 @@ def settings(out: Output, name: str, file: Path) -> None:
     from tidemill_app.labelling_service import OWNER, opened
 
     wish = _json(file, Settings, 'an object with what changes, as {"sure": 0.99, "rules": [{...}]}')
-    with opened(out) as service:
+    with opened(out) as service, _of_file(file):
         made = Managing(service).settle(name, wish, OWNER)
     out.answer(made, f"settings of {name} changed")
 
@@ -331,11 +333,21 @@ def export(out: Output, name: str) -> None:
         click.echo(msgspec.json.encode(line).decode())
 
 
+@contextmanager
+def _of_file(file: Path | None) -> Iterator[None]:
+    """What is wrong with a request is wrong with the file that it was read from."""
+    try:
+        yield
+    except RequestError as error:
+        if file is None:
+            raise
+        where = f"{file}, {error.where or error.field}".rstrip(", ")
+        raise ConfigError(error.message, where=where, wanted=error.wanted, got=error.got, fix=error.fix) from None
+
+
 def _json(file: Path, kind: Any, wanted: str = "") -> Any:
     """What a file holds, which is to be `wanted`. Raises `ConfigError`."""
     import msgspec
-
-    from tidemill.errors import ConfigError
 
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)

@@ -5,11 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from serving.labelling.uploads import NewItem, NewItems
+from serving.labelling.uploads import NewItem
 from tests.serving.labelling.browser import HOSTILE, PHONE, add, answers, chromium, people, picture, schema, site
 from tests.serving.labelling.project import PASSWORD
-from tidemill.errors import ConfigError
-from tidemill_app.labelling_files import items_of
 
 pytestmark = pytest.mark.stack
 
@@ -325,58 +323,6 @@ def test_a_manager_looks_after_items_classes_members_and_money(web, tmp_path):
     page = web.open("/", who="ada")
     expect(page.get_by_text("You get no more items for now")).to_be_visible()
     web.clean()
-
-
-CSV = (
-    '\ufefftext,n,code,"a ""q""",big\r\n"it purrs,\nloudly",3,007,x"y,12345678901234567890\r\n\r\n'
-    "it barks,-1.50e1,1e999,,true\n"
-)
-
-
-def test_files_mean_what_they_mean_to_the_command_line(web, tmp_path):
-    """The same rows, numbers, texts and ids, in a file alone and in a folder; what the one refuses the other does."""
-    web.desk.project(web.name, schema=schema("single", "text", "Cat"))
-    people(web.desk, web.name, manager="mo")
-    folder = tmp_path / "scene"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep" / "t.csv").write_bytes(CSV.encode())
-    (folder / "t.csv").write_bytes(b"id,text,n\nseven,it mews,7\n")
-    (folder / "u.ndjson").write_bytes(b'{"text": "it naps", "n": {"deep": [1]}}\n\n{"id": 5, "text": "a"}\n')
-    (folder / "v.txt").write_bytes(b"one text\nof two lines")
-    (folder / ".hidden").write_bytes(b"no")
-    wanted = {i.id: {"text": i.text, **i.payload} for i in items_of([folder], "text")}
-    page = web.open(f"/manage?project={web.name}", who="mo")
-    page.click("#tab-items")
-    page.set_input_files("#upload input[name=folder]", str(folder))
-    page.click("#upload button.primary")
-    expect(page.locator(".upload")).to_contain_text("6 of 6 added")
-    with web.desk.service.book.reading(web.name) as state:
-        assert {id: item.asked.payload for id, item in state.items.items()} == wanted
-    assert wanted["deep/t.csv:1"] == {
-        "text": "it purrs,\nloudly", "n": 3, "code": "007", 'a "q"': 'x"y', "big": "12345678901234567890"
-    }  # fmt: skip
-    assert wanted["deep/t.csv:2"]["n"] == -15 and wanted["5"] == {"text": "a"}
-    assert web.desk.uploads.add(web.name, NewItems(list(items_of([folder], "text"))))["added"] == []
-
-    # Another file of the same name is not lost: it is refused by its id, and taken with a prefix.
-    (tmp_path / "v.txt").write_bytes(b"another text")
-    page.set_input_files("#upload input[name=files]", str(tmp_path / "v.txt"))
-    page.click("#upload button.primary")
-    expect(page.locator("#upload .wrong")).to_contain_text("an item of this id is there with another text; got v.txt")
-    page.fill("#upload input[name=prefix]", "new-")
-    page.click("#upload button.primary")
-    expect(page.locator(".upload")).to_contain_text("1 of 1 added")
-    with web.desk.service.book.reading(web.name) as state:
-        assert state.items["new-v.txt"].asked.payload == {"text": "another text"}
-    for bad in (b"text,n\na\n", b'text\n"a" b\n', b'text\n"a', b"text,text\na,b\n", b"n\n1\n", b"text\n\xff\n", b""):
-        (tmp_path / "bad.csv").write_bytes(bad)
-        with pytest.raises(ConfigError, match=r"bad\.csv"):
-            list(items_of([tmp_path / "bad.csv"], "text"))
-        page.set_input_files("#upload input[name=files]", str(tmp_path / "bad.csv"))
-        page.click("#upload button.primary")
-        expect(page.locator("#upload .wrong")).to_contain_text("bad.csv")
-        page.evaluate("document.querySelector('#upload .wrong').textContent = ''")
-    web.clean("error: Failed to load resource")
 
 
 def test_every_control_has_a_name_and_the_focus_can_be_seen(web):

@@ -109,3 +109,27 @@ def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
     wish.write_text(json.dumps({"instructions": "be kind", "budget": 3}))
     made = tidemill("labelling", "settings", name, wish, "--json").json
     assert (made["budget"], made["schema"]["instructions"], made["rules"]) == (3, "be kind", rules)
+
+
+def test_what_is_wrong_is_said_with_its_file_its_place_and_what_may_stand_there(tidemill, name, tmp_path):
+    file = tmp_path / "rules.json"
+    assert tidemill("labelling", "project", "create", name, "--class", "a").code == 0
+
+    def said(content, *words):
+        file.write_text(json.dumps(content))
+        told = tidemill("labelling", *words, file)
+        assert told.code == 2
+        return told.err
+
+    rules = [{"collector": "skips", "at_least": 3}, {"collector": "skips", "at_least": 3, "action": "ban"}]
+    for words, content in (
+        (("settings", name), {"rules": rules}),
+        (("project", "create", f"{name}-2", "--class", "a", "--rules"), rules),
+    ):
+        err = said(content, *words)
+        assert all(part in err for part in (str(file), "rule 2", "ban", "restrict, review")), err
+    assert '{"rules": [...]}' in said(rules, "settings", name)
+    assert "a JSON list of rules" in said({}, "project", "create", f"{name}-2", "--class", "a", "--rules")
+    assert "fields collector" in said({"rules": [{"collector": "skips", "colector": 1}]}, "settings", name)
+    err = tidemill("labelling", "project", "show", "none-such").err
+    assert "no such project" in err and "tidemill labelling project list" in err
