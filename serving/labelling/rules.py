@@ -19,7 +19,7 @@ from __future__ import annotations
 import statistics
 import uuid
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
