@@ -332,17 +332,9 @@ class _Run:
 
     def _question(self, id: str, payload: dict[str, Any], now: int) -> None:
         shown = {n: v for n, v in payload.items() if n not in (*_OWN, self._spec.id, self._spec.time)}
-        media, media_type, group = (payload.get(n) or "" for n in ("media", "media_type", "group"))
+        own: dict[str, Any] = {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
         event = LabelAsked(
-            id=f"import/{id}/asked",
-            time=now,
-            source="/imports",
-            about=id,
-            media=media,
-            media_type=media_type,
-            payload=shown,
-            group=group,
-            reason="import",
+            id=f"import/{id}/asked", time=now, source="/imports", about=id, payload=shown, reason="import", **own
         )
         topic = f"labels.{self._spec.name}"
         self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
