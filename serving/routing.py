@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -113,10 +114,18 @@ def status_of(error: TidemillError) -> int:
 
 class Router:
     """The ASGI application. `pending` says how many requests are in the server, started or not: above `limit` they
-    are answered 429. Raises `ConfigError` for a route without a rule that the gate knows."""
+    are answered 429. `bodies` is the most bytes of bodies that are held at once (0: no bound), of which one caller has
+    at most half; what would be more is answered 429 too, unread. Raises `ConfigError` for a route without a rule that
+    the gate knows."""
 
     def __init__(
-        self, routes: Sequence[Route], gate: Gate, *, limit: int = 512, metrics: Metrics | None = None
+        self,
+        routes: Sequence[Route],
+        gate: Gate,
+        *,
+        limit: int = 512,
+        bodies: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
         self.routes = tuple(routes)
         self.metrics = metrics or Metrics(lambda: ())
@@ -124,6 +133,8 @@ class Router:
         self.draining = False
         self.gate = gate
         self._limit = limit
+        self._bodies = bodies
+        self._held: Counter[str] = Counter()
         for route in self.routes:
             if route.rule != OPEN and route.rule not in gate.rules:
                 raise ConfigError(
@@ -132,7 +143,14 @@ class Router:
                     wanted=f"one of {sorted({OPEN, *gate.rules})}",
                     got=repr(route.rule),
                 )
+        there = any((route.method, route.path) == ("GET", "/docs") for route in self.routes)
+        self._hint = "; see GET /docs" if there else ""
         self._matchers = [(compile_path(route.path)[0], route) for route in self.routes]
+
+    def refusal(self, request: Request, route: Route) -> Response | None:
+        """Why who was admitted is not answered after all; asked before the body, which `request` has not yet. Made
+        for doors to say more of it."""
+        return None
 
     def close(self) -> None:
         """After the last answer: end what the handlers have begun."""
@@ -153,7 +171,7 @@ class Router:
                 response = (
                     problem(405, "method not allowed", headers=[(b"allow", ", ".join(sorted(allowed)).encode())])
                     if allowed
-                    else problem(404, "no such route; see GET /docs")
+                    else problem(404, f"no such route{self._hint}")
                 )
             else:
                 response = await self._answer(route, scope, params, receive)
@@ -189,8 +207,30 @@ class Router:
             caller = admitted
         if route.rule != OPEN and self.pending() > self._limit:
             raise OverloadedError("too many requests at once", retry_after=1.0)
-        body = await _body(scope, receive, route.max_body) if route.method == "POST" else b""
-        return await route.handler(Request(scope, params, body, caller))
+        request = Request(scope, params, b"", caller)
+        if (refused := self.refusal(request, route)) is not None:
+            return refused
+        if route.method != "POST":
+            return await route.handler(request)
+        with self._holding(_announced(scope, route.max_body), caller or (scope.get("client") or ("",))[0]):
+            body = await _body(scope, receive, route.max_body)
+            return await route.handler(request._replace(body=body))
+
+    @contextlib.contextmanager
+    def _holding(self, size: int, whose: str) -> Iterator[None]:
+        """Room for a body until its request is answered. Raises `OverloadedError` where there is none."""
+        if self._bodies and (
+            self._held.total() + size > self._bodies
+            or (self._held[whose] + size > self._bodies // 2 and self._held[whose])
+        ):
+            raise OverloadedError("too many bytes at once", retry_after=1.0)
+        self._held[whose] += size
+        try:
+            yield
+        finally:
+            self._held[whose] -= size
+            if not self._held[whose]:
+                del self._held[whose]
 
     async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
         headers = list(response.headers)
@@ -223,6 +263,12 @@ async def _send_parts(parts: AsyncGenerator[bytes, None], receive: Receive, send
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _announced(scope: Scope, limit: int) -> int:
+    """The most bytes that the body can have: what the request says, or, where it says nothing, what is taken."""
+    given = [value for name, value in scope["headers"] if name == b"content-length"]
+    return min(int(given[0][:20]), limit) if len(given) == 1 and given[0].isdigit() else limit
 
 
 async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:

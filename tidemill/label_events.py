@@ -54,7 +54,9 @@ class ProjectChanged(Event, frozen=True, kw_only=True, tag="project.changed.v1")
     `overlap` is `[least, most]` answers of an item: after `least` it is asked no more once the posterior of its label
     is at least `sure`, after `most` in any case. `cost` is the price of one answer, and `budget` the most that is
     spent (null: no bound), both in one currency of the project's own. `lease` is seconds that an annotator has.
-    `rules` are quality rules (`serving.labelling.rules`), as plain data.
+    `rules` are quality rules (`serving.labelling.rules`), as plain data. `revision` is the number of the change, from
+    1: one that is not the next after what stands was made of what stands no more, and is passed over (0: made by who
+    did not look, and numbered by its place).
     """
 
     project: str
@@ -67,6 +69,7 @@ class ProjectChanged(Event, frozen=True, kw_only=True, tag="project.changed.v1")
     rules: list[dict[str, Any]] = []
     by: str = ""
     closed: bool = False
+    revision: int = 0
 
 
 class MemberChanged(Event, frozen=True, kw_only=True, tag="member.changed.v1"):
@@ -110,7 +113,8 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
 
 class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
     """Item `about` was handed to `by` until `expires` (UTC microseconds); `lease` names it. `state` says what became
-    of it without an answer: `skipped` (with a `reason`) or `expired`."""
+    of it without an answer: `skipped` (with a `reason`) or `expired`. The event's id is `<lease>:<state>`, for the
+    lease's own is that of its answer."""
 
     about: str
     by: str
@@ -123,8 +127,9 @@ class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
 class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):
     """What annotator `by` took item `about` for, under version `schema` of the project's schema.
 
-    Its `id` is its lease's, so that an answer sent twice is one. A later one by the same annotator about the same item
-    takes the place of the earlier. `seconds` is how long it took.
+    Its `id` is its lease's, so that an answer sent twice is one. The last by (time, id) of one annotator about one item
+    is what they say of it, whatever order answers come in; it counts unless it is withdrawn. `seconds` is how long it
+    took.
     """
 
     about: str
@@ -136,11 +141,13 @@ class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):
 
 
 class AnswerWithdrawn(Event, frozen=True, kw_only=True, tag="answer.withdrawn.v1"):
-    """Annotator `by`'s answer about item `about` no longer counts."""
+    """Annotator `by`'s answer about item `about` no longer counts. `answer` is its id: it never counts then, whatever
+    the times of both and whichever comes first. Empty: whatever `by` said before this, by (time, id), does not."""
 
     about: str
     by: str
     reason: str = ""
+    answer: str = ""
 
 
 class LabelReviewed(Event, frozen=True, kw_only=True, tag="label.reviewed.v1"):

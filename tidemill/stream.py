@@ -157,6 +157,8 @@ def answer_stream(name: str, *, partitions: int = 1) -> StreamSpec:
             Field("overlap", "json", nullable=True),
             Field("sure", "float", nullable=True),
             Field("gold", "json", nullable=True),
+            Field("answer", "string", nullable=True),
+            Field("revision", "int", default=0),
         ),
         key="about",
         time="time",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,11 +44,12 @@ class Output:
         else:
             shown = text() if callable(text) else text
             if shown:
-                click.echo(shown)
+                click.echo(plain(shown))
 
     def line(self, data: Any, text: str | None = None) -> None:
         """One item of an answer that goes on (`tail`, `logs -f`), written out at once."""
-        click.echo(msgspec.json.encode(data).decode() if self.as_json else (str(data) if text is None else text))
+        shown = str(data) if text is None else text
+        click.echo(msgspec.json.encode(data).decode() if self.as_json else plain(shown))
         sys.stdout.flush()
 
     def confirm(self, question: str) -> None:
@@ -111,6 +113,15 @@ def command(name: str | None = None, **attributes: Any) -> Callable[[Callable[..
     return wrap
 
 
+_ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """A text with the characters escaped on which a terminal acts, but for line ends and tabs: names come from
+    strangers' files, and could else move the cursor, set colours, or turn the direction of writing."""
+    return _ACTS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def human_bytes(count: float) -> str:
     """A count of bytes for a person, in powers of 1,024."""
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -158,5 +169,5 @@ def _code(value: Any) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo("tidemill: " + " ".join(message.split()), err=True)
+    click.echo("tidemill: " + plain(" ".join(message.split())), err=True)
     return code

@@ -21,15 +21,16 @@ from connectors import arrow
 from connectors.datasets.assembling import gather_items, gather_labels, merges, schema_of
 from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
 from connectors.datasets.formats.files import MAX_MEDIA, Root, is_archive, unpack
-from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, classes_in
+from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, check_classes, classes_in
 from connectors.datasets.images import probe
+from serving.labelling.book import INDEX
 from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Bad, Decoder
-from tidemill.errors import ConfigError, UserError
+from tidemill.errors import ConfigError, TidemillError, UserError
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
-from tidemill.log import MAX_RECORD_BYTES, Record
+from tidemill.log import MAX_RECORD_BYTES, Record, TopicSpec
 from tidemill.state import digest as digest_of
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
 from tidemill.time import to_rfc3339
@@ -89,8 +90,12 @@ def import_(
         if is_archive(source):
             folder = Path(scratch)
             unpack(source, folder)
-        format = format or guess(folder)
-        incoming = READERS[format](folder)
+        try:
+            format = format or guess(folder)
+            incoming = READERS[format](folder)
+        except TidemillError as error:
+            raise _named(error, folder, source) from None
+        check_classes(incoming.classes, str(source))
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format, left_out=list(incoming.passed_over))
         run = _Run(platform, spec, incoming, done, prefix, ask)
@@ -105,6 +110,8 @@ def import_(
                 if under_way is not None:
                     under_way.result()
                     progress(done.items + done.there)
+        except TidemillError as error:
+            raise _named(error, folder, source) from None
         finally:
             run.close()
     return done
@@ -122,6 +129,15 @@ def _batches(items: Iterator[RawItem], most: int) -> Iterator[list[RawItem]]:
             held, size = [], 0
     if held:
         yield held
+
+
+def _named(error: TidemillError, folder: Path, source: Path) -> TidemillError:
+    """The error with the archive's name in place of the folder that it was unpacked into."""
+    if folder != source:
+        for part in ("message", "where", "wanted", "got", "fix"):
+            setattr(error, part, getattr(error, part).replace(str(folder), str(source)))
+        error.args = (error._line(),)
+    return error
 
 
 def guess(folder: Path) -> str:
@@ -205,6 +221,7 @@ class _Run:
             topic, value = f"labels.{project}", events.encode(event)
             self._writer.send(topic, value, key=project.encode(), headers=headers_of(event))
             self._writer.commit()
+            self._named(event)
         elif schema.kind != incoming.kind and incoming.classes:
             raise UserError("the project's labels are of another kind", wanted=schema.kind, got=incoming.kind)
         into = merges(schema)
@@ -217,6 +234,17 @@ class _Run:
                 fix="Add them to the project's schema first, or import into a project of its own.",
             )
         return into
+
+    def _named(self, event: ProjectChanged) -> None:
+        """Say in the index that there is this project, so that it can be labelled. One whose events stand in several
+        partitions cannot: they have no order between them."""
+        log = self._platform.log
+        if len(log.partitions(f"labels.{event.project}")) != 1:
+            return
+        log.create(INDEX, TopicSpec(compacted=True))
+        self._writer.begin()
+        self._writer.send(INDEX, events.encode(event), key=event.project.encode(), headers=headers_of(event))
+        self._writer.commit()
 
     def send(self, items: list[RawItem]) -> None:
         """Store and write one batch."""
@@ -249,6 +277,8 @@ class _Run:
     def _item(self, item: RawItem, media: str, now: int) -> tuple[str, dict[str, Any], bytes, int] | None:
         """Id, payload, its JSON, and event time of an item; None where it is there already."""
         id = self._prefix + item.id
+        if not id.isprintable():
+            raise UserError("not a usable id", wanted="printable characters", got=ascii(id)[:120])
         if id in self._begun:
             raise UserError("two items of the source have one id", got=id)
         self._begun.add(id)
@@ -302,17 +332,9 @@ class _Run:
 
     def _question(self, id: str, payload: dict[str, Any], now: int) -> None:
         shown = {n: v for n, v in payload.items() if n not in (*_OWN, self._spec.id, self._spec.time)}
-        media, media_type, group = (payload.get(n) or "" for n in ("media", "media_type", "group"))
+        own: dict[str, Any] = {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
         event = LabelAsked(
-            id=f"import/{id}/asked",
-            time=now,
-            source="/imports",
-            about=id,
-            media=media,
-            media_type=media_type,
-            payload=shown,
-            group=group,
-            reason="import",
+            id=f"import/{id}/asked", time=now, source="/imports", about=id, payload=shown, reason="import", **own
         )
         topic = f"labels.{self._spec.name}"
         self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from connectors import images
 from connectors.datasets.examples import Example
 from connectors.datasets.formats.item import classes_in
 from connectors.datasets.images import probe
@@ -117,6 +118,7 @@ def _image(version: DatasetVersion, e: Example) -> str:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
             small = image.convert("RGB")
             small.thumbnail((THUMBNAIL, THUMBNAIL))
+            small = images.turned(small, images.orientation(data))
             small.save(out, "webp", quality=80)
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError("an image cannot be decoded", where=e.id, got=str(error)[:100]) from None

@@ -27,8 +27,8 @@ def retract(platform: Platform, project: str, item: str, *, label_only: bool, re
     """Record the retraction; whether it is `new`, and the `datasets` and `models` (`NAME@VERSION`) that saw it.
 
     A version of a data set saw an item where its ranges hold the item's event, and it was not retracted then; a label
-    where they hold a label about it. A model saw what its lineage covers. Again: nothing is recorded. Raises
-    `NotFoundError` for an item, or a label, that the log does not hold.
+    where they hold a label about it; one without examples saw nothing. A model saw what its lineage covers. Again:
+    nothing is recorded. Raises `NotFoundError` for an item, or a label, that the log does not hold.
     """
     places = _labels(platform, project, item) if label_only else _items(platform, project, item)
     if not places:
@@ -70,7 +70,7 @@ def retract(platform: Platform, project: str, item: str, *, label_only: bool, re
 
 
 def _saw(manifest: DatasetManifest, item: str, places: list[Place], label_only: bool) -> bool:
-    if any(r.about == item and (label_only or not r.label_only) for r in manifest.retracted):
+    if not manifest.examples or any(r.about == item and (label_only or not r.label_only) for r in manifest.retracted):
         return False
     spans = manifest.labels if label_only else manifest.data
     return any(

@@ -12,7 +12,7 @@ import msgspec
 from connectors import arrow
 from connectors.datasets.assembling import Found, Told, assemble, gather_items, gather_labels, schema_of
 from connectors.datasets.examples import Example
-from connectors.datasets.filters import Filter
+from connectors.datasets.filter_check import check_filter
 from connectors.datasets.splits import check_splits
 from connectors.datasets.version import (
     DATASET,
@@ -57,7 +57,8 @@ def create(platform: Platform, name: str, wanted: Wanted, workers: int = 1) -> t
     """Make a version of what the log holds now, and whether it is new: where the newest says the same, that is it.
 
     What it names of topics that forget is archived before it is announced. Raises `NotFoundError` for a project
-    without a stream, `ConfigError` for splits, filters or fields that cannot be.
+    without a stream, `ConfigError` for splits, filters or fields that cannot be, a name that another project's versions
+    have, and a version that would hold no example.
     """
     check_name(name, "data set")
     check_splits(wanted.splits)
@@ -67,6 +68,14 @@ def create(platform: Platform, name: str, wanted: Wanted, workers: int = 1) -> t
         nonlocal made
         mine = there.of(name)
         before = _manifest(platform, mine[-1].digest) if mine else None
+        if before is not None and before.project != wanted.project:
+            raise ConfigError(
+                "a data set is of one project",
+                where=f"data set {name}",
+                wanted=f"--project {before.project}, as its versions are",
+                got=wanted.project,
+                fix="Give this one a name of its own.",
+            )
         manifest = _describe(platform, name, wanted, there, before, mine[-1].digest if mine else "")
         manifest, _ = _fill(platform, manifest, workers)
         if before is not None and msgspec.structs.replace(manifest, parent=before.parent) == before:
@@ -161,7 +170,7 @@ def _describe(
         if of and of not in names:
             raise ConfigError(f"{role} names no field", where=f"stream {spec.name}", wanted=f"one of {names}", got=of)
     for text in wanted.where:
-        Filter(text, names)
+        check_filter(text, {f.name: f.type for f in spec.fields}, None)
     labels = f"labels.{wanted.project}"
     topics = platform.log.topics()
     return DatasetManifest(
@@ -196,6 +205,17 @@ def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
     """The manifest with what the records of its ranges say, and the examples."""
     examples, erased, told, bad = _read(platform, manifest, workers)
     schema = schema_of(manifest.project, told)
+    for text in manifest.where:
+        check_filter(text, {f.name: f.type for f in manifest.stream.fields}, schema)
+    if not examples:
+        records = sum(s.next - s.first for s in manifest.data)
+        raise ConfigError(
+            "no example is left",
+            where=f"data set {manifest.name}",
+            wanted="at least one",
+            got=f"none of {records:,} records of {manifest.stream.topic}",
+            fix="See what --where and --labelled leave out, and what was retracted." if records else "",
+        )
     counts: dict[str, int] = dict.fromkeys(manifest.splits, 0)
     for example in examples:
         counts[example.split] += 1

@@ -19,7 +19,7 @@ from tidemill_app.demo import serve_service
 from tidemill_app.demo_annotators import Simulated, simulated
 from tidemill_app.demo_digits import CLASSES, Digits, digits
 from tidemill_app.demo_graph import example
-from tidemill_app.demo_perception_retrain import Retrained, able, retrain
+from tidemill_app.demo_perception_retrain import Retrained, able, ready, retrain
 from tidemill_app.job_file import Target
 from tidemill_app.labelling_service import OWNER, CatalogueStreams, labelling
 from tidemill_app.stack import ports, process
@@ -68,12 +68,21 @@ class LoopFindings(msgspec.Struct, kw_only=True):
 
 class PerceptionDemo:
     """The steps of the demo. `budget` is the money to spend; annotators err as those of the crowds in `data`, and take
-    `pause` seconds for an answer. With `train`, networks are trained on the labels, where there is torch."""
+    `pause` seconds for an answer; an item gets `overlap` of them, at least and at most. With `train`, networks are
+    trained on the labels, where there is torch."""
 
     def __init__(
-        self, platform: Platform, *, budget: float, data: Path, pause: float, train: bool, tell: Callable[[str], None]
+        self,
+        platform: Platform,
+        *,
+        budget: float,
+        data: Path,
+        pause: float,
+        train: bool,
+        tell: Callable[[str], None],
+        overlap: tuple[int, int] = OVERLAP,
     ) -> None:
-        self.train = train and able()
+        self.train, self.overlap = train and able(), overlap
         self.platform, self.budget, self.pause, self.tell = platform, budget, pause, tell
         self.digits: Digits = digits()
         self.people: list[Simulated] = simulated(data, len(CLASSES), ANNOTATORS)
@@ -93,6 +102,9 @@ class PerceptionDemo:
         if f"data.{PROJECT}" in platform.log.topics() and platform.log.end(Partition(f"data.{PROJECT}", 0)):
             fix = "Run `tidemill demo-perception --fresh`, which removes it and begins again."
             raise ConfigError("this home has already had a demo", where=str(platform.home.path), fix=fix)
+        if self.train:
+            self.tell("loading what trains networks")
+            ready()
         self.tell("declaring the stream, making the project")
         self.declare()
         file = example(EXAMPLE)
@@ -120,7 +132,7 @@ class PerceptionDemo:
             instructions="Which digit is it?",
         )
         wish = NewProject(
-            project=PROJECT, schema=schema, overlap=OVERLAP, sure=SURE, cost=COST, budget=self.budget, roles=()
+            project=PROJECT, schema=schema, overlap=self.overlap, sure=SURE, cost=COST, budget=self.budget, roles=()
         )
         with labelling(self.platform) as service:
             managing = Managing(service)
@@ -132,11 +144,11 @@ class PerceptionDemo:
         """The digits come, the model predicts, people answer what it asks, and it learns, until the money is spent."""
         begun = time.monotonic()
         people = [threading.Thread(target=self._annotate, args=(p,), name=p.name, daemon=True) for p in self.people]
-        watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        watcher = threading.Thread(target=self.watch, name="watch", daemon=True)
         for thread in (*people, watcher):
             thread.start()
-        self.tell(f"{len(self.digits.ids)} digits come on the stream; join at {self.label_url}")
-        self._publish()
+        self.tell(f"{len(self.digits.ids)} digits come on the stream; join at {self.invitation}")
+        self.publish()
         retrained: list[Retrained] = []
         try:
             while not self.stop.wait(0.5) and not self._over():
@@ -159,6 +171,11 @@ class PerceptionDemo:
         )
 
     @property
+    def invitation(self) -> str:
+        """The address at which a person joins, in a browser. The code stands behind #, so that no server logs it."""
+        return f"{self.label_url}/#join={self.codes[GUEST]}"
+
+    @property
     def spent(self) -> float:
         """What the answers of the simulated ones have cost."""
         return len(self.answers) * COST
@@ -166,7 +183,7 @@ class PerceptionDemo:
     def _over(self) -> bool:
         return self.spent > self.budget - COST / 2 or time.monotonic() - self._last > QUIET
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
         """Every image into the artefact store, its event onto the stream."""
         digests = self.platform.artefacts.put_all(self.digits.images)
         writer = self.platform.log.writer()
@@ -216,7 +233,7 @@ class PerceptionDemo:
                 self.answers[f"{task['item']}/{who.name}"] = Answered(sent, self.platform.clock.now())
                 self._last = time.monotonic()
 
-    def _watch(self, pause: float = 0.02) -> None:
+    def watch(self, pause: float = 0.02) -> None:
         """Ask the endpoint again and again, for one and the same digit: its answers tell how new the model is."""
         body = msgspec.json.encode({"id": "probe", "embedding": self.digits.test.embeddings[0].tolist()})
         with httpx.Client(base_url=self.score_url, timeout=10.0) as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from tidemill.stream import answer_stream, label_stream
 from tidemill_app.demo_annotators import Simulated
 from tidemill_app.demo_digits import CLASSES, Digits
 from tidemill_app.demo_perception import COST, HEAD, OVERLAP, PROJECT, SURE, Answered, Seen
+from tidemill_app.report import quantile
 from tidemill_app.stepping import Stepped
 
 
@@ -31,12 +32,36 @@ class Point(msgspec.Struct, array_like=True):
     accuracy: float
 
 
+class Way(msgspec.Struct, frozen=True, array_like=True):
+    """A label's way from a person to the live model, by when (UTC µs) its answer was sent; read by the labelling
+    service; appended to the log; settled (the label's own append); learned (the delta's append); and visible in a
+    scoring answer. An append's time is the writer's: how long a reader waits for it is part of the next stretch."""
+
+    sent: int
+    read: int
+    kept: int
+    settled: int
+    learned: int
+    visible: int
+
+    @property
+    def whole(self) -> float:
+        """Milliseconds from the sending to the scoring answer."""
+        return (self.visible - self.sent) / 1e3
+
+    def hops(self) -> dict[str, float]:
+        """Milliseconds of each stretch, by where it leads to."""
+        names = self.__struct_fields__
+        at = [getattr(self, name) for name in names]
+        return {name: (b - a) / 1e3 for name, a, b in zip(names[1:], at[:-1], at[1:], strict=True)}
+
+
 class Story(msgspec.Struct, kw_only=True):
-    """What the log tells: the learning curve; milliseconds from sending the answer that settled a label to the first
-    scoring answer of a model that has learned it; how many labels were right; why items were asked for."""
+    """What the log tells: the learning curve; the way of each label that one answer settled, from sending that answer
+    to the first scoring answer of a model that has learned it; how many labels were right; why items were asked for."""
 
     curve: list[Point]
-    live: list[float]
+    ways: list[Way]
     answers: int
     settled: int
     right: int
@@ -75,7 +100,7 @@ def story(log: Log, job: Job[Any], digits: Digits, answers: dict[str, Answered],
         reasons[ask.reason] = reasons.get(ask.reason, 0) + 1
     return Story(
         curve=curve(labels, deltas, job, digits),
-        live=live(labels, deltas, answers, seen),
+        ways=ways(labels, deltas, answers, seen),
         answers=sum(isinstance(e, AnswerGiven) for _, e in labels),
         settled=len(given),
         right=sum(CLASSES[truth[id]] == value for id, value in given.items() if id in truth),
@@ -102,29 +127,31 @@ def curve(
     return points
 
 
-def live(
+def ways(
     labels: Sequence[tuple[int, Any]],
     deltas: Sequence[tuple[int, DeltaPublished]],
-    answers: dict[str, Answered],
+    answers: Mapping[str, Answered],
     seen: Sequence[Seen],
-) -> list[float]:
-    """Of each label that an answer settled at once: milliseconds from the sending of that answer's request to the first
-    scoring answer whose delta covers the label. One settled by what others said elsewhere has no such answer."""
+) -> list[Way]:
+    """The way of each label that an answer settled at once: from the sending of that answer (`answers`, by item and
+    annotator) to the first scoring answer whose delta covers the label. One settled by what others said elsewhere has
+    no such answer."""
     found = []
-    newest: dict[str, AnswerGiven] = {}
-    settling: dict[str, AnswerGiven] = {}
+    newest: dict[str, tuple[int, AnswerGiven]] = {}
+    settling: dict[str, tuple[int, AnswerGiven]] = {}
     for appended, event in labels:
         if isinstance(event, AnswerGiven):
-            newest[event.about] = event
-        elif isinstance(event, LabelSettled) and event.about in newest and newest[event.about].time == event.time:
+            newest[event.about] = (appended, event)
+        elif isinstance(event, LabelSettled) and event.about in newest and newest[event.about][1].time == event.time:
             settling[event.about] = newest[event.about]
-        elif isinstance(event, LabelGiven) and (answer := settling.pop(event.about, None)) is not None:
+        elif isinstance(event, LabelGiven) and event.about in settling:
+            kept, answer = settling.pop(event.about)
             sent = answers.get(f"{answer.about}/{answer.by}")
-            covers = next((d.sequence for _, d in deltas if d.labelled >= appended), None)
+            learned, covers = next(((at, d.sequence) for at, d in deltas if d.labelled >= appended), (0, None))
             at = next((s.at for s in seen if covers is not None and s.delta >= covers), None)
             # Before the scoring server has its first version, there is nobody to answer.
             if sent is not None and at is not None and sent.sent >= seen[0].at:
-                found.append((at - sent.sent) / 1e3)
+                found.append(Way(sent.sent, answer.time, kept, appended, learned, at))
     return found
 
 
@@ -173,6 +200,12 @@ def by_chance(
 def _accuracy(state: dict[str, NDArray[np.float64]], digits: Digits) -> float:
     logits = digits.test.embeddings @ state["weight"].T + state["bias"]
     return float((logits.argmax(axis=1) == digits.test.labels).mean())
+
+
+def stretches(found: Sequence[Way], share: float) -> dict[str, float]:
+    """The quantile `share` of each stretch of the ways, in milliseconds."""
+    hops = [way.hops() for way in found]
+    return {name: quantile([hop[name] for hop in hops], share) for name in hops[0]} if hops else {}
 
 
 def at_money(points: Sequence[Point], money: float) -> float:

@@ -13,11 +13,19 @@ import msgspec
 from tidemill_app.demo_annotators import Simulated
 from tidemill_app.demo_digits import Digits
 from tidemill_app.demo_perception import COST, GUEST, PROJECT, LoopFindings
-from tidemill_app.demo_perception_curve import Point, Story, at_money
+from tidemill_app.demo_perception_curve import Point, Story, Way, at_money, stretches
 from tidemill_app.graph_page import document, svg
 from tidemill_app.report import BLUE, GREY, ORANGE, quantile
 
 SHOWN = 24
+STRETCHES = {
+    "read": "sent, until the labelling service has read it",
+    "kept": "until it is in the log",
+    "settled": "the consensus job: until the label is in the log",
+    "learned": "the live head: until what it learned is in the log",
+    "visible": "the scoring server, and its next answer",
+}
+"""What the stretches of a `Way` are, in words."""
 
 
 def page(
@@ -28,10 +36,10 @@ def page(
     digits: Digits,
     where: dict[str, str],
 ) -> str:
-    """The page as text. `where` are the addresses (`label`, `score`), the guest's `code`, and the `home`."""
+    """The page as text. `where` are the guest's invitation (`join`, and the `code` in it), and the `home`."""
     parts = [table([[n, v] for n, v in facts(found, told, chance).items()], head=False)]
     parts.append("<h2>Accuracy against money</h2>" + _curves(told.curve, chance, len(digits.test.labels)))
-    parts.append("<h2>From a person's answer to the model's</h2>" + _live(told.live))
+    parts.append("<h2>From a person's answer to the model's</h2>" + _live(told.ways))
     parts.append("<h2>The full training and the gate</h2>" + _retrained(found))
     parts.append("<h2>What was asked last</h2>" + _doubtful(told, digits))
     parts.append("<h2>Who answered</h2>" + _people(people))
@@ -43,7 +51,7 @@ def facts(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str
     """The figures, by name."""
     end = told.curve[-1]
     spent = told.answers * COST
-    seen = [s.took for s in found.seen]
+    seen, live = [s.took for s in found.seen], [way.whole for way in told.ways]
     return {
         "answers given": f"{told.answers:,}",
         "spent": f"{spent:.2f} ({COST:.2f} an answer)",
@@ -51,8 +59,8 @@ def facts(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str
         "of these right": f"{told.right / max(told.settled, 1):.1%}",
         "accuracy, doubtful first": f"{end.accuracy:.1%}",
         "accuracy, at random for the same money": f"{at_money(chance, spent):.1%}",
-        "answer to live model, p50 / p99": f"{quantile(told.live, 0.5):.0f} / {quantile(told.live, 0.99):.0f} ms "
-        f"({len(told.live)} labels)",
+        "answer to live model, p50 / p99": f"{quantile(live, 0.5):.0f} / {quantile(live, 0.99):.0f} ms "
+        f"({len(live)} labels)",
         "scored over HTTP meanwhile": f"{len(seen):,}: p50 {quantile(seen, 0.5):.1f} ms, "
         f"p99 {quantile(seen, 0.99):.1f} ms, {found.failed} failed",
         **{
@@ -67,9 +75,10 @@ def facts(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str
 
 def measured(found: LoopFindings, told: Story, chance: Sequence[Point]) -> dict[str, Any]:
     """The figures as numbers, for programs."""
-    spent = told.answers * COST
+    spent, live = told.answers * COST, [way.whole for way in told.ways]
     return {
-        "label_to_live_ms": {f"p{q * 100:g}": quantile(told.live, q) for q in (0.5, 0.99)} | {"labels": len(told.live)},
+        "label_to_live_ms": {f"p{q * 100:g}": quantile(live, q) for q in (0.5, 0.99)} | {"labels": len(live)},
+        "hops_ms": {f"p{q * 100:g}": stretches(told.ways, q) for q in (0.5, 0.99)},
         "accuracy": {"doubtful first": told.curve[-1].accuracy, "at random": at_money(chance, spent)},
         "settled": {"labels": told.settled, "right": told.right, "answers": told.answers},
         "retrained": [msgspec.to_builtins(one) | {"seconds": one.seconds} for one in found.retrained],
@@ -89,26 +98,30 @@ def _curves(ours: Sequence[Point], chance: Sequence[Point], tested: int) -> str:
     axes.tick_params(colors=GREY)
     axes.legend(frameon=False)
     note = (
-        "Doubtful first: as it went, over the labelling service and Kafka; one point for every change of the live "
-        "model. At random: the same consensus and the same learner, stepped in one process on digits drawn at random, "
-        "with the same simulated annotators at the same price."
+        "Doubtful first: those that the live model is unsure of, spread over the embedding; as it went, over the "
+        "labelling service and Kafka; one point for every change of the live model. At random: the same consensus and "
+        "the same learner, stepped in one process on digits drawn at random, with the same simulated annotators at the "
+        "same price."
     )
     return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
 
-def _live(values: Sequence[float]) -> str:
-    if not values:
+def _live(ways: Sequence[Way]) -> str:
+    if not ways:
         return "<p>No label was settled by one answer while the endpoint was asked.</p>"
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2.6), layout="constrained")
     axes = figure.subplots()
-    axes.hist(values, bins=40, color=ORANGE)
+    axes.hist([way.whole for way in ways], bins=40, color=ORANGE)
     axes.set_xlabel("milliseconds from sending the answer to a scoring answer of a model that has learned the label")
     axes.set_ylabel("labels")
     axes.spines[["top", "right"]].set_visible(False)
-    note = "Each label that one answer settled: HTTP, the log, the consensus job, the log, the learner, the log, HTTP."
-    return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
+    note = "Each label that one answer settled. Where the time goes:"
+    half, worst = stretches(ways, 0.5), stretches(ways, 0.99)
+    rows = [["stretch", "p50", "p99"]]
+    rows += [[words, f"{half[name]:.0f} ms", f"{worst[name]:.0f} ms"] for name, words in STRETCHES.items()]
+    return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>{table(rows)}"
 
 
 def _retrained(found: LoopFindings) -> str:
@@ -155,10 +168,10 @@ def _people(people: Sequence[Simulated]) -> str:
 
 
 def _join(where: dict[str, str]) -> str:
+    link, code = html.escape(where["join"]), html.escape(where["code"])
     return (
-        f"<p>A person can join while the servers run: open <a href='{html.escape(where['label'])}'>"
-        f"{html.escape(where['label'])}</a>, and make the account <b>{GUEST}</b> with the code "
-        f"<code>{html.escape(where['code'])}</code>.</p>"
+        f"<p>A person can join while the servers run, as <b>{GUEST}</b>: open <a href='{link}'>{link}</a> and choose a "
+        f"password. The code of the invitation is <code>{code}</code>; it lets in once.</p>"
     )
 
 
@@ -180,4 +193,4 @@ def table(rows: Sequence[Sequence[Any]], head: bool = True) -> str:
     for i, row in enumerate(rows):
         cell = "th" if head and i == 0 else "td"
         lines.append("<tr>" + "".join(f"<{cell}>{html.escape(str(c))}</{cell}>" for c in row) + "</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f"<div style='overflow-x:auto'><table>{''.join(lines)}</table></div>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -47,6 +48,12 @@ class Retrained(msgspec.Struct, frozen=True, kw_only=True):
 def able() -> bool:
     """Whether there is what trains networks here."""
     return find_spec("torch") is not None
+
+
+def ready() -> None:
+    """Load what trains. Python does nothing else meanwhile, so it is done before anybody's answers are timed."""
+    importlib.import_module("tidemill_app.training_work")
+    importlib.import_module("tidemill_app.gating")
 
 
 def retrain(platform: Platform, digits: Digits, url: str, tell: Callable[[str], None]) -> Retrained:

@@ -27,11 +27,12 @@ from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
 from tidemill.version import WEIGHTS, Manifest, cpu_class, encode_manifest
 from tidemill_app import datasets, trained
+from tidemill_app.learned import learned
 from tidemill_app.models import find
 from tidemill_app.published import TOPIC, Published
 from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
-from training.config import Continual, Dataset
+from training.config import Continual, Training
 from training.gate import ALPHA, Answers, Verdict, decide
 
 GATES = "gates"
@@ -139,20 +140,30 @@ def gate(platform: Platform, text: str, asked: Asked) -> GateDecided:
 
 
 def _judged(platform: Platform, candidate: _Candidate, champion: EncodedModel | None, asked: Asked) -> Verdict:
-    """Both are asked about the frozen test part, and about what was labelled since."""
+    """Both are asked about the frozen test part, and about what was labelled since; never about an item that the
+    candidate learned from."""
     lineage = candidate.manifest.lineage
-    name = asked.test or (lineage.dataset if lineage else "")
+    assert lineage is not None
+    name = asked.test or (lineage.dataset if lineage.dataset_digest else "")
     if not name:
-        raise UserError("no data set to judge by", where=candidate.name, fix="Name one: --test NAME@VERSION.")
+        raise UserError(
+            "no data set to judge by",
+            where=candidate.name,
+            got=f"a run that learned {lineage.dataset} as they came, and names none",
+            fix="Name one: --test NAME@VERSION. Of one named in Continual(dataset=) the test part is never learned.",
+        )
     test = datasets.load(platform, name)
-    seen = _seen(platform, candidate)
+    known = learned(platform, candidate.training, lineage)
     sets, asked_items = [], []
-    # A continual run has learned every label that it came by; what came later is not told apart yet.
-    newest = asked.newest and isinstance(candidate.training.data, Dataset)
-    for label, version, examples in _parts(platform, test, asked.split, newest):
-        fresh = [e for e in examples if e.label is not None and e.id not in seen]
-        if label == "test" and len(fresh) < sum(e.label is not None for e in examples):
-            raise UserError("the candidate has learned from items of the test part", where=f"{name}, {asked.split}")
+    for label, version, examples in _parts(platform, test, candidate.training, asked):
+        fresh = [e for e in examples if (e.topic, e.id) not in known]
+        if label == "test" and examples and not fresh:
+            raise UserError(
+                "the candidate has learned from every item of the test part",
+                where=f"{name}, {asked.split}",
+                got=f"{len(examples)} items",
+                fix="Judge by others: --test NAME@VERSION, --split.",
+            )
         items = [candidate.task.item(e, version.bytes_of(e)) for e in fresh]
         asked_items += items
         sets.append(
@@ -161,6 +172,7 @@ def _judged(platform: Platform, candidate: _Candidate, champion: EncodedModel | 
                 [candidate.task.truth(e) for e in fresh],
                 [candidate.exported.answer(item) for item in items],
                 None if champion is None else [_aligned(champion, candidate, item) for item in items],
+                len(examples) - len(fresh) if label == "test" else 0,
             )
         )
     facts = candidate.exported.facts
@@ -169,32 +181,22 @@ def _judged(platform: Platform, candidate: _Candidate, champion: EncodedModel | 
 
 
 def _parts(
-    platform: Platform, test: DatasetVersion, split: str, newest: bool
+    platform: Platform, test: DatasetVersion, training: Training, asked: Asked
 ) -> Iterator[tuple[str, DatasetVersion, list[Example]]]:
-    """The test part, and items that had no label in that version and have one now. The latter are a version too, so
+    """The test part, and what has a label now and was no part of it: of a run on a data set what had none in that
+    version, of a continual run all else, as what it learned is known label by label. The latter are a version too, so
     that what was decided can be looked at again."""
-    yield "test", test, test.examples(split)
-    if not newest:
+    part = [e for e in test.examples(asked.split) if e.label is not None]
+    yield "test", test, part
+    if not asked.newest:
         return
     manifest = test.manifest
     wanted = datasets.Wanted(manifest.project, splits={"newest": 1.0}, labelled=True)
     made, _ = datasets.create(platform, f"{manifest.name}.newest", wanted)
     now = datasets.load(platform, f"{made.dataset}@{made.version}")
-    labelled = {e.id for e in test.examples() if e.label is not None}
-    yield "newest", now, [e for e in now.examples() if e.id not in labelled]
-
-
-def _seen(platform: Platform, candidate: _Candidate) -> set[str]:
-    """The items that the candidate learned from: of a data set its training part, of a stream of labels every item
-    that had one by then."""
-    lineage, data = candidate.manifest.lineage, candidate.training.data
-    assert lineage is not None
-    if not lineage.dataset:
-        return set()
-    version = datasets.load(platform, lineage.dataset)
-    if isinstance(data, Continual):
-        return {e.id for e in version.examples() if e.split != data.test}
-    return {e.id for e in version.examples(data.train)}
+    every = part if isinstance(training.data, Continual) else test.examples()
+    before = {e.id for e in every if e.label is not None}
+    yield "newest", now, [e for e in now.examples() if e.id not in before]
 
 
 def _aligned(champion: EncodedModel, candidate: _Candidate, item: bytes | str) -> Any:

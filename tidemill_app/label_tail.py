@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from connectors import arrow
 from connectors.datasets.assembling import gather_items, gather_labels
@@ -21,8 +22,9 @@ from training.continual import PATIENCE, Labelled
 class LabelTail:
     """A `training.continual.LabelSource` of project `project`.
 
-    A label about an item in `held` (of the frozen test, or retracted) is passed over, and so is one about an item that
-    the log does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null.
+    A label about an item in `held` (of the frozen test, or retracted) is passed over, and so is one about an item of
+    which `tested(id, payload)` says that it is of the test split, however new it is, and one about an item that the log
+    does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null.
     With `until_end` it is over where the log ended when it began; with `recorded`, these runs are read, in their order,
     and nothing else.
     """
@@ -33,10 +35,12 @@ class LabelTail:
         project: str,
         held: Collection[str],
         *,
+        tested: Callable[[str, Mapping[str, Any]], bool] | None = None,
         until_end: bool = False,
         recorded: Sequence[Span] | None = None,
     ) -> None:
         self._platform, self._held = platform, frozenset(held)
+        self._tested = tested
         self._spec = platform.catalogue().get(project)
         self._topic = f"labels.{project}"
         self._decoder = Decoder(self._spec, arrow.decode, max_event_bytes=MAX_RECORD_BYTES)
@@ -100,6 +104,8 @@ class LabelTail:
             item = self._items.get(event.about)
             if item is None:
                 self.orphans += 1
+                continue
+            if self._tested is not None and self._tested(item.id, item.payload):
                 continue
             example = Example(**{f: getattr(item, f) for f in item.__struct_fields__} | {"label": event.value})
             found.append(Labelled(example, self._topic, told.partition, told.offset))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from serving.labelling.accounts import Accounts
 from serving.labelling.claims import Claims, NoClaims, RedisClaims
+from serving.labelling.quiet import QUIET_SECONDS
 from serving.labelling.service import Labelling
+from serving.labelling.streamed import Streamed
 from serving.labelling.uploads import stream_of
 from tidemill_app.cli import Output
 from tidemill_app.config import Connection
+from tidemill_app.stream_items import find, matching
 from tidemill_app.wiring import Platform, connected
 
 OWNER = "owner"
@@ -38,6 +41,13 @@ class CatalogueStreams:
             self._takes[project] = there.fields == ours.fields and there.id == ours.id and there.topic == ours.topic
         return self._takes[project]
 
+    def find(self, project: str, ids: Collection[str]) -> dict[str, Streamed]:
+        return find(self._platform.log, self._platform.catalogue().get(project), ids)
+
+    def matching(self, project: str, where: Sequence[str]) -> Iterator[tuple[str, Streamed]]:
+        """The events of the project's stream that all filters let through; see `tidemill_app.stream_items`."""
+        return matching(self._platform.log, self._platform.catalogue().get(project), where)
+
 
 def claims_of(connection: Connection) -> Claims:
     """Claims in the home's Redis; it is waited for only half a second, for the log judges without it."""
@@ -55,12 +65,18 @@ def accounts_of(platform: Platform) -> Accounts:
 
 
 @contextmanager
-def labelling(platform: Platform, *, serving: bool = False) -> Iterator[Labelling]:
+def labelling(platform: Platform, *, serving: bool = False, quiet: float = QUIET_SECONDS) -> Iterator[Labelling]:
     """The service on a platform, following the log, closed at the end. `serving`: it hands out items, so it looks
-    after leases too."""
+    after leases too, and after projects that are silent for `quiet` seconds."""
     claims = claims_of(platform.connection) if serving else NoClaims()
     service = Labelling(
-        platform.log, platform.artefacts, accounts_of(platform), claims, platform.clock, CatalogueStreams(platform)
+        platform.log,
+        platform.artefacts,
+        accounts_of(platform),
+        claims,
+        platform.clock,
+        CatalogueStreams(platform),
+        quiet=quiet,
     )
     try:
         service.start(sweeping=serving)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from connectors.datasets.assembling import rule_of
 from connectors.datasets.examples import Example
 from connectors.datasets.version import DatasetVersion
 from tidemill.errors import TidemillError, UnavailableError
@@ -115,10 +116,13 @@ def _tailed(
     again: Lineage | None,
 ) -> tuple[Source, Feed, Callable[[], Any] | None]:
     version = datasets.load(platform, dataset) if data.dataset else None
-    held = {e.id for e in version.examples(data.test)} if version is not None else set()
-    held |= {r.about for r in DatasetLog(platform.log).retracted(data.project)}
+    held = {r.about for r in DatasetLog(platform.log).retracted(data.project)}
+    tested_now = None
+    if version is not None and data.test and again is None:
+        held |= {e.id for e in version.examples(data.test)}
+        tested_now = _of_split(version, data.project, data.test)
     recorded = None if again is None else again.segments
-    labels = LabelTail(platform, data.project, held, until_end=data.until_end, recorded=recorded)
+    labels = LabelTail(platform, data.project, held, tested=tested_now, until_end=data.until_end, recorded=recorded)
     digest = version.digest if version is not None else ""
 
     def fetch(example: Example) -> bytes:
@@ -128,6 +132,15 @@ def _tailed(
     feed = ContinualFeed(training, labels, digest or data.project, fetch, workers, stop, steps)
     test = tested(platform, training, version, data.test, workers) if version is not None else None
     return Source("labels", dataset, digest, []), feed, test
+
+
+def _of_split(version: DatasetVersion, project: str, split: str) -> Callable[[str, Mapping[str, Any]], bool] | None:
+    """Whether an item of the project belongs to that split by the version's rule, though it came later than the
+    version; None where the version is of another project's items."""
+    if version.manifest.project != project:
+        return None
+    rule = rule_of(version.manifest)
+    return lambda id, payload: rule.split(id, payload) == split
 
 
 def tested(

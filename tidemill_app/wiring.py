@@ -30,6 +30,16 @@ if TYPE_CHECKING:
     from connectors.kafka_admin import KafkaAdmin
 
 
+def _declaring(name: str) -> str:
+    """What makes a stream: that of answers comes with its labelling project, that of labels with the one labelled."""
+    kind, _, of = name.partition(".")
+    if kind == "answers" and of:
+        create = f"tidemill labelling project create {of} --medium MEDIUM --class NAME ..."
+        return f"Its labelling project makes it: {create}, or tidemill dataset import {of} PATH"
+    named = of if kind == "labels" and of else name
+    return f"Declare it: tidemill stream create {named} --infer FILE --key FIELD --time FIELD"
+
+
 class Platform:
     """Everything a command needs of a running stack."""
 
@@ -84,7 +94,7 @@ class Platform:
                     f"no stream {name!r}",
                     where=f"job {job.name}",
                     wanted=f"one of {', '.join(declared) or 'none declared yet'}",
-                    fix=f"Declare it: tidemill stream create {name} --infer FILE --key FIELD --time FIELD",
+                    fix=_declaring(name),
                 )
         return specs
 

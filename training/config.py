@@ -106,7 +106,8 @@ class Continual(_Checked, frozen=True, kw_only=True, tag="continual"):
     """Continual mode: the labels of project `project` as they come. A step learns `fresh` new labels, in the log's
     order, beside `replay` old ones, drawn from a reservoir of `kept` in which each label of the past is equally likely.
 
-    `dataset` and `test` name the frozen split that forgetting is measured on. It ends after `steps` steps (0: never),
+    `dataset` and `test` name the frozen split that forgetting is measured on; no item that belongs to it by the data
+    set's rule is learned, however new. It ends after `steps` steps (0: never),
     or with `until_end` where the log held no more when it began."""
 
     project: str

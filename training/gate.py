@@ -33,12 +33,13 @@ PARITY = 1e-3
 class Answers:
     """What both answered to the items of one set. `truth` holds class numbers, or boxes [m, 5]; the answers are
     probabilities [classes], or boxes [n, 6] (`connectors.encoded_model`). Of a model without a champion that is
-    None."""
+    None. `learned` counts the items that the set is without, as the candidate learned from them."""
 
     name: str
     truth: Sequence[Any]
     candidate: Sequence[NDArray[Any]]
     champion: Sequence[NDArray[Any]] | None
+    learned: int = 0
 
 
 class Verdict(NamedTuple):
@@ -70,7 +71,7 @@ def decide(
     for one in there:
         found = _compare(task, classes, [one], seed)
         worse = found.candidate < found.champion and found.p < alpha
-        checks.append(_check(one.name, not worse, found, len(one.truth)))
+        checks.append(_check(one.name, not worse, found, len(one.truth)) | {"learned": one.learned})
         if worse:
             reasons.append(f"worse on {one.name}: {_said(found)}")
     if not there:
@@ -82,7 +83,12 @@ def decide(
         how = "not better" if found.candidate <= found.champion else "better by no more than chance"
         reasons.append(f"{how}: {_said(found)}")
     accepted = not reasons
-    return Verdict(accepted, reasons or [f"better: {_said(found)}"], checks)
+    without = [
+        f"{one.name} is without {one.learned} of {one.learned + len(one.truth)} items, which the candidate learned from"
+        for one in there
+        if one.learned
+    ]
+    return Verdict(accepted, (reasons or [f"better: {_said(found)}"]) + without, checks)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -13,7 +13,7 @@ import msgspec
 
 from connectors.datasets.examples import Example
 from connectors.datasets.filters import Filter
-from connectors.datasets.splits import split_of
+from connectors.datasets.splits import SplitRule
 from connectors.datasets.version import DatasetManifest
 from tidemill import events
 from tidemill.block import Block, Place
@@ -21,7 +21,9 @@ from tidemill.decode import Bad, Decoder, Item, type_of
 from tidemill.errors import BadEvent
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelRevised, LabelSchema, LabelSettled, ProjectChanged
+from tidemill.label_values import ends, merged
 from tidemill.log import Partition, Record
+from tidemill.project_standing import Standing, after
 
 Absent = Callable[[Partition, Sequence[Item]], Sequence[Item]]
 """What is left of a partition's items when those erased on request are taken out (`streams.erasures`)."""
@@ -82,14 +84,12 @@ def gather_labels(records: Iterable[Record], erased: Collection[Place] = ()) -> 
 
 
 def schema_of(project: str, told: Iterable[Told]) -> LabelSchema | None:
-    """The label schema as of the newest `project.changed.v1` (by time, then place) among what was told."""
-    newest: tuple[tuple[int, int, int], LabelSchema] | None = None
-    for one in told:
+    """The label schema that stands after all changes of the project which were told (`tidemill.project_standing`)."""
+    stands: Standing | None = None
+    for one in sorted(told, key=lambda t: (t.partition, t.offset)):
         if isinstance(one.event, ProjectChanged) and one.event.project == project:
-            at = (one.event.time, one.partition, one.offset)
-            if newest is None or at > newest[0]:
-                newest = at, one.event.schema
-    return None if newest is None else newest[1]
+            stands = after(stands, one.event)
+    return None if stands is None else stands.schema
 
 
 class Labels:
@@ -129,29 +129,16 @@ class Labels:
 
 def merges(schema: LabelSchema | None) -> dict[str, str]:
     """For every class, by id and by name, the id of the class that it is now."""
-    into = {c.id: c.into for c in schema.classes} if schema is not None else {}
-    out: dict[str, str] = {}
-    for c in schema.classes if schema is not None else ():
-        end, seen = c.id, {c.id}
-        while (following := into.get(end, "")) and following not in seen:
-            end = following
-            seen.add(end)
-        out.setdefault(c.name, end)
-        out[c.id] = end
-    return {c.id: out[c.id] for c in schema.classes} | out if schema is not None else {}
+    if schema is None:
+        return {}
+    end = {c.id: c.id for c in schema.classes} | ends(schema)
+    return end | {c.name: end[c.id] for c in reversed(schema.classes) if c.name not in end}
 
 
-def merged(value: Any, into: dict[str, str]) -> Any:
-    """A value with every class as it is now; a class that two were merged into stands once."""
-    if isinstance(value, str):
-        return into.get(value, value)
-    if isinstance(value, list):
-        if value and all(isinstance(v, str) for v in value):
-            return list(dict.fromkeys(into.get(v, v) for v in value))
-        return [
-            [into.get(v[0], v[0]), *v[1:]] if isinstance(v, list) and v and isinstance(v[0], str) else v for v in value
-        ]
-    return value
+def rule_of(manifest: DatasetManifest) -> SplitRule:
+    """The rule by which a version's items have their groups and splits."""
+    by = manifest.by or ("group" if "group" in {f.name for f in manifest.stream.fields} else "")
+    return SplitRule(manifest.splits, by, manifest.fixed, manifest.salt)
 
 
 def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[Told]) -> list[Example]:
@@ -161,7 +148,7 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
     labels = Labels(told, manifest.schema, void)
     spec = manifest.stream
     names = {f.name for f in spec.fields}
-    by = manifest.by or ("group" if "group" in names else "")
+    rule = rule_of(manifest)
     filters = [Filter(text, names) for text in manifest.where]
     seen: set[str] = set()
     out: list[Example] = []
@@ -173,10 +160,6 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
         label, sure = labels.of(item.id)
         if label is None and spec.label is not None and item.id not in void:
             label = payload.get(spec.label)
-        group = _text(payload.get(by)) if by else ""
-        split = _text(payload.get(manifest.fixed)) if manifest.fixed else ""
-        if split not in manifest.splits:
-            split = split_of(group or item.id, manifest.splits, manifest.salt)
         example = Example(
             spec.topic,
             item.partition,
@@ -186,8 +169,8 @@ def assemble(manifest: DatasetManifest, found: Iterable[Found], told: Sequence[T
             _text(payload.get("media_type")),
             payload,
             label,
-            group,
-            split,
+            rule.group(payload),
+            rule.split(item.id, payload),
             item.row,
             sure,
         )

@@ -40,15 +40,15 @@ class Filter:
             self.value = msgspec.json.decode(value)
         except msgspec.DecodeError:
             self.value = value
-        self._text = value
+        self.text = value
 
     def __call__(self, example: Example) -> bool:
         own = self.field.startswith("@")
         value = getattr(example, self.field[1:]) if own else example.payload.get(self.field)
         if self.op in ("=", "!="):
             # What was typed without quotes may look like a number and be meant as the text that the field holds.
-            return (value == self.value or (isinstance(value, str) and value == self._text)) is (self.op == "=")
+            return (value == self.value or (isinstance(value, str) and value == self.text)) is (self.op == "=")
         numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (value, self.value))
         if numbers:
             return _ORDER[self.op](value, self.value)
-        return isinstance(value, str) and _ORDER[self.op](value, self._text)
+        return isinstance(value, str) and _ORDER[self.op](value, self.text)

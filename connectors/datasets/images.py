@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ _FLAT = 2
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the header of an image says. `channels` is 1 for grey, 3 for colour, one more with transparency."""
+    """What the header of an image says; `width` and `height` upright, as it is shown and learned. `channels` is 1 for
+    grey, 3 for colour, one more with transparency."""
 
     media_type: str
     width: int
@@ -38,18 +40,35 @@ def probe(data: bytes, where: str) -> ImageFacts:
     above the bounds."""
     with _opened(data, where) as image:
         channels = _CHANNELS.get(image.mode, len(image.getbands()))
-        return ImageFacts(_TYPES[str(image.format)], image.width, image.height, channels)
+        stored = image.width, image.height
+        width, height = stored if images.orientation(data) < 5 else stored[::-1]
+        return ImageFacts(_TYPES[str(image.format)], width, height, channels)
 
 
 def grey(data: bytes, where: str) -> NDArray[np.uint8]:
-    """The image in grey, 16 by 16 pixels, each the mean of what it stands for. Raises `UserError` as `probe`, and for
-    one that cannot be decoded."""
+    """The image in grey, upright, 16 by 16 pixels, each the mean of what it stands for. Raises `UserError` as `probe`,
+    and for one that cannot be decoded."""
     with _opened(data, where) as image:
         try:
-            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+            upright = images.turned(image.convert("L"), images.orientation(data))
+            small = upright.resize((SIDE, SIDE), Image.Resampling.BOX)
         except (OSError, ValueError, SyntaxError, MemoryError) as error:
             raise UserError("an image cannot be decoded", where=where, got=str(error)[:200]) from None
     return np.asarray(small, dtype=np.uint8)
+
+
+def upright_boxes(data: bytes, boxes: list[list[Any]], size: tuple[int, int], where: str) -> list[list[Any]]:
+    """Boxes [class, x, y, width, height] in pixels of the upright image, where a source says that they are in those of
+    an image of `size` (width, height): of the stored one, if that is its size and not the upright one's."""
+    how = images.orientation(data)
+    if how < 5 or not boxes:
+        return boxes
+    shown = probe(data, where)
+    if size != (shown.height, shown.width) or shown.width == shown.height:
+        return boxes
+    far_x, far_y = how in (7, 8), how in (6, 7)  # from which end of the stored sides they are counted
+    wide, high = size
+    return [[c, high - y - h if far_y else y, wide - x - w if far_x else x, h, w] for c, x, y, w, h in boxes]
 
 
 def likeness(smalls: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from tidemill.errors import ConfigError
 from tidemill.hashing import xxh64
@@ -35,3 +37,30 @@ def split_of(key: str, splits: Mapping[str, float], salt: str = "") -> str:
         if u < passed:
             return name
     return names[-1]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """What a data set declares of groups and splits, for any item of its project, of a version or newer than all.
+
+    `by` is the field whose text keeps a group together (empty: each item for itself), `fixed` one that names the split
+    outright (empty: none); `splits` and `salt` as in `split_of`.
+    """
+
+    splits: Mapping[str, float]
+    by: str = ""
+    fixed: str = ""
+    salt: str = ""
+
+    def group(self, payload: Mapping[str, Any]) -> str:
+        """The key of the item's group; empty where it has none."""
+        return _text(payload.get(self.by)) if self.by else ""
+
+    def split(self, id: str, payload: Mapping[str, Any]) -> str:
+        """The split of item `id`."""
+        said = _text(payload.get(self.fixed)) if self.fixed else ""
+        return said if said in self.splits else split_of(self.group(payload) or id, self.splits, self.salt)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else str(value)

@@ -22,4 +22,5 @@ def run() -> Training:
         schedule=Schedule(kind="cosine", warm_up=20),
         measure_every=10_000,
         checkpoint_every=10_000,
+        threads=1,  # a network this small gains nothing by more, and beside busy jobs they wait for one another
     )

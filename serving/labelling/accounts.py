@@ -52,12 +52,13 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Invitation(msgspec.Struct, frozen=True):
-    """Good once, until `expires` (seconds since the epoch)."""
+    """Good once, until `expires` (seconds since the epoch). `project` is whose manager made it (empty: the owner)."""
 
     name: str
     sha256: str
     expires: float
     maker: bool = False
+    project: str = ""
 
 
 class Opener(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ class _Kept(msgspec.Struct):
     accounts: list[Account] = []
     invitations: list[Invitation] = []
     openers: list[Opener] = []
+    gone: list[str] = []
 
 
 class Accounts:
@@ -100,16 +102,42 @@ class Accounts:
         return any(a.name == name and a.maker for a in self._read().accounts)
 
     def invite(self, name: str, *, maker: bool = False, seconds: float = INVITATION_SECONDS) -> str:
-        """A code that makes the account `name`; it is told this once, and takes the place of an earlier one. Raises
-        `IncompatibleError` where the account exists."""
+        """A code that makes the account `name`, from the owner; it is told this once, and takes the place of an earlier
+        one, whose `maker` stays. A name that was removed may be used again from here on. Raises `IncompatibleError`
+        where the account exists."""
         check_name(name, "annotator")
         with self._changing() as kept:
             if any(a.name == name for a in kept.accounts):
                 raise IncompatibleError("there is an account of that name", got=name)
-            code = INVITED + secrets.token_urlsafe(32)
-            now = self._clock()
-            kept.invitations = [i for i in kept.invitations if i.name != name and i.expires > now]
-            kept.invitations.append(Invitation(name, _digest(code), now + seconds, maker))
+            maker = maker or any(i.maker for i in self._pending(kept, name))
+            kept.gone = [n for n in kept.gone if n != name]
+            return self._code(kept, Invitation(name, "", self._clock() + seconds, maker))
+
+    def invite_into(self, project: str, name: str) -> str | None:
+        """The same for a manager of a project, who has no say beyond it. None where somebody else answers for the name:
+        there is an account, or an invitation that is not this project's. Raises `IncompatibleError` for a name that
+        was removed: what its account was a member of would be open to whoever has the code."""
+        check_name(name, "annotator")
+        with self._changing() as kept:
+            if name in kept.gone:
+                raise IncompatibleError(
+                    "the account of that name was revoked",
+                    got=name,
+                    fix=f"The owner may: tidemill labelling invite {name}",
+                )
+            if any(a.name == name for a in kept.accounts):
+                return None
+            if any(i.project != project for i in self._pending(kept, name)):
+                return None
+            return self._code(kept, Invitation(name, "", self._clock() + INVITATION_SECONDS, project=project))
+
+    def _pending(self, kept: _Kept, name: str) -> list[Invitation]:
+        return [i for i in kept.invitations if i.name == name and i.expires > self._clock()]
+
+    def _code(self, kept: _Kept, invitation: Invitation) -> str:
+        code, now = INVITED + secrets.token_urlsafe(32), self._clock()
+        kept.invitations = [i for i in kept.invitations if i.name != invitation.name and i.expires > now]
+        kept.invitations.append(msgspec.structs.replace(invitation, sha256=_digest(code)))
         return code
 
     def join(self, code: str, password: str) -> str:
@@ -130,13 +158,15 @@ class Accounts:
         return invited.name
 
     def remove(self, name: str) -> None:
-        """Let the account in no more, nor any session or token of it. Raises `NotFoundError`."""
+        """Let the account in no more, nor any session or token of it. Its name is kept from everybody but the owner,
+        for it is a member of what it was. Raises `NotFoundError`."""
         with self._changing() as kept:
             if not any(a.name == name for a in kept.accounts) and not any(i.name == name for i in kept.invitations):
                 raise NotFoundError(f"no account {name!r}")
             kept.accounts = [a for a in kept.accounts if a.name != name]
             kept.invitations = [i for i in kept.invitations if i.name != name]
             kept.openers = [o for o in kept.openers if o.name != name]
+            kept.gone = sorted({*kept.gone, name})
 
     # --- what opens
 
@@ -224,7 +254,7 @@ class Accounts:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             kept = self._read()
-            kept = _Kept(list(kept.accounts), list(kept.invitations), list(kept.openers))
+            kept = _Kept(list(kept.accounts), list(kept.invitations), list(kept.openers), list(kept.gone))
             yield kept
             self._write(msgspec.json.format(msgspec.json.encode(kept)))
         finally:

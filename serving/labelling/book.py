@@ -23,6 +23,11 @@ INDEX = "projects"
 READ_BACK = 15.0
 """Seconds in which what was written is to be read back."""
 
+WRITE_WAIT = 5.0
+"""Seconds that a write waits for another to be done."""
+FLUSH = 10.0
+"""Seconds in which what was sent is to be acknowledged. Both together are less than a client waits."""
+
 _POLL = 0.1
 _PAUSE = 0.5
 _AT_ONCE = 2000
@@ -72,7 +77,11 @@ class Book:
         with self._lock:
             found = self._projects.get(project)
             if found is None or not found.is_one:
-                raise NotFoundError("no such project", got=repr(project)[:80])
+                raise NotFoundError(
+                    "no such project",
+                    got=repr(project)[:80],
+                    fix="tidemill labelling project list shows them; tidemill labelling project create makes one.",
+                )
             yield found
 
     @contextmanager
@@ -91,7 +100,7 @@ class Book:
         with self._lock:
             self._seen.setdefault(last, []).append(taken)
         try:
-            with self._writing:
+            with self._turn():
                 for event in made:
                     self._writer.send(
                         topic or topic_of(project),
@@ -100,7 +109,7 @@ class Book:
                         headers=headers_of(event),
                         partition=0,
                     )
-                self._writer.flush()
+                self._writer.flush(FLUSH)
             if not taken.wait(READ_BACK):
                 raise UnavailableError("what was written has not been read back", where=topic_of(project))
         finally:
@@ -113,10 +122,25 @@ class Book:
 
     def publish(self, topic: str, records: Sequence[tuple[str, bytes]]) -> None:
         """Write `(key, value)` to another topic, acknowledged."""
-        with self._writing:
+        with self._turn():
             for key, value in records:
                 self._writer.send(topic, value, key=key.encode())
-            self._writer.flush()
+            self._writer.flush(FLUSH)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One writes at a time. Raises `UnavailableError` where who writes does not get done: with the log away, all
+        would wait one behind the other."""
+        if not self._writing.acquire(timeout=WRITE_WAIT):
+            raise UnavailableError("the log has not acknowledged an earlier write yet")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def ask(self) -> None:
+        """Ask the log for something small. Raises `UnavailableError` where it does not answer."""
+        self._log.end(Partition(INDEX, 0))
 
     def open(self, made: ProjectChanged) -> None:
         """Make a project: its first event, and its name in the index. Raises `IncompatibleError` where its topic has

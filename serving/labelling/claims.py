@@ -1,4 +1,4 @@
-"""What of labelling lives in Redis: claims on items that are being leased, answers on their way, and drafts.
+"""What of labelling lives in Redis: claims on items being leased, answers and estimations on their way, and drafts.
 
 Nothing here is the truth. The log is (`serving.labelling.state`): a claim only spares processes that lease at the same
 moment from reaching for the same place. Redis emptied, or gone, costs drafts and some attempts, and no answer.
@@ -16,6 +16,7 @@ import redis
 _log = logging.getLogger("tidemill.labelling")
 _PREFIX = "tidemill:{labelling.%s}:%s:%s"
 _ANSWER_SECONDS = 120
+_ESTIMATION_SECONDS = 30
 _ATTEMPTS = 5
 
 
@@ -41,6 +42,10 @@ class Claims(Protocol):
         """Whether no other answer is on its way for this lease."""
         ...
 
+    def estimating(self, project: str, newest: str) -> bool:
+        """Whether nobody else asks at this moment for an estimation up to event `newest`."""
+        ...
+
     def keep_draft(self, project: str, lease: str, value: Any, seconds: float) -> bool: ...
 
     def drafts(self, project: str, leases: Sequence[str]) -> list[Any]: ...
@@ -63,6 +68,9 @@ class NoClaims:
         return True
 
     def answering(self, project: str, lease: str, digest: str) -> bool:
+        return True
+
+    def estimating(self, project: str, newest: str) -> bool:
         return True
 
     def keep_draft(self, project: str, lease: str, value: Any, seconds: float) -> bool:
@@ -132,6 +140,10 @@ class RedisClaims:
             return bool((self._client.get(key) or digest.encode()) == digest.encode())
 
         return bool(self._asking(attempt, True))
+
+    def estimating(self, project: str, newest: str) -> bool:
+        key = _PREFIX % (project, "estimation", newest)
+        return bool(self._asking(lambda: self._client.set(key, b"", nx=True, ex=_ESTIMATION_SECONDS), True))
 
     def keep_draft(self, project: str, lease: str, value: Any, seconds: float) -> bool:
         """False where Redis is away: a draft is not worth an error."""

@@ -16,6 +16,8 @@ from serving.labelling.service import Labelling
 from serving.labelling.session_desk import SessionDesk
 from serving.routing import Request, Response, Route, Router, problem
 
+BODIES = 128 << 20
+"""Bytes of requests that are held at once."""
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
@@ -29,22 +31,25 @@ class LabellingDoor(Router):
         desks = (PageDesk, AnnotatorDesk, ReviewerDesk, ProjectDesk, ManagerDesk)
         self.desks: tuple[Desk, ...] = (self._sessions, *(desk(service, self._workers) for desk in desks))
         routes = [self._guarded(route) for desk in self.desks for route in desk.routes]
-        super().__init__(routes, LabellingGate(service.accounts), limit=256)
+        super().__init__(routes, LabellingGate(service.accounts), limit=256, bodies=BODIES)
 
     def close(self) -> None:
         self._sessions.close()
         self._workers.close()
 
+    def refusal(self, request: Request, route: Route) -> Response | None:
+        """Whoever the rule does not mean is told so before a byte of their body is taken."""
+        why = forged(request.scope["headers"]) if route.method == "POST" else ""
+        if not why and route.rule != OPEN:
+            why = self._refusal(route.rule, request)
+        return problem(403, why) if why else None
+
     def _guarded(self, route: Route) -> Route:
-        """The route, whose handler is reached by those whom its rule means."""
+        """The route, whose answers are taken for what they say they are."""
         inner = route.handler
 
         @functools.wraps(inner)
         async def handler(request: Request) -> Response:
-            if route.method == "POST" and (why := forged(request.scope["headers"])):
-                return problem(403, why)
-            if route.rule != OPEN and (why := self._refusal(route.rule, request)):
-                return problem(403, why)
             answer = await inner(request)
             return answer if NOSNIFF in answer.headers else answer._replace(headers=[*answer.headers, NOSNIFF])
 

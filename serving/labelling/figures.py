@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from itertools import combinations, islice
+from itertools import chain, combinations, islice
 from typing import Any
 
 from serving.labelling import rules
 from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
 from serving.labelling.state import Item, Project
 from serving.labelling.values import distance, same
+from tidemill.time import MAX_TIME
 
 MAX_SHOWN = 200
 MAX_PAIRS = 300
@@ -18,8 +19,8 @@ MAX_LEFT = 1000
 
 
 def progress(state: Project) -> dict[str, Any]:
-    """How far the project is. `waiting` are items that nobody can be given for want of the consensus, skills or
-    budget, or because enough hold them."""
+    """How far the project is. `open` are items that can be leased, `waiting` those that can be again, it may be, once
+    the consensus has looked at their newest answers."""
     asked = [i for i in state.items.values() if not i.asked.closed and not i.gold]
     settled = [i for i in asked if i.settled or i.review is not None]
     return {
@@ -29,6 +30,7 @@ def progress(state: Project) -> dict[str, Any]:
         "answers": sum(len(i.answers) for i in state.items.values()),
         "leased": state.running,
         "open": len(state.open),
+        "waiting": len(state.behind),
         "unanswered": sum(not i.answers for i in asked),
         "gold": len(state.golds),
         "disputed": len(disputed(state, MAX_SHOWN * 100)),
@@ -62,15 +64,17 @@ def named(kind: str, value: Any) -> list[str]:
 
 def mine(state: Project, who: str) -> dict[str, Any]:
     """An annotator's own progress; `left` are items that they could be given, at most `MAX_LEFT`. Nothing in it tells
-    gold questions from others."""
+    gold questions from others: each counts as an item, before and after."""
     answers = state.given.get(who, {}).values()
     seen = state.observed.get(who, [])
-    could = (about for _, _, about in state.open if state.may_have(state.items[about], who))
+    golds = state.golds if rules.gold_rate(state.now.rules) > 0 else []
+    could = chain((about for _, _, about in chain(state.open, state.behind)), golds)
+    left = (about for about in could if state.may_have(state.items[about], who, MAX_TIME))
     return {
         "answers": len(answers),
         "skips": sum(one.skipped for one in seen),
         "earned": round(sum(a.cost for a in answers), 6),
-        "left": sum(1 for _ in islice(could, MAX_LEFT)),
+        "left": sum(1 for _ in islice(left, MAX_LEFT)),
     }
 
 
@@ -83,13 +87,16 @@ def annotators(state: Project) -> list[dict[str, Any]]:
     for name, member in sorted(state.members.items()):
         answered = {about: state.items[about] for about in state.given.get(name, {})}
         beside: list[tuple[Any, Any]] = []
+        agreed: list[bool] = []
         gold: list[tuple[Any, Any]] = []
         for about, item in answered.items():
             said = state.counted(item.answers[name].value)
             if item.gold:
                 gold.append((state.counted(item.asked.gold), said))
-            elif rules.agreeing(state, name, about) is not None:
-                beside.append((rules.consensus(state, about), said))
+            elif (agrees := rules.agreeing(state, name, about)) is not None:
+                agreed.append(agrees)
+                if kind == "single":
+                    beside.append((rules.consensus(state, about), said))
         times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
         made.append(
             {
@@ -100,8 +107,8 @@ def annotators(state: Project) -> list[dict[str, Any]]:
                 "restricted": member.restricted,
                 "answers": len(answered),
                 "skips": sum(one.skipped for one in state.observed.get(name, [])),
-                "agreement": _share(kind, beside),
-                "gold": _share(kind, gold),
+                "agreement": _share(agreed),
+                "gold": _share([same(kind, a, b) for a, b in gold]),
                 "classes": classes,
                 "confusion": _matrix(kind, beside, classes),
                 "gold_confusion": _matrix(kind, gold, classes),
@@ -113,8 +120,8 @@ def annotators(state: Project) -> list[dict[str, Any]]:
     return made
 
 
-def _share(kind: str, pairs: list[tuple[Any, Any]]) -> float | None:
-    return round(sum(same(kind, a, b) for a, b in pairs) / len(pairs), 4) if pairs else None
+def _share(right: list[bool]) -> float | None:
+    return round(sum(right) / len(right), 4) if right else None
 
 
 def _matrix(kind: str, pairs: list[tuple[Any, Any]], classes: list[str]) -> list[list[int]] | None:
@@ -143,10 +150,11 @@ def unsure(state: Project, item: Item) -> bool:
     least, _ = item.asked.overlap or state.now.overlap
     if len(item.answers) < least:
         return False
-    values = [state.counted(a.value) for a in item.answers.values()]
-    differ = any(not same(state.now.schema.kind, values[0], v) for v in values[1:])
     if item.estimate is None:
-        return differ
+        if item.differs is None:
+            values = [state.counted(a.value) for a in item.answers.values()]
+            item.differs = any(not same(state.now.schema.kind, values[0], v) for v in values[1:])
+        return item.differs
     full = len(state.holders(item)) >= state.wanted(item)
     return full and item.estimate.confidence < state.now.sure
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import logging
 import re
 import uuid
@@ -27,6 +26,7 @@ import msgspec
 
 from serving.access import Gatekeeper, Headers, Refusal
 from serving.labelling import label_studio_values as written
+from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
 from serving.labelling.desk import Workers, asked
 from serving.labelling.label_config import MAX_CONFIG, Control, control
 from serving.labelling.service import Labelling
@@ -140,6 +140,7 @@ class LabelStudioDoor(Router):
         self._service = service
         self._asker = asker
         self._default = default
+        self._seen = AnnotationsSeen()
         self._workers = Workers(8, 64)
         routes = [
             route
@@ -232,7 +233,7 @@ class LabelStudioDoor(Router):
 
     def _answered(self, project: str, config: str, annotation: dict[str, Any], task: dict[str, Any]) -> int:
         """One annotation; 1 where an answer of it stands now."""
-        name, by, stamp = _number(annotation, "id"), _who(annotation), str(annotation.get("updated_at"))[:64]
+        name, by, stamp = _number(annotation, "id"), _who(annotation), stamp_of(annotation)
         now = self._service.clock.now()
         with self._service.book.reading(project) as state:
             if state.now.closed:
@@ -240,22 +241,27 @@ class LabelStudioDoor(Router):
             schema = state.now.schema
             found = control(config, schema)
             one = question(state, found, task, "task")
+            known = state.items.get(one.item)
+            standing = known.answers.get(by) if known is not None else None
+            if self._seen.older(state, name, stamp) or (standing is not None and stamp < stamp_in(standing.id)):
+                return 0  # webhooks come in any order, and the newer one stands
             made: list[Event] = []
             if by not in state.members:
                 made.append(_member(project, by, now))
             if one.item not in state.items:
                 made.append(_asked(one, now))
-            standing = state.items[one.item].answers.get(by) if one.item in state.items else None
             if annotation.get("was_cancelled"):
-                made += [_withdrawn(one.item, by, now, "skipped in Label Studio")] if standing is not None else []
+                self._seen.skipped(state, name, stamp)
+                made += [_withdrawn(standing, now, "skipped in Label Studio")] if standing is not None else []
             else:
+                at = known.after(by, now) if known is not None else now
                 value = written.value_of(found, schema, annotation.get("result"), one.size)
-                id = f"{BY}-{name}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+                id = answer_id(name, stamp)
                 if id in state.leases:
                     return 1  # delivered again
                 made.append(
                     AnswerGiven(
-                        id=id, time=now, about=one.item, by=by, value=value, schema=schema.version,
+                        id=id, time=at, about=one.item, by=by, value=value, schema=schema.version,
                         seconds=_seconds(annotation.get("lead_time")),
                     )
                 )  # fmt: skip
@@ -263,16 +269,17 @@ class LabelStudioDoor(Router):
         return int(bool(made) and isinstance(made[-1], AnswerGiven))
 
     def _deleted(self, project: str, annotations: list[dict[str, Any]]) -> int:
-        names = tuple(f"{BY}-{_number(one, 'id')}-" for one in annotations)
         now = self._service.clock.now()
+        gone: list[Event] = []
         with self._service.book.reading(project) as state:
-            gone = [
-                _withdrawn(lease.about, lease.by, now, "deleted in Label Studio")
-                for id, lease in state.leases.items()
-                if id.startswith(names) and lease.fate == "answered"
-                # An annotator's later annotation of the item has taken this one's place.
-                and (answer := state.items[lease.about].answers.get(lease.by)) is not None and answer.id == id
-            ]  # fmt: skip
+            for name in {_number(one, "id") for one in annotations}:
+                lease = state.leases.get(id := self._seen.newest(state, name))
+                if lease is None or lease.fate != "answered":
+                    continue
+                # An annotator's later annotation of the item may have taken this one's place.
+                answer = state.items[lease.about].answers.get(lease.by)
+                if answer is not None and answer.id == id:
+                    gone.append(_withdrawn(answer, now, "deleted in Label Studio"))
         self._service.book.append(project, gone)
         return len(gone)
 
@@ -355,5 +362,7 @@ def _asked(one: Question, now: int) -> LabelAsked:
     return LabelAsked(id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True)
 
 
-def _withdrawn(about: str, by: str, now: int, reason: str) -> AnswerWithdrawn:
-    return AnswerWithdrawn(id=uuid.uuid4().hex, time=now, about=about, by=by, reason=reason)
+def _withdrawn(answer: AnswerGiven, now: int, reason: str) -> AnswerWithdrawn:
+    return AnswerWithdrawn(
+        id=uuid.uuid4().hex, time=now, about=answer.about, by=answer.by, reason=reason, answer=answer.id
+    )

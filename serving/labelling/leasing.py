@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Leasing:
                 restricted = member.restricted if member is not None else ""
                 held = _held(state, who, now)
                 lacking = count - len(held)
-                found = [] if restricted or lacking <= 0 else _choose(state, who, lacking)
+                found = [] if restricted or lacking <= 0 else _choose(state, who, lacking, now)
             made = [event for about in found if (event := self._claimed(project, who, about)) is not None]
             if not found:
                 break
@@ -89,9 +90,9 @@ class Leasing:
         now = self._clock.now()
         with self._book.reading(project) as state:
             item = state.items[about]
-            if not state.may_have(item, who):
+            if not state.may_have(item, who, now):
                 return None
-            holders, wanted = state.holders(item), state.wanted(item)
+            holders, wanted = state.holders(item), state.wanted(item, now)
             expires = now + int(state.now.lease * SECOND)
         lease = uuid.uuid4().hex
 
@@ -103,7 +104,8 @@ class Leasing:
         limit = 1 << 30 if item.gold else wanted
         if not self._claims.claim(project, about, who, lease, expires, holders, limit, over):
             return None
-        return LabelLeased(id=lease, time=now, about=about, by=who, lease=lease, expires=expires)
+        # An answer's id is its lease's: the lease's own event is another event, so it has another id.
+        return LabelLeased(id=f"{lease}:leased", time=now, about=about, by=who, lease=lease, expires=expires)
 
     def answer(self, project: str, who: str, lease: str, value: Any, seconds: float | None = None) -> str:
         """Take an answer; its id. The same sent again is the same answer.
@@ -122,13 +124,14 @@ class Leasing:
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
             cost = state.now.cost
+            time = item.after(who, now)
             seconds = _at_most(seconds, now, found, state.answered_at.get(who))
         digest = hashlib.sha256(msgspec.json.encode(value)).hexdigest()
         if not self._claims.answering(project, lease, digest):
             raise IncompatibleError("the lease has another answer", where=f"lease {lease}")
         given = AnswerGiven(
             id=lease,
-            time=now,
+            time=time,
             about=found.about,
             by=who,
             value=value,
@@ -165,7 +168,12 @@ class Leasing:
             raise IncompatibleError("the project is closed", where=f"project {project}")
         if not gone:
             event = AnswerWithdrawn(
-                id=secrets.token_hex(16), time=self._clock.now(), about=found.about, by=who, reason="undo"
+                id=secrets.token_hex(16),
+                time=self._clock.now(),
+                about=found.about,
+                by=who,
+                reason="undo",
+                answer=answer,
             )
             self._book.append(project, [event])
         if restricted:
@@ -212,7 +220,7 @@ def _mine(state: Project, who: str) -> Iterator[tuple[str, Lease]]:
         yield name, state.leases[name]
 
 
-def _choose(state: Project, who: str, count: int) -> list[str]:
+def _choose(state: Project, who: str, count: int, now: int) -> list[str]:
     """Items for the annotator, most urgent first; gold questions are mixed in at the project's rate."""
     skills = set(state.members[who].skills) if who in state.members else set()
     rate = rules.gold_rate(state.now.rules)
@@ -220,8 +228,8 @@ def _choose(state: Project, who: str, count: int) -> list[str]:
     golds = (g for g in state.golds if g not in asked and state.may_have(state.items[g], who))
     rest = (
         about
-        for _, _, about in state.open
-        if state.may_have(state.items[about], who) and skills.issuperset(state.items[about].asked.skills)
+        for _, _, about in chain(state.open, state.behind)
+        if state.may_have(state.items[about], who, now) and skills.issuperset(state.items[about].asked.skills)
     )
     found: list[str] = []
     # Gold goes beside other tasks only: with nothing else to do, whatever still came would be gold.

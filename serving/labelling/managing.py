@@ -11,11 +11,11 @@ import msgspec
 from serving.labelling import rules
 from serving.labelling.schema import Change, changed, checked
 from serving.labelling.service import Labelling
-from tidemill.errors import IncompatibleError, NotFoundError, RequestError
+from tidemill.errors import BadEvent, IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import EstimationAsked, LabelSchema, MemberChanged, ProjectChanged, Role
+from tidemill.label_values import read_overlap, read_sure
 from tidemill.stream import check_name
 
-MAX_OVERLAP = 100
 MAX_WORDS = 50
 
 
@@ -34,8 +34,10 @@ class NewProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is to stand from now on; what is left out stays."""
+    """What is to stand from now on; what is left out stays. `revision` is that of what was looked at: it is refused
+    where something else stands by now."""
 
+    revision: int | msgspec.UnsetType = msgspec.UNSET
     instructions: str | msgspec.UnsetType = msgspec.UNSET
     overlap: tuple[int, int] | msgspec.UnsetType = msgspec.UNSET
     sure: float | msgspec.UnsetType = msgspec.UNSET
@@ -64,7 +66,8 @@ class MemberSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """A member, and the code that makes their account, told this once (null: they have one)."""
+    """A member, and the code that makes their account, told this once (null: they have one, or, where they are only
+    `invited`, were invited elsewhere and join with that code)."""
 
     name: str
     state: str
@@ -95,13 +98,17 @@ class Managing:
             lease=wish.lease,
             rules=wish.rules,
             by=by,
+            revision=1,
         )
         _usable(made)
         with self._book.all() as projects:
             if any(p.name == wish.project for p in projects):
-                raise IncompatibleError("the project exists", got=wish.project)
+                raise _exists(wish.project)
         self._service.streams.declare(wish.project)
         self._book.open(made)
+        with self._book.reading(wish.project) as state:
+            if made.id not in state.stood:
+                raise _exists(wish.project)  # made elsewhere at this moment, or not named in the index until now
         if wish.roles:
             member = MemberChanged(
                 id="", time=0, project=wish.project, member=by, roles=_roles(wish.roles), state="joined", by=by
@@ -124,6 +131,8 @@ class Managing:
         with self._book.reading(project) as state:
             stands = state.now
         given = {name: v for name, v in msgspec.structs.asdict(wish).items() if v is not msgspec.UNSET}
+        if given.pop("revision", stands.revision) != stands.revision:
+            raise IncompatibleError("somebody else changed the project since", fix="Look, and try again.")
         if "instructions" in given:
             version = stands.schema.version + 1
             schema = msgspec.structs.replace(stands.schema, instructions=given.pop("instructions"), version=version)
@@ -141,36 +150,46 @@ class Managing:
             self._stand(project, msgspec.structs.replace(stands, closed=closed, by=by))
 
     def _stand(self, project: str, made: ProjectChanged) -> ProjectChanged:
-        """Write what is to stand. Raises `IncompatibleError` where somebody else changed the schema meanwhile."""
-        made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=self._service.clock.now())
+        """Write what is to stand, made of what stood. Raises `IncompatibleError` where somebody else changed the
+        project meanwhile: what they changed would be gone."""
+        # Later than what it was made of, by whichever clock: so it is for those who read by time.
+        now = max(self._service.clock.now(), made.time + 1)
+        made = msgspec.structs.replace(made, id=uuid.uuid4().hex, time=now, revision=made.revision + 1)
         self._book.append(project, [made])
         with self._book.reading(project) as state:
-            if state.now.schema.version > made.schema.version or state.now.schema != made.schema:
+            if made.id not in state.stood:
                 raise IncompatibleError("somebody else changed the project at this moment", fix="Look, and try again.")
         return made
 
     def invite(self, project: str, wish: NewMember, by: str) -> Invited:
-        """Have somebody in the project. Raises `IncompatibleError` where they are."""
+        """Have somebody in the project. Raises `IncompatibleError` where they are, or were revoked."""
         check_name(wish.name, "annotator")
         accounts = self._service.accounts
+        roles, skills = _roles(wish.roles), _skills(wish.skills)
         with self._book.reading(project) as state:
             before = state.members.get(wish.name)
         if before is not None and before.state == "joined":
             raise IncompatibleError("is a member already", got=wish.name)
+        with self._book.all() as projects:
+            # A code opens all that the name is in: this project's manager has none for what is others' too.
+            elsewhere = any(
+                p.name != project and (m := p.members.get(wish.name)) is not None and m.state != "removed"
+                for p in projects
+            )
+        code = None if elsewhere else accounts.invite_into(project, wish.name)
         known = wish.name in accounts.names()
-        state_ = "joined" if known else "invited"
         member = MemberChanged(
             id="",
             time=0,
             project=project,
             member=wish.name,
-            roles=_roles(wish.roles),
+            roles=roles,
             state="joined" if known else "invited",
-            skills=_skills(wish.skills),
+            skills=skills,
             by=by,
         )
         self._service.record(project, member)
-        return Invited(wish.name, state_, None if known else accounts.invite(wish.name))
+        return Invited(wish.name, member.state, code)
 
     def change_member(self, project: str, name: str, wish: MemberSettings, by: str) -> MemberChanged:
         """Change what a member is. Raises `NotFoundError`."""
@@ -192,13 +211,21 @@ class Managing:
         return made
 
 
+def _exists(project: str) -> IncompatibleError:
+    return IncompatibleError(
+        "the project exists, and nothing of it was changed",
+        got=project,
+        fix="Change its settings and classes, invite members, or choose another name.",
+    )
+
+
 def _usable(made: ProjectChanged) -> None:
     """Raises `RequestError` for settings that mean nothing."""
-    least, most = made.overlap
-    if not 1 <= least <= most <= MAX_OVERLAP:
-        raise RequestError("not usable", wanted=f"1 <= least <= most <= {MAX_OVERLAP}", field="overlap")
-    if not 0.0 <= made.sure <= 1.0:
-        raise RequestError("not usable", wanted="a probability", field="sure")
+    try:
+        read_overlap(made.overlap)
+        read_sure(made.sure)
+    except BadEvent as error:
+        raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
     if not 0.0 <= made.cost <= 1e6:
         raise RequestError("not usable", wanted="0 to 1000000", field="cost")
     if made.budget is not None and not 0.0 <= made.budget <= 1e12:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.labelling.desk import Desk
+from serving.labelling.desk import Desk, Workers
+from serving.labelling.readiness import Readiness
+from serving.labelling.service import Labelling
 from serving.routing import Request, Response, Route, json_of
 from tidemill.errors import NotFoundError
 
@@ -26,13 +28,17 @@ TYPES = {
 class PageDesk(Desk):
     """The routes that anybody can ask: pages, and whether the process lives."""
 
+    def __init__(self, service: Labelling, workers: Workers) -> None:
+        self._readiness = Readiness(service.book.ask)
+        super().__init__(service, workers)
+
     def table(self) -> tuple[Route, ...]:
         return (
             Route("GET", "/", "open", self._annotate, "The annotator's page"),
             Route("GET", "/manage", "open", self._manage, "The manager's page"),
             Route("GET", "/static/{file}", "open", self._static, "A file of the pages"),
             Route("GET", "/health/live", "open", self._live, "Is the process alive"),
-            Route("GET", "/health/ready", "open", self._ready, "Does it follow the log"),
+            Route("GET", "/health/ready", "open", self._ready, "Does the log answer, and is it followed"),
         )
 
     async def _annotate(self, request: Request) -> Response:
@@ -49,7 +55,7 @@ class PageDesk(Desk):
 
     async def _ready(self, request: Request) -> Response:
         # What went wrong is in the log: where our parts are is nothing for those who have not logged in.
-        there = not self.service.book.failure
+        there = await self._readiness.there() and not self.service.book.failure
         return json_of({"ready": there}, 200 if there else 503)
 
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import statistics
 import uuid
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -43,6 +44,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     action: Literal["restrict", "review", ""] = ""
 
 
+_CHOICES = "; ".join(
+    f"{name} one of {', '.join(str(v) or '(none)' for v in get_args(kind))}"
+    for name, kind in get_type_hints(Rule).items()
+    if get_args(kind) and get_origin(kind) is Literal
+)
+_EXAMPLE = '{"collector": "skips", "at_least": 5, "action": "restrict"}'
+
+
 def parsed(rules: list[Any]) -> list[Rule]:
     """The rules, checked. Raises `RequestError`."""
     made = []
@@ -51,7 +60,9 @@ def parsed(rules: list[Any]) -> list[Rule]:
         try:
             made.append(found := msgspec.convert(rule, Rule))
         except msgspec.ValidationError as error:
-            raise RequestError(str(error), field=field) from None
+            message, _, at = str(error).partition(" - at `$")
+            wanted = f"{_CHOICES}, for example {_EXAMPLE}"
+            raise RequestError(f"rule {i + 1}: {message}", wanted=wanted, field=field + at.rstrip("`")) from None
         if found.action and (found.at_least is None) == (found.below is None):
             raise RequestError("a rule needs one condition", wanted="at_least or below", field=field)
         if not (0 <= found.rate <= 1 and 1 <= found.window <= 10_000 and 1 <= found.least <= found.window):
@@ -87,12 +98,14 @@ def collected(state: Project, who: str, rule: Rule) -> float | None:
                 break
             streak += 1
         return float(streak)
-    done = [one for one in seen if not one.skipped]
+    # From the newest on, and no further than the window.
+    done = (one for one in reversed(seen) if not one.skipped)
     if rule.collector == "seconds":
-        times = [one.seconds for one in done[-rule.window :] if one.seconds is not None]
+        times = [one.seconds for one in islice(done, rule.window) if one.seconds is not None]
         return statistics.median(times) if len(times) >= rule.least else None
     judged = gold if rule.collector == "gold" else agreeing
-    right = [said for one in done if (said := judged(state, who, one.about)) is not None][-rule.window :]
+    verdicts = (said for one in done if (said := judged(state, who, one.about)) is not None)
+    right = list(islice(verdicts, rule.window))
     return sum(right) / len(right) if len(right) >= rule.least else None
 
 
@@ -109,10 +122,14 @@ def agreeing(state: Project, who: str, about: str) -> bool | None:
     """Whether the annotator's answer is what the item is taken for; None where nobody else has answered it."""
     item = state.items[about]
     answer = item.answers.get(who)
-    taken = consensus(state, about)
-    if answer is None or taken is None or (len(item.answers) < 2 and item.review is None):
+    if answer is None or (len(item.answers) < 2 and item.review is None):
         return None
-    return same(state.now.schema.kind, state.counted(answer.value), taken)
+    if who not in item.agrees:
+        taken = consensus(state, about)
+        if taken is None:
+            return None
+        item.agrees[who] = same(state.now.schema.kind, state.counted(answer.value), taken)
+    return item.agrees[who]
 
 
 def consensus(state: Project, about: str) -> Any:

@@ -13,8 +13,8 @@ import msgspec
 from serving.labelling.values import resolve
 from tidemill.errors import RequestError
 from tidemill.label_events import LabelClass, LabelSchema
+from tidemill.label_values import MAX_CLASSES
 
-MAX_CLASSES = 1000
 MAX_NAME = 100
 MAX_INSTRUCTIONS = 20_000
 

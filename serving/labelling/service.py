@@ -1,10 +1,12 @@
-"""Everything behind the labelling door, wired: the book, claims, accounts, and what looks after leases that run out."""
+"""Everything behind the labelling door, wired: the book, claims, accounts, and what looks after leases that run out and
+projects that fall silent."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import uuid
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -13,6 +15,8 @@ from serving.labelling.accounts import Accounts
 from serving.labelling.book import Book
 from serving.labelling.claims import Claims
 from serving.labelling.leasing import Leasing
+from serving.labelling.quiet import QUIET_SECONDS, Quiet
+from serving.labelling.streamed import Streamed
 from tidemill.errors import TidemillError
 from tidemill.event import Event
 from tidemill.log import Log
@@ -33,7 +37,7 @@ class Objects(Protocol):
 
 
 class Streams(Protocol):
-    """The declarations of streams, which are the roof's."""
+    """The streams, whose declarations are the roof's."""
 
     def declare(self, project: str) -> None:
         """Declare the stream of a new project, and its labels, where they are not."""
@@ -43,12 +47,25 @@ class Streams(Protocol):
         """Whether the project's stream is of the shape of uploaded items (`serving.labelling.uploads.stream_of`)."""
         ...
 
+    def find(self, project: str, ids: Collection[str]) -> dict[str, Streamed]:
+        """The events of the project's stream that have these ids; those that there are."""
+        ...
+
 
 class Labelling:
-    """One process of the labelling service. `start` begins to follow the log; `close` after the last answer."""
+    """One process of the labelling service. `start` begins to follow the log; `close` after the last answer. `quiet`:
+    the seconds of silence after which the consensus is asked for an exact estimation (0: never)."""
 
     def __init__(
-        self, log: Log, objects: Objects, accounts: Accounts, claims: Claims, clock: Clock, streams: Streams
+        self,
+        log: Log,
+        objects: Objects,
+        accounts: Accounts,
+        claims: Claims,
+        clock: Clock,
+        streams: Streams,
+        *,
+        quiet: float = QUIET_SECONDS,
     ) -> None:
         self.objects = objects
         self.accounts = accounts
@@ -56,6 +73,7 @@ class Labelling:
         self.streams = streams
         self.book = Book(log)
         self.leasing = Leasing(self.book, claims, clock)
+        self.quiet = Quiet(self.book, claims, quiet)
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="labelling-sweep", daemon=True)
 
@@ -95,5 +113,6 @@ class Labelling:
                     names = [p.name for p in projects if p.is_one]
                 for name in names:
                     self.leasing.sweep(name)
+                    self.quiet.sweep(name)
             except TidemillError as error:
-                _log.warning("leases that ran out are not written down yet: %s", error)
+                _log.warning("leases that ran out, or silence, are not written down yet: %s", error)

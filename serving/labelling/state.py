@@ -7,18 +7,20 @@ over. No item is ever leased beyond its overlap, with Redis or without it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
-from serving.labelling.values import resolve
+from serving.labelling.patience import forsaken
+from serving.labelling.places import Places
+from serving.labelling.values import fits
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
     AnswerGiven,
     AnswerWithdrawn,
+    EstimationAsked,
     LabelAsked,
     LabelEstimated,
     LabelLeased,
@@ -28,9 +30,16 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
+from tidemill.label_values import ends, merged
+from tidemill.project_standing import Standing, revision_of
+from tidemill.time import MAX_TIME, MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
-Place = tuple[float, int, str]
+Stamp = tuple[int, str]
+"""Time and id of an answer or a withdrawal: of two, the greater stands, as in the consensus."""
+
+
+_NEVER: Stamp = (MIN_TIME, "")
 
 
 class Lease(msgspec.Struct):
@@ -45,32 +54,45 @@ class Lease(msgspec.Struct):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One thing that an annotator did with an item, for the quality rules."""
+    """One thing that an annotator did with an item, for the quality rules: a skip, or the answer that stands."""
 
     about: str
     skipped: bool
     seconds: float | None = None
 
+    def answers(self, about: str) -> bool:
+        return self.about == about and not self.skipped
+
 
 class Item(msgspec.Struct, kw_only=True):
     """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
-    of the latter only those that run."""
+    of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
+    none, and `gone` the answers that were withdrawn by name. `differs` and `agrees` keep what was found of the answers
+    (`figures.unsure`, `rules.agreeing`) until anything of the item changes."""
 
     asked: LabelAsked
     order: int
     answers: dict[str, AnswerGiven] = {}
     leases: dict[str, str] = {}
+    said: dict[str, Stamp] = {}
+    gone: set[tuple[str, str]] = set()
     skipped: set[str] = set()
     estimate: LabelEstimated | None = None
     settled: bool = False
     value: Any = None
     confidence: float = 0.0
     review: LabelReviewed | None = None
-    place: Place | None = None
+    differs: bool | None = None
+    agrees: dict[str, bool] = {}
 
     @property
     def gold(self) -> bool:
         return self.asked.gold is not None
+
+    def after(self, who: str, now: int) -> int:
+        """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest
+        stands."""
+        return max(now, self.said.get(who, _NEVER)[0] + 1)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -81,12 +103,17 @@ class Item(msgspec.Struct, kw_only=True):
 
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
-    that stand, by annotator and item, `answered_at` when each last answered."""
+    that stand, by annotator and item, `answered_at` when each last answered, `stood` the changes of the project that
+    were taken. `unestimated` is the id of the newest event that the consensus depends on and no `estimation.asked.v1`
+    stands behind (empty: none), `unestimated_at` the latest time of all such."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rules: ProjectChanged | None = None
+        self.stood: set[str] = set()
         self.versions: dict[int, Any] = {}
+        self.since: dict[str, int] = {}
+        self._ends: dict[str, str] = {}
         self.members: dict[str, MemberChanged] = {}
         self.items: dict[str, Item] = {}
         self.leases: dict[str, Lease] = {}
@@ -95,11 +122,13 @@ class Project:
         self.given: dict[str, dict[str, AnswerGiven]] = {}
         self.answered_at: dict[str, int] = {}
         self.media: dict[str, str] = {}
-        self.open: list[Place] = []
+        self.open = Places()
+        self.behind = Places()
         self.golds: list[str] = []
         self.spent = 0.0
         self.running = 0
         self.estimated = False
+        self.unestimated, self.unestimated_at = "", MIN_TIME
         self._take: dict[type, Callable[[Any], None]] = {
             ProjectChanged: self._project,
             MemberChanged: self._member,
@@ -127,14 +156,16 @@ class Project:
         """Take one event, in the order of the log. What is not of a project is passed over."""
         if isinstance(event, LabelGiven):
             return
+        self._note(event)
         take = self._take.get(type(event))
         if take is not None:
             take(event)
 
     # --- what can be asked of it
 
-    def wanted(self, item: Item) -> int:
-        """How many answers the item shall have, by what is known now. A gold question is open to everybody."""
+    def wanted(self, item: Item, now: int = MIN_TIME) -> int:
+        """How many answers the item shall have, by what is known, and at `now` of what the consensus leaves undone. A
+        gold question is open to everybody."""
         if self.rules is None or self.rules.closed or item.asked.closed or item.review is not None:
             return 0
         given = len(item.answers)
@@ -147,7 +178,9 @@ class Project:
             return given
         if item.estimate is None or item.estimate.answers != given:
             # The consensus has not looked at the newest answer yet; where there is none, the most are asked.
-            return given if self.estimated else given + 1
+            seen = 0 if item.estimate is None else item.estimate.answers
+            waits = self.estimated and now < forsaken((a.time for a in item.answers.values()), seen)
+            return given if waits else given + 1
         return given if item.estimate.confidence >= self.rules.sure else given + 1
 
     def holders(self, item: Item) -> set[str]:
@@ -159,10 +192,11 @@ class Project:
         rules = self.now
         return rules.budget is None or self.spent + (self.running + 1) * rules.cost <= rules.budget + 1e-9
 
-    def may_have(self, item: Item, who: str) -> bool:
-        """Whether the item can be leased to the annotator now, skills and restrictions aside."""
+    def may_have(self, item: Item, who: str, now: int = MIN_TIME) -> bool:
+        """Whether the item can be leased to the annotator at `now`, skills and restrictions aside."""
         holders = self.holders(item)
-        return who not in holders and who not in item.skipped and len(holders) < self.wanted(item) and self.afford()
+        free = who not in holders and who not in item.skipped
+        return free and len(holders) < self.wanted(item, now) and self.afford()
 
     def overdue(self, now: int) -> list[str]:
         """Leases that have run out, and nothing in the log says so yet."""
@@ -172,10 +206,16 @@ class Project:
 
     def _project(self, event: ProjectChanged) -> None:
         stands = self.rules
-        if stands is not None and event.schema != stands.schema and event.schema.version <= stands.schema.version:
-            return  # of two changes at one moment the first stands, and whoever made the other is told
-        self.rules = event
+        standing = None if stands is None else Standing(stands.revision, stands.schema)
+        following = revision_of(standing, event.revision, event.schema)
+        if following is None:
+            return  # made of what stands no more; whoever made it is told
+        self.rules = msgspec.structs.replace(event, revision=following)
+        self.stood.add(event.id)
         self.versions.setdefault(event.schema.version, event.schema)
+        self._ends = ends(event.schema)
+        for one in event.schema.classes:
+            self.since.setdefault(one.id, event.schema.version)
         self._replace_all()
 
     def _member(self, event: MemberChanged) -> None:
@@ -185,9 +225,13 @@ class Project:
         self.members[event.member] = event
 
     def _asked(self, event: LabelAsked) -> None:
+        if event.gold is not None and not self._fits(event.gold):
+            return
         item = self.items.get(event.about)
         if item is None:
-            item = Item(asked=event, order=len(self.items), answers={}, leases={}, skipped=set())
+            item = Item(
+                asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set(), agrees={}
+            )
             self.items[event.about] = item
             if item.gold:
                 self.golds.append(event.about)
@@ -217,7 +261,7 @@ class Project:
                 self._end(item, gone, "expired")
         made = Lease(event.about, event.by, event.time, event.expires)
         self.leases[event.lease] = made
-        if self.may_have(item, event.by):
+        if self.may_have(item, event.by, event.time):
             item.leases[event.by] = event.lease
             self.held.setdefault(event.by, set()).add(event.lease)
             self.running += 1
@@ -227,7 +271,7 @@ class Project:
 
     def _answered(self, event: AnswerGiven) -> None:
         item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None:
+        if item is None or not self._fits(event.value, event.schema):
             return
         if lease is not None:
             # An answer that is sent twice is one; and nobody answers with another's lease.
@@ -238,29 +282,38 @@ class Project:
             lease.fate, lease.value = "answered", event.value
         else:
             self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
-        before = item.answers.get(event.by)
-        if before is not None:
-            self.spent -= before.cost
-        item.answers[event.by] = event
-        self.given.setdefault(event.by, {})[event.about] = event
-        self.answered_at[event.by] = event.time
-        self.spent += event.cost
-        self._observe(event.by, Observation(event.about, False, event.seconds))
+        if (event.time, event.id) > item.said.get(event.by, _NEVER):
+            item.said[event.by] = event.time, event.id
+            self._take_out(item, event.by)
+            if (event.by, event.id) not in item.gone:
+                item.answers[event.by] = event
+                self.given.setdefault(event.by, {})[event.about] = event
+                self.spent += event.cost
+                self._observe(event.by, Observation(event.about, False, event.seconds))
+        if (event.by, event.id) in item.gone:
+            self.leases[event.id].fate = "withdrawn"
+        self.answered_at[event.by] = max(event.time, self.answered_at.get(event.by, MIN_TIME))
         self._replace(event.about, item)
 
     def _withdrawn(self, event: AnswerWithdrawn) -> None:
         item = self.items.get(event.about)
-        answer = item.answers.pop(event.by, None) if item is not None else None
-        if item is None or answer is None:
+        if item is None:
             return
-        self.leases[answer.id].fate = "withdrawn"
-        del self.given[event.by][event.about]
-        self.spent -= answer.cost
-        self._replace(event.about, item)
+        answer = item.answers.get(event.by)
+        if event.answer:
+            item.gone.add((event.by, event.answer))
+        elif (event.time, event.id) <= item.said.get(event.by, _NEVER):
+            return
+        else:
+            item.said[event.by] = event.time, event.id
+        if answer is not None and event.answer in ("", answer.id):
+            self.leases[answer.id].fate = "withdrawn"
+            self._take_out(item, event.by)
+            self._replace(event.about, item)
 
     def _reviewed(self, event: LabelReviewed) -> None:
         item = self.items.get(event.about)
-        if item is not None:
+        if item is not None and (event.value is None or self._fits(event.value)):
             item.review = event if event.value is not None else None
             self._replace(event.about, item)
 
@@ -278,8 +331,17 @@ class Project:
         item = self.items.get(event.about)
         if item is not None:
             item.settled, item.value, item.confidence = event.value is not None, event.value, event.confidence
+            item.agrees.clear()
 
     # --- what they share
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, EstimationAsked):
+            self.unestimated, self.unestimated_at = "", MIN_TIME
+        elif isinstance(event, (AnswerGiven, AnswerWithdrawn, LabelReviewed)) or (
+            isinstance(event, LabelAsked) and event.about in self.items and self.items[event.about].answers
+        ):
+            self.unestimated, self.unestimated_at = event.id, max(event.time, self.unestimated_at)
 
     def _end(self, item: Item, lease: Lease, fate: Fate) -> None:
         lease.fate = fate
@@ -288,21 +350,31 @@ class Project:
             self.held[lease.by].discard(name)
             self.running -= 1
 
+    def _take_out(self, item: Item, who: str) -> None:
+        """The annotator's answer about the item does not stand any more."""
+        answer = item.answers.pop(who, None)
+        if answer is not None:
+            del self.given[who][answer.about]
+            self.spent -= answer.cost
+            # Nor does it count for or against them: one question is judged once, however often it is answered.
+            seen = self.observed.get(who, [])
+            at = next((i for i in range(len(seen) - 1, -1, -1) if seen[i].answers(answer.about)), None)
+            if at is not None:
+                del seen[at]
+
     def _observe(self, who: str, seen: Observation) -> None:
         self.observed.setdefault(who, []).append(seen)
 
     def _replace(self, about: str, item: Item) -> None:
-        """Put the item where it belongs among those that can be leased, the most urgent first."""
-        place = None
-        if not item.gold and len(self.holders(item)) < self.wanted(item):
-            place = (-item.asked.priority, item.order, about)
-        if place == item.place:
-            return
-        if item.place is not None:
-            del self.open[bisect_left(self.open, item.place)]
-        if place is not None:
-            insort(self.open, place)
-        item.place = place
+        """Put the item, of which something changed, where it belongs among those that can be leased, and among those
+        that the consensus has not looked at since their newest answer."""
+        item.differs = None
+        item.agrees.clear()
+        place, held = (-item.asked.priority, item.order, about), len(self.holders(item))
+        there = not item.gold and held < self.wanted(item)
+        behind = not item.gold and not there and held < self.wanted(item, MAX_TIME)
+        self.open.put(about, place if there else None)
+        self.behind.put(about, place if behind else None)
 
     def _replace_all(self) -> None:
         for about, item in self.items.items():
@@ -311,13 +383,10 @@ class Project:
     def counted(self, value: Any) -> Any:
         """A value under the schema that stands now: classes that were merged are what they were merged into."""
         schema = self.now.schema
-        if schema.kind == "single" and isinstance(value, str):
-            return resolve(schema, value) or value
-        if schema.kind == "multi" and isinstance(value, list):
-            return sorted({resolve(schema, name) or name for name in value})
-        if schema.kind == "boxes" and isinstance(value, list):
-            return [[resolve(schema, box[0]) or box[0], *box[1:]] for box in value]
-        return value
+        return merged(value, self._ends) if schema.kind in ("single", "multi", "boxes") else value
+
+    def _fits(self, value: Any, version: int | None = None) -> bool:
+        return self.rules is not None and fits(self.rules.schema, self.since, value, version)
 
 
 def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Container, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from connectors.images import MAX_BYTES, MAX_PIXELS
 from serving.labelling.media import checked
 from serving.labelling.service import Labelling
+from serving.labelling.streamed import Streamed
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError, TidemillError, TooLargeError
 from tidemill.label_events import LabelAsked, LabelSchema
@@ -30,8 +32,8 @@ PIXELS_AT_ONCE = 5 * MAX_PIXELS
 
 
 class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An item to be labelled: an image or sound as `media` (base64) or as the `digest` of stored bytes, a `text`, a
-    row as `payload`; or only the `id` of an `event` that is in the stream already."""
+    """An item to be labelled: an image or sound as `media` (base64) or as the `digest` of an item of the project, a
+    `text`, a row as `payload`; or only the `id` of an `event` that is in the stream already, which says the rest."""
 
     id: str = ""
     media: str = ""
@@ -84,29 +86,37 @@ class Uploads:
         self._service = service
         self._book = service.book
 
-    def add(self, project: str, wish: NewItems) -> dict[str, list[str]]:
+    def add(self, project: str, wish: NewItems, events: Mapping[str, Streamed] | None = None) -> dict[str, list[str]]:
         """The ids of the items that were `added`, and of those that were `known` already, so that a request can be
-        sent again. Raises `RequestError` naming the first item that cannot be taken; then none is."""
+        sent again. `events` are the stream's that are named, where somebody has read them (None: they are looked up).
+        Raises `RequestError` naming the first item that cannot be taken, `IncompatibleError` naming the first whose id
+        another item has; then none is taken."""
         if not 1 <= len(wish.items) <= MAX_ITEMS:
             raise RequestError("so many at once are not taken", wanted=f"1 to {MAX_ITEMS}", field="items")
         with self._book.reading(project) as state:
-            schema, known = state.now.schema, {i.id for i in wish.items if i.id in state.items}
+            schema = state.now.schema
+            known = {i.id: state.items[i.id].asked for i in wish.items if i.id in state.items}
+            own = {i.digest for i in wish.items if i.digest in state.media}
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
         if not all(item.event for item in wish.items) and not self._service.streams.takes_items(project):
             raise IncompatibleError(
                 "the stream has fields of its own",
                 where=f"data.{project}",
-                fix="Publish to it, and name its events here: id and event=true.",
+                fix="Publish to it, and ask about its events: `tidemill labelling items --events`, or event=true.",
             )
+        if events is None:
+            named = {item.id for item in wish.items if item.event and item.id and item.id not in known}
+            events = self._service.streams.find(project, named) if named else {}
         data: list[tuple[str, bytes]] = []
         asked: list[LabelAsked] = []
         stored: list[bytes] = []
         pixels = 0
         for i, item in enumerate(wish.items):
             if item.id in known:
+                _same(item, known[item.id], f"items[{i}]")
                 continue
-            made, event, content, size = self._made(schema, item, f"items[{i}]", wish.reason)
+            made, event, content, size = self._made(schema, item, f"items[{i}]", wish.reason, events, own)
             pixels += size
             if pixels > PIXELS_AT_ONCE:
                 raise TooLargeError("too many pixels at once", wanted=f"at most {PIXELS_AT_ONCE}", where=f"items[{i}]")
@@ -115,7 +125,8 @@ class Uploads:
             stored += [content] if content else []
         ids = [event.about for event in asked]
         if len(set(ids)) != len(ids):
-            raise RequestError("two items have one id", field="items")
+            twice = next(id for i, id in enumerate(ids) if id in ids[:i])
+            raise RequestError("two items have one id", wanted="an id for each", got=twice, field="items")
         for content in stored:
             self._service.objects.put(content)
         # First the bytes, then the events that name them, then the questions about these: what is asked is there.
@@ -124,12 +135,28 @@ class Uploads:
         return {"added": ids, "known": sorted(known)}
 
     def _made(
-        self, schema: LabelSchema, item: NewItem, field: str, reason: str
+        self,
+        schema: LabelSchema,
+        item: NewItem,
+        field: str,
+        reason: str,
+        events: Mapping[str, Streamed],
+        own: Container[str],
     ) -> tuple[LabelAsked, bytes, bytes, int]:
-        """The question, the event's payload, bytes to be stored, and the pixels of an image."""
+        """The question, the event's payload, bytes to be stored, and the pixels of an image. `own` are digests of the
+        project's own bytes: to know another's is not to be shown what it is of."""
         self._check(schema, item, field)
+        if item.event:
+            return self._there(schema, item, field, reason, events.get(item.id))
         content, digest, media_type, width, height = b"", item.digest, "", 0, 0
-        if schema.medium in ("image", "audio") and (item.media or digest):
+        if item.digest and item.digest not in own:
+            raise RequestError(
+                "no item of this project has such bytes",
+                wanted="media (base64), or id and event=true for an event that names them",
+                got=ascii(item.digest)[:80],
+                field=f"{field}.digest",
+            )
+        if item.media or digest:
             content = _decoded(item.media, f"{field}.media") if item.media else self._stored(digest, f"{field}.digest")
             part = f"{field}.media" if item.media else f"{field}.digest"
             kind = checked(content, schema.medium, part)
@@ -151,18 +178,65 @@ class Uploads:
         if width:
             shown |= {"width": width, "height": height}
         size = (width, height) if width else None
+        about = Streamed(media=digest, media_type=media_type, group=item.group, shown=shown)
+        asked = self._asked(schema, item, id, about, size, field, reason)
+        return asked, msgspec.json.encode(event), content if item.media else b"", width * height
+
+    def _there(
+        self, schema: LabelSchema, item: NewItem, field: str, reason: str, event: Streamed | None
+    ) -> tuple[LabelAsked, bytes, bytes, int]:
+        """The same for an event of the stream: it says what is shown, and which bytes."""
+        if event is None:
+            raise RequestError("no such event in the stream", got=repr(item.id)[:80], field=f"{field}.id")
+        if item.digest not in ("", event.media):
+            raise RequestError(
+                "not the event's bytes",
+                wanted=event.media or "none",
+                got=ascii(item.digest)[:80],
+                field=f"{field}.digest",
+            )
+        size, pixels = event.size, 0
+        if schema.medium in ("image", "audio"):
+            if not event.media:
+                raise RequestError("the event names no bytes", wanted="a digest in its field media", field=field)
+            if not event.media_type.startswith(f"{schema.medium}/") or (schema.medium == "image" and size is None):
+                kind = checked(self._stored(event.media, field), schema.medium, field)
+                size, pixels = ((kind.width, kind.height) if kind.width else None), kind.width * kind.height
+                event = msgspec.structs.replace(event, media_type=kind.type)
+            elif not self._has(event.media):
+                raise RequestError("the event's bytes are not stored", got=ascii(event.media)[:80], field=field)
+        elif schema.medium == "text" and not isinstance(event.shown.get("text"), str):
+            raise RequestError("the event has no text", wanted="a field text", field=field)
+        elif schema.medium == "row" and not event.shown:
+            raise RequestError("the event has no fields", field=field)
+        sides = {} if size is None else {"width": size[0], "height": size[1]}
+        event = msgspec.structs.replace(
+            event, group=event.group or item.group, shown=item.payload | event.shown | sides
+        )
+        return self._asked(schema, item, item.id, event, size, field, reason), b"", b"", pixels
+
+    def _asked(
+        self,
+        schema: LabelSchema,
+        item: NewItem,
+        id: str,
+        about: Streamed,
+        size: tuple[int, int] | None,
+        field: str,
+        reason: str,
+    ) -> LabelAsked:
         gold = None if item.gold is None else _labelled(schema, item.gold, size, f"{field}.gold")
         prelabel = item.prelabel
         if prelabel is not None:
             prelabel = {**prelabel, "value": _labelled(schema, prelabel.get("value"), size, f"{field}.prelabel")}
-        asked = LabelAsked(
+        return LabelAsked(
             id=uuid.uuid4().hex,
-            time=now,
+            time=self._service.clock.now(),
             about=id,
-            media=digest,
-            media_type=media_type,
-            payload=shown,
-            group=item.group,
+            media=about.media,
+            media_type=about.media_type,
+            payload=about.shown,
+            group=about.group,
             priority=item.priority,
             overlap=item.overlap,
             skills=sorted(set(item.skills)),
@@ -170,7 +244,6 @@ class Uploads:
             reason=reason,
             prelabel=prelabel,
         )
-        return asked, msgspec.json.encode(event), content if item.media else b"", width * height
 
     def _check(self, schema: LabelSchema, item: NewItem, field: str) -> None:
         """Raises `RequestError` for what an item cannot be."""
@@ -181,8 +254,6 @@ class Uploads:
         if item.event:
             if not item.id or has - {"payload", "digest"}:
                 raise RequestError("an event that is there is named by its id alone", field=f"{field}.event")
-            if item.digest:
-                self._stored(item.digest, f"{field}.digest")
         elif schema.medium in ("image", "audio"):
             if len(has & {"media", "digest"}) != 1:
                 raise RequestError("where are the bytes?", wanted="media (base64) or digest, one of them", field=field)
@@ -196,6 +267,12 @@ class Uploads:
             raise RequestError("not usable", wanted="1 <= least <= most <= 100", field=f"{field}.overlap")
         if len(item.skills) > 50 or any(not s or len(s) > 50 for s in item.skills):
             raise RequestError("not usable", wanted="words of at most 50 characters", field=f"{field}.skills")
+
+    def _has(self, digest: str) -> bool:
+        try:
+            return self._service.objects.has(digest)
+        except TidemillError:
+            return False  # no digest at all
 
     def _stored(self, digest: str, field: str) -> bytes:
         try:
@@ -215,6 +292,31 @@ def close_items(service: Labelling, project: str, ids: list[str], *, closed: boo
     made = [msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed) for asked in found]
     service.book.append(project, made)
     return [asked.about for asked in found]
+
+
+def _same(item: NewItem, there: LabelAsked, field: str) -> None:
+    """Raises `IncompatibleError` where an item gives bytes, a text or fields other than the one that has its id."""
+    _encodable(item, field)
+    there_shown = {k: v for k, v in there.payload.items() if not there.media or k not in ("width", "height")}
+    digest = digest_of(_decoded(item.media, f"{field}.media")) if item.media else item.digest
+    # An event that is in the stream says its fields itself.
+    given = {} if item.event else item.payload
+    fields = {k: v for k, v in given.items() if not there.media or k not in ("width", "height")}
+    if digest and digest != there.media:
+        what = "other bytes"
+    elif item.text and item.text != there_shown.get("text"):
+        what = "another text"
+    elif fields and fields != {k: v for k, v in there_shown.items() if not item.text or k != "text"}:
+        what = "other fields"
+    else:
+        return
+    raise IncompatibleError(
+        f"an item of this id is there with {what}",
+        where=field,
+        got=item.id,
+        fix="Give it an id of its own: a prefix before the names of a second source, say.",
+        field=f"{field}.id",
+    )
 
 
 def _labelled(schema: LabelSchema, value: Any, size: tuple[int, int] | None, field: str) -> Any:

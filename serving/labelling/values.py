@@ -5,28 +5,27 @@ A class is named by its `id`, which no rename changes; one that was merged into 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tidemill.errors import RequestError
-from tidemill.label_events import LabelSchema
+import numpy as np
 
-MAX_BOXES = 500
-MAX_TEXT = 20_000
+from tidemill.errors import BadEvent, RequestError
+from tidemill.label_events import LabelSchema
+from tidemill.label_values import ends, read_answer, read_version
+
 MAX_SIDE = 100_000.0
+"""Of an image whose size is not known."""
 SAME_BOX = 0.5
 """Boxes of one class are the same from this intersection over union on."""
+
+_FEW = 30
+"""So many pairs are looked at one by one."""
 
 
 def resolve(schema: LabelSchema, name: str) -> str | None:
     """The class in use that `name` (an id) stands for, through any merges; None where there is none."""
-    classes = {c.id: c for c in schema.classes}
-    for _ in range(len(classes) + 1):
-        found = classes.get(name)
-        if found is None or not found.into:
-            return found.id if found is not None else None
-        name = found.into
-    return None
+    return ends(schema).get(name)
 
 
 def check(schema: LabelSchema, value: Any, size: tuple[int, int] | None = None) -> Any:
@@ -34,73 +33,21 @@ def check(schema: LabelSchema, value: Any, size: tuple[int, int] | None = None) 
 
     Raises `RequestError` that names the part which is wrong.
     """
-    if schema.kind == "single":
-        return _class(schema, value, "value")
-    if schema.kind == "multi":
-        return _classes(schema, value)
-    if schema.kind == "boxes":
-        return _boxes(schema, value, size)
-    if schema.kind == "transcription":
-        return _text(value)
-    low, high = schema.rating
-    if type(value) is not int or not low <= value <= high:
-        raise RequestError(
-            "no such rating", wanted=f"a whole number, {low} to {high}", got=_shown(value), field="value"
-        )
-    return value
-
-
-def _class(schema: LabelSchema, value: Any, field: str) -> str:
-    found = resolve(schema, value) if isinstance(value, str) else None
-    if found is None:
-        known = ", ".join(c.id for c in schema.classes if not c.into)[:200]
-        raise RequestError("no such class", wanted=f"one of {known}", got=_shown(value), field=field)
-    return found
-
-
-def _classes(schema: LabelSchema, value: Any) -> list[str]:
-    if not isinstance(value, list) or len(value) > len(schema.classes):
-        raise RequestError("not a list of classes", wanted="each class once", got=_shown(value), field="value")
-    found = {_class(schema, name, f"value[{i}]") for i, name in enumerate(value)}
-    return [c.id for c in schema.classes if c.id in found]
-
-
-def _boxes(schema: LabelSchema, value: Any, size: tuple[int, int] | None) -> list[list[Any]]:
-    if not isinstance(value, list) or len(value) > MAX_BOXES:
-        raise RequestError("not a list of boxes", wanted=f"at most {MAX_BOXES}", got=_shown(value), field="value")
-    width, height = size or (MAX_SIDE, MAX_SIDE)
-    made = []
-    for i, box in enumerate(value):
-        field = f"value[{i}]"
-        if not isinstance(box, list) or len(box) != 5:
-            raise RequestError("not a box", wanted="[class, x, y, width, height]", got=_shown(box), field=field)
-        numbers = box[1:]
-        if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
-            raise RequestError("not a box", wanted="finite numbers after the class", got=_shown(box), field=field)
-        x, y, w, h = (float(n) for n in numbers)
-        inside = x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width + 0.5 and y + h <= height + 0.5
-        if not inside:
-            wanted = f"an area within {width:g} x {height:g} pixels"
-            raise RequestError("the box is not in the image", wanted=wanted, got=_shown(box), field=field)
-        made.append([_class(schema, box[0], f"{field}[0]"), x, y, w, h])
-    return made
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise RequestError("not a text", wanted=f"at most {MAX_TEXT} characters", got=_shown(value), field="value")
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise RequestError("not a text", wanted="whole characters", got="half of one", field="value") from None
-    if bad := next((c for c in value if ord(c) < 32 and c not in "\n\t"), None):
-        raise RequestError("not a text", wanted="no control characters", got=repr(bad), field="value")
-    return value
+        return read_answer(schema, value, ends(schema).get, size or (MAX_SIDE, MAX_SIDE))
+    except BadEvent as error:
+        raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
 
 
-def _shown(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, (list, dict)) or len(value) < 20 else f"{len(value)} parts"
-    return text if len(text) <= 80 else text[:77] + "..."
+def fits(schema: LabelSchema, since: Mapping[str, int], value: Any, version: int | None = None) -> bool:
+    """Whether a value can be an answer under that version of the schema (None: this one), as the consensus has it:
+    what cannot is passed over by both. `since` says in which version each class came first."""
+    try:
+        asked = schema.version if version is None else read_version(schema.version, version)
+        read_answer(schema, value, lambda name: name if since.get(name, asked + 1) <= asked else None)
+    except BadEvent:
+        return False
+    return True
 
 
 def same(kind: str, a: Any, b: Any) -> bool:
@@ -126,15 +73,22 @@ def distance(kind: str, a: Any, b: Any) -> float:
 
 def _paired(a: list[Any], b: list[Any]) -> int:
     """How many boxes pair off, the best overlap first."""
-    overlaps = sorted(
-        ((o, i, j) for i, p in enumerate(a) for j, q in enumerate(b) if (o := overlap(p, q)) >= SAME_BOX), reverse=True
-    )
+    near = _near(a, b) if len(a) * len(b) > _FEW else ((i, j) for i in range(len(a)) for j in range(len(b)))
+    overlaps = sorted(((o, i, j) for i, j in near if (o := overlap(a[i], b[j])) >= SAME_BOX), reverse=True)
     left, right = set(range(len(a))), set(range(len(b)))
     for _, i, j in overlaps:
         if i in left and j in right:
             left.discard(i)
             right.discard(j)
     return len(a) - len(left)
+
+
+def _near(a: list[Any], b: list[Any]) -> Iterator[tuple[int, int]]:
+    """Pairs of boxes that meet at all, found in one go."""
+    p, q = (np.array([box[1:] for box in boxes], np.float64) for boxes in (a, b))
+    low = np.maximum(p[:, None, :2], q[None, :, :2])
+    high = np.minimum((p[:, :2] + p[:, 2:])[:, None], (q[:, :2] + q[:, 2:])[None])
+    yield from zip(*(axis.tolist() for axis in np.nonzero((low < high).all(2))), strict=True)
 
 
 def overlap(p: list[Any], q: list[Any]) -> float:

@@ -1,15 +1,19 @@
-"""The answers that stand: one of each annotator about each item, the latest by (time, id), withdrawn ones taken out.
+"""The answers that stand: of each annotator about each item the latest by (time, id), unless it is withdrawn.
 
-Whatever order they come in and however often they are repeated, the same answers stand in the end.
+A withdrawal names the answer's id, and wins whatever the times; one that names none takes back what is earlier by
+(time, id). Whatever order they come in and however often they are repeated, the same answers stand in the end.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tidemill.time import MIN_TIME
 
 Ints = NDArray[np.int64]
 Stamp = tuple[int, str]
@@ -36,8 +40,8 @@ class Answers:
     def __init__(self) -> None:
         self.items: list[str] = []
         self.annotators: list[str] = []
-        self.item: list[int] = []
-        self.who: list[int] = []
+        self.item = array("q")
+        self.who = array("q")
         self.value: list[Any] = []
         self.stamp: list[Stamp] = []
         self.of_item: list[list[int]] = []
@@ -45,6 +49,8 @@ class Answers:
         self._item: dict[str, int] = {}
         self._who: dict[str, int] = {}
         self._row: dict[tuple[int, int], int] = {}
+        self._gone: dict[int, set[str]] = {}
+        """Of rows that have some: the ids of answers that were withdrawn by name, seen or not."""
 
     def item_of(self, id: str) -> int:
         """The number of an item, a new one where it is not known yet."""
@@ -56,10 +62,33 @@ class Answers:
         return code
 
     def put(self, item: int, by: str, value: Any, stamp: Stamp) -> tuple[int, bool] | None:
-        """Let `by`'s answer about item number `item` be `value` (None: withdrawn), unless something later stands there.
+        """Let `by`'s answer about item number `item` be `value` (None: withdrawn), unless something later stands there
+        or the answer was withdrawn by name.
 
         Returns the row and whether it is new, or None where nothing changes.
         """
+        row, new = self._place(item, by)
+        if not new and stamp <= self.stamp[row]:
+            return None
+        self.stamp[row] = stamp
+        return self._set(row, None if stamp[1] in self._gone.get(row, ()) else value, new)
+
+    def withdraw(self, item: int, by: str, answer: str) -> tuple[int, bool] | None:
+        """Let the answer of this id, by `by` about item number `item`, never count. Returns what `put` does."""
+        row, new = self._place(item, by)
+        self._gone.setdefault(row, set()).add(answer)
+        return self._set(row, None if self.stamp[row][1] == answer else self.value[row], new)
+
+    def _set(self, row: int, value: Any, new: bool) -> tuple[int, bool] | None:
+        before = self.value[row]
+        if not new and before == value and type(before) is type(value):
+            return None
+        self.standing += (value is not None) - (before is not None)
+        self.value[row] = value
+        return row, new
+
+    def _place(self, item: int, by: str) -> tuple[int, bool]:
+        """The row of an annotator and an item, and whether it is new."""
         who = self._who.get(by)
         if who is None:
             who = self._who[by] = len(self.annotators)
@@ -69,19 +98,10 @@ class Answers:
             row = self._row[item, who] = len(self.item)
             self.item.append(item)
             self.who.append(who)
-            self.value.append(value)
-            self.stamp.append(stamp)
+            self.value.append(None)
+            self.stamp.append((MIN_TIME, ""))
             self.of_item[item].append(row)
-            self.standing += value is not None
             return row, True
-        if stamp <= self.stamp[row]:
-            return None
-        self.stamp[row] = stamp
-        before = self.value[row]
-        if before == value and type(before) is type(value):
-            return None
-        self.standing += (value is not None) - (before is not None)
-        self.value[row] = value
         return row, False
 
     def order(self) -> Order:
@@ -106,14 +126,16 @@ class Answers:
             "value": list(self.value),
             "time": np.array([time for time, _ in self.stamp], np.int64),
             "id": [id for _, id in self.stamp],
+            "gone": [[row, *sorted(ids)] for row, ids in sorted(self._gone.items())],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.items, self.annotators = list(state["items"]), list(state["annotators"])
-        self.item, self.who = state["item"].tolist(), state["who"].tolist()
+        self.item, self.who = array("q", state["item"]), array("q", state["who"])
         self.value = list(state["value"])
         self.stamp = list(zip(state["time"].tolist(), state["id"], strict=True))
+        self._gone = {row: set(ids) for row, *ids in state.get("gone", ())}
         self.of_item = [[] for _ in self.items]
         for row, item in enumerate(self.item):
             self.of_item[item].append(row)

@@ -181,8 +181,7 @@ class _Turn:
 
     def _label(self, event: InputEvent) -> None:
         state, about, value = self.state, event.data["about"], event.data["value"]
-        if value is None:  # taken back: it is no answer, and may come again with its next prediction
-            state.labelled.pop(about, None)
+        if value is None:  # taken back: the labelling service hands out again what was asked about and lacks a label
             return
         found = state.label(about, self.recipe.remember)
         number = self.numbers.get(str(value))

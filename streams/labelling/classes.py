@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.labelling.answers import Answers, Order
+from streams.labelling.answers import Order
 from streams.labelling.categorical import Categorical
-from streams.labelling.reading import merged
 from tidemill.label_events import LabelSchema
+from tidemill.label_values import ends
+
+Bools = NDArray[np.bool_]
 
 SHOWN = 12
 """A posterior tells of so many classes at most, the most probable ones."""
@@ -42,9 +44,8 @@ NOTHING = Found(None, 0.0, {}, 0)
 def classes_in_use(schema: LabelSchema) -> tuple[list[str], dict[str, int]]:
     """The ids of the classes that are not merged into others, and the number of the one that each counts as."""
     names = [c.id for c in schema.classes if not c.into]
-    into = {c.id: c.into for c in schema.classes if c.into}
     number = {name: i for i, name in enumerate(names)}
-    return names, {c.id: number[merged(into, c.id)] for c in schema.classes}
+    return names, {name: number[end] for name, end in ends(schema).items()}
 
 
 class Classes:
@@ -68,13 +69,31 @@ class Classes:
         self._answers[list(items)] = answers  # of one item named twice, the last
         return self._found(out, answers.tolist())
 
-    def estimate(self, answers: Answers, order: Order) -> list[Found]:
-        """Begin anew from the answers that stand: what is believed of every item, by its number."""
+    def estimate(self, order: Order) -> None:
+        """Begin anew from the answers that stand."""
         self.model.estimate(order)
-        self._room(len(answers.items))
-        counts = self._answers[: len(answers.items)]
-        posterior = self.model.posterior()[:, : len(answers.items)].transpose(1, 0, 2)
-        return self._found(posterior, counts.tolist())
+        self._room(len(order.items))
+
+    def found(self, items: Sequence[int]) -> list[Found]:
+        """What is believed of these items."""
+        numbers = np.array(items, np.int64)
+        return self._found(self.model.posterior()[:, numbers].transpose(1, 0, 2), self._answers[numbers].tolist())
+
+    def moved(
+        self, told: Sequence[Any], confidence: Sequence[float], tolerance: float, limits: Sequence[float]
+    ) -> Bools:
+        """Of every item, whether what is believed may be news beside the value that was `told` with this confidence:
+        another value, or a confidence that moved by more than `tolerance`, or past one of `limits`."""
+        if self._multi:
+            return np.ones(len(told), np.bool_)
+        p = np.round(self.model.posterior()[0, : len(told), : len(self._names)], 6)
+        value, now = np.where(p.any(1), p.argmax(1), -1), p.max(1)
+        place = {name: i for i, name in enumerate(self._names)} | {None: -1}
+        before = np.array(confidence)
+        past = [(now >= limit) != (before >= limit) for limit in limits]
+        other = value != np.array([place.get(name, -2) for name in told], np.int64)
+        out: Bools = np.any([other, np.abs(now - before) > tolerance, *past], axis=0)
+        return out
 
     def without(self, items: Sequence[int]) -> list[Found]:
         """What would be believed of these items from their answers alone, if nothing were known of them."""
@@ -126,12 +145,12 @@ class Classes:
         names = self._names
         p = p[:, : len(names)]
         order = np.argsort(-p, axis=1, kind="stable")[:, :SHOWN]
-        shown = np.take_along_axis(p, order, 1).tolist()
+        shown = np.take_along_axis(p, order, 1)
+        # By columns, for a list for each item would keep the garbage collector busy.
+        called = zip(*([names[i] for i in column] for column in order.T.tolist()), strict=True)
         out = []
-        for which, chances, n in zip(order.tolist(), shown, answers, strict=True):
-            out.append(
-                Found(names[which[0]], chances[0], {names[i]: c for i, c in zip(which, chances, strict=True)}, n)
-            )
+        for which, chances, n in zip(called, zip(*shown.T.tolist(), strict=True), answers, strict=True):
+            out.append(Found(which[0], chances[0], dict(zip(which, chances, strict=True)), n))
         return out
 
     def _several(self, p: NDArray[np.float64], sure: NDArray[np.float64], answers: list[int]) -> list[Found]:

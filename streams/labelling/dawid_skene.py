@@ -4,10 +4,12 @@ The truth of item i is class k with probability p_k; annotator a then answers l 
 answer independently of the others. EM takes turns:
 
     E:  T_i[k] ∝ p_k · Π_(answers a, l of i) C_a[k, l]
-    M:  p = mean of T,   C_a[k, l] ∝ s · P[k, l] + Σ_(items i that a answered l) T_i[k]
+    M:  p_k ∝ s + Σ_i T_i[k],   C_a[k, l] ∝ s · P[k, l] + Σ_(items i that a answered l) T_i[k]
 
 from the shares of votes on. `s` pseudo-answers of each true class stand for what is taken for granted of an annotator:
-`P` puts `DIAGONAL` on the right answer and the rest evenly on the others. With s = 0 it is the model of crowd-kit's
+`P` puts `DIAGONAL` on the right answer and the rest evenly on the others; `s` pseudo-items of each class keep one that
+was not seen yet possible, so that the only answer about the only item has a posterior near `DIAGONAL`, not 1. It is the
+most probable point under these priors (Dirichlet). With s = 0 it is the model of crowd-kit's
 `DawidSkene`. The one-coin model has one number for an annotator, how often the answer is right, and errs evenly:
 C_a[k, l] = q_a where k = l, else (1 − q_a) / (K − 1); it is crowd-kit's `OneCoinDawidSkene`.
 
@@ -81,6 +83,18 @@ def _count(item: Ints, who: Ints, value: Ints, posterior: Floats, counts: Floats
 
 
 @njit(cache=True)
+def _granted(prior: Floats, logs: Floats, one_coin: bool, smoothing: float) -> float:
+    """The logarithm of the priors' density, up to a constant: with it the bound that EM raises never falls."""
+    k = len(prior)
+    total: float = smoothing * prior.sum()
+    for a in range(len(logs)):
+        for c in range(1 if one_coin else k):
+            for x in range(k):
+                total += smoothing * (DIAGONAL if c == x else (1.0 - DIAGONAL) / max(k - 1, 1)) * logs[a, c, x]
+    return total
+
+
+@njit(cache=True)
 def _em(
     item: Ints, who: Ints, value: Ints, known: Ints, posterior: Floats, counts: Floats, par: Floats, passes: int
 ) -> Floats:
@@ -104,18 +118,20 @@ def _em(
         classes[:] = 0.0
         for i in range(len(posterior)):
             if seen[i]:
-                classes += posterior[i]
+                for c in range(k):
+                    classes[c] += posterior[i, c]
         _count(item, who, value, posterior, counts)
         for a in range(people):
             tell(counts, a, one_coin, smoothing, logs[a])
         if turn == passes:
             break
-        prior = np.log(np.maximum(classes / max(classes.sum(), 1.0), _LEAST))
+        smoothed = classes + smoothing
+        prior = np.log(np.maximum(smoothed / max(smoothed.sum(), 1.0), _LEAST))
         scores[:] = prior
         for i in range(n):
             for c in range(k):
                 scores[item[i], c] += logs[who[i], c, value[i]]
-        bound = 0.0
+        bound = _granted(prior, logs, one_coin, smoothing) if smoothing > 0.0 else 0.0
         for i in range(len(posterior)):
             if turn > 0 and seen[i]:
                 for c in range(k):
@@ -128,8 +144,12 @@ def _em(
             before = bound / n
         for i in range(len(posterior)):
             if known[i] < 0 and seen[i]:
-                row = np.exp(scores[i] - scores[i].max())
-                posterior[i] = row / row.sum()
+                highest, total = scores[i].max(), 0.0
+                for c in range(k):
+                    posterior[i, c] = np.exp(scores[i, c] - highest)
+                    total += posterior[i, c]
+                for c in range(k):
+                    posterior[i, c] /= total
     return classes
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.labelling.answers import Answers, Order
+from streams.labelling.answers import Order
 from streams.labelling.boxes import Merged, merge_boxes
-from streams.labelling.classes import NOTHING, Change, Found, classes_in_use
+from streams.labelling.classes import NOTHING, Bools, Change, Found, classes_in_use
 from streams.labelling.dawid_skene import DIAGONAL
 from streams.labelling.ratings import bias_of, merge_ratings
 from streams.labelling.texts import merge_texts
@@ -64,8 +64,8 @@ class Merging:
             out.append(self._found[item])
         return out
 
-    def estimate(self, answers: Answers, order: Order) -> list[Found]:
-        """Begin anew from the answers that stand: what is believed of every item, by its number."""
+    def estimate(self, order: Order) -> None:
+        """Begin anew from the answers that stand."""
         place = np.empty(len(order.annotators), np.int64)
         place[order.annotators] = np.arange(len(place))
         items = [
@@ -79,7 +79,16 @@ class Merging:
             self._sums[:] = 0.0
             for item, _rows in items:
                 self._add(item, 1.0)
-        return [self._found.get(item, NOTHING) for item in range(len(answers.items))]
+
+    def found(self, items: Sequence[int]) -> list[Found]:
+        """What is believed of these items."""
+        return [self._found.get(item, NOTHING) for item in items]
+
+    def moved(
+        self, told: Sequence[Any], confidence: Sequence[float], tolerance: float, limits: Sequence[float]
+    ) -> Bools:
+        """Of every item, whether what is believed may be news: of merged answers all may."""
+        return np.ones(len(told), np.bool_)
 
     def without(self, items: Sequence[int]) -> list[Found]:
         """What would be believed of these items from their answers alone, if nothing were known of them."""

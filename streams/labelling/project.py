@@ -13,10 +13,13 @@ from streams.labelling.answers import Answers, Stamp
 from streams.labelling.calibration import calibration
 from streams.labelling.classes import Change, Classes
 from streams.labelling.merged import Merging
-from streams.labelling.reading import read_name, read_overlap, read_schema, read_sure, read_value, read_version
+from streams.labelling.reading import read_name, read_schema, read_value
+from streams.labelling.settling import SLACK
 from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
 from tidemill.label_events import LabelSchema
+from tidemill.label_values import read_overlap, read_sure, read_version
+from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MIN_TIME
 
 
@@ -40,14 +43,15 @@ def believing(schema: LabelSchema, settings: Settings) -> Classes | Merging:
 class Project:
     """The state of the job. Events are taken up by `take`, in the job's order; `flush` publishes what they brought.
 
-    Answers, withdrawals and reviews take effect by (time, id), the latest standing, whatever order they come in; a
-    change of the project by (schema version, time, id). What is believed after `estimate` is a function of what stands.
+    Answers, withdrawals and reviews take effect by (time, id), the latest standing, whatever order they come in (a
+    withdrawal that names its answer whatever the times); changes of the project in the order of the log
+    (`tidemill.project_standing`). What is believed after `estimate` is a function of what stands.
     """
 
     def __init__(self, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.schema: LabelSchema | None = None
-        self.changed: tuple[int, int, str] = (0, MIN_TIME, "")
+        self.revision = 0
         self.overlap, self.sure = (3, 5), 0.95
         self.since: dict[str, int] = {}
         self.answers = Answers()
@@ -78,7 +82,8 @@ class Project:
             self._answer(about, by, value, (time, id))
         elif kind == "answer.withdrawn.v1":
             self._schema()
-            self._answer(read_name("about", data["about"]), read_name("by", data["by"]), None, (time, id))
+            about, by = read_name("about", data["about"]), read_name("by", data["by"])
+            self._answer(about, by, None, (time, id), data.get("answer") or "")
         elif kind == "label.reviewed.v1":
             self._review(read_name("about", data["about"]), data["value"], (time, id))
         elif kind == "label.asked.v1":
@@ -88,7 +93,7 @@ class Project:
             self.estimate(page, "exact", "estimation")
             return
         elif kind == "project.changed.v1":
-            self._change(data, id, time, page)
+            self._change(data, time, page)
             return
         else:
             raise UnknownTagError("unknown event type", wanted="an answer, a review or a change", got=repr(kind)[:80])
@@ -122,11 +127,17 @@ class Project:
             return
         self.estimations += 1
         order = self.answers.order()
-        found = self.beliefs.estimate(self.answers, order)
-        rules = self._rules()
-        for item in order.items.tolist():
+        self.beliefs.estimate(order)
+        items, rules = order.items, self._rules()
+        if mode == "damped":
+            self._item(len(items) - 1)
+            told, sure = [item.value for item in self.items], [item.confidence for item in self.items]
+            limits = (self.sure, self.sure - SLACK)
+            items = items[self.beliefs.moved(told, sure, telling.TOLERANCE, limits)[items]]
+        numbers: list[int] = items.tolist()
+        for item, one in zip(numbers, self.beliefs.found(numbers), strict=True):
             id, reviewed = self.answers.items[item], self._reviewed(item)
-            tell(page, self._item(item), id, found[item], rules(item), self.clock, mode, reason, reviewed)
+            tell(page, self._item(item), id, one, rules(item), self.clock, mode, reason, reviewed)
         self._measure(page, self.beliefs)
 
     def _measure(self, page: Page, beliefs: Classes | Merging) -> None:
@@ -158,15 +169,15 @@ class Project:
             raise WrongTypeError("the project has no schema yet", wanted="a project.changed.v1 before", field="schema")
         return self.schema
 
-    def _answer(self, about: str, by: str, value: Any, stamp: Stamp) -> None:
-        """`by`'s answer about item `about` is `value` (None: withdrawn) as of `stamp`."""
+    def _answer(self, about: str, by: str, value: Any, stamp: Stamp, gone: str = "") -> None:
+        """`by`'s answer about item `about` is `value` (None: withdrawn) as of `stamp`; or the answer `gone` is none."""
         self._tick(stamp[0])
         item = self.answers.item_of(about)
-        put = self.answers.put(item, by, value, stamp)
+        put = self.answers.withdraw(item, by, gone) if gone else self.answers.put(item, by, value, stamp)
         if put is not None:
             row, _ = put
             reason = "withdrawal" if value is None else "answer"
-            self._note(Change(row, item, self.answers.who[row], value), reason)
+            self._note(Change(row, item, self.answers.who[row], self.answers.value[row]), reason)
 
     def _review(self, about: str, value: Any, stamp: Stamp) -> None:
         """A reviewer decided that item `about` is `value` (None: the decision is taken back) as of `stamp`."""
@@ -209,7 +220,7 @@ class Project:
         self.fresh += 1
         self._pending.append((change, self.clock, reason, self._reviewed(change.item)))
 
-    def _change(self, data: Mapping[str, Any], id: str, time: int, page: Page) -> None:
+    def _change(self, data: Mapping[str, Any], time: int, page: Page) -> None:
         """The project's schema or rules are others from here on."""
         schema = read_schema(data["schema"])
         overlap, sure = (
@@ -222,9 +233,11 @@ class Project:
             )
         self.flush(page)
         self._tick(time)
-        if (schema.version, time, id) <= self.changed:
+        standing = None if self.schema is None else Standing(self.revision, self.schema)
+        revision = revision_of(standing, int(data.get("revision") or 0), schema)
+        if revision is None:
             return
-        self.changed, before = (schema.version, time, id), self.schema
+        self.revision, before = revision, self.schema
         self.schema, self.overlap, self.sure = schema, overlap, sure
         for one in schema.classes:
             self.since.setdefault(one.id, schema.version)
@@ -269,7 +282,7 @@ class Project:
         reviews = sorted(self.reviews.items())
         return {
             "schema": None if self.schema is None else msgspec.to_builtins(self.schema),
-            "changed": list(self.changed),
+            "revision": self.revision,
             "overlap": list(self.overlap),
             "sure": self.sure,
             "since": self.since,
@@ -286,8 +299,7 @@ class Project:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.schema = None if state["schema"] is None else msgspec.convert(state["schema"], LabelSchema)
-        version, time, id = state["changed"]
-        self.changed, (least, most), self.sure = (version, time, id), state["overlap"], state["sure"]
+        self.revision, (least, most), self.sure = state["revision"], state["overlap"], state["sure"]
         self.overlap, self.since = (least, most), dict(state["since"])
         self.answers = Answers()
         self.answers.load_state(state["answers"])

@@ -43,25 +43,26 @@ def outputs(project: str, job: str) -> tuple[Output, ...]:
 
 
 class Page:
-    """Rows to emit, by output."""
+    """Rows to emit, by output, kept as columns: a tuple for each would keep the garbage collector busy."""
 
     def __init__(self) -> None:
         self.ids: dict[str, list[str]] = {name: [] for name in _COLUMNS}
         self.times: dict[str, list[int]] = {name: [] for name in _COLUMNS}
-        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
+        self.columns: dict[str, list[list[Any]]] = {name: [[] for _ in of] for name, of in _COLUMNS.items()}
 
     def add(self, output: str, id: str, time: int, *values: Any) -> None:
         self.ids[output].append(id)
         self.times[output].append(time)
-        self.rows[output].append(values)
+        for column, value in zip(self.columns[output], values, strict=True):
+            column.append(value)
 
     def emit(self) -> list[Rows]:
         """Everything, as an engine takes it."""
         out = []
-        for name, rows in self.rows.items():
-            if rows:
-                columns = dict(zip(_COLUMNS[name], map(list, zip(*rows, strict=True)), strict=True))
-                out.append(Rows(name, np.array(self.times[name], np.int64), self.ids[name], columns))
+        for name, columns in self.columns.items():
+            if self.ids[name]:
+                of = dict(zip(_COLUMNS[name], columns, strict=True))
+                out.append(Rows(name, np.array(self.times[name], np.int64), self.ids[name], of))
         return out
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from connectors import images
 from tidemill.errors import RequestError, TooLargeError
@@ -52,10 +52,72 @@ def test_grey_palette_transparent_and_deep_become_three_channels():
     assert (images.pixels(file_of(deep, "PNG")) == grey[:, :, None]).all()
 
 
-def test_an_image_is_turned_as_a_browser_shows_it():
+def turned(how, format="JPEG", image=None):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    assert images.pixels(file_of(Image.fromarray(COLOURS), "JPEG", exif=exif)).shape == (30, 20, 3)
+    exif[0x0112] = how
+    return file_of(image or Image.fromarray(COLOURS), format, exif=exif)
+
+
+def segment(how, *, order="<", kind=3, count=1, pad=b"\0"):
+    """The EXIF segment of a JPEG."""
+    tiff = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8) + struct.pack(order + "H", 1)
+    value = struct.pack(order + ("HH" if kind == 3 else "I"), *((how, 0) if kind == 3 else (how,)))
+    content = b"Exif\0" + pad + tiff + struct.pack(order + "HHI", 0x112, kind, count) + value + bytes(4)
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+
+def odd():
+    """JPEGs and PNGs of 30 by 20 pixels that say how they are turned, and whether a browser heeds it."""
+    jpeg, png = (file_of(Image.fromarray(COLOURS), kind) for kind in ("JPEG", "PNG"))
+    scans, six = jpeg.index(b"\xff\xda"), segment(6)
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    junk = b"\xff\xe1\x00\x10Exif\0\0" + b"junkjunk"
+    exif = chunk(b"eXIf", six[10:])
+    return {
+        "little": (jpeg[:2] + six + jpeg[2:], True),
+        "big": (jpeg[:2] + segment(6, order=">") + jpeg[2:], True),
+        "padded": (jpeg[:2] + segment(6, pad=b"x") + jpeg[2:], True),
+        "after the frame": (jpeg[:scans] + six + jpeg[scans:], True),
+        "the first of two": (jpeg[:2] + six + segment(1) + jpeg[2:], True),
+        "the second of two": (jpeg[:2] + segment(1) + six + jpeg[2:], False),
+        "after junk": (jpeg[:2] + junk + six + jpeg[2:], False),
+        "a long": (jpeg[:2] + segment(6, kind=4) + jpeg[2:], False),
+        "two of them": (jpeg[:2] + segment(6, count=2) + jpeg[2:], False),
+        "nine": (jpeg[:2] + segment(9) + jpeg[2:], False),
+        "nothing": (jpeg[:2] + segment(0) + jpeg[2:], False),
+        "xmp": (file_of(Image.fromarray(COLOURS), "JPEG", xmp=xmp), False),
+        "png": (png[:33] + exif + png[33:], True),
+        "png behind its pixels": (png[:-12] + exif + png[-12:], False),
+    }
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_an_image_is_upright_in_size_and_pixels(how, format):
+    data = turned(how, format)
+    upright = ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB")
+    assert images.orientation(data) == how
+    assert images.size(data) == images.header(data)[1:] == images.whole(data)[1:] == upright.size
+    assert (images.pixels(data) == np.asarray(upright)[:, :, ::-1]).all()
+    assert images.size(images.png(data)) == upright.size
+
+
+@pytest.mark.parametrize("name", odd())
+def test_only_what_a_browser_heeds_turns_an_image(name):
+    """Seen in Chromium 156: see `tests/serving/labelling/test_pages_items.py`."""
+    data, heeded = odd()[name]
+    size = (20, 30) if heeded else (30, 20)
+    assert images.size(data) == size and images.pixels(data).shape == (*size[::-1], 3)
+
+
+def test_what_says_how_it_is_turned_may_be_cut_anywhere():
+    jpeg, six = file_of(Image.fromarray(COLOURS), "JPEG"), segment(6)
+    for cut in range(4, len(six)):
+        head = b"\xff\xe1" + struct.pack(">H", cut - 2) + six[4:cut]
+        assert images.orientation(jpeg[:2] + head + jpeg[2:]) in ((1, 6) if cut >= len(six) - 4 else (1,))
+    far = six[:14] + struct.pack("<I", 2**32 - 1) + six[18:]
+    assert images.orientation(jpeg[:2] + far + jpeg[2:]) == 1
+    assert images.orientation(b"GIF89a" + six) == 1
 
 
 def test_what_is_written_here_decodes_to_the_same_pixels():

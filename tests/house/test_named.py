@@ -78,7 +78,6 @@ PROVEN = {
     ],
     "tests/tidemill_app/commands/test_labelling.py": [
         "tidemill_app/commands/labelling_project.py",
-        "tidemill_app/labelling_files.py",
         "tidemill_app/labelling_service.py",
     ],
     "tests/tidemill_app/stack/test_kafka.py": ["tidemill_app/stack/parts.py"],

@@ -116,7 +116,7 @@ def standing(log, name):
     return found, items
 
 
-def project(stack, name, items, folder):
+def project(stack, name, items, folder, overlap=(OVERLAP, OVERLAP), lease=5.0):
     """A project of so many items, and tokens of its annotators."""
     platform = Platform.open(stack.home.path)
     accounts = Accounts(stack.home.keys, work=WORK)
@@ -124,7 +124,7 @@ def project(stack, name, items, folder):
         platform.log, platform.artefacts, accounts, NoClaims(), SystemClock(), CatalogueStreams(platform)
     )
     service.start(sweeping=False)
-    Managing(service).create(NewProject(project=name, schema=PAIR, overlap=(OVERLAP, OVERLAP), lease=5.0), "owner")
+    Managing(service).create(NewProject(project=name, schema=PAIR, overlap=overlap, lease=lease), "owner")
     tokens = {}
     for n in range(PEOPLE):
         who = f"{name}-{n}"
@@ -177,6 +177,7 @@ def work_through(stack, redis_server, name, tmp_path, items, kills, seed):
     assert all(len(set(people)) == OVERLAP for people in by_item.values())
 
 
+@pytest.mark.slow
 def test_a_service_and_redis_killed_while_annotators_work(stack, redis_server, fresh, tmp_path):
     work_through(stack, redis_server, fresh("pets"), tmp_path, items=40, kills=[0, "redis"], seed=1)
 

@@ -37,6 +37,56 @@ def test_a_handler_knows_who_was_admitted_and_others_are_refused_before_their_bo
         assert client.head("/who").content == b""
 
 
+def test_bodies_that_are_held_at_once_have_a_bound_and_nobody_has_more_than_half_of_it():
+    begun, go, three = [], asyncio.Event(), asyncio.Event()
+
+    async def hold(request: Request) -> Response:
+        begun.append(request.caller)
+        if len(begun) == 3:
+            three.set()
+        await go.wait()
+        return json_of(len(request.body))
+
+    door = Router([Route("POST", "/", "named", hold, "", 50)], Named(), bodies=100)
+
+    def ask(name, size, *, read=True, announced=True):
+        headers = [(b"x-name", name), *([(b"content-length", b"%d" % size)] if announced else [])]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": ("x", 1)}
+        sent = []
+
+        async def receive():
+            assert read, "the body was read"
+            return {"type": "http.request", "body": b" " * size}
+
+        async def send(message):
+            sent.append(message.get("status"))
+
+        return asyncio.ensure_future(_first(door(scope, receive, send), sent))
+
+    async def all_of_it():
+        taken = [ask(b"ann", 30), ask(b"ann", 20), ask(b"bob", 1, announced=False)]
+        await three.wait()
+        for name in (b"ann", b"kim"):
+            assert await ask(name, 1, read=False) == 429
+        go.set()
+        assert await asyncio.gather(*taken) == [200] * 3
+        assert await ask(b"kim", 50) == 200
+        assert not door._held
+
+    asyncio.run(all_of_it())
+
+
+async def _first(answering, sent):
+    await answering
+    return sent[0]
+
+
+def test_a_path_that_is_not_there_names_the_description_where_there_is_one():
+    for path, said in (("/who", "no such route"), ("/docs", "no such route; see GET /docs")):
+        with serving(Router([Route("GET", path, "open", who, "")], Named())) as url:
+            assert httpx.get(url + "/nosuch").json() == {"error": said}
+
+
 def test_a_stream_is_sent_as_it_comes_and_ended_when_nobody_reads_it():
     more, ended = asyncio.Event(), []
 

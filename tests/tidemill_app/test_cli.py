@@ -44,6 +44,18 @@ def test_the_answer_is_text_or_one_line_of_json(tidemill):
     assert tidemill(body, "act", "--json") == (0, '{"n":1,"at":[1,2]}\n', "")
 
 
+def test_what_a_terminal_would_act_on_is_shown_escaped(tidemill):
+    hostile = "a\x1b[31m\x07\x9b2J\u202eb\tc\né ✓"
+    shown = "a\\x1b[31m\\x07\\x9b2J\\u202eb\tc\né ✓\n"
+    assert tidemill(lambda out, n: out.answer({}, hostile), "act")[1] == shown
+    assert tidemill(lambda out, n: out.line({}, hostile), "act")[1] == shown
+
+    def fail(out, n):
+        raise ConfigError("no such class", got="\x1b]0;x\x07")
+
+    assert tidemill(fail, "act")[2] == "tidemill: no such class; got \\x1b]0;x\\x07\n"
+
+
 def test_home_may_stand_on_either_side_and_the_nearer_one_counts(tidemill):
     def body(out, n):
         out.answer(None, str(out.home))

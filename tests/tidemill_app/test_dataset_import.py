@@ -166,6 +166,37 @@ def test_a_hostile_image_is_refused_and_nothing_of_its_batch_is_sent(tmp_path, d
     assert not ids(platform.log, "pets")[0]
 
 
+@pytest.mark.parametrize("name", ["ca\x1b[31mt", "be\x07ll", "\u202egod", "x" * 101])
+def test_a_class_or_an_item_whose_name_a_terminal_would_act_on_is_refused(tmp_path, monkeypatch, name):
+    platform = memory_platform(tmp_path)
+    (tmp_path / "in" / name).mkdir(parents=True)
+    (tmp_path / "in" / name / "1.png").write_bytes(png(1))
+    with pytest.raises(UserError, match="not a usable name of a class") as error:
+        import_(platform, "pets", tmp_path / "in")
+    assert str(error.value).isprintable()
+    if len(name) < 100:
+        rows = Incoming("single", "row", (), iter([RawItem(name)]))
+        monkeypatch.setitem(dataset_import.READERS, "voc", lambda folder: rows)
+        with pytest.raises(UserError, match="not a usable id"):
+            import_(platform, "rows", tmp_path / "in", "voc")
+
+
+def test_an_error_names_the_archive_and_not_where_it_was_unpacked(tmp_path):
+    platform = memory_platform(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name, content in (("a.txt", b"x"), ("1.png", png(1)), ("cat/2.png", b"no image")):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        archive = shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "in")
+        with pytest.raises(UserError) as error:
+            import_(platform, "pets", Path(archive))
+        assert "tidemill-import-" not in str(error.value)
+        if name != "cat/2.png":
+            assert archive in str(error.value)
+        path.unlink()
+
+
 @pytest.mark.parametrize("fields", [{"n": 2**70}, {"n": "text"}, {"n": None, "id": "x"}, {"n": 1.5}])
 def test_a_row_that_no_reader_could_use_is_refused(tmp_path, monkeypatch, fields):
     platform = memory_platform(tmp_path)

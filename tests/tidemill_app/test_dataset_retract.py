@@ -1,7 +1,9 @@
 """Retracting: later versions leave it out, and those that saw it are named."""
 
+import msgspec
 import pytest
 
+from connectors.datasets.version import DATASET, decode_dataset, encode_dataset
 from tests.tidemill_app.dataset_project import label, project
 from tidemill.errors import NotFoundError
 from tidemill.run_events import DatasetPublished
@@ -74,4 +76,22 @@ def test_a_version_that_is_not_sound_stands_in_nobody_s_way(tmp_path):
     bad = DatasetPublished(id=new_id(), time=1, dataset="x", version="1", digest="0" * 64, examples=0)
     announce(platform.log, lambda there: bad)
     create(platform, "d", WANTED)
+    assert run(platform, "i4")["datasets"] == ["d@1"]
+
+
+def test_a_version_without_examples_saw_nothing(tmp_path):
+    """Such were published before they were refused."""
+    platform = project(tmp_path)
+    event, _ = create(platform, "d", WANTED)
+    manifest = decode_dataset(platform.artefacts.get_signed(DATASET, event.digest))
+    empty = encode_dataset(msgspec.structs.replace(manifest, name="none", examples=0, where=["x > 100"]))
+    bad = DatasetPublished(
+        id=new_id(),
+        time=1,
+        dataset="none",
+        version="1",
+        digest=platform.artefacts.put_signed(DATASET, empty),
+        examples=0,
+    )
+    announce(platform.log, lambda there: bad)
     assert run(platform, "i4")["datasets"] == ["d@1"]

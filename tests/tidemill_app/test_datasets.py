@@ -155,6 +155,35 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
     assert DatasetLog(platform.log).versions == []
 
 
+def test_a_version_without_an_example_is_refused(tmp_path):
+    platform = project(tmp_path)
+    for wrong in (Wanted("cells", where=["x > 100"]), Wanted("cells", where=["@label = c"])):
+        with pytest.raises(ConfigError, match="no example is left"):
+            create(platform, "d", wrong)
+    assert DatasetLog(platform.log).versions == []
+
+
+def test_a_filter_that_cannot_mean_anything_is_refused(tmp_path):
+    platform = project(tmp_path)
+    schema = LabelSchema(kind="single", medium="row", classes=(LabelClass("a", "A"), LabelClass("b", "B")))
+    tell(platform.log, "labels.cells", ProjectChanged(id="p", time=9, project="cells", schema=schema), "cells")
+    for wrong, says in (("@label != c", "no class"), ("x >= 1 y", "x is a number"), ("@label > a", "no order")):
+        with pytest.raises(ConfigError, match=says):
+            create(platform, "d", Wanted("cells", where=[wrong]))
+    assert DatasetLog(platform.log).versions == []
+    assert create(platform, "d", Wanted("cells", where=["@label = a"]))[0].examples == 8
+
+
+def test_a_name_stays_with_its_project(tmp_path):
+    platform = project(tmp_path)
+    create(platform, "d", WANTED)
+    catalogue = platform.catalogue()
+    catalogue.declare(msgspec.structs.replace(catalogue.get("cells"), name="pets", topic="", version=1))
+    with pytest.raises(ConfigError, match=r"one project.*cells.*pets"):
+        create(platform, "d", Wanted("pets"))
+    assert len(DatasetLog(platform.log).versions) == 1
+
+
 def test_filters_augmentation_and_groups_are_of_the_version(tmp_path):
     platform = project(tmp_path)
     transforms = [{"name": "flip", "p": 0.5}]

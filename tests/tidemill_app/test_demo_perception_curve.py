@@ -10,7 +10,7 @@ from tidemill.label_events import AnswerGiven, LabelSettled
 from tidemill_app.demo_annotators import simulated
 from tidemill_app.demo_digits import digits
 from tidemill_app.demo_perception import COST, Answered, Seen
-from tidemill_app.demo_perception_curve import Point, at_money, by_chance, curve, live
+from tidemill_app.demo_perception_curve import Point, at_money, by_chance, curve, stretches, ways
 
 MS = 1_000
 
@@ -38,12 +38,17 @@ def test_from_the_answer_to_the_first_answer_that_covers_it():
     deltas = [(1_100 * MS, delta(1, 1_050 * MS)), (2_100 * MS, delta(2, 2_050 * MS))]
     answers = {"a/x": Answered(990 * MS, 1_010 * MS), "b/x": Answered(1_990 * MS, 2_010 * MS)}
     seen = [Seen(at * MS, d, 1.0) for at, d in ((900, 0), (1_090, 0), (1_130, 1), (2_090, 1), (2_200, 2), (2_300, 2))]
-    assert live(labels, deltas, answers, seen) == [140.0, 210.0]
-    assert live(labels, deltas, answers, seen[1:]) == [210.0]  # when the first was sent, nobody answered yet
+    found = ways(labels, deltas, answers, seen)
+    assert [way.whole for way in found] == [140.0, 210.0]
+    assert found[1].hops() == {"read": 10.0, "kept": 5.0, "settled": 45.0, "learned": 50.0, "visible": 100.0}
+    assert stretches(found, 1.0) == {"read": 10.0, "kept": 5.0, "settled": 45.0, "learned": 50.0, "visible": 100.0}
+    # When the first was sent, nobody answered yet.
+    assert [way.whole for way in ways(labels, deltas, answers, seen[1:])] == [210.0]
     # One that another item's answer settled, and one whose answer nobody of ours sent, say nothing.
     late = msgspec.structs.replace(labels[1][1], time=7)
-    assert live([labels[0], (labels[1][0], late), labels[2]], deltas, answers, seen) == []
-    assert live(labels, deltas, {}, seen) == [] and live(labels, deltas, answers, []) == []
+    assert ways([labels[0], (labels[1][0], late), labels[2]], deltas, answers, seen) == []
+    assert ways(labels, deltas, {}, seen) == [] and ways(labels, deltas, answers, []) == []
+    assert stretches([], 0.5) == {}
 
 
 def test_the_curve_follows_the_deltas(there):

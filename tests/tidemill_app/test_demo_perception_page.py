@@ -3,16 +3,17 @@
 from tidemill_app.demo_annotators import simulated
 from tidemill_app.demo_digits import digits
 from tidemill_app.demo_perception import LoopFindings, Seen
-from tidemill_app.demo_perception_curve import Point, Story
+from tidemill_app.demo_perception_curve import Point, Story, Way
 from tidemill_app.demo_perception_page import facts, measured, page
 from tidemill_app.demo_perception_retrain import Retrained
 
 CURVE = [Point(0.0, 0, 0.1), Point(1.0, 5, 0.6), Point(2.0, 9, 0.8)]
-WHERE = {"label": "http://127.0.0.1:1", "score": "http://127.0.0.1:2", "code": "<code&>", "home": "/tmp/a b"}
+WAYS = [Way(0, 10_000, 15_000, 60_000, 110_000, ms * 1_000) for ms in (200, 300)]
+WHERE = {"join": "http://127.0.0.1:1/#join=<code&>", "code": "<code&>", "home": "/tmp/a b"}
 
 
 def story(**changes):
-    plain = {"curve": CURVE, "live": [200.0, 300.0], "answers": 40, "settled": 9, "right": 8}
+    plain = {"curve": CURVE, "ways": WAYS, "answers": 40, "settled": 9, "right": 8}
     return Story(**plain | {"reasons": {"margin": 12}, "doubtful": [("digit-0001", "<b>", 0.4)]} | changes)
 
 
@@ -26,11 +27,12 @@ def test_it_tells_what_was_seen(tmp_path):
         "80.0%",
         "60.0%",
         "200 / 300 ms",
+        "<td>the scoring server, and its next answer</td><td>90 ms</td><td>190 ms</td>",
         "plain default",
         "data:image",
     ):
         assert words in text, words
-    assert "&lt;code&amp;&gt;" in text and "<b>?" not in text and "<script" not in text
+    assert "href='http://127.0.0.1:1/#join=&lt;code&amp;&gt;'>" in text and "<b>?" not in text and "<script" not in text
     assert facts(found, story(), CURVE)["of these right"] == "88.9%"
 
 
@@ -56,5 +58,5 @@ def test_networks_and_what_the_gate_said_of_them(tmp_path):
 
 def test_without_a_label_that_went_live(tmp_path):
     found = LoopFindings(answers={}, seen=[], failed=0, seconds=9.0)
-    text = page(found, story(live=[], doubtful=[]), CURVE, simulated(tmp_path, 10, 1), digits(limit=1), WHERE)
+    text = page(found, story(ways=[], doubtful=[]), CURVE, simulated(tmp_path, 10, 1), digits(limit=1), WHERE)
     assert "No label was settled" in text

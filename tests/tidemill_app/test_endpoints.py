@@ -14,9 +14,11 @@ from connectors.artefacts import ArtefactStore
 from connectors.signing import make_key
 from streams.learners.delta import delta_since
 from tests.serving.helpers import until
+from tests.tidemill_app.in_memory import memory_platform
 from tests.tidemill_app.served import EVENT, JOB, World, declared, served, taught
-from tidemill.errors import SubmissionError
+from tidemill.errors import NotFoundError, SubmissionError
 from tidemill.events import DeltaPublished
+from tidemill.job import Input, Job
 from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.endpoints import of_files
 from tidemill_app.job_file import Target
@@ -141,3 +143,18 @@ def test_files_without_an_endpoint_or_with_one_name_twice_are_refused(tmp_path: 
     file.write_text(JOB.replace("NAME", "n").replace(", endpoint=endpoint", ""))
     with pytest.raises(SubmissionError, match="the job has no endpoint"):
         of_files([str(file)])
+
+
+@pytest.mark.parametrize(
+    ("reads", "says"),
+    [
+        ("answers.birds", "tidemill labelling project create birds"),
+        ("labels.birds", "tidemill stream create birds"),
+        ("birds", "tidemill stream create birds"),
+    ],
+)
+def test_a_stream_that_is_not_there_says_what_makes_it(tmp_path, reads, says):
+    job = Job(name="j", reads=(Input(reads),), step=lambda state, batch: None, init=dict, state=dict)
+    with pytest.raises(NotFoundError) as told:
+        memory_platform(tmp_path).specs_of(job)
+    assert says in told.value.fix

@@ -57,6 +57,18 @@ def test_labels_come_with_their_items_and_corrections_too(platform):
     assert taken(again) == [("c0", "b", 3), ("nowhere", "a", 5), ("late", "a", 6)][::2]
 
 
+def test_what_a_rule_takes_for_the_test_is_passed_over_also_where_it_came_later(platform):
+    tail = LabelTail(platform, "cells", (), tested=lambda id, payload: id == payload["id"] and id in {"c1", "new-1"})
+    tail.begin([])
+    for about in ("c0", "c1", "c2"):
+        label(platform, about, "a")
+    assert [id for id, _, _ in taken(tail)] == ["c0", "c2"]
+    for about in ("new-0", "new-1"):
+        item(platform, about)
+        label(platform, about, "a")
+    assert [id for id, _, _ in taken(tail)] == ["new-0"] and tail.orphans == 0
+
+
 def test_until_the_end_is_where_the_log_ended_when_it_began(platform):
     label(platform, "c0", "a")
     tail = LabelTail(platform, "cells", (), until_end=True)

@@ -188,6 +188,8 @@ def test_a_field_of_a_type_that_a_setting_cannot_use_is_refused(platform, target
 def test_a_stream_that_is_not_declared_is_named(platform, target):
     with pytest.raises(NotFoundError, match=r"no stream 'other'.*tidemill stream create other"):
         submit(platform, target(text=JOB.replace('"s"', '"other"')), "local")
+    with pytest.raises(NotFoundError, match=r"no stream 'answers\.birds'.*labelling project create birds"):
+        submit(platform, target(text=JOB.replace('"s"', '"answers.birds"')), "local")
 
 
 def test_a_state_that_does_not_fit_is_refused_until_it_is_reset(platform, target, monkeypatch):

@@ -1,9 +1,11 @@
 """Augmentation as plain data: what is refused, its digest, and the generator of a sample."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from tidemill.errors import ConfigError
+from tidemill.hashing import xxh64
 from training.augmentation import Augmentation, augmentation, declared, sample_rng
 
 
@@ -37,3 +39,11 @@ def test_a_generator_is_of_one_use_of_one_record():
     for changed in ({"seed": 2}, {"topic": "data.y"}, {"partition": 1}, {"offset": 8}, {"epoch": 3}, {"row": 1}):
         other = sample_rng(**(place | changed)).integers(2**63, size=100).tolist()
         assert not seen & set(other), changed
+
+
+def test_it_is_philox_at_the_place_that_the_docstring_says():
+    place = b"1/data.x/4/2"
+    key, counter = np.array([xxh64(place), xxh64(place, 1)], np.uint64), np.array([0, 0, 3, 7], np.uint64)
+    expected = np.random.Generator(np.random.Philox(key=key, counter=counter)).integers(2**63, size=50)
+    for _ in range(2):
+        assert (sample_rng(1, "data.x", 4, 7, 2, row=3).integers(2**63, size=50) == expected).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,10 @@ def test_boxes_are_compared_by_images():
     same = decide("detection", 3, [Answers("test", truth, found, found)], 0.0)
     assert not same.accepted and same.checks[-1]["p"] == 1.0
     assert decide("detection", 3, [Answers("test", truth, found, None)], 0.0).accepted
+
+
+def test_a_set_says_how_many_items_it_is_without():
+    sets = [replace(answers("test", 0.95, 0.8), learned=12), answers("newest", 0.95, 0.8, 50, seed=1)]
+    verdict = decide("classification", 4, sets, 0.0)
+    assert verdict.accepted and [c.get("learned") for c in verdict.checks] == [None, 12, 0, None]
+    assert verdict.reasons[1:] == ["test is without 12 of 412 items, which the candidate learned from"]

@@ -48,15 +48,14 @@ def demo_perception(
         head, agree = load_job(example(EXAMPLE)), load_job(example(EXAMPLE), "agree")
         told = story(platform.log, head, run.digits, found.answers, found.seen)
         chance = by_chance(head, agree, run.digits, run.people, max(told.curve[-1].spent, run.spent))
-        where = {"label": run.label_url, "score": run.score_url, "code": run.codes[GUEST]}
-        where["home"] = str(out.home or settings.home)
+        where = {"join": run.invitation, "code": run.codes[GUEST], "home": str(out.home or settings.home)}
         write_atomically(report, page(found, told, chance, run.people, run.digits, where).encode())
     figures = facts(found, told, chance)
     lines = "\n".join(f"{name:<44}{value}" for name, value in figures.items())
-    join = f"A person can join at {where['label']} as {GUEST}, with the code {where['code']}"
+    join = f"A person can join as {GUEST}, in a browser: {where['join']}"
     answer = (
         figures
         | measured(found, told, chance)
-        | {"report": str(report.absolute()), "join": where["label"], "code": where["code"]}
+        | {"report": str(report.absolute()), "join": where["join"], "code": where["code"]}
     )
     out.answer(answer, f"{lines}\n\n{join}\nReport: {report.absolute()}")

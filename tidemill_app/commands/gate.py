@@ -41,7 +41,7 @@ def said(decided: Any) -> str:
     """The decision for a person."""
     verdict = f"accepted, {decided.alias}" if decided.accepted else "REFUSED"
     against = decided.champion or "no champion"
-    columns = ["check", "passed", "items", "candidate", "champion", "p"]
+    columns = ["check", "passed", "items", "learned", "candidate", "champion", "p"]
     rows = [
         ["yes" if check.get(c) is True else "no" if check.get(c) is False else _figure(check.get(c)) for c in columns]
         for check in decided.checks

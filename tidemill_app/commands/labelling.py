@@ -34,7 +34,16 @@ def labelling() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one. [default: 8070]")
 @click.option("--tls-cert", default=None, metavar="PEM", help="Certificate; or TIDEMILL_TLS_CERTFILE.")
 @click.option("--tls-key", default=None, metavar="PEM", help="Its key; or TIDEMILL_TLS_KEYFILE.")
-def serve(out: Output, host: str | None, port: int | None, tls_cert: str | None, tls_key: str | None) -> None:
+@click.option(
+    "--estimate-after",
+    type=click.FloatRange(min=0.0, max=86_400.0),
+    default=5.0,
+    metavar="SECONDS",
+    help="Silence after which a project's consensus is estimated exactly; 0: never. [default: 5]",
+)
+def serve(
+    out: Output, host: str | None, port: int | None, tls_cert: str | None, tls_key: str | None, estimate_after: float
+) -> None:
     """Hand out tasks and take answers over HTTP, by login. Off loopback TLS is required.
 
     Several may run at once, on this home or with a copy of its keys.
@@ -57,7 +66,7 @@ def serve(out: Output, host: str | None, port: int | None, tls_cert: str | None,
     with (
         when_connected(out) as platform,
         alive(platform.home, "labelling"),
-        opened(platform, serving=True) as service,
+        opened(platform, serving=True, quiet=estimate_after) as service,
     ):
         sock = listen(host, port)
         door = LabellingDoor(service, secure=bool(cert))

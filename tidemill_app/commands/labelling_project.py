@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from tidemill.errors import ConfigError, RequestError
 from tidemill.label_events import Kind, Medium, Role
 from tidemill_app.cli import TEXT, Output, command
 from tidemill_app.tables import table
@@ -53,9 +56,13 @@ def create(out: Output, name: str, file: Path | None, rules: Path | None, **give
             classes=tuple(LabelClass(id, name or id) for id, _, name in classes),
             instructions=given.pop("instructions"),
         )
-        found = [] if rules is None else _json(rules, list[dict[str, Any]])
+        found = (
+            []
+            if rules is None
+            else _json(rules, list[dict[str, Any]], 'a list of rules, as [{"collector": "skips", ...}]')
+        )
         wish = NewProject(project=name, schema=asked, rules=found, roles=(), **given)
-    with opened(out) as service:
+    with opened(out) as service, _of_file(rules or file):
         made = Managing(service).create(wish, OWNER)
     out.answer(made, f"project {name} made; next: tidemill labelling members {name} --add NAME --role manager")
 
@@ -162,7 +169,11 @@ def members(
         managing = Managing(service)
         if add is not None:
             invited = managing.invite(name, NewMember(add, list(roles) or ["annotator"], list(skills)), OWNER)
-            out.answer(invited, invited.code or f"{add} has an account, and is in {name} now")
+            there = (
+                f"{add} was invited before: in {name} once they join (another code: tidemill labelling invite {add})"
+            )
+            there = f"{add} has an account, and is in {name} now" if invited.state == "joined" else there
+            out.answer(invited, invited.code or there)
             return
         if remove is not None:
             changed = managing.change_member(name, remove, MemberSettings(removed=True), OWNER)
@@ -192,30 +203,53 @@ def restrict(out: Output, name: str, member: str, reason: str, lift: bool) -> No
 
 @command("items")
 @click.argument("name", metavar="PROJECT")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--events", is_flag=True, help="Events that are in the stream already, in place of FILES.")
+@click.option("--where", multiple=True, type=TEXT, help="FIELD OP VALUE, for --events; given again, all must hold.")
 @click.option("--group", type=TEXT, default="", help="Group of all of them: a scene, a patient. [default: the folder]")
+@click.option("--prefix", type=TEXT, default="", help="Before every id, for files of the same names.")
 @click.option("--priority", type=float, default=0.0, help="The highest is asked first.")
 @click.option("--reason", type=TEXT, default="import", show_default=True, help="Why they are asked for.")
-def items(out: Output, name: str, files: tuple[Path, ...], group: str, priority: float, reason: str) -> None:
-    """Have the items of FILES (and folders) labelled: images, sounds, texts, or rows of CSV and JSON Lines.
+def items(
+    out: Output,
+    name: str,
+    files: tuple[Path, ...],
+    events: bool,
+    where: tuple[str, ...],
+    group: str,
+    prefix: str,
+    priority: float,
+    reason: str,
+) -> None:
+    """Have the items of FILES (and folders) labelled: images, sounds, texts, or rows of CSV and JSON Lines; or, with
+    --events, what is in the stream already: imported, or published by others.
 
-    A file's name is its item's id: to send it again changes nothing.
+    A file's name is its item's id, of a folder's its path in the folder: to send it again changes nothing, and an id
+    that another item has is refused. `--where "@label = null"` asks about events that have no label.
     """
     from serving.labelling.uploads import NewItems, Uploads
-    from tidemill.errors import RequestError
-    from tidemill_app.labelling_files import batches, items_of, refused
-    from tidemill_app.labelling_service import opened
+    from tidemill.errors import IncompatibleError, TooLargeError
+    from tidemill_app.labelling_files import batches, items_of, refused, those_there
+    from tidemill_app.labelling_service import CatalogueStreams, labelling
+    from tidemill_app.wiring import connected
 
+    if events == bool(files) or (where and not events) or (events and (group or prefix)):
+        raise ConfigError("what is to be labelled?", wanted="FILES, or --events with any number of --where")
     added: list[str] = []
     known = 0
-    with opened(out) as service, out.progress("reading") as tell:
+    with connected(out) as platform, labelling(platform) as service, out.progress("reading") as tell:
         uploads = Uploads(service)
         with service.book.reading(name) as state:
             medium = state.now.schema.medium
-        for batch in batches(items_of(files, medium, group, priority)):
+        source: Iterator[tuple[list[Any], Any]]
+        if events:
+            source = those_there(CatalogueStreams(platform).matching(name, where), priority)
+        else:
+            source = ((batch, None) for batch in batches(items_of(files, medium, group, priority, prefix)))
+        for batch, found in source:
             try:
-                told = uploads.add(name, NewItems(batch, reason))
-            except RequestError as error:
+                told = uploads.add(name, NewItems(batch, reason), found)
+            except (RequestError, IncompatibleError, TooLargeError) as error:
                 raise refused(error, batch) from None
             added += told["added"]
             known += len(told["known"])
@@ -255,8 +289,8 @@ def settings(out: Output, name: str, file: Path) -> None:
     from serving.labelling.managing import Managing, Settings
     from tidemill_app.labelling_service import OWNER, opened
 
-    wish = _json(file, Settings)
-    with opened(out) as service:
+    wish = _json(file, Settings, 'an object with what changes, as {"sure": 0.99, "rules": [{...}]}')
+    with opened(out) as service, _of_file(file):
         made = Managing(service).settle(name, wish, OWNER)
     out.answer(made, f"settings of {name} changed")
 
@@ -299,13 +333,23 @@ def export(out: Output, name: str) -> None:
         click.echo(msgspec.json.encode(line).decode())
 
 
-def _json(file: Path, kind: Any) -> Any:
-    """What a file holds. Raises `ConfigError`."""
-    import msgspec
+@contextmanager
+def _of_file(file: Path | None) -> Iterator[None]:
+    """What is wrong with a request is wrong with the file that it was read from."""
+    try:
+        yield
+    except RequestError as error:
+        if file is None:
+            raise
+        where = f"{file}, {error.where or error.field}".rstrip(", ")
+        raise ConfigError(error.message, where=where, wanted=error.wanted, got=error.got, fix=error.fix) from None
 
-    from tidemill.errors import ConfigError
+
+def _json(file: Path, kind: Any, wanted: str = "") -> Any:
+    """What a file holds, which is to be `wanted`. Raises `ConfigError`."""
+    import msgspec
 
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"unreadable: {error}", where=str(file)) from None
+        raise ConfigError(f"unreadable: {error}", where=str(file), wanted=wanted) from None

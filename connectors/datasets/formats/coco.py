@@ -18,7 +18,7 @@ import msgspec
 
 from connectors.datasets.formats.files import MAX_TEXT, Root, json_of
 from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, file_stem, split_name
-from connectors.datasets.images import probe
+from connectors.datasets.images import probe, upright_boxes
 from tidemill.errors import NotFoundError, UserError
 from tidemill.label_events import Kind
 
@@ -117,7 +117,10 @@ def _items(root: Root, files: dict[str, _File], names: dict[int, str], kind: Kin
             path = _place(root, split, image.file_name)
             id = "-".join(PurePosixPath(image.file_name).with_suffix("").parts)
             fields = {"name": PurePosixPath(image.file_name).name}
-            yield RawItem(id, root.read(path), "", fields, label, image.group, split)
+            data = root.read(path)
+            if kind == "boxes" and label and image.width and image.height:
+                label = upright_boxes(data, label, (image.width, image.height), path)
+            yield RawItem(id, data, "", fields, label, image.group, split)
 
 
 def _place(root: Root, split: str, name: str) -> str:

@@ -25,6 +25,9 @@ EXTENSIONS = {
 }
 """The media types that are read and written, and the ending of their files."""
 
+MAX_NAME = 100
+"""Characters of a class's name, as where people label (`serving.labelling.schema`)."""
+
 _SPLITS = {"val": "valid", "validation": "valid", "dev": "valid"}
 
 
@@ -92,6 +95,14 @@ class Outgoing:
                 )
             names.append(file_stem(e.id) + EXTENSIONS[e.media_type])
         return names
+
+
+def check_classes(classes: Sequence[str], where: str) -> None:
+    """Raises `UserError` for names that no project of people's takes: they are shown on pages and in terminals."""
+    for name in classes:
+        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+            wanted = f"1 to {MAX_NAME} printable characters"
+            raise UserError("not a usable name of a class", where=where, wanted=wanted, got=ascii(name)[:120])
 
 
 def file_stem(id: str) -> str:

@@ -17,7 +17,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from connectors.datasets.formats.files import Root
 from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, split_name
 from connectors.datasets.formats.plain_xml import MAX_BYTES, parse
-from connectors.datasets.images import probe
+from connectors.datasets.images import probe, upright_boxes
+from connectors.images import orientation
 from tidemill.errors import UserError
 
 _UNIONS = ("trainval", "all")
@@ -126,8 +127,11 @@ def _boxed(root: Root, images: dict[str, str], splits: dict[str, str], boxed: se
     for lacking in sorted(boxed - images.keys()):
         raise UserError("an annotation has no image", where=f"Annotations/{lacking}.xml", wanted=f"{_IMAGES}/{lacking}")
     for name, file in sorted(images.items()):
+        data = root.read(file)
         label = [[c, *box] for c, *box in _boxes(root, name)] if name in boxed else None
-        yield RawItem(name, root.read(file), "", {"name": Path(file).name}, label, "", splits.get(name, ""))
+        if label and orientation(data) >= 5:
+            label = upright_boxes(data, label, _size(root, name), file)
+        yield RawItem(name, data, "", {"name": Path(file).name}, label, "", splits.get(name, ""))
 
 
 def _boxes(root: Root, name: str) -> list[tuple[str, float, float, float, float]]:
@@ -142,6 +146,15 @@ def _boxes(root: Root, name: str) -> list[tuple[str, float, float, float, float]
             raise UserError("a box ends before it begins", where=where, got=f"{x0:g} {y0:g} {x1:g} {y1:g}")
         out.append((label, x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1))
     return out
+
+
+def _size(root: Root, name: str) -> tuple[int, int]:
+    """Width and height as an annotation says them; zeros where it does not."""
+    where = f"Annotations/{name}.xml"
+    found = parse(root.read(where, MAX_BYTES + 1), where).find("size")
+    texts = ["" if found is None else (found.findtext(side) or "").strip() for side in ("width", "height")]
+    width, height = (int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0 for text in texts)
+    return width, height
 
 
 def _number(box: Element, side: str, where: str) -> float:

@@ -2,6 +2,7 @@
 
 import {get, post, project as at} from "./api.js";
 import {colourOf, dialog, fill, h, inUse, nameOf, notice} from "./dom.js";
+import {itemsOf} from "./files.js";
 import {table} from "./plots.js";
 
 const ROLES = ["annotator", "reviewer", "manager"];
@@ -45,7 +46,9 @@ export async function members(place, {project}, again) {
     roleBoxes(["annotator"]), field("skills", "Skills", {placeholder: "french, radiology"}, "Words that items can ask for, parted by commas.")],
   "Invite", async (data) => {
     const answer = await post(`${at(project)}/members`, {name: data.get("name"), roles: data.getAll("roles"), skills: words(data.get("skills"))});
-    if (answer.code) showCode(data.get("name"), answer.code); else notice(`${data.get("name")} has an account, and is a member now.`);
+    if (answer.code) showCode(data.get("name"), answer.code);
+    else if (answer.state === "joined") notice(`${data.get("name")} has an account, and is a member now.`);
+    else notice(`${data.get("name")} was invited before, and is a member once they join; another code is the owner's to make.`);
     await again();
   });
   fill(place, h("div", {class: "columns"}, h("section", {class: "card"},
@@ -91,17 +94,20 @@ const BATCH = 20;
 export function items(place, {project, info}) {
   const {medium} = info.schema;
   const told = h("div", {class: "upload", role: "status"});
-  const bytes = medium === "image" || medium === "audio";
-  const accept = {image: "image/png,image/jpeg", audio: "audio/*,.wav", text: ".txt,.csv,text/plain", row: ".json,.jsonl,.csv"}[medium];
+  const accept = {image: "image/png,image/jpeg", audio: "audio/*,.wav", text: ".txt,.csv,.tsv,.jsonl,.ndjson,text/plain", row: ".csv,.tsv,.jsonl,.ndjson"}[medium];
   const hint = {image: "Images, each an item; its name is the item's id.", audio: "Sounds, each an item; its name is the item's id.",
-    text: "A text file: each line is an item.", row: "JSON lines, or CSV with a header: each row is an item."}[medium];
-  const add = form("upload", "Add items", [field("files", "Files", {type: "file", multiple: true, accept, required: true}, hint),
+    text: "A text, an item by its name; or CSV with a header, or JSON lines: each row is an item, its field text is the text.",
+    row: "CSV with a header, or JSON lines: each row is an item."}[medium];
+  const add = form("upload", "Add items", [field("files", "Files", {type: "file", multiple: true, accept}, hint),
+    field("folder", "Or a folder", {type: "file", webkitdirectory: true}, "Each file of it by its path in the folder; the folder it lies in is its group, unless one is named."),
+    field("prefix", "Before each id", {maxlength: "100"}, "For a second source with the same names: an id that another item has is refused."),
     field("group", "Group", {}, "Scene, patient, camera: what belongs together stays in one split."), field("skills", "Skills asked for", {}),
     field("priority", "Priority", {type: "number", step: "any", value: "0"}, "The highest are leased first.")],
   "Add", async (data, element) => {
-    const shared = {group: data.get("group").trim(), skills: words(data.get("skills")), priority: Number(data.get("priority")) || 0};
-    const made = bytes ? data.getAll("files").map((file) => async () => ({id: file.name, media: await base64(file)}))
-      : (await Promise.all(data.getAll("files").map((file) => rows(file, medium)))).flat().map((item) => async () => item);
+    const files = ["files", "folder"].flatMap((name) => [...element.elements[name].files]);
+    if (!files.length) throw new Error("No file is chosen.");
+    const shared = {skills: words(data.get("skills")), priority: Number(data.get("priority")) || 0};
+    const made = await itemsOf(files, medium, {prefix: data.get("prefix").trim(), group: data.get("group").trim()});
     let done = 0, known = 0;
     for (let i = 0; i < made.length; i += BATCH) {
       const batch = await Promise.all(made.slice(i, i + BATCH).map(async (make) => ({...await make(), ...shared})));
@@ -115,49 +121,6 @@ export function items(place, {project, info}) {
   });
   fill(place, h("div", {class: "columns"}, add, h("section", {class: "card"}, h("h2", {}, "Upload"), told,
     h("p", {class: "hint"}, "What was added already is known again by its id, so that an upload which broke off can simply be repeated."))));
-}
-
-function base64(file) {
-  return new Promise((done, failed) => {
-    const reader = new FileReader();
-    reader.addEventListener("load", () => done(reader.result.slice(reader.result.indexOf(",") + 1)));
-    reader.addEventListener("error", () => failed(new Error(`${file.name} could not be read.`)));
-    reader.readAsDataURL(file);
-  });
-}
-
-async function rows(file, medium) {
-  const text = await file.text();
-  if (medium === "text") return text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean).map((line, i) => ({id: `${file.name}:${i + 1}`, text: line}));
-  if (/\.jsonl?$/.test(file.name)) {
-    const whole = text.trim().startsWith("[") ? JSON.parse(text) : text.split(/\r?\n/).filter((l) => l.trim()).map((line) => JSON.parse(line));
-    return whole.map((payload, i) => ({id: `${file.name}:${i + 1}`, payload}));
-  }
-  const [head, ...body] = csv(text);
-  return body.map((cells, i) => ({id: `${file.name}:${i + 1}`, payload: Object.fromEntries(head.map((name, n) => [name, typed(cells[n] ?? "")]))}));
-}
-
-const typed = (cell) => (cell.trim() !== "" && Number.isFinite(Number(cell)) ? Number(cell) : cell);
-
-/** Rows of a CSV text (RFC 4180). */
-export function csv(text) {
-  const found = [];
-  let row = [], cell = "", quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (quoted) {
-      if (c === '"' && text[i + 1] === '"') { cell += c; i++; } else if (c === '"') quoted = false; else cell += c;
-    } else if (c === '"') quoted = true;
-    else if (c === ",") { row.push(cell); cell = ""; }
-    else if (c === "\n" || c === "\r") {
-      if (c === "\r" && text[i + 1] === "\n") i++;
-      found.push([...row, cell]);
-      row = [];
-      cell = "";
-    } else cell += c;
-  }
-  if (cell || row.length) found.push([...row, cell]);
-  return found.filter((cells) => cells.some((c) => c !== ""));
 }
 
 // Classes.

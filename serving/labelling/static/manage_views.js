@@ -33,6 +33,7 @@ export async function overview(place, {project, info}) {
       figure("Items", count(p.items), p.gold ? `and ${count(p.gold)} gold questions` : ""), figure("Settled", percent(p.items ? p.settled / p.items : 0), `${count(p.settled)} of ${count(p.items)}`),
       figure("Answers", count(p.answers), `${count(p.leased)} in hand now`), figure("Disputed", count(p.disputed), p.reviewed ? `${count(p.reviewed)} reviewed` : ""),
       figure("Spent", money(c.spent), c.budget === null ? "no bound" : `of ${money(c.budget)}`)),
+    p.waiting > 0 && !p.closed && h("p", {class: "hint", role: "status"}, `${count(p.waiting)} ${p.waiting === 1 ? "item waits" : "items wait"} for the consensus; where it does not come within five minutes, more answers are asked for.`),
     p.closed && h("p", {class: "banner", role: "status"}, "The project is closed: nothing is leased."),
     h("div", {class: "columns"}, h("section", {class: "card"}, h("h2", {}, "Items"), shares([
       {name: "Settled", value: p.settled, shade: "var(--accent)"}, {name: "Under way", value: under, shade: "#8fb9cc"},

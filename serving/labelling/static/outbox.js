@@ -1,30 +1,36 @@
 // Answers on their way: kept in the browser until the server has them, sent in order, again where it was not reached.
-// An answer's id is its lease's, so that one sent twice is one.
+// An answer's id is its lease's, so that one sent twice is one. Each is kept for itself, by person and project: several
+// tabs, and people who share a browser, write over nothing of each other's.
 
-import {post, project as at} from "./api.js";
+import {get, post, project as at} from "./api.js";
 
 const AGAIN = 3000;
 
 export class Outbox {
   /** `taken(entry, answer)` and `refused(entry, error)` are told what became of each; `waiting(n)` how many wait
    * because the server was not reached (0: none). */
-  constructor(project, {taken, refused, waiting}) {
+  constructor(project, person, {taken, refused, waiting}) {
     this.project = project;
-    this.key = `tidemill.outbox.${project}`;
+    this.person = person;
+    this.prefix = `tidemill.outbox/${encodeURIComponent(person)}/${encodeURIComponent(project)}/`;
     this.told = {taken, refused, waiting};
-    this.entries = JSON.parse(localStorage.getItem(this.key) ?? "[]");
     this.running = null;
     window.addEventListener("online", () => this.flush());
   }
 
   put(entry) {
-    this.entries.push(entry);
-    this.#keep();
+    localStorage.setItem(this.prefix + entry.lease, JSON.stringify({...entry, at: Date.now()}));
     return this.flush();
   }
 
   /** Whether an answer under this lease is on its way. */
-  has(lease) { return this.entries.some((entry) => entry.lease === lease); }
+  has(lease) { return localStorage.getItem(this.prefix + lease) !== null; }
+
+  /** What waits now, the oldest first: read anew each time, since other tabs send and add. */
+  #entries() {
+    const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix));
+    return keys.map((key) => JSON.parse(localStorage.getItem(key))).filter(Boolean).sort((a, b) => a.at - b.at);
+  }
 
   /** Send what there is; resolves once nothing is left or the server is not reached. */
   flush() {
@@ -34,27 +40,31 @@ export class Outbox {
 
   async #run() {
     clearTimeout(this.timer);
-    while (this.entries.length) {
-      const entry = this.entries[0];
+    for (let entries = this.#entries(); entries.length; entries = this.#entries()) {
+      const [entry] = entries;
       const {lease, value, seconds} = entry;
       try {
         const answer = await post(`${at(this.project)}/answers`, {lease, value, seconds});
-        this.#first();
+        this.#done(lease);
         this.told.taken(entry, answer);
       } catch (error) {
         if (error.status === 401) return;
-        if (error.status === 0 || error.status === 429 || error.status >= 500) {
-          this.told.waiting(this.entries.length);
-          this.timer = setTimeout(() => this.flush(), AGAIN);
-          return;
-        }
-        this.#first();
+        if (error.status === 0 || error.status === 429 || error.status >= 500) return this.#later(entries.length);
+        // Another tab may have signed somebody else in: to them it is no lease of theirs, and it waits for its person.
+        const who = await get("/api/me").catch((failed) => failed);
+        if (who.status === 0 || who.status >= 500) return this.#later(entries.length);
+        if (who.name !== this.person) return;
+        this.#done(lease);
         this.told.refused(entry, error);
       }
     }
     this.told.waiting(0);
   }
 
-  #first() { this.entries.shift(); this.#keep(); }
-  #keep() { localStorage.setItem(this.key, JSON.stringify(this.entries)); }
+  #later(waiting) {
+    this.told.waiting(waiting);
+    this.timer = setTimeout(() => this.flush(), AGAIN);
+  }
+
+  #done(lease) { localStorage.removeItem(this.prefix + lease); }
 }

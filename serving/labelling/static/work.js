@@ -19,10 +19,10 @@ const REASONS = ["I cannot tell", "No class fits", "It cannot be seen, read or h
 const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor((ms % 60_000) / 1000)).padStart(2, "0")}`;
 
 export class Work {
-  constructor(place, name, info) {
+  constructor(place, name, info, person) {
     Object.assign(this, {place, name, schema: info.schema, queue: [], given: [], sent: new Set(), count: 0, task: null, looked: Date.now(), restricted: "", unbind: () => {}});
     this.drafts = new Drafts(name, (text) => { if (this.saved) this.saved.textContent = text; });
-    this.outbox = new Outbox(name, {
+    this.outbox = new Outbox(name, person, {
       taken: (entry, answer) => { this.given.push({...entry, answer: answer.answer}); this.#counted(1); },
       refused: (entry, error) => notice(`Your answer to item ${entry.item} was not taken: ${error.message}`, {kind: "error"}),
       waiting: (n) => this.#waiting(n),

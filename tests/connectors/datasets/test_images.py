@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from connectors.datasets.images import grey, likeness, probe
+from connectors import images
+from connectors.datasets.images import grey, likeness, probe, upright_boxes
 from connectors.images import MAX_BYTES, MAX_PIXELS, MAX_SCANS
-from tests.connectors.test_images import bomb
+from tests.connectors.test_images import bomb, turned
 from tidemill.errors import UserError
 
 
@@ -71,3 +72,22 @@ def test_copies_that_differ_a_little_are_alike_and_others_are_not():
     assert min(apart(good, encoded(picture(seed))) for seed in range(2, 12)) > 20
     assert likeness(np.zeros((0, 16, 16), np.uint8)).shape == (0, 2)
     assert not likeness(np.full((1, 16, 16), 200, np.uint8)).any()
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+def test_an_image_that_is_turned_is_taken_upright(how):
+    """Size, likeness, and boxes that a source counts in the stored pixels."""
+    stored = np.full((30, 40), 255, np.uint8)
+    stored[4:9, 25:32] = 0
+    data = turned(how, "PNG", Image.fromarray(stored))
+    facts = probe(data, "x")
+    upright = images.pixels(data)[:, :, 0]
+    assert (facts.height, facts.width) == upright.shape
+    assert (grey(data, "x") == grey(images.png(data), "x")).all()
+    size = (40, 30)
+    ((name, x, y, w, h),) = upright_boxes(data, [["cat", 25, 4, 7, 5]], size, "x")
+    if how >= 5:
+        assert (name, (upright[y : y + h, x : x + w] == 0).all(), (upright == 0).sum()) == ("cat", True, w * h)
+    # Where the source's size is the upright one, or it tells none, its boxes are upright already.
+    assert upright_boxes(data, [["cat", 1, 2, 3, 4]], (facts.width, facts.height), "x") == [["cat", 1, 2, 3, 4]]
+    assert upright_boxes(data, [["cat", 1, 2, 3, 4]], (0, 0), "x") == [["cat", 1, 2, 3, 4]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.datasets.splits import check_splits, split_of
+from connectors.datasets.splits import SplitRule, check_splits, split_of
 from tidemill.errors import ConfigError, DeclarationError
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -38,6 +38,16 @@ def test_it_is_what_it_always_was():
 
 
 PINNED = ["train", "train", "train", "train", "train", "valid", "train", "test", "valid", "test", "train", "train"]
+
+
+def test_a_rule_keeps_groups_together_and_heeds_a_field_that_names_the_split():
+    rule = SplitRule(SHARES, by="scene", fixed="part", salt="s")
+    assert rule.group({"scene": 7}) == "7" and rule.group({}) == rule.group({"scene": None}) == ""
+    grouped = {rule.split(f"item-{i}", {"scene": "one"}) for i in range(50)}
+    assert grouped == {split_of("one", SHARES, "s")}
+    assert rule.split("item-3", {}) == split_of("item-3", SHARES, "s")
+    assert {rule.split(f"item-{i}", {"part": "test"}) for i in range(50)} == {"test"}
+    assert rule.split("item-3", {"part": "unheard of"}) == rule.split("item-3", {})
 
 
 @pytest.mark.parametrize("wrong", [{}, {"train": 0.8}, {"train": 1.2, "test": -0.2}, {"a": 0.5, "b": 0.5, "c": 0.0}])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from connectors.artefacts import ArtefactStore
 from connectors.memory import MemoryLog
@@ -20,12 +21,13 @@ from serving.labelling.claims import Claims, NoClaims
 from serving.labelling.door import LabellingDoor
 from serving.labelling.managing import Managing, NewMember, NewProject
 from serving.labelling.service import Labelling
-from serving.labelling.uploads import NewItem, NewItems, Uploads
+from serving.labelling.uploads import NewItem, NewItems, Uploads, stream_of
 from tests.serving.helpers import serving
 from tidemill import events
 from tidemill.label_events import LabelClass, LabelEstimated, LabelSchema
 from tidemill.log import Log, Partition, TopicSpec
 from tidemill.time import SystemClock
+from tidemill_app.stream_items import find
 
 WORK = (1 << 4, 8, 1)
 PASSWORD = "correct horse"
@@ -46,14 +48,21 @@ class Desk:
     """A service, and how its parts are reached. The log is one in memory unless another is given."""
 
     def __init__(
-        self, folder: Path, log: Log | None = None, claims: Claims | None = None, clock: Any = None, **options: Any
+        self,
+        folder: Path,
+        log: Log | None = None,
+        claims: Claims | None = None,
+        clock: Any = None,
+        quiet: float = 0.0,
+        **options: Any,
     ) -> None:
         self.log = log or MemoryLog()
         self.folder = folder
         self.clock = clock or SystemClock()
         self.accounts = Accounts(folder / "keys", work=WORK)
         self.objects = ArtefactStore(str(folder / "artefacts"))
-        self.service = Labelling(self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
+        parts = (self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
+        self.service = Labelling(*parts, quiet=quiet)
         self.managing, self.uploads = Managing(self.service), Uploads(self.service)
         self.service.start(**{"sweeping": False, **options})
 
@@ -64,6 +73,15 @@ class Desk:
 
     def takes_items(self, project: str) -> bool:
         return project != "foreign"
+
+    def find(self, project: str, ids: Any) -> Any:
+        return find(self.log, stream_of(project), ids)
+
+    def publish(self, project: str, **payload: Any) -> None:
+        """An event of the project's stream from elsewhere."""
+        writer = self.log.writer()
+        writer.send(f"data.{project}", msgspec.json.encode({"time": self.clock.now(), **payload}))
+        writer.close()
 
     def account(self, name: str, *, maker: bool = False) -> str:
         """An account, by its token."""

@@ -103,6 +103,27 @@ def test_who_is_removed_is_let_in_no_more(accounts):
         accounts.remove("ann")
     accounts.invite("bob")
     accounts.remove("bob")
+    # What they were members of waits for them, and for nobody whom a manager gives their name to.
+    for name in ("ann", "bob"):
+        with pytest.raises(IncompatibleError, match="revoked"):
+            accounts.invite_into("pets", name)
+    assert accounts.join(accounts.invite("ann"), PASSWORD) == "ann"
+
+
+def test_an_invitation_is_replaced_by_who_made_it_and_by_the_owner_and_a_maker_stays_one(accounts, clock):
+    first = accounts.invite_into("pets", "zoe")
+    assert accounts.invite_into("evil", "zoe") is None
+    again = accounts.invite_into("pets", "zoe")
+    with pytest.raises(RequestError):
+        accounts.join(first, PASSWORD)
+    assert again is not None
+    accounts.invite("zoe", maker=True)
+    assert accounts.invite_into("pets", "zoe") is None
+    accounts.join(accounts.invite("zoe"), PASSWORD)
+    assert accounts.is_maker("zoe") and accounts.invite_into("pets", "zoe") is None
+    old = accounts.invite_into("pets", "bob")
+    clock.now += 8 * 86_400
+    assert accounts.invite_into("evil", "bob") not in (None, old)
 
 
 def test_the_file_tells_nothing_that_opens_and_is_the_owners_alone(accounts, tmp_path):

@@ -130,3 +130,39 @@ def test_a_log_that_does_not_answer_is_tried_again(log, monkeypatch):
     book.open(made(log))
     assert (broken, book.failure) == ([0], "")
     book.close()
+
+
+def test_who_waits_for_a_write_that_hangs_is_told_so_in_time(log, book, monkeypatch):
+    book.open(made(log))
+    hangs, go = threading.Event(), threading.Event()
+    inner = book._writer.flush
+
+    def flush(timeout=30.0):
+        hangs.set()
+        assert timeout < 30 and go.wait(30)
+        inner()
+
+    monkeypatch.setattr(book._writer, "flush", flush)
+    monkeypatch.setattr(module, "WRITE_WAIT", 0.05)
+    stuck = threading.Thread(target=book.append, args=("p", [asked("a")]))
+    stuck.start()
+    assert hangs.wait(30)
+    for write in (lambda: book.append("p", [asked("b")]), lambda: book.publish("labels.p", [("c", b"")])):
+        with pytest.raises(UnavailableError, match="earlier write"):
+            write()
+    go.set()
+    stuck.join(30)
+    book.append("p", [asked("d")])
+    with book.reading("p") as state:
+        assert sorted(state.items) == ["a", "d"]
+
+
+def test_the_log_is_asked_whether_it_answers(log, book, monkeypatch):
+    book.ask()
+
+    def end(partition):
+        raise UnavailableError("away")
+
+    monkeypatch.setattr(log, "end", end)
+    with pytest.raises(UnavailableError):
+        book.ask()

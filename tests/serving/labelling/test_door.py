@@ -1,11 +1,13 @@
 """The labelling service over the wire: from an invitation to an answer, and every route by every role."""
 
+import asyncio
 import base64
 from urllib.parse import quote
 
 import pytest
 
 from serving.labelling import page_desk
+from serving.labelling.door import LabellingDoor
 from tests.serving.labelling.project import PASSWORD, desk, png, served
 
 IMAGES = {"kind": "single", "medium": "image", "classes": [{"id": "cat", "name": "cat"}, {"id": "dog", "name": "dog"}]}
@@ -70,8 +72,6 @@ def everybody(tmp_path_factory):
 
 
 def _routes(made):
-    from serving.labelling.door import LabellingDoor
-
     door = LabellingDoor(made.service)
     door.close()
     return door.routes
@@ -99,6 +99,43 @@ def test_every_route_is_passed_by_its_roles_and_by_nobody_else(everybody):
             assert refused == (name not in passes[route.rule]), (route.method, path, name, answer.text)
             tried += 1
     assert tried == (len(routes) - 1) * len(callers)
+
+
+def test_no_body_is_read_of_who_may_not_send_it(tmp_path):
+    """An annotator would have the server hold what only managers may send."""
+
+    async def asks(door, token, path, marked=True):
+        headers = [(b"authorization", f"Bearer {token}".encode())] if marked else [(b"cookie", b"tidemill-labelling=x")]
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": ("x", 1)}
+        sent, read = [], []
+
+        async def receive():
+            read.append(path)
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(message):
+            sent.append(message)
+
+        await door(scope, receive, send)
+        return sent[0]["status"], bool(read)
+
+    with desk(tmp_path) as made:
+        made.project()
+        token = made.account("ann")
+        made.member("pets", "ann")
+        door = LabellingDoor(made.service)
+        try:
+            tried = 0
+            for route in door.routes:
+                if route.method == "POST" and route.rule in ("manager", "maker", "reviewer"):
+                    at = route.path.replace("{project}", "pets")
+                    assert asyncio.run(asks(door, token, at)) == (403, False), at
+                    tried += 1
+            assert tried > 8
+            assert asyncio.run(asks(door, token, "/api/login", marked=False)) == (403, False)
+            assert asyncio.run(asks(door, token, "/api/projects/pets/next"))[1]
+        finally:
+            door.close()
 
 
 def test_a_page_of_another_site_changes_nothing(tmp_path):

@@ -3,17 +3,71 @@
 import pytest
 
 from serving.labelling.figures import agreement, annotators, costs, disputed, mine, named, progress, shown, unsure
+from serving.labelling.uploads import NewItem, NewItems
+from tests.serving.labelling.project import desk, served
 from tests.serving.labelling.test_rules import AGREE, did, state_with
 from tests.serving.labelling.test_state import answer, asked, estimate, project
 from tidemill.label_events import (
     LabelAsked,
     LabelClass,
+    LabelLeased,
     LabelReviewed,
     LabelSchema,
     LabelSettled,
     MemberChanged,
     ProjectChanged,
 )
+from tidemill.time import SECOND
+
+
+def test_nothing_that_a_member_sees_tells_a_gold_question_from_another(tmp_path):
+    """The same life of a gold and of a plain item, by everything that the member is answered; ids and times aside."""
+    lives = []
+    for item in ("plain-1", "gold-1"):
+        with desk(tmp_path / item) as made, served(made) as caller:
+            made.project(rules=[{"collector": "gold", "rate": 0.5}], cost=1.0, overlap=(1, 2))
+            ann = caller(made.account("ann"))
+            made.member("pets", "ann")
+            made.uploads.add("pets", NewItems([NewItem(id=f"plain-{n}", text="t") for n in range(3)]))
+            made.uploads.add("pets", NewItems([NewItem(id=f"gold-{n}", text="t", gold="cat") for n in range(3)]))
+            seen = [_seen(ann)]
+            for step in ("answer", "skip", "drawn"):
+                lease = f"{item}/{step}"
+                if step != "drawn":
+                    _lease(made, item if step == "answer" else item.replace("1", "2"), lease)
+                seen += [ann.post("/api/projects/pets/next", {})["tasks"], _seen(ann)]
+                if step == "answer":
+                    for value in ("cat", "dog"):
+                        seen += [ann.post("/api/projects/pets/answers", {"lease": lease, "value": value}), _seen(ann)]
+                        undone = ann.post("/api/projects/pets/withdraw", {"answer": lease})
+                        seen += [undone, _seen(ann)]
+                        lease = undone["task"]["lease"]
+                    seen += [ann.post("/api/projects/pets/answers", {"lease": lease, "value": "cat"}), _seen(ann)]
+                elif step == "skip":
+                    seen += [ann.post("/api/projects/pets/skip", {"lease": lease}), _seen(ann)]
+            lives.append([_plain(one) for one in seen])
+    assert lives[0] == lives[1]
+    left = [one["project"]["progress"]["left"] for one in lives[0] if "project" in one]
+    assert left[0] == 6 and len(set(left)) > 2
+
+
+def _lease(made, item, lease):
+    now = made.clock.now()
+    event = LabelLeased(id=lease, time=now, about=item, by="ann", lease=lease, expires=now + 60 * SECOND)
+    made.service.book.append("pets", [event])
+
+
+def _seen(ann):
+    at = "/api/projects"
+    return {"me": ann.get("/api/me"), "all": ann.get(at), "project": ann.get(f"{at}/pets")}
+
+
+def _plain(value):
+    """What was answered, without what names the one item and the moment."""
+    if isinstance(value, dict):
+        named = ("lease", "item", "expires", "answer", "withdrawn", "skipped")
+        return {k: k in named or _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 @pytest.fixture
@@ -133,3 +187,23 @@ def test_classes_that_a_value_names():
     assert named("boxes", [["b", 0, 0, 1, 1], ["a", 0, 0, 1, 1], ["a", 0, 0, 1, 1]]) == ["a", "b"]
     assert named("multi", ["a", "b"]) == ["a", "b"] and named("rating", 3) == ["3"]
     assert named("transcription", "text") == []
+
+
+def test_disputes_compare_answers_once_and_only_where_no_consensus_is_published(monkeypatch):
+    from serving.labelling import figures
+
+    looked, plain = [], figures.same
+    monkeypatch.setattr(figures, "same", lambda kind, a, b: looked.append(a) or plain(kind, a, b))
+    state = project(overlap=(2, 3))
+    for n in range(20):
+        state.fold(asked(f"i{n}"))
+        state.fold(answer(f"i{n}", "x"))
+        state.fold(answer(f"i{n}", "y", "b" if n % 2 else "a"))
+    for _ in range(3):
+        assert len(figures.disputed(state)) == 10
+    assert len(looked) == 20
+    state.fold(answer("i0", "y", "b", id="later"))
+    assert len(figures.disputed(state)) == 11 and len(looked) == 21
+    for n in range(20):
+        state.fold(estimate(f"i{n}", 0.99, 2))
+    assert figures.disputed(state) == [] and len(looked) == 21

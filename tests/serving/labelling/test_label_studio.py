@@ -217,17 +217,61 @@ def test_annotations_become_answers_and_come_again_as_one(tmp_path):
         hook(created(first, "dog", annotation=18, by={"id": 2, "email": "x@example.org"}))
         assert standing(first) == {"label-studio-1": "cat", "label-studio-2": "dog"}
         # Changed and changed back: the last one counts, also where an earlier one is delivered again.
-        for at, value in (("b", "dog"), ("c", "cat"), ("b", "dog")):
+        for at_second, value in ((49, "dog"), (50, "cat"), (49, "dog")):
+            at = f"2021-08-17T13:52:{at_second}Z"
             hook({**created(first, value, at=at), "action": "ANNOTATION_UPDATED"})
         assert standing(first)["label-studio-1"] == "cat"
         assert hook(deleted(17, 99)) == {"withdrawn": 1}
         assert hook(deleted(17)) == {"withdrawn": 0}
         assert standing(first) == {"label-studio-2": "dog"}
         hook(created(second, "dog", annotation=30))
-        hook({**created(second, annotation=30, at="z", was_cancelled=True, result=[]), "action": "ANNOTATION_UPDATED"})
+        hook(
+            {
+                **created(second, annotation=30, at="2021-08-17T13:53:00Z", was_cancelled=True, result=[]),
+                "action": "ANNOTATION_UPDATED",
+            }
+        )
         assert standing(second) == {}
         assert len(made.kept(project, AnswerWithdrawn)) == 2
         assert hook({"action": "TASKS_CREATED", "tasks": []}) == {"ignored": "TASKS_CREATED"}
+
+
+def test_an_older_webhook_never_overwrites_a_newer_one(tmp_path):
+    """They come in any order, and after a restart too."""
+    with desk(tmp_path) as made:
+        project, (first, *_) = pets(made)
+
+        def standing():
+            with made.service.book.reading(project) as state:
+                return {by: a.value for by, a in state.items[first].answers.items()}
+
+        def at(second):
+            return f"2021-08-17T13:52:{second:02}.5+02:00"
+
+        with backend(made, Model("cat")) as client:
+
+            def hook(body):
+                answer = client.post(f"/{project}/webhook", json=body)
+                assert answer.status_code == 201, answer.text
+                return answer.json()
+
+            assert hook(created(first, "dog", at=at(20))) == {"answers": 1}
+            assert hook(created(first, "cat", at=at(10))) == {"answers": 0}
+            assert hook(created(first, "cat", at="2021-08-17T11:52:19Z")) == {"answers": 0}  # the same in UTC
+            assert standing() == {"label-studio-1": "dog"}
+            # Another annotation of theirs, which is older.
+            assert hook(created(first, "cat", annotation=16, at=at(15))) == {"answers": 0}
+            assert hook(created(first, "cat", at=at(15), was_cancelled=True)) == {"answers": 0}
+            assert standing() == {"label-studio-1": "dog"}
+            assert hook(created(first, "cat", at=at(40), was_cancelled=True)) == {"answers": 0}
+            assert hook(created(first, "cat", at=at(30))) == {"answers": 0}
+            assert standing() == {}
+            assert hook(created(first, "cat", at=at(50))) == {"answers": 1}
+        with backend(made, Model("cat")) as client:
+            assert hook(created(first, "dog", at=at(45))) == {"answers": 0}
+            assert standing() == {"label-studio-1": "cat"}
+            assert hook(deleted(17)) == {"withdrawn": 1} and hook(deleted(17, 99)) == {"withdrawn": 0}
+            assert hook(created(first, "dog", at=at(45))) == {"answers": 0} and standing() == {}
 
 
 def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody(tmp_path):
@@ -237,7 +281,8 @@ def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody
         assert client.post(f"/{project}/webhook", json=body).status_code == 201
         with made.service.book.reading(project) as state:
             item = state.items["only-there"]
-            assert item.asked.closed and item.asked.payload == {"text": "x"} and item.place is None
+            assert item.asked.closed and item.asked.payload == {"text": "x"}
+            assert "only-there" not in [about for *_, about in state.open]
             assert item.answers["label-studio-1"].value == "dog"
 
 

@@ -12,6 +12,7 @@ from connectors.kafka import KafkaLog
 from serving.labelling.claims import NoClaims, RedisClaims
 from serving.labelling.leasing import MAX_IN_HAND
 from tests.serving.labelling.project import Hands, desk
+from tidemill.cloudevents import headers_of
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import AnswerGiven, LabelLeased, LabelSchema
 from tidemill.time import SECOND
@@ -198,7 +199,7 @@ def test_skills_and_priorities_choose(tmp_path):
 
 
 def test_gold_questions_come_at_their_rate_and_look_as_any_other(tmp_path):
-    rules = [{"collector": "gold", "rate": 0.5, "below": 0.5, "least": 5, "action": "restrict"}]
+    rules = [{"collector": "gold", "rate": 0.4, "below": 0.5, "least": 10, "action": "restrict"}]
     with desk(tmp_path) as made:
         made.project(rules=rules)
         made.member("pets", "ann")
@@ -216,9 +217,10 @@ def test_gold_questions_come_at_their_rate_and_look_as_any_other(tmp_path):
                 seen.add(task.item)
                 leasing.answer("pets", "ann", task.lease, "dog")
                 asked += 1
-        # Five gold questions were answered wrongly, and then no more was leased.
+        # Ten gold questions were answered wrongly, and then no more was leased. (That none of the others came before
+        # them has a chance of one in ten thousand.)
         assert restricted == "gold: 0, which is below 0.5"
-        assert len(seen & gold) == 5 and seen & plain
+        assert len(seen & gold) == 10 and seen & plain
         with made.service.book.reading("pets") as state:
             assert state.members["ann"].by == "rules"
 
@@ -269,3 +271,39 @@ def test_a_closed_project_takes_and_gives_nothing(tmp_path):
             leasing.answer("pets", "ann", task.lease, 3)
         made.managing.close("pets", "boss", closed=False)
         leasing.answer("pets", "ann", task.lease, 3)
+
+
+def test_no_two_events_of_a_project_share_source_and_id(tmp_path):
+    """As CloudEvents asks, and the platform's own dropping of doubles: an answer's id is its lease's."""
+    with desk(tmp_path) as made:
+        made.project()
+        made.member("pets", "ann")
+        made.texts("pets", 3)
+        leasing = made.service.leasing
+        (first, second, _), _ = leasing.next("pets", "ann", 3)
+        assert leasing.answer("pets", "ann", first.lease, "cat") == first.lease
+        leasing.skip("pets", "ann", second.lease)
+        leasing.withdraw("pets", "ann", first.lease)
+        kept = made.kept("pets")
+        named = [dict(headers_of(event)) for event in kept]
+        assert len({(h["ce_source"], h["ce_id"]) for h in named}) == len(kept)
+        (given,) = made.kept("pets", AnswerGiven)
+        assert given.id == first.lease
+
+
+def test_an_answer_is_later_than_what_the_annotator_said_before_by_a_clock_that_was_ahead(tmp_path):
+    clock = Hands()
+    with desk(tmp_path, clock=clock) as made:
+        made.project()
+        made.member("pets", "ann")
+        made.texts("pets", 1)
+        leasing = made.service.leasing
+        ((task,), _) = leasing.next("pets", "ann", 1)
+        leasing.answer("pets", "ann", task.lease, "cat")
+        clock.at -= 2 * SECOND
+        again = leasing.withdraw("pets", "ann", task.lease)
+        leasing.answer("pets", "ann", again.lease, "dog")
+        first, second = made.kept("pets", AnswerGiven)
+        assert first.time < second.time
+        with made.service.book.reading("pets") as state:
+            assert state.items[task.item].answers["ann"].value == "dog"

@@ -1,5 +1,10 @@
 """What a manager does with a project."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
+
 import msgspec
 import pytest
 
@@ -36,7 +41,8 @@ def test_a_stream_of_several_partitions_cannot_be_labelled(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"overlap": (0, 1)}, {"overlap": (3, 2)}, {"overlap": (1, 101)}, {"sure": 1.1}, {"sure": float("nan")},
+        {"overlap": (0, 1)}, {"overlap": (3, 2)}, {"overlap": (1, 10_001)}, {"sure": 0.0}, {"sure": 1.1},
+        {"sure": float("nan")},
         {"cost": -1.0}, {"budget": -1.0}, {"lease": 0.5}, {"lease": 1e9}, {"rules": [{}]}, {"roles": ()},
     ],
     ids=repr,
@@ -89,6 +95,64 @@ def test_of_two_changes_at_one_moment_one_stands_and_the_other_is_told(tmp_path)
                 assert (state.now.cost, len(state.versions)) == (0.0, 2)
 
 
+def test_of_changes_at_one_moment_none_vanishes_that_was_said_to_stand(tmp_path):
+    """Two services, each of which reads before the other writes."""
+    changes = [{"cost": 9.0}, {"budget": 5.0}, {"closed": True}, {"schema": changed(PAIR, [Change("add", "cow")])}]
+    with desk(tmp_path) as one, desk(tmp_path, log=one.log) as other:
+        for n, (first, second) in enumerate(permutations(changes, 2)):
+            name = one.project(f"p{n}")
+            with one.service.book.reading(name) as state:
+                stands = state.now
+            one.managing._stand(name, msgspec.structs.replace(stands, **first))
+            with pytest.raises(IncompatibleError, match="at this moment"):
+                other.managing._stand(name, msgspec.structs.replace(stands, **second))
+            for made in (one, other):
+                with made.service.book.reading(name) as state:
+                    assert state.now == msgspec.structs.replace(stands, **first, **_kept(state.now))
+                    assert state.now.revision == 2
+        seen = one.managing.settle("p0", Settings(cost=1.0), "ann").revision
+        one.managing.settle("p0", Settings(cost=2.0, revision=seen), "ann")
+        with pytest.raises(IncompatibleError, match="since"):
+            one.managing.settle("p0", Settings(cost=3.0, revision=seen), "ann")
+
+
+def _kept(now):
+    return {name: getattr(now, name) for name in ("id", "time", "revision")}
+
+
+def _until_known(made, name):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with made.service.book.reading(name):
+                return
+        except NotFoundError:
+            continue
+    raise AssertionError(f"{name} was not heard of")
+
+
+def test_settings_sent_at_once_to_two_services_all_stand_or_are_refused(tmp_path):
+    """Threads, with no say in their order: whatever was not refused is found in the end."""
+    wishes = [Settings(cost=2.0), Settings(budget=5.0), Settings(lease=60.0), Settings(sure=0.9)]
+    with desk(tmp_path) as one, desk(tmp_path, log=one.log) as other:
+        for n in range(5):
+            name, start = one.project(f"p{n}"), threading.Barrier(len(wishes))
+            _until_known(other, name)
+
+            def work(number, name=name, start=start):
+                start.wait()
+                try:
+                    (one, other)[number % 2].managing.settle(name, wishes[number], "ann")
+                except IncompatibleError:
+                    return {}
+                return {k: v for k, v in msgspec.structs.asdict(wishes[number]).items() if v is not msgspec.UNSET}
+
+            with ThreadPoolExecutor(len(wishes)) as pool:
+                taken = {k: v for one_ in pool.map(work, range(len(wishes))) for k, v in one_.items()}
+            with one.service.book.reading(name) as state:
+                assert taken and {k: getattr(state.now, k) for k in taken} == taken
+
+
 def test_answers_of_a_merged_class_count_as_what_it_was_merged_into(tmp_path):
     with desk(tmp_path) as made:
         made.project(overlap=(2, 2))
@@ -135,3 +199,38 @@ def test_members_are_invited_changed_and_removed(tmp_path):
             with pytest.raises((RequestError, DeclarationError)):
                 managing.invite("pets", wrong, "boss")
         assert "bob" not in {m.member for m in made.kept("pets") if hasattr(m, "member")}
+
+
+def test_no_manager_gets_a_code_that_opens_what_is_not_theirs(tmp_path):
+    """Whoever has a code is the name: also in the projects of others that the name was invited into, or is in."""
+    with desk(tmp_path) as made:
+        made.project("pets")
+        made.project("evil", by="max")
+        managing, accounts = made.managing, made.accounts
+        zoes = managing.invite("pets", NewMember("zoe", ["annotator"]), "boss").code
+        makers = accounts.invite("kim", maker=True)
+        for name in ("zoe", "kim"):
+            told = managing.invite("evil", NewMember(name, ["annotator"]), "max")
+            assert (told.state, told.code) == ("invited", None)
+        assert accounts.join(zoes, PASSWORD) == "zoe" and accounts.join(makers, PASSWORD) == "kim"
+        assert accounts.is_maker("kim")
+        for name in ("zoe", "kim"):
+            made.service.joined(name)
+        assert made.service.roles("pets", "kim") == []
+        # Nor after the account was revoked, nor once an invitation is too old, nor where the keys were lost.
+        accounts.remove("zoe")
+        for project in ("evil", "third"):
+            if project == "third":
+                made.project("third", by="max")
+            told = _code_or_refusal(managing, project, "zoe")
+            assert told is None
+        accounts._file.unlink()
+        made.project("fourth", by="max")
+        assert _code_or_refusal(managing, "fourth", "zoe") is None
+
+
+def _code_or_refusal(managing, project, name):
+    try:
+        return managing.invite(project, NewMember(name, ["annotator"]), "max").code
+    except IncompatibleError:
+        return None

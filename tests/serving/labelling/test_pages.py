@@ -281,6 +281,7 @@ def test_a_reviewer_sees_all_answers_side_by_side_and_decides(web):
     web.clean()
 
 
+@pytest.mark.slow
 def test_a_manager_looks_after_items_classes_members_and_money(web, tmp_path):
     texts(web, "it purrs", cost=0.5, budget=10.0)
     people(web.desk, web.name, "ada", manager="mo")
@@ -294,8 +295,8 @@ def test_a_manager_looks_after_items_classes_members_and_money(web, tmp_path):
     expect(page.locator(".figure", has_text="Spent")).to_contain_text("0.50")
     expect(page.locator(".figure", has_text="Spent")).to_contain_text("of 10.00")
     page.click("#tab-items")
-    (tmp_path / "more.txt").write_text("it barks\nit mews\n")
-    page.set_input_files("#upload input[type=file]", str(tmp_path / "more.txt"))
+    (tmp_path / "more.csv").write_text("text\nit barks\nit mews\n")
+    page.set_input_files("#upload input[name=files]", str(tmp_path / "more.csv"))
     page.click("#upload button.primary")
     expect(page.locator(".upload")).to_contain_text("2 of 2 added")
     page.click("#tab-classes")

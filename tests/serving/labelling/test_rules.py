@@ -6,7 +6,7 @@ from serving.labelling.rules import agreeing, broken, collected, consensus, gold
 from serving.labelling.state import Project
 from tests.serving.labelling.test_state import answer, asked, estimate, lease, project
 from tidemill.errors import RequestError
-from tidemill.label_events import LabelReviewed, LabelSettled, MemberChanged
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelReviewed, LabelSettled, MemberChanged
 
 SKIPS = {"collector": "skips", "at_least": 3, "action": "restrict"}
 FAST = {"collector": "seconds", "below": 2.0, "window": 4, "least": 3, "action": "restrict"}
@@ -57,6 +57,24 @@ def test_the_median_of_the_newest_answers_says_who_is_too_fast():
     assert broken(state, "x", "restrict") == "seconds: 1, which is below 2"
 
 
+@pytest.mark.parametrize("value", ["b", "a"])
+def test_one_question_is_judged_once_however_often_it_is_answered_and_undone(value):
+    state = state_with(GOLD)
+    state.fold(asked("g", gold="a"))
+    for n in range(6):
+        state.fold(lease("g", "x", name=f"g/{n}", time=10 * n, expires=10 * n + 5))
+        state.fold(AnswerGiven(id=f"g/{n}", time=10 * n + 1, about="g", by="x", value=value, seconds=0.5))
+        assert [(one.about, one.skipped) for one in state.observed["x"]] == [("g", False)]
+        assert restriction(state, "x", 1) is None
+        state.fold(AnswerWithdrawn(id=f"w{n}", time=10 * n + 2, about="g", by="x", answer=f"g/{n}"))
+        assert state.observed["x"] == []
+    # Two answers of one annotator that stand in each other's place are one, too; and skips stay.
+    did(state, 1, skip=True)
+    for id in ("late/1", "late/2"):
+        state.fold(AnswerGiven(id=id, time=100, about="g", by="x", value=value))
+    assert [(one.about, one.skipped) for one in state.observed["x"]] == [("i1", True), ("g", False)]
+
+
 def test_gold_counts_answers_that_stand_and_the_newest_of_them():
     state = state_with(GOLD)
     for n, value in enumerate("bba"):
@@ -98,5 +116,30 @@ def test_agreement_counts_items_that_others_answered_too():
 def test_a_rule_that_cannot_be_is_refused_and_in_the_log_does_nothing(rule):
     with pytest.raises(RequestError) as error:
         parsed([SKIPS, rule])
-    assert error.value.field == "rules[1]"
+    assert error.value.field.split(".")[0] == "rules[1]"
     assert [r.collector for r in known([rule, SKIPS])] == ["skips"]
+
+
+def test_a_rule_looks_at_no_more_answers_than_its_window_and_at_none_twice(monkeypatch):
+    """However long the annotator has been at it; and what was found of an item holds until something of it changes."""
+    looked = []
+    monkeypatch.setattr("serving.labelling.rules.same", lambda kind, a, b: looked.append(a) or a == b)
+    state = state_with({**AGREE, "window": 10})
+    for n in range(300):
+        did(state, n)
+        did(state, n, who="y")
+        state.fold(estimate(f"i{n}", 0.9, 2, "a" if n < 295 else "b"))
+    assert broken(state, "x", "review") == broken(state, "x", "review") == "agreement: 0.5, which is below 0.6"
+    assert len(looked) == 10
+    state.fold(estimate("i299", 0.9, 2, "a"))
+    assert broken(state, "x", "review") == "" and len(looked) == 11
+    state.fold(LabelSettled(id="s", time=9, about="i298", value="b", confidence=0.9))
+    broken(state, "x", "review")
+    assert len(looked) == 12
+
+
+def test_a_rule_that_cannot_be_is_named_with_what_could():
+    with pytest.raises(RequestError) as told:
+        parsed([AGREE, {"collector": "skips", "at_least": 3, "action": "ban"}])
+    assert told.value.field == "rules[1].action" and "rule 2" in str(told.value)
+    assert "restrict, review" in told.value.wanted and "skips, seconds, gold, agreement" in told.value.wanted

@@ -3,6 +3,7 @@
 import base64
 import json
 
+import msgspec
 import pytest
 
 from serving.labelling.uploads import NewItem, NewItems, close_items, stream_of
@@ -50,20 +51,97 @@ def test_sent_again_nothing_is_added(tmp_path):
         assert len(events_of(made, "pets")) == 3
 
 
-def test_an_event_that_is_there_and_bytes_that_are_stored_are_named(tmp_path):
+def test_an_id_that_another_item_has_is_refused_and_named(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        made.project("cats", schema=IMAGES)
+        made.project("rows", schema=LabelSchema(kind="rating", medium="row"))
+        other = base64.b64encode(png(7, 9)).decode()
+        for project, first, second in [
+            ("pets", NewItem(id="n0", text="a"), NewItem(id="n0", text="b")),
+            ("pets", NewItem(id="n1", text="a", payload={"n": 1}), NewItem(id="n1", text="a", payload={"n": 2})),
+            ("rows", NewItem(id="t.csv:1", payload={"a": 1}), NewItem(id="t.csv:1", payload={"a": 1, "b": 2})),
+            ("cats", NewItem(id="1.png", media=PICTURE), NewItem(id="1.png", media=other)),
+        ]:
+            made.uploads.add(project, NewItems([first]))
+            new = msgspec.structs.replace(first, id="new")
+            with pytest.raises(IncompatibleError, match=first.id) as error:
+                made.uploads.add(project, NewItems([new, second]))
+            assert error.value.field == "items[1].id"
+            assert made.uploads.add(project, NewItems([first])) == {"added": [], "known": [first.id]}
+            with made.service.book.reading(project) as state:
+                assert "new" not in state.items
+        # What an item does not say cannot differ.
+        assert made.uploads.add("pets", NewItems([NewItem(id="n1", text="a")]))["known"] == ["n1"]
+        with pytest.raises(RequestError, match=r"one id.*x2"):
+            made.uploads.add("pets", NewItems([NewItem(id=n, text=n) for n in ("x1", "x2", "x2")]))
+
+
+def test_an_event_that_is_there_says_itself_what_is_shown(tmp_path):
     with desk(tmp_path) as made:
         made.project("foreign", schema=IMAGES)
-        made.project(schema=IMAGES)
         digest = made.objects.put(png(3, 3))
-        there = NewItem(id="e1", event=True, digest=digest, payload={"x": 1})
-        made.uploads.add("foreign", NewItems([there]))
-        (asked,) = made.kept("foreign", LabelAsked)
-        assert (asked.media, asked.media_type, asked.payload["width"]) == (digest, "image/png", 3)
-        assert events_of(made, "foreign") == []
+        made.publish("foreign", id="e1", media=digest, group="scene", split="test", payload={"x": 1})
+        made.publish("foreign", id="e2", media=digest, media_type="image/png", width=3, height=3)
+        gold = [["cat", 0, 0, 3, 3]]
+        told = [
+            NewItem(id="e1", event=True, digest=digest, payload={"y": 2, "width": 90}),
+            NewItem(id="e2", event=True),
+        ]
+        assert made.uploads.add("foreign", NewItems([*told[:1], NewItem(id="e2", event=True, gold=gold)])) == {
+            "added": ["e1", "e2"],
+            "known": [],
+        }
+        one, two = made.kept("foreign", LabelAsked)
+        assert (one.about, one.media, one.media_type, one.group) == ("e1", digest, "image/png", "scene")
+        assert (one.payload, two.payload) == ({"x": 1, "y": 2, "width": 3, "height": 3}, {"width": 3, "height": 3})
+        assert len(events_of(made, "foreign")) == 2  # nothing is written twice
+        assert made.uploads.add("foreign", NewItems(told))["known"] == ["e1", "e2"]
         with pytest.raises(IncompatibleError, match="fields of its own"):
             made.uploads.add("foreign", NewItems([NewItem(media=PICTURE)]))
-        made.uploads.add("pets", NewItems([NewItem(digest=digest)]))
-        assert len(events_of(made, "pets")) == 1
+
+
+@pytest.mark.parametrize("medium", ["text", "row"])
+def test_events_without_bytes_are_shown_by_their_fields(medium, tmp_path):
+    with desk(tmp_path) as made:
+        made.project(schema=LabelSchema(kind="rating", medium=medium))
+        made.publish("pets", id="e1", text="a text", payload={"x": 1})
+        made.publish("pets", id="e2", group="scene")
+        made.uploads.add("pets", NewItems([NewItem(id="e1", event=True)]))
+        (asked,) = made.kept("pets", LabelAsked)
+        assert (asked.payload, asked.media) == ({"text": "a text", "x": 1}, "")
+        for id in ("e2", "e3"):  # nothing to be shown, and not there
+            with pytest.raises(RequestError) as error:
+                made.uploads.add("pets", NewItems([NewItem(id=id, event=True)]))
+            assert error.value.field.startswith("items[0]")
+        assert len(made.kept("pets", LabelAsked)) == 1
+
+
+def test_to_know_a_digest_is_not_to_be_shown_what_it_is_of(tmp_path):
+    with desk(tmp_path) as made:
+        made.project("pets", schema=IMAGES)
+        made.project("evil", schema=IMAGES)
+        made.project("words")
+        made.uploads.add("pets", NewItems([NewItem(id="a", media=PICTURE)]))
+        with made.service.book.reading("pets") as state:
+            (digest,) = state.media
+        made.publish("evil", id="e", media=made.objects.put(png(2, 2)), media_type="image/png", width=2, height=2)
+        made.publish("words", id="e", text="t")
+        for project, item in (
+            ("evil", NewItem(digest=digest)),
+            ("evil", NewItem(id="e", event=True, digest=digest)),
+            ("evil", NewItem(id="a", event=True, digest=digest)),
+            ("words", NewItem(id="e", event=True, digest=digest)),
+            ("words", NewItem(id="a", event=True, digest=digest)),
+        ):
+            with pytest.raises(RequestError):
+                made.uploads.add(project, NewItems([item]))
+            with made.service.book.reading(project) as state:
+                assert state.media == {}
+        # One's own may be named again.
+        assert made.uploads.add("pets", NewItems([NewItem(id="b", digest=digest)]))["added"] == ["b"]
+        with made.service.book.reading("pets") as state:
+            assert (state.items["b"].asked.media, state.items["b"].size) == (digest, (9, 7))
 
 
 INSIDE = ["http://127.0.0.1:9092/", "https://169.254.169.254/latest", "file:///etc/passwd", "/etc/passwd", "../../keys"]

@@ -77,3 +77,18 @@ def test_distances_are_those_of_their_kind():
     assert distance("boxes", [one, far], [near]) == pytest.approx(1 / 3)
     # The best overlap pairs first, so that a box is never taken twice.
     assert not same("boxes", [one, one], [one, far])
+
+
+def test_many_boxes_pair_as_few_do(monkeypatch):
+    import random
+
+    from serving.labelling import values
+
+    chance = random.Random(3)
+    a, b = (
+        [[chance.choice("ab"), *(float(chance.randrange(40)) for _ in range(2)), 20.0, 15.0] for _ in range(30)]
+        for _ in range(2)
+    )
+    found = distance("boxes", a, b)
+    monkeypatch.setattr(values, "_FEW", 10_000)
+    assert found == distance("boxes", a, b) and 0 < found < 1

@@ -138,6 +138,25 @@ def test_a_later_prediction_takes_the_place_of_the_earlier():
     assert [r["about"] for r in found] == ["p0"]
 
 
+def test_what_is_asked_about_or_labelled_is_no_candidate_again():
+    """Not with its item, not with a prediction, and not as its label is taken back: else it would be asked about
+    twice, and take the place of one that nobody knows."""
+    P = np.array([[0.5, 0.45, 0.05], [0.5, 0.4, 0.1], [0.98, 0.01, 0.01]])
+    at = START + np.arange(3)
+    job = make(every=2, budget=1, pool=2)
+    came = items(3, at, np.random.default_rng(0))
+    guessed = predictions("predictions.pets", ["p0", "p2"], at[:2] + 9, P[[0, 2]])
+    # p1 has its label before it comes.
+    first, effects = asked(job, [labels(["p1"], ["cat"], [START - 1]), came, guessed])
+    assert [r["about"] for r in first] == ["p0"] and list(effects.state.pool) == ["p2"]
+    back = labels(["p1", "p0"], [None, None], [START + 50, START + 51])
+    again = predictions("predictions.pets", ["p1", "p0"], [START + 52, START + 53], P[:2], prefix="r")
+    anew = items(2, at[:2] + 60, np.random.default_rng(0))
+    for blocks in ([again], [anew], [again, anew], [back, again, anew]):
+        found, effects = asked(job, blocks, effects.state)
+        assert not found and list(effects.state.pool) == ["p2"]
+
+
 def test_drift_asks_where_errors_rose():
     """Labels say that predictions went wrong of late in scene s3 alone; then its items are asked for."""
     n = 280

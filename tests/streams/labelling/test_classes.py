@@ -67,5 +67,5 @@ def test_a_schema_of_one_class_has_one_answer():
 def test_skills_are_shares_of_right_answers():
     answers = [(f"t{i}", by, "a" if by != "z" or i % 2 else "b") for i in range(10) for by in "wxyz"]
     beliefs, _, table = believed("single", answers, "dawid-skene")
-    beliefs.estimate(table, table.order())
+    beliefs.estimate(table.order())
     assert np.allclose(beliefs.skills(), [1, 1, 1, 0.5], atol=0.05)

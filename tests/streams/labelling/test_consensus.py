@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.labelling.answers import Answers, Order
 from streams.labelling.categorical import METHODS
+from streams.labelling.classes import Classes
 from streams.labelling.consensus import consensus
 from tests.streams.labelling.crowds import (
     ASKED,
@@ -34,8 +35,8 @@ from tidemill.time import SECOND
 BIRDS = project("jay", "wren", overlap=(2, 4), sure=0.9)
 
 
-def run(events: list[Any], wake: int | None = None, **settings: Any) -> Any:
-    job = consensus(**{"project": "birds", "every": 10_000} | settings)
+def run(events: list[Any], wake: int | None = None, **changes: Any) -> Any:
+    job = consensus(**{"project": "birds", "every": 10_000} | changes)
     return job.step(job.init(), batch(events, wake))
 
 
@@ -97,15 +98,31 @@ def told(acts: list[tuple[int, int, str]]) -> list[Any]:
 BIRDS_AND_CROWS = project("jay", "wren", "crow", overlap=(2, 4), sure=0.8)
 
 
-def end(events: list[Any], **settings: Any) -> tuple[Any, Any, Any]:
+def end(events: list[Any], **changes: Any) -> tuple[Any, Any, Any]:
     """What is published last of every item, and what learners were given last."""
-    effects = run([*events, ASKED], **settings)
+    effects = run([*events, ASKED], **changes)
     return last(effects), labels(effects), {a: r["value"] for a, r in last(effects, "given").items()}
 
 
+MEETINGS: dict[str, Any] = {"acts": ANSWERS, "seed": st.integers(0, 1000), "every": st.sampled_from([3, 10_000])}
+
+
 @pytest.mark.parametrize("method", METHODS)
-@given(acts=ANSWERS, seed=st.integers(0, 1000), every=st.sampled_from([3, 10_000]))
+@settings(max_examples=25)
+@given(**MEETINGS)
 def test_any_order_and_any_repetition_end_alike(method: str, acts: Any, seed: int, every: int) -> None:
+    ends_alike(method, acts, seed, every)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=500)
+@given(**MEETINGS)
+def test_five_hundred_orders_end_alike(method: str, acts: Any, seed: int, every: int) -> None:
+    ends_alike(method, acts, seed, every)
+
+
+def ends_alike(method: str, acts: Any, seed: int, every: int) -> None:
     first, *others = told(acts)
     shuffled = [*others, *random.Random(seed).sample(others, len(others) // 2)]
     random.Random(seed + 1).shuffle(shuffled)
@@ -114,6 +131,39 @@ def test_any_order_and_any_repetition_end_alike(method: str, acts: Any, seed: in
     assert got[:2] == want[:2]
     # What learners have of a settled item is its label; of one that is settled no more it may be either's last.
     assert {a: v for a, v in got[2].items() if a in got[1]} == want[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("every", [3, 40])
+def test_what_cannot_be_news_is_passed_over_and_nothing_else(
+    method: str, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(every)
+    truth = [rng.choice(["jay", "wren", "crow"]) for _ in range(30)]
+    events = [BIRDS_AND_CROWS]
+    for _ in range(400):
+        item, who = rng.randrange(30), rng.randrange(9)
+        right = truth[item] if rng.random() < 0.6 else rng.choice(["jay", "wren", "crow"])
+        gone = rng.random() < 0.1
+        events.append(withdrawn(f"t{item}", f"w{who}") if gone else answer(f"t{item}", f"w{who}", right))
+
+    def told() -> list[Any]:
+        effects = run(events, method=method, every=every, growth=0.0)
+        return [(part.output, part.ids, part.time.tolist(), part.columns) for part in effects.emit]
+
+    moved, passed = Classes.moved, 0
+
+    def counting(*values: Any) -> Any:
+        nonlocal passed
+        found = moved(*values)
+        passed += int((~found).sum())
+        return found
+
+    monkeypatch.setattr(Classes, "moved", counting)
+    here = told()
+    assert passed > 30
+    monkeypatch.setattr(Classes, "moved", lambda self, told, *limits: np.ones(len(told), np.bool_))
+    assert told() == here
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -130,9 +180,9 @@ def test_the_job_laws_hold(method: str) -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for settings in ({"method": "oracle"}, {"every": 0}, {"quiet": 0.0}, {"smoothing": -1.0}):
+    for wrong in ({"method": "oracle"}, {"every": 0}, {"quiet": 0.0}, {"smoothing": -1.0}):
         with pytest.raises(SubmissionError):
-            consensus(project="birds", **settings)
+            consensus(project="birds", **wrong)
 
 
 @pytest.mark.parametrize("broken", ["the last to come stands", "a repeat counts", "sums run as answers came"])
@@ -170,8 +220,8 @@ def test_a_job_that_depends_on_the_order_is_caught(broken: str, monkeypatch: pyt
     assert differs
 
 
-def consensus_state(events: list[Any], **settings: Any) -> Any:
-    return run([*events, ASKED], **settings).state
+def consensus_state(events: list[Any], **changes: Any) -> Any:
+    return run([*events, ASKED], **changes).state
 
 
 def test_what_is_believed_is_equal_to_the_last_bit_in_any_order() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streams.labelling.dawid_skene import dawid_skene
+from streams.labelling.dawid_skene import DIAGONAL, dawid_skene
 from tests.streams.labelling.crowds import crowd
 
 # crowd-kit 1.4.2's accuracy, of Dawid-Skene as it is and run to its end (`benchmarks.consensus` measures both), and of
@@ -74,3 +74,31 @@ def test_an_item_without_answers_is_nothing():
     assert found.posterior.tolist()[1:] == [[0.0, 0.0], [0.0, 1.0]]
     none = np.zeros(0, np.int64)
     assert dawid_skene(none, none, none, items=2, annotators=0, classes=2).posterior.sum() == 0.0
+
+
+@pytest.mark.parametrize(("one_coin", "most"), [(False, DIAGONAL + 0.01), (True, 0.9)])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_one_answer_is_no_certainty(one_coin, most, classes):
+    """It is worth what is taken for granted of an annotator; by one accuracy alone, which it confirms itself, more."""
+    one = np.zeros(1, np.int64)
+    sizes = {"items": 1, "annotators": 1, "classes": classes}
+    found = dawid_skene(one, one, one, **sizes, one_coin=one_coin, smoothing=1.0)
+    assert DIAGONAL - 0.01 <= found.posterior[0, 0] <= most and np.isclose(found.posterior.sum(), 1.0)
+
+
+@pytest.mark.parametrize(("one_coin", "most"), [(False, 0.95), (True, 0.97)])
+def test_a_batch_that_begins_with_one_class_is_not_certain(one_coin, most):
+    """Five items, each answered once, all by the same class: there may be others."""
+    items, first = np.arange(5), np.zeros(5, np.int64)
+    sizes = {"items": 5, "annotators": 5, "classes": 3}
+    found = dawid_skene(items, items, first, **sizes, one_coin=one_coin, smoothing=1.0)
+    assert (found.posterior[:, 0] > 0.5).all() and (found.posterior[:, 0] < most).all()
+    peer = dawid_skene(items, items, first, **sizes, one_coin=one_coin, smoothing=0.0)
+    assert (peer.posterior[:, 0] > 0.999).all()  # crowd-kit's, as it is
+
+
+@pytest.mark.parametrize("one_coin", [False, True])
+def test_smoothed_accuracy_stays_within_half_a_point(one_coin):
+    for name in PEER:
+        plain, smoothed = (fitted(name, one_coin=one_coin, smoothing=s)[1] for s in (0.0, 1.0))
+        assert abs(plain - smoothed) <= 0.005, name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.labelling.reading import merged, read_overlap, read_schema, read_sure, read_value, read_version
+from streams.labelling.reading import read_schema, read_value
 from tests.streams.labelling.crowds import schema
 from tidemill.errors import BadEvent, NotFiniteError, WrongTypeError
 
@@ -46,9 +46,9 @@ def test_good_values(of, value, want):
         ("boxes", [["jay", 1, 2, 0, 4]]),
         ("boxes", [["jay", 1, 2, True, 4]]),
         ("boxes", [["jay", 1, 2, "3", 4]]),
-        ("boxes", [["jay", 0, 0, 1, 1]] * 2_001),
+        ("boxes", [["jay", 0, 0, 1, 1]] * 501),
         ("transcription", 7),
-        ("transcription", "x" * 100_001),
+        ("transcription", "x" * 20_001),
         ("rating", 6),
         ("rating", 0),
         ("rating", True),
@@ -58,7 +58,7 @@ def test_good_values(of, value, want):
 def test_malformed_values(of, value):
     with pytest.raises(WrongTypeError) as told:
         read_value(kind(of), SINCE, 2, value)
-    assert told.value.field == "value" and told.value.wanted and told.value.got
+    assert told.value.field.startswith("value") and told.value.wanted and told.value.got
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1e10, 10**400])
@@ -74,15 +74,8 @@ def test_not_a_number_is_named():
 
 def test_a_class_that_came_later_is_none_of_an_earlier_version():
     assert read_value(kind("single"), SINCE, 2, "crow") == "crow"
-    with pytest.raises(WrongTypeError, match="version 1"):
+    with pytest.raises(WrongTypeError, match="one of jay, wren"):
         read_value(kind("single"), SINCE, 1, "crow")
-
-
-@pytest.mark.parametrize("version", [0, 3, True, "1", 1.0, 10**30])
-def test_unknown_versions(version):
-    with pytest.raises(WrongTypeError, match="no version"):
-        read_version(2, version)
-    assert (read_version(2, None), read_version(2, 2)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -103,21 +96,3 @@ def test_unknown_versions(version):
 def test_schemas_that_cannot_be(data):
     with pytest.raises(WrongTypeError):
         read_schema(data)
-
-
-def test_merges_are_followed_to_their_end():
-    assert merged({"a": "b", "b": "c"}, "a") == "c" and merged({"a": "b"}, "c") == "c"
-
-
-@pytest.mark.parametrize("value", [None, [3], [0, 5], [5, 3], [1, 2.0], "35", [True, 2]])
-def test_overlaps_that_cannot_be(value):
-    with pytest.raises(WrongTypeError):
-        read_overlap(value)
-    assert read_overlap([3, 5]) == (3, 5)
-
-
-@pytest.mark.parametrize("value", [0, 1.01, float("nan"), "1", True, None])
-def test_probabilities_that_cannot_be(value):
-    with pytest.raises(WrongTypeError):
-        read_sure(value)
-    assert read_sure(1) == 1.0

@@ -27,6 +27,13 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert tidemill("labelling", "items", name, pictures, "--json").json["added"] == ["0.png", "1.png", "2.png"]
     again = tidemill("labelling", "items", name, pictures, "--json").json
     assert again == {"added": [], "known": 3}
+    # Another file of the same name is not lost.
+    (tmp_path / "0.png").write_bytes(png(9, 9))
+    refused = tidemill("labelling", "items", name, tmp_path / "0.png")
+    assert (refused.code, "0.png" in refused.err and "--prefix" in refused.err) == (2, True)
+    assert tidemill("labelling", "items", name, tmp_path / "0.png", "--prefix", "b-", "--json").json["added"] == [
+        "b-0.png"
+    ]
 
     person = name + "-ann"
     code = tidemill("labelling", "members", name, "--add", person, "--skill", "cats").out.strip()
@@ -59,10 +66,25 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert (shown["project"]["closed"], shown["progress"]["answers"]) == (True, 1)
     assert name in {row["project"] for row in tidemill("labelling", "project", "list", "--json").json}
     # The items are events of a declared stream.
-    found = [seen["data"] for seen in tidemill("tail", name, "-n", 3, "--json").lines]
-    assert [(e["id"], e["group"], e["width"]) for e in found] == [(f"{i}.png", "scene1", 4 + i) for i in range(3)]
+    found = [seen["data"] for seen in tidemill("tail", name, "-n", 4, "--json").lines]
+    assert [(e["id"], e["group"], e["width"]) for e in found][:3] == [(f"{i}.png", "scene1", 4 + i) for i in range(3)]
     assert Accounts(stack.home.keys).names().count(person) == 1
     assert tidemill("labelling", "revoke", person, "--account").code == 0
+
+
+def test_events_that_are_in_the_stream_are_asked_about(tidemill, name, tmp_path):
+    made = tidemill("labelling", "project", "create", name, "--kind", "rating", "--medium", "text")
+    assert made.code == 0, made.err
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"id": f"e{i}", "time": i, "text": f"text {i}"}) + "\n" for i in range(5)))
+    assert tidemill("publish", name, rows).code == 0
+    for words in ([], ["--where", "id = e0"], ["--events", rows], ["--events", "--where", "nosuch = 1"]):
+        assert tidemill("labelling", "items", name, *words).code == 2, words
+    told = tidemill("labelling", "items", name, "--events", "--where", "text != text 3", "--json")
+    assert (told.code, told.json) == (0, {"added": ["e0", "e1", "e2", "e4"], "known": 0}), told.err
+    assert tidemill("labelling", "items", name, "--events", "--json").json == {"added": ["e3"], "known": 4}
+    shown = {line["item"]: line["payload"] for line in tidemill("labelling", "export", name).lines}
+    assert shown == {f"e{i}": {"text": f"text {i}"} for i in range(5)}
 
 
 def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
@@ -87,3 +109,27 @@ def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
     wish.write_text(json.dumps({"instructions": "be kind", "budget": 3}))
     made = tidemill("labelling", "settings", name, wish, "--json").json
     assert (made["budget"], made["schema"]["instructions"], made["rules"]) == (3, "be kind", rules)
+
+
+def test_what_is_wrong_is_said_with_its_file_its_place_and_what_may_stand_there(tidemill, name, tmp_path):
+    file = tmp_path / "rules.json"
+    assert tidemill("labelling", "project", "create", name, "--class", "a").code == 0
+
+    def said(content, *words):
+        file.write_text(json.dumps(content))
+        told = tidemill("labelling", *words, file)
+        assert told.code == 2
+        return told.err
+
+    rules = [{"collector": "skips", "at_least": 3}, {"collector": "skips", "at_least": 3, "action": "ban"}]
+    for words, content in (
+        (("settings", name), {"rules": rules}),
+        (("project", "create", f"{name}-2", "--class", "a", "--rules"), rules),
+    ):
+        err = said(content, *words)
+        assert all(part in err for part in (str(file), "rule 2", "ban", "restrict, review")), err
+    assert '{"rules": [...]}' in said(rules, "settings", name)
+    assert "a JSON list of rules" in said({}, "project", "create", f"{name}-2", "--class", "a", "--rules")
+    assert "fields collector" in said({"rules": [{"collector": "skips", "colector": 1}]}, "settings", name)
+    err = tidemill("labelling", "project", "show", "none-such").err
+    assert "no such project" in err and "tidemill labelling project list" in err

@@ -5,6 +5,7 @@ import pytest
 
 from connectors.datasets.formats.coco import read, write
 from tests.connectors.datasets.formats.samples import named, png, sample
+from tests.connectors.test_images import turned
 from tidemill.errors import NotFoundError, UserError
 
 IMAGES = [{"id": 1, "file_name": "a.png"}]
@@ -43,6 +44,15 @@ def test_files_as_others_lay_them_out(tmp_path):
     (item,) = found.items
     assert (item.split, item.label) == ("valid", [["cat", 1.0, 2.0, 3.0, 4.5]])
     assert found.passed_over == ["1 crowds"]
+
+
+@pytest.mark.parametrize(("size", "box"), [((30, 20), [20 - 2 - 4.5, 1, 4.5, 3]), ((20, 30), [1, 2, 3, 4.5])])
+def test_boxes_are_upright_whichever_pixels_a_source_counts_in(tmp_path, size, box):
+    (tmp_path / "a.png").write_bytes(turned(6, "PNG"))
+    images = [{**IMAGES[0], "width": size[0], "height": size[1]}]
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4.5]}]
+    (item,) = read(written(tmp_path, images=images, annotations=boxes)).items
+    assert item.label == [["cat", *box]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from connectors.datasets.formats.voc import number, read, write
 from tests.connectors.datasets.formats.samples import named, png, sample
+from tests.connectors.test_images import turned
 from tidemill.errors import UserError
 
 
@@ -38,6 +39,19 @@ def sides(*values):
 def test_pixels_are_counted_from_one_and_the_last_is_in(tmp_path):
     (item,) = read(one(tmp_path, sides(1, 1, 40, 30))).items
     assert item.label == [["cat", 0.0, 0.0, 40.0, 30.0]] and item.split == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((30, 20), [14, 1, 4, 3]), ((20, 30), [1, 2, 3, 4]), (("x", 1), [1, 2, 3, 4])]
+)
+def test_boxes_are_upright_whichever_pixels_a_source_counts_in(tmp_path, size, box):
+    folder = one(tmp_path, sides(2, 3, 4, 6))
+    (image,), (text,) = folder.rglob("a.png"), folder.rglob("a.xml")
+    image.write_bytes(turned(6, "PNG"))
+    stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size></annotation>"
+    text.write_text(text.read_text().replace("</annotation>", stated))
+    (item,) = read(folder).items
+    assert item.label == [["cat", *box]]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""Which answers stand is one rule for the labelling service and the consensus job, and no order of events matters."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.labelling.state import Project as Folded
+from streams.labelling.project import Project as Estimated
+from streams.labelling.telling import Page
+from tests.streams.labelling.crowds import batch, project
+from tidemill.job import events_of
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, LabelClass, LabelSchema, ProjectChanged
+
+SCHEMA = LabelSchema(kind="single", medium="text", classes=(LabelClass("a", "a"), LabelClass("b", "b")))
+ABOUT, BY, TIMES = ["t", "u"], ["x", "y"], st.integers(1, 6)
+
+ANSWERS = st.tuples(st.sampled_from(ABOUT), st.sampled_from(BY), st.sampled_from("ab"), TIMES)
+WITHDRAWALS = st.tuples(st.sampled_from(ABOUT), st.sampled_from(BY), st.integers(0, 11), TIMES)
+
+
+def events(answers, withdrawals):
+    """Answers, and withdrawals that name one of them (or one that never comes), or none."""
+    made = [
+        AnswerGiven(id=f"a{n}", time=time, about=about, by=by, value=value)
+        for n, (about, by, value, time) in enumerate(answers)
+    ]
+    for n, (about, by, which, time) in enumerate(withdrawals):
+        if which < len(made) and isinstance(made[which], AnswerGiven):
+            about, by = made[which].about, made[which].by
+        named = f"a{which}" if which < 9 else ""
+        made.append(AnswerWithdrawn(id=f"w{n}", time=time, about=about, by=by, answer=named))
+    return made
+
+
+def served(run):
+    state = Folded("p")
+    state.fold(ProjectChanged(id="p", time=0, project="p", schema=SCHEMA))
+    for about in ABOUT:
+        state.fold(LabelAsked(id=about, time=0, about=about))
+    for event in run:
+        state.fold(event)
+    assert state.spent == sum(a.cost for item in state.items.values() for a in item.answers.values())
+    return {(about, by): a.value for by, said in state.given.items() for about, a in said.items()}
+
+
+def estimated(run):
+    rows = [project("a", "b")]
+    for event in run:
+        row = {name: getattr(event, name) for name in ("id", "time", "about", "by")}
+        if isinstance(event, AnswerGiven):
+            rows.append(row | {"type": "answer.given.v1", "value": event.value})
+        else:
+            rows.append(row | {"type": "answer.withdrawn.v1", "answer": event.answer})
+    state = Estimated()
+    for one in events_of(batch(rows)):
+        state.take(one.data, one.id, one.time, Page())
+    again = Estimated()
+    again.load_state(state.state())
+    table = again.answers
+    named = zip(table.item, table.who, table.value, strict=True)
+    found = {(table.items[i], table.annotators[w]): v for i, w, v in named if v is not None}
+    assert table.standing == len(found)
+    return found
+
+
+def by_the_rule(run):
+    said, gone = {}, {e.answer for e in run if isinstance(e, AnswerWithdrawn)}
+    for event in run:
+        if isinstance(event, AnswerGiven):
+            what = None if event.id in gone else event.value
+        elif event.answer:
+            continue
+        else:
+            what = None
+        key, stamp = (event.about, event.by), (event.time, event.id)
+        if key not in said or said[key][0] < stamp:
+            said[key] = stamp, what
+    return {key: value for key, (_, value) in said.items() if value is not None}
+
+
+@given(st.lists(ANSWERS, max_size=8), st.lists(WITHDRAWALS, max_size=5), st.randoms(use_true_random=False))
+def test_the_same_answers_stand_in_both_whatever_the_order_and_the_clocks(answers, withdrawals, chance: random.Random):
+    run = events(answers, withdrawals)
+    want = by_the_rule(run)
+    for _ in range(3):
+        assert served(run) == want
+        assert estimated(run) == want
+        chance.shuffle(run)
+
+
+def test_a_withdrawal_by_a_clock_that_is_behind_counts():
+    given_ = AnswerGiven(id="lease", time=9, about="t", by="x", value="a")
+    gone = AnswerWithdrawn(id="w", time=7, about="t", by="x", answer="lease")
+    for run in ([given_, gone], [gone, given_]):
+        assert served(run) == estimated(run) == {}
