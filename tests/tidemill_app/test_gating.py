@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
+import onnx
 
 from connectors.encoded_model import EncodedModel
 from connectors.images import encoded
@@ -148,8 +149,8 @@ def test_the_better_goes_live_and_the_worse_does_not(world):
 
 def test_the_champion_is_pinned_before_a_better_one_is_published(world, tmp_path):
     """A version that is published is live at once where nothing is pinned: so the order of the records is the proof."""
-    platform, _, strong = world
-    weak_onnx = platform.artefacts.load(*_stored(platform, "digits@1"))[1]["model.onnx"]
+    platform, weak, strong = world
+    weak_onnx = _exported(platform, weak, "elsewhere-from")
     file = tmp_path / "weak.onnx"
     file.write_bytes(weak_onnx)
     deployed = deploy(platform, file, "elsewhere")
@@ -188,9 +189,10 @@ def _answers_as_offline(platform, plane, weights: str) -> None:
                 assert answer["label"] == training.task.classes[offline.argmax()]
 
 
-def _stored(platform, text: str):
-    event = models.find(platform, text)
-    return event.model, event.version, event.version_digest
+def _exported(platform, weights: str, model: str) -> bytes:
+    """The ONNX model that the gate makes of the weights, as the first version of `model`."""
+    event = models.find(platform, gate(platform, weights, Asked(model=model, newest=False)).candidate)
+    return platform.artefacts.load(event.model, event.version, event.version_digest)[1]["model.onnx"]
 
 
 def test_a_candidate_answers_nobody_before_it_is_champion(world, monkeypatch):
@@ -200,15 +202,15 @@ def test_a_candidate_answers_nobody_before_it_is_champion(world, monkeypatch):
     judge, alias, seen = gating._judged, gating._alias, []
 
     def live(step: str, version: str = "") -> None:
-        """Both servers have all that was published, and answer with this one."""
-        for one in (plane, None):
-            if one is not None:
-                assert until(lambda: not version or version in plane.versions("waited"))
+        """Which version each server answers with, once it has `version` (empty: any)."""
+
+        def has(one) -> bool:
+            return version in one.versions("waited") if version else bool(one.versions("waited"))
+
+        with followed(platform) as begun:
+            for one in (plane, begun):
+                assert until(lambda one=one: has(one))
                 seen.append((step, one.live("waited").version))
-                continue
-            with followed(platform) as begun:
-                assert until(lambda begun=begun: (version or old) in begun.versions("waited"))
-                seen.append((step, begun.live("waited").version))
 
     def judged(*args):
         verdict = judge(*args)
@@ -280,7 +282,9 @@ def test_a_champion_that_changed_meanwhile_is_not_replaced(world, tmp_path, monk
     if before:
         gate(platform, weak, Asked(model=model, newest=False))
     file, judge = tmp_path / "other.onnx", gating._judged
-    file.write_bytes(platform.artefacts.load(*_stored(platform, "digits@1"))[1]["model.onnx"])
+    other = onnx.load_from_string(_exported(platform, weak, f"{model}-from"))
+    other.doc_string = "another"
+    file.write_bytes(other.SerializeToString())
 
     def slow(*args):
         verdict = judge(*args)
