@@ -81,7 +81,7 @@ def test_labels_come_out_where_answers_go_in(kafka: str, fresh: Any, tmp_path: P
     assert Counter(e["type"] for e in there) - Counter(e["type"] for e in wrote) == Counter(e["type"] for e in sent)
     assert {e["type"] for e in wrote} <= {*LABELLING, "label.given.v1"}
     (dead,) = [r for p in log.partitions(f"dead.{job.name}") for r in read_all(log, p)]
-    assert b"owl" in dead.value and any(b"no class of this schema" in (v or b"") for _, v in dead.headers)
+    assert b"owl" in dead.value and any(b"got 'owl'" in (v or b"") for _, v in dead.headers)
     assert status["stepped"] == len(sent)
     newest = {e["about"]: e["value"] for e in wrote if e["type"] in ("label.settled.v1", "label.revised.v1")}
     given = {e["about"]: e["value"] for e in wrote if e["type"] == "label.given.v1"}

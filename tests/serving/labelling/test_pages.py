@@ -215,8 +215,10 @@ def test_a_box_is_drawn_by_touch_on_a_phone_and_nothing_is_wider_than_it(web):
     finger("touchMove", 80, 60)
     finger("touchEnd")
     expect(page.locator(".box-list li")).to_have_count(1)
-    page.locator(".box-panel label", has_text="White").tap()
-    page.locator("#send").tap()
+    # Not by `tap`: right after a drag by raw touches the browser now and then takes it for no click.
+    page.locator(".box-panel label", has_text="White").locator("input").check(force=True)
+    expect(page.locator(".box-list li")).to_contain_text("White")
+    page.locator("#send").click()
     expect(page.get_by_text("Nothing to label for now")).to_be_visible()
     (box,) = answers(web.desk, web.name)["i0", "ada"]
     assert box[0] == "white" and box[1:] == pytest.approx([20, 20, 60, 40], abs=1.5)
