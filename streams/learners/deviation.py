@@ -8,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numba import njit
 
-from streams.learners.rows import as_ops, as_row, as_rows
+from streams.learners.blockwise import Blockwise
+from streams.learners.rows import as_ops, as_rows
 from tidemill.errors import ConfigError, IncompatibleError
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
-
-_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
+from tidemill.learner import LEARN, PREDICT, Float, Ops
 
 
 @njit(cache=True)
@@ -38,7 +37,7 @@ def _run(ops: Ops, X: Float, mean: Float, var: Float, count: Float, rate: float)
     return out
 
 
-class Deviation:
+class Deviation(Blockwise):
     """The mean squared standardised deviation of a row's features, as a score in [0, 1).
 
     With the running mean $\\mu_j$ and variance $v_j$ of each feature (constant features count 0),
@@ -70,18 +69,6 @@ class Deviation:
         """Untrained learners that the conformance suite proves the laws on, with the kind of target each takes."""
         yield cls(["a", "b", "c"]), "none"
         yield cls(["a", "b"], rate=0.01), "none"
-
-    def predict_one(self, x: Float) -> float:
-        return float(self.predict_block(as_row(x, self.features))[0])
-
-    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
-        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), np.array([w]))
-
-    def predict_block(self, X: Float) -> Float:
-        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.zeros(len(X)))
-
-    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
-        return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         rows = as_rows(X, self.features)

@@ -10,13 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.learners.blockwise import Blockwise
 from streams.learners.logistic import ScaledLogistic, run_rows
 from streams.learners.rows import NO_WEIGHTS, as_labels, as_ops, as_row, as_rows, as_weights
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.hashing import xxh64
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
+from tidemill.learner import PREDICT, Float, Ops
 
-_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
 _NOBODY = 0
 """The slot of keys that have not been learned: it stays as it was made."""
 
@@ -54,7 +54,7 @@ def _run(
     return out
 
 
-class KeyedLogistic:
+class KeyedLogistic(Blockwise):
     """One `ScaledLogistic` for each value of the first column, worked in one native pass.
 
     The first of `features` names the key's column (`key_code`); the others are those of the models. Each key's model
@@ -105,19 +105,6 @@ class KeyedLogistic:
             for new, given in zip((self._state, self._bias, self._count), old, strict=True):
                 new[: len(given)] = given
         return out
-
-    def predict_one(self, x: Float) -> float:
-        return float(self.predict_block(as_row(x, self.features))[0])
-
-    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
-        weights = None if w == 1.0 else np.array([w])
-        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), weights)
-
-    def predict_block(self, X: Float) -> Float:
-        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.zeros(len(X)))
-
-    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
-        return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         rows = as_rows(X, self.features)

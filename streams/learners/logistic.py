@@ -9,14 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numba import njit
 
+from streams.learners.blockwise import Blockwise
 from streams.learners.rows import NO_WEIGHTS, as_labels, as_ops, as_row, as_rows, as_weights, sound
 from tidemill.errors import ConfigError, IncompatibleError
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
+from tidemill.learner import LEARN, PREDICT, Float, Ops
 
 # Rows of the learner's one state matrix (4 × features), and places in its vector of parameters.
 _MEAN, _VAR, _STD, _WEIGHT = 0, 1, 2, 3
 _LR, _L2, _INTERCEPT_LR, _WEIGHT_POS, _WEIGHT_NEG, _CLIP = 0, 1, 2, 3, 4, 5
-_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
 
 
 @njit(cache=True)
@@ -101,7 +101,7 @@ def warm() -> None:
     ScaledLogistic(["x"]).learn_block(np.zeros((1, 1)), np.zeros(1))
 
 
-class ScaledLogistic:
+class ScaledLogistic(Blockwise):
     """Standard scaling, then logistic regression by stochastic gradient descent, on dense rows.
 
     For each learned row $x$ with label $y \\in \\{0, 1\\}$, sign $s = 2y - 1$ and weight $w$, per feature
@@ -173,19 +173,6 @@ class ScaledLogistic:
     def numbers(self) -> Float:
         """The parameters as `run_rows` takes them."""
         return self._par
-
-    def predict_one(self, x: Float) -> float:
-        return float(self.predict_block(as_row(x, self.features))[0])
-
-    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
-        weights = None if w == 1.0 else np.array([w])
-        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), weights)
-
-    def predict_block(self, X: Float) -> Float:
-        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.empty(len(X)))
-
-    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
-        return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         rows, labels = np.ascontiguousarray(X, dtype=np.float64), np.ascontiguousarray(y, dtype=np.float64)

@@ -7,14 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from streams.learners.rows import as_labels, as_ops, as_row, as_rows, as_targets, as_weights
+from streams.learners.blockwise import Blockwise
+from streams.learners.rows import as_labels, as_ops, as_rows, as_targets, as_weights
 from tidemill.errors import ConfigError, IncompatibleError
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
-
-_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
+from tidemill.learner import LEARN, PREDICT, Float, Ops
 
 
-class Rowwise:
+class Rowwise(Blockwise):
     """What is left to a subclass: `_score(x)` and `_learn(x, y)` of one row as a list of finite floats, and the state.
 
     `binary` says whether targets must be 0 or 1. Rows all weigh 1: another weight is refused with `ConfigError`.
@@ -37,18 +36,6 @@ class Rowwise:
 
     def params(self) -> dict[str, Any]:
         return {"features": list(self.features)}
-
-    def predict_one(self, x: Float) -> float:
-        return float(self.predict_block(as_row(x, self.features))[0])
-
-    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
-        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), np.array([w]))
-
-    def predict_block(self, X: Float) -> Float:
-        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.zeros(len(X)))
-
-    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
-        return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         rows = as_rows(X, self.features)

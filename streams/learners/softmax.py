@@ -9,13 +9,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.learners.blockwise import Blockwise
 from streams.learners.rows import as_ops, as_row, as_rows, as_weights
 from tidemill.errors import ConfigError, IncompatibleError, WrongTypeError
 from tidemill.job import ModelContent
-from tidemill.learner import LEARN, PREDICT, PREDICT_LEARN, Float, Ops
+from tidemill.learner import LEARN, PREDICT, Float, Ops
 
 Ints = NDArray[np.int64]
-_LEARN_ONE = np.array([LEARN], dtype=np.uint8)
 _COUNT, _STEPS = 0, 1
 
 
@@ -168,7 +168,7 @@ class SoftmaxHead:
         self._weight, self._bias = (np.array(loaded[name], np.float64) for name in ("weight", "bias"))
 
 
-class Softmax:
+class Softmax(Blockwise):
     """Standard scaling, then softmax regression by normalised stochastic gradient descent with rehearsal.
 
     For each learned row $x$ of class $y$: the means $\\mu$ and variances $v$ of all rows learned take it in (Welford),
@@ -235,18 +235,6 @@ class Softmax:
         """Of each class for each row, n × classes."""
         rows = as_rows(X, self.features)
         return self._run(np.full(len(rows), PREDICT, np.uint8), rows, np.zeros(len(rows), np.int64))
-
-    def predict_one(self, x: Float) -> float:
-        return float(self.predict_block(as_row(x, self.features))[0])
-
-    def learn_one(self, x: Float, y: float, w: float = 1.0) -> None:
-        self.run_block(_LEARN_ONE, as_row(x, self.features), np.array([y]), np.array([w]))
-
-    def predict_block(self, X: Float) -> Float:
-        return self.run_block(np.full(len(X), PREDICT, dtype=np.uint8), X, np.zeros(len(X)))
-
-    def learn_block(self, X: Float, y: Float, w: Float | None = None) -> Float:
-        return self.run_block(np.full(len(X), PREDICT_LEARN, dtype=np.uint8), X, y, w)
 
     def run_block(self, ops: Ops, X: Float, y: Float, w: Float | None = None) -> Float:
         rows = as_rows(X, self.features)
