@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -20,22 +21,26 @@ _ESTIMATION_SECONDS = 30
 _ATTEMPTS = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """`who` would have one of the `wanted` places of an item, by `lease`, until `expires` (UTC microseconds), beside
+    the `holders` that are known. `over` tells leases that run no more."""
+
+    project: str
+    item: str
+    who: str
+    lease: str
+    expires: int
+    holders: set[str]
+    wanted: int
+    over: Callable[[str], bool]
+
+
 class Claims(Protocol):
     """Where claims and drafts are kept."""
 
-    def claim(
-        self,
-        project: str,
-        item: str,
-        who: str,
-        lease: str,
-        expires: int,
-        holders: set[str],
-        wanted: int,
-        over: Callable[[str], bool],
-    ) -> bool:
-        """Whether `who` may go for a place of the item that has `wanted`, beside those who are known to hold one and
-        others that claim one at this moment. `over` tells leases that run no more."""
+    def claim(self, claim: Claim) -> bool:
+        """Whether there is a place, beside those who are known to hold one and others that claim one at this moment."""
         ...
 
     def answering(self, project: str, lease: str, digest: str) -> bool:
@@ -54,17 +59,7 @@ class Claims(Protocol):
 class NoClaims:
     """Where there is no Redis: the log judges alone."""
 
-    def claim(
-        self,
-        project: str,
-        item: str,
-        who: str,
-        lease: str,
-        expires: int,
-        holders: set[str],
-        wanted: int,
-        over: Callable[[str], bool],
-    ) -> bool:
+    def claim(self, claim: Claim) -> bool:
         return True
 
     def answering(self, project: str, lease: str, digest: str) -> bool:
@@ -87,19 +82,8 @@ class RedisClaims:
         self._client: Any = client
         self._away = False
 
-    def claim(
-        self,
-        project: str,
-        item: str,
-        who: str,
-        lease: str,
-        expires: int,
-        holders: set[str],
-        wanted: int,
-        over: Callable[[str], bool],
-    ) -> bool:
-        key = _PREFIX % (project, "item", item)
-        now = 0
+    def claim(self, claim: Claim) -> bool:
+        key = _PREFIX % (claim.project, "item", claim.item)
 
         def attempt() -> bool:
             pipe = self._client.pipeline(transaction=True)
@@ -107,20 +91,19 @@ class RedisClaims:
                 for _ in range(_ATTEMPTS):
                     try:
                         pipe.watch(key)
-                        nonlocal now
                         seconds, micros = pipe.time()
                         now = seconds * 1_000_000 + micros
                         there = pipe.hgetall(key)
                         claimed = {
                             name.decode()
                             for name, data in there.items()
-                            if int(data.split(b" ")[0]) > now and not over(data.split(b" ")[1].decode())
+                            if int(data.split(b" ")[0]) > now and not claim.over(data.split(b" ")[1].decode())
                         }
-                        if who in claimed or len(holders | claimed) >= wanted:
+                        if claim.who in claimed or len(claim.holders | claimed) >= claim.wanted:
                             return False
                         pipe.multi()
-                        pipe.hset(key, who, f"{expires} {lease}")
-                        pipe.pexpireat(key, expires // 1000 + 1000)
+                        pipe.hset(key, claim.who, f"{claim.expires} {claim.lease}")
+                        pipe.pexpireat(key, claim.expires // 1000 + 1000)
                         pipe.execute()
                         return True
                     except redis.WatchError:

@@ -13,7 +13,7 @@ import msgspec
 
 from serving.labelling import rules
 from serving.labelling.book import Book
-from serving.labelling.claims import Claims
+from serving.labelling.claims import Claim, Claims
 from serving.labelling.state import Item, Lease, Project
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
@@ -102,7 +102,17 @@ class Leasing:
                 return found is not None and found.fate != "leased"
 
         limit = 1 << 30 if item.gold else wanted
-        if not self._claims.claim(project, about, who, lease, expires, holders, limit, over):
+        claim = Claim(
+            project=project,
+            item=about,
+            who=who,
+            lease=lease,
+            expires=expires,
+            holders=holders,
+            wanted=limit,
+            over=over,
+        )
+        if not self._claims.claim(claim):
             return None
         # An answer's id is its lease's: the lease's own event is another event, so it has another id.
         return LabelLeased(id=f"{lease}:leased", time=now, about=about, by=who, lease=lease, expires=expires)

@@ -22,8 +22,9 @@ from serving.labelling.door import LabellingDoor
 from serving.labelling.managing import Managing, NewMember, NewProject
 from serving.labelling.service import Labelling
 from serving.labelling.uploads import NewItem, NewItems, Uploads, stream_of
-from tests.serving.helpers import serving
+from tests.serving.helpers import serving, until
 from tidemill import events
+from tidemill.errors import NotFoundError
 from tidemill.label_events import LabelClass, LabelEstimated, LabelSchema
 from tidemill.log import Log, Partition, TopicSpec
 from tidemill.time import SystemClock
@@ -177,3 +178,16 @@ def png(width: int = 2, height: int = 2, pixels: bytes | None = None) -> bytes:
     raw = pixels if pixels is not None else (b"\0" + b"\x80" * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def until_known(made: Any, name: str, items: int = 0, people: int = 0) -> None:
+    """Wait until a service has read so much of a project that another one made."""
+
+    def known() -> bool:
+        try:
+            with made.service.book.reading(name) as state:
+                return len(state.items) >= items and len(state.members) >= people
+        except NotFoundError:
+            return False
+
+    until(known, 30)

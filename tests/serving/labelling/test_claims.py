@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from serving.labelling.claims import NoClaims, RedisClaims
+from serving.labelling.claims import Claim, NoClaims, RedisClaims
 from tidemill.time import SECOND, SystemClock
 
 
@@ -13,6 +13,19 @@ def claims(redis_url):
         yield RedisClaims(client)
 
 
+def claim_of(project, who, lease, expires=None, holders=(), wanted=1, over=lambda lease: False):
+    return Claim(
+        project=project,
+        item="i",
+        who=who,
+        lease=lease,
+        expires=expires or soon(),
+        holders=set(holders),
+        wanted=wanted,
+        over=over,
+    )
+
+
 def soon():
     return SystemClock().now() + 60 * SECOND
 
@@ -20,8 +33,8 @@ def soon():
 def test_a_place_is_claimed_by_as_many_as_there_are(claims, fresh):
     name = fresh("p")
 
-    def claim(who, lease="l", wanted=2, holders=(), expires=None, over=lambda lease: False):
-        return claims.claim(name, "i", who, lease, expires or soon(), set(holders), wanted, over)
+    def claim(who, lease="l", wanted=2, **more):
+        return claims.claim(claim_of(name, who, lease, wanted=wanted, **more))
 
     assert [claim("x", "lx"), claim("y", "ly"), claim("z", "lz")] == [True, True, False]
     assert not claim("x", "again", wanted=9)  # one claims a place once
@@ -34,8 +47,8 @@ def test_a_place_is_claimed_by_as_many_as_there_are(claims, fresh):
 def test_a_claim_ends_with_its_lease(claims, fresh):
     name = fresh("p")
     past = SystemClock().now() - SECOND
-    assert claims.claim(name, "i", "x", "lx", past, set(), 1, lambda lease: False)
-    assert claims.claim(name, "i", "y", "ly", soon(), set(), 1, lambda lease: False)
+    assert claims.claim(claim_of(name, "x", "lx", past))
+    assert claims.claim(claim_of(name, "y", "ly"))
 
 
 def test_one_answer_is_on_its_way_for_a_lease(claims, fresh):
@@ -56,7 +69,7 @@ def test_drafts_come_back(claims, fresh):
 def test_without_redis_the_log_judges_and_drafts_are_not_kept(caplog):
     with redis.Redis(port=1, socket_connect_timeout=0.2, retry=None) as client:
         for claims in (RedisClaims(client), NoClaims()):
-            assert claims.claim("p", "i", "x", "l", soon(), set(), 0, lambda lease: False)
+            assert claims.claim(claim_of("p", "x", "l", wanted=0))
             assert claims.answering("p", "l", "a") and claims.answering("p", "l", "b")
             assert not claims.keep_draft("p", "l", 1, 60)
             assert claims.drafts("p", ["a", "b"]) == [None, None]

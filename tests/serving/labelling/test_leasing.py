@@ -2,7 +2,6 @@
 emptied."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +10,7 @@ import redis
 from connectors.kafka import KafkaLog
 from serving.labelling.claims import NoClaims, RedisClaims
 from serving.labelling.leasing import MAX_IN_HAND
-from tests.serving.labelling.project import Hands, desk
+from tests.serving.labelling.project import Hands, desk, until_known
 from tidemill.cloudevents import headers_of
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import AnswerGiven, LabelLeased, LabelSchema
@@ -124,7 +123,7 @@ def test_processes_at_once_never_lease_beyond_the_overlap(kept, tmp_path, kafka,
                 made.member(name, who)
             items = made.texts(name, 12)
             for other in desks[1:]:
-                _until_known(other, name, len(items), len(people))
+                until_known(other, name, len(items), len(people))
             start = threading.Barrier(len(people))
 
             def work(number):
@@ -150,19 +149,6 @@ def test_processes_at_once_never_lease_beyond_the_overlap(kept, tmp_path, kafka,
                 service.__exit__(None, None, None)
             for log in logs:
                 log.close()
-
-
-def _until_known(other, name, items, people):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            with other.service.book.reading(name) as state:
-                if len(state.items) == items and len(state.members) >= people:
-                    return
-        except NotFoundError:
-            pass
-        time.sleep(0.02)
-    raise AssertionError("not read in time")
 
 
 def test_undo_gives_the_same_task_anew_where_it_may_be_had(tmp_path):

@@ -1,7 +1,6 @@
 """What a manager does with a project."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
@@ -10,7 +9,7 @@ import pytest
 
 from serving.labelling.managing import MemberSettings, NewMember, NewProject, Settings
 from serving.labelling.schema import Change, changed
-from tests.serving.labelling.project import PAIR, PASSWORD, desk
+from tests.serving.labelling.project import PAIR, PASSWORD, desk, until_known
 from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError, RequestError
 from tidemill.label_events import EstimationAsked, ProjectChanged
 
@@ -120,24 +119,13 @@ def _kept(now):
     return {name: getattr(now, name) for name in ("id", "time", "revision")}
 
 
-def _until_known(made, name):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            with made.service.book.reading(name):
-                return
-        except NotFoundError:
-            continue
-    raise AssertionError(f"{name} was not heard of")
-
-
 def test_settings_sent_at_once_to_two_services_all_stand_or_are_refused(tmp_path):
     """Threads, with no say in their order: whatever was not refused is found in the end."""
     wishes = [Settings(cost=2.0), Settings(budget=5.0), Settings(lease=60.0), Settings(sure=0.9)]
     with desk(tmp_path) as one, desk(tmp_path, log=one.log) as other:
         for n in range(5):
             name, start = one.project(f"p{n}"), threading.Barrier(len(wishes))
-            _until_known(other, name)
+            until_known(other, name)
 
             def work(number, name=name, start=start):
                 start.wait()
