@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors import images, sounds
+from connectors.onnx_session import session
 from tidemill.errors import IncompatibleError, RequestError, TooLargeError
 
 METADATA = "tidemill"
@@ -49,17 +50,10 @@ class EncodedModel:
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        import onnxruntime
         from onnxruntime_extensions import get_library_path
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.register_custom_ops_library(get_library_path())
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = session(model, threads, libraries=(get_library_path(),))
             text = self._session.get_modelmeta().custom_metadata_map.get(METADATA, "")
             self.facts = msgspec.json.decode(text, type=Facts)
         except Exception as error:

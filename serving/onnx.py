@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from connectors.onnx_session import session
 from tidemill.errors import IncompatibleError, RequestError
 from tidemill.servable import DATATYPES, Tensor, TensorSpec
 
@@ -46,15 +47,8 @@ class OnnxServable:
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        import onnxruntime  # only where an ONNX model is served
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = session(model, threads)
         except Exception as error:
             # ONNX Runtime's errors share no base class but RuntimeError's and Exception.
             raise IncompatibleError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ import msgspec
 from serving import openapi
 from serving.access import Refusal
 from serving.routing import Request, Response, Route, Router, json_of, problem
+from serving.workers import Workers
 from tidemill.errors import (
     IntegrityError,
     MalformedError,
@@ -113,8 +113,8 @@ class ControlDoor(Router):
         self._home = home
         self._opened = opened or (lambda: closing(Platform.open(home.path)))
         self._seconds = seconds
-        self._pool = ThreadPoolExecutor(WORKERS, "control")
-        self._busy = self._checking = self._following = 0
+        self._workers = Workers("control", WORKERS, retry_after=5.0)
+        self._checking = self._following = 0
         job = "/api/jobs/{name}"
         lines = ("lines", "integer", f"How many of the last lines, at most {MAX_LINES}")
         follow = ("follow", "boolean", "Go on with each line that comes")
@@ -138,7 +138,7 @@ class ControlDoor(Router):
         super().__init__(routes, TokenGate(Tokens(home)), limit=64)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
     # The handlers, in the order of the table.
 
@@ -156,7 +156,7 @@ class ControlDoor(Router):
             raise OverloadedError("other job files are being checked", retry_after=2.0)
         self._checking += 1
         try:
-            wish, files, notes = await self._in_thread(lambda: self._submitted(asked))
+            wish, files, notes = await self._workers.do(lambda: self._submitted(asked))
         except TidemillError as error:
             _log.info("refused: token %s, submit, %s", request.caller, type(error).__name__)
             raise
@@ -195,7 +195,7 @@ class ControlDoor(Router):
         return await self._verb(request, Remove, lambda jobs, name, ask: jobs.remove(name, ask), _remove_asks)
 
     async def _engines(self, request: Request) -> Response:
-        return _answer(await self._in_thread(provided))
+        return _answer(await self._workers.do(provided))
 
     async def _openapi(self, request: Request) -> Response:
         return json_of(openapi.describe("Tidemill control", self.routes, _SECURITY, _ERRORS))
@@ -243,16 +243,7 @@ class ControlDoor(Router):
             with self._opened() as platform:
                 return do(PlatformJobs(platform))
 
-        return await self._in_thread(work)
-
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        if self._busy >= WORKERS:
-            raise OverloadedError("too many verbs at once", retry_after=5.0)
-        self._busy += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._busy -= 1
+        return await self._workers.do(work)
 
     def _submitted(self, asked: Submission) -> tuple[JobChanged, list[str], list[str]]:
         """Check, sign and record; what is refused changes nothing."""

@@ -9,12 +9,10 @@ from serving.onnx import FILE, KIND
 from serving.plane import LATEST
 from tidemill.errors import IncompatibleError, UserError
 from tidemill.events import ModelPublished
-from tidemill.log import TopicSpec
 from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
-from tidemill.version import Manifest, cpu_class, encode_manifest
-from tidemill_app.published import Published
-from tidemill_app.telling import tell
+from tidemill.version import Manifest, cpu_class
+from tidemill_app.published import Published, publish_version
 from tidemill_app.wiring import Platform
 
 MAX_BYTES = 2 << 30
@@ -70,23 +68,4 @@ def deploy(platform: Platform, file: Path, name: str, version: str | None = None
         created=platform.clock.now(),
         cpu_class=cpu_class(),
     )
-    stored = platform.artefacts.put_version(name, version, {FILE: data}, encode_manifest(manifest))
-    return _publish(platform, manifest, stored)
-
-
-def _publish(platform: Platform, manifest: Manifest, stored: str) -> ModelPublished:
-    name, version = manifest.model, manifest.version
-    event = ModelPublished(
-        id=f"{name}/{version}",
-        time=platform.clock.now(),
-        source="/tidemill/deploy",
-        model=name,
-        version=version,
-        uri=platform.artefacts.uri(name, version),
-        content_digest=manifest.content_digest,
-        version_digest=stored,
-        kind=KIND,
-    )
-    platform.log.create("models", TopicSpec())
-    tell(platform.log, "models", event, name)
-    return event
+    return publish_version(platform, manifest, {FILE: data}, "/tidemill/deploy")

@@ -25,11 +25,11 @@ from tidemill.log import TopicSpec
 from tidemill.run_events import GateDecided
 from tidemill.state import content_digest, digest
 from tidemill.stream import check_name
-from tidemill.version import WEIGHTS, Manifest, cpu_class, encode_manifest
+from tidemill.version import WEIGHTS, Manifest, cpu_class
 from tidemill_app import datasets, trained
 from tidemill_app.learned import learned
 from tidemill_app.models import find
-from tidemill_app.published import TOPIC, Published
+from tidemill_app.published import TOPIC, Published, publish_version
 from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
 from training.config import Continual, Training
@@ -277,7 +277,6 @@ def _publish(
     for event in mine:
         if event.kind == KIND and event.content_digest == content:
             return event
-    version = str(max((int(e.version) for e in mine if e.version.isdecimal()), default=0) + 1)
     metrics = {
         f"{check['check']}.{key}": float(check[key])
         for check in verdict.checks
@@ -286,7 +285,7 @@ def _publish(
     }
     manifest = Manifest(
         model=model,
-        version=version,
+        version=published.following(model),
         kind=KIND,
         content_digest=content,
         files={FILE: digest(candidate.onnx)},
@@ -298,20 +297,7 @@ def _publish(
         lock_digest=candidate.manifest.lock_digest,
         cpu_class=cpu_class(),
     )
-    stored = platform.artefacts.put_version(model, version, {FILE: candidate.onnx}, encode_manifest(manifest))
-    event = ModelPublished(
-        id=f"{model}/{version}",
-        time=platform.clock.now(),
-        source="/tidemill/gate",
-        model=model,
-        version=version,
-        uri=platform.artefacts.uri(model, version),
-        content_digest=content,
-        version_digest=stored,
-        kind=KIND,
-    )
-    tell(platform.log, TOPIC, event, model)
-    return event
+    return publish_version(platform, manifest, {FILE: candidate.onnx}, "/tidemill/gate")
 
 
 def _alias(platform: Platform, model: str, alias: str, version: str) -> None:

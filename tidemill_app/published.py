@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from tidemill import events
 from tidemill.errors import BadEvent
 from tidemill.events import ModelAliased, ModelPublished
-from tidemill.log import Log, Partition, Reader, Record
+from tidemill.log import Log, Partition, Reader, Record, TopicSpec
+from tidemill.version import Manifest, encode_manifest
 from tidemill_app.reading import read_on, read_spans
+from tidemill_app.telling import tell
+
+if TYPE_CHECKING:
+    from tidemill_app.wiring import Platform
 
 TOPIC = "models"
 
@@ -44,6 +50,10 @@ class Published:
         self._at = max(end, self._at)
         return self
 
+    def following(self, model: str) -> str:
+        """The number that the model's next version has."""
+        return str(max((int(v) for (name, v) in self.versions if name == model and v.isdecimal()), default=0) + 1)
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
@@ -61,3 +71,22 @@ class Published:
             except BaseException:
                 self.close()  # what it has handed out since is read once more
                 raise
+
+
+def publish_version(platform: Platform, manifest: Manifest, files: Mapping[str, bytes], source: str) -> ModelPublished:
+    """Store a version that is made outside of jobs, sign it, and tell all who follow topic `models`."""
+    name, version = manifest.model, manifest.version
+    event = ModelPublished(
+        id=f"{name}/{version}",
+        time=platform.clock.now(),
+        source=source,
+        model=name,
+        version=version,
+        uri=platform.artefacts.uri(name, version),
+        content_digest=manifest.content_digest,
+        version_digest=platform.artefacts.put_version(name, version, files, encode_manifest(manifest)),
+        kind=manifest.kind,
+    )
+    platform.log.create(TOPIC, TopicSpec())
+    tell(platform.log, TOPIC, event, name)
+    return event

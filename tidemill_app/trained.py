@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidemill.errors import UserError
 from tidemill.events import ModelPublished
-from tidemill.log import TopicSpec
 from tidemill.state import content_digest, digest
-from tidemill.version import WEIGHTS, Lineage, Manifest, Span, cpu_class, encode_manifest
+from tidemill.version import WEIGHTS, Lineage, Manifest, Span, cpu_class
 from tidemill_app.bundle import SIGNED, decode, unpack
-from tidemill_app.published import TOPIC, Published
+from tidemill_app.published import Published, publish_version
 from tidemill_app.publisher import lock_digest
 from tidemill_app.run_file import load_run, need_torch
-from tidemill_app.telling import tell
 from tidemill_app.wiring import Platform
 from training.config import Training
 
@@ -64,13 +62,13 @@ def publish(
 
     name, data = training.made, to_bytes(weights)
     content = _content(training, made.bundle, data)
-    mine = [e for (model, _), e in Published(platform.log).refresh().versions.items() if model == name]
+    published = Published(platform.log).refresh()
+    mine = [e for (model, _), e in published.versions.items() if model == name]
     if mine and mine[-1].content_digest == content:
         return mine[-1]
-    version = str(max((int(e.version) for e in mine if e.version.isdecimal()), default=0) + 1)
     manifest = Manifest(
         model=name,
-        version=version,
+        version=published.following(name),
         kind=WEIGHTS,
         content_digest=content,
         files={FILE: digest(data)},
@@ -81,20 +79,7 @@ def publish(
         lock_digest=lock_digest("torch"),
         cpu_class=cpu_class(),
     )
-    event = ModelPublished(
-        id=f"{name}/{version}",
-        time=platform.clock.now(),
-        source="/tidemill/train",
-        model=name,
-        version=version,
-        uri=platform.artefacts.uri(name, version),
-        content_digest=content,
-        version_digest=platform.artefacts.put_version(name, version, {FILE: data}, encode_manifest(manifest)),
-        kind=WEIGHTS,
-    )
-    platform.log.create(TOPIC, TopicSpec())
-    tell(platform.log, TOPIC, event, name)
-    return event
+    return publish_version(platform, manifest, {FILE: data}, "/tidemill/train")
 
 
 def _content(training: Training, bundle: str, data: bytes) -> str:

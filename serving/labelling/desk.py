@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
 
 from serving.labelling.service import Labelling
 from serving.routing import Request, Response, Route
-from tidemill.errors import MalformedError, OverloadedError, RequestError
+from serving.workers import Workers
+from tidemill.errors import MalformedError, RequestError
 
-WORKERS = 16
-WAITING = 128
-"""Requests that are worked on at once, and that wait for it; a further one is answered 429."""
 SMALL = 65_536
 """The most bytes of an ordinary body."""
 _T = TypeVar("_T")
 _TYPE = b"content-type"
-
-
-class Workers:
-    """Threads for what waits: for the log, for Redis, for a password's digest."""
-
-    def __init__(self, threads: int = WORKERS, waiting: int = WAITING) -> None:
-        self._pool = ThreadPoolExecutor(threads, "labelling")
-        self._most = threads + waiting
-        self._busy = 0
-
-    async def do(self, work: Callable[[], _T]) -> _T:
-        if self._busy >= self._most:
-            raise OverloadedError("too many requests at once", retry_after=1.0)
-        self._busy += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._busy -= 1
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Desk:

@@ -6,7 +6,7 @@ import functools
 
 from serving.access import OPEN
 from serving.labelling.annotator_desk import AnnotatorDesk
-from serving.labelling.desk import Desk, Workers
+from serving.labelling.desk import Desk
 from serving.labelling.gate import LabellingGate, forged
 from serving.labelling.manager_desk import ManagerDesk
 from serving.labelling.page_desk import PageDesk
@@ -15,7 +15,10 @@ from serving.labelling.reviewer_desk import ReviewerDesk
 from serving.labelling.service import Labelling
 from serving.labelling.session_desk import SessionDesk
 from serving.routing import Request, Response, Route, Router, problem
+from serving.workers import Workers
 
+WORKERS, WAITING = 16, 128
+"""Requests that are worked on at once, and that wait for it; a further one is answered 429."""
 BODIES = 128 << 20
 """Bytes of requests that are held at once."""
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -26,7 +29,7 @@ class LabellingDoor(Router):
 
     def __init__(self, service: Labelling, *, secure: bool = False) -> None:
         self._service = service
-        self._workers = Workers()
+        self._workers = Workers("labelling", WORKERS, WAITING)
         self._sessions = SessionDesk(service, self._workers, secure)
         desks = (PageDesk, AnnotatorDesk, ReviewerDesk, ProjectDesk, ManagerDesk)
         self.desks: tuple[Desk, ...] = (self._sessions, *(desk(service, self._workers) for desk in desks))

@@ -27,11 +27,12 @@ import msgspec
 from serving.access import Gatekeeper, Headers, Refusal
 from serving.labelling import label_studio_values as written
 from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
-from serving.labelling.desk import Workers, asked
+from serving.labelling.desk import asked
 from serving.labelling.label_config import MAX_CONFIG, Control, control
 from serving.labelling.service import Labelling
 from serving.labelling.state import Project
 from serving.routing import Request, Response, Route, Router, json_of
+from serving.workers import Workers
 from tidemill.errors import IncompatibleError, RequestError
 from tidemill.event import Event
 from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, LabelSchema, MemberChanged
@@ -141,7 +142,7 @@ class LabelStudioDoor(Router):
         self._asker = asker
         self._default = default
         self._seen = AnnotationsSeen()
-        self._workers = Workers(8, 64)
+        self._workers = Workers("label-studio", 8, 64)
         routes = [
             route
             for at in ("", "/{project}")

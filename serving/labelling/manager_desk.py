@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import msgspec
 
 from serving.labelling import figures
-from serving.labelling.desk import SMALL, Desk, Workers, asked
+from serving.labelling.desk import SMALL, Desk, asked
 from serving.labelling.managing import Invited, Managing, MemberSettings, NewMember, NewProject, Settings
 from serving.labelling.schema import Change
 from serving.labelling.service import Labelling
 from serving.labelling.state import Project
 from serving.labelling.uploads import NewItems, Uploads, close_items
 from serving.routing import Request, Response, Route
+from serving.workers import Workers
 
 MAX_UPLOAD = 32 << 20
 MAX_PROJECT = 1 << 20
@@ -46,7 +47,7 @@ class ManagerDesk(Desk):
         self._managing = Managing(service)
         self._uploads = Uploads(service)
         # What is uploaded is decoded: two requests at once, however many send.
-        self._decoding = Workers(2, 16)
+        self._decoding = Workers("decoding", 2, 16)
         super().__init__(service, workers)
 
     def table(self) -> tuple[Route, ...]:

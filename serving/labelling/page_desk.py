@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.labelling.desk import Desk, Workers
+from serving.labelling.desk import Desk
 from serving.labelling.readiness import Readiness
 from serving.labelling.service import Labelling
 from serving.routing import Request, Response, Route, json_of
+from serving.workers import Workers
 from tidemill.errors import NotFoundError
 
 STATIC = Path(__file__).with_name("static")

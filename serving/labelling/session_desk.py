@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 
 from serving.labelling.accounts import SESSION_SECONDS
-from serving.labelling.desk import SMALL, Desk, Workers, asked
+from serving.labelling.desk import SMALL, Desk, asked
 from serving.labelling.gate import COOKIE, bearer, cookie
 from serving.labelling.service import Labelling
 from serving.labelling.throttle import Throttle
 from serving.routing import Request, Response, Route, json_of, problem
+from serving.workers import Workers
 
 FAILURES, WINDOW = 10, 60.0
 """Wrong passwords and codes within so many seconds, from one address and for one name."""
@@ -38,7 +39,7 @@ class SessionDesk(Desk):
         self._secure = secure
         self._throttle = Throttle(FAILURES, WINDOW)
         # Digests of passwords take memory and time on purpose: two at once, whoever asks.
-        self._passwords = Workers(2, 32)
+        self._passwords = Workers("passwords", 2, 32)
         super().__init__(service, workers)
 
     def table(self) -> tuple[Route, ...]:
