@@ -44,8 +44,9 @@ from tidemill.log import Log, Partition, Writer, gone
 from tidemill.state import StateStore
 
 _TICK = 0.05
-_STARTING, _ENDING, _SILENT = 10.0, 30.0, 30.0
-"""Seconds for the app to start before it is ended, to end, and without a record of what is there to be read."""
+_STARTING, _ENDING, _SILENT, _LOST = 10.0, 30.0, 30.0, 5.0
+"""Seconds for the app to start before it is ended, to end, without a record of what is there to be read, and without a
+run of those that were fetched."""
 
 
 class FaustEngine(EngineKind):
@@ -126,7 +127,7 @@ class Session:
         self._failure: BaseException | None = None
         self._writer: Writer = parts.log.writer()
         self._rows = 0
-        self._due = self._snapshot_at = time.monotonic()
+        self._due = self._snapshot_at = self._taken_at = time.monotonic()
         self._saved = -1
 
     def run(self) -> None:
@@ -142,7 +143,7 @@ class Session:
     async def _serve(self, folder: str) -> None:
         from streams.engines import faust_app
 
-        self._lock = asyncio.Lock()
+        self._lock, self._recovering = asyncio.Lock(), asyncio.Lock()
         app = faust_app.make_app(
             app_of(self.job.name), self._engine.connection, folder, self._where, self._engine.max_batch
         )
@@ -152,7 +153,7 @@ class Session:
         topics = list(dict.fromkeys(s.partition.topic for s in self._all))
         app.agent(faust_app.runs_of(app, topics), name="job")(self._read)
         store.table.on_recover(self._recovered)
-        self._flow = Flow(app, self._all, self.parts.log.end, self._where)
+        self._flow = faust_app.Flow(app, self._all, self.parts.log.end, self._where)
         starting = asyncio.ensure_future(app.start())
         try:
             while not self._over(starting):
@@ -198,7 +199,11 @@ class Session:
         return {} if self._standing is None else self._standing.read
 
     async def _recovered(self) -> None:
-        """Faust has its table again."""
+        """Faust has its table again. A rebalance meanwhile has it say so anew, and the first call goes on."""
+        async with self._recovering:
+            await self._recover_once()
+
+    async def _recover_once(self) -> None:
         try:
             mine = {Partition(*tp) for tp in self._app.consumer.assignment()}
             if missing := {s.partition for s in self._all} - mine:
@@ -209,7 +214,7 @@ class Session:
                 )
             if self._standing is None and self._failure is None:
                 standing = await asyncio.to_thread(self._recover)
-                self._due = self._snapshot_at = time.monotonic()
+                self._due = self._snapshot_at = self._taken_at = time.monotonic()
                 self._standing = standing
                 if standing is not None:
                     self.status.state = "running"
@@ -288,7 +293,11 @@ class Session:
             await self._guarded(partial(self._take, partition, run))
 
     async def _take(self, partition: Partition, run: Any, standing: Standing) -> None:
-        position = standing.read[partition]
+        position, self._taken_at = standing.read[partition], time.monotonic()
+        if run.before > position:
+            # Faust lost what it was handed before: it drops messages around a rebalance.
+            await self._app.consumer.read_from({partition: position})
+            return
         records = run.of(partition, position)
         first = records[0].offset if records else run.after
         if first > position and (begin := self.parts.log.begin(partition)) > position:
@@ -326,6 +335,10 @@ class Session:
     async def _tend(self, standing: Standing) -> None:
         """What falls due though nothing comes."""
         now = time.monotonic()
+        if now - self._taken_at >= _LOST:
+            handed, self._taken_at = self._app.consumer.handed_over(), now
+            if lost := {p: at for p, at in standing.read.items() if handed.get(tuple(p), at) > at}:
+                await self._app.consumer.read_from(lost)
         if now >= self._due:
             await self._commit(standing)
         if self._note_kept():
@@ -361,34 +374,6 @@ class Session:
         self._saved = sequence
         self.status.checkpointed(self.parts.clock.now(), sequence)
         return True
-
-
-class Flow:
-    """What is read, and what is held back for now, as `streams.sources.Reading`."""
-
-    def __init__(
-        self, app: Any, sources: Sequence[Source], end: Callable[[Partition], int], where: Callable[[], Positions]
-    ) -> None:
-        self._app, self._where = app, where
-        self._all = frozenset(s.partition for s in sources)
-        self.end = end
-        self.paused: frozenset[Partition] = frozenset()
-
-    def positions(self) -> Positions:
-        return dict(self._where())
-
-    def finished(self, partition: Partition) -> bool:
-        return False
-
-    def reading(self) -> frozenset[Partition]:
-        return self._all - self.paused
-
-    def pause(self, partitions: Iterable[Partition]) -> None:
-        wanted = frozenset(partitions)
-        consumer, tp = self._app.consumer, {p: type(p)(*p) for p in wanted | self.paused}
-        consumer.resume_partitions({tp[p] for p in self.paused - wanted})
-        consumer.pause_partitions({tp[p] for p in wanted - self.paused})
-        self.paused = wanted
 
 
 def _known(error: BaseException | None) -> BaseException:

@@ -10,14 +10,16 @@ with its changelog topic (`streams.engines.table_store`). Checked with faust-str
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.engines.recovery import Positions
 from streams.engines.table_store import CHUNK
+from streams.pipeline import Source
 from tidemill.errors import ConfigError
 from tidemill.log import Partition, Record
 
@@ -26,10 +28,11 @@ _RUNS_AHEAD = 8
 
 
 class Run(NamedTuple):
-    """What came of one partition, in offset order, and the offset it stands at behind that: markers of transactions
-    and aborted records are passed over."""
+    """What came of one partition, in offset order, the offset the run before it ended at (or the reader was sent to),
+    and the one it stands at behind this: markers of transactions and aborted records are passed over."""
 
     records: Sequence[Any]
+    before: int
     after: int
 
     def of(self, partition: Partition, first: int) -> list[Record]:
@@ -75,6 +78,15 @@ class Consumer(driver.Consumer):
         await self.seek_wait(positions)
         return positions
 
+    def handed_over(self) -> Mapping[Any, int]:
+        """Up to where each partition was fetched and handed to Faust, which may lose a run on its way to the agent."""
+        handed_over: Mapping[Any, int] = self._thread.handed_over
+        return handed_over
+
+    async def read_from(self, offsets: Mapping[Partition, int]) -> None:
+        """Fetch from these offsets on."""
+        await self.seek_wait({TP(*p): at for p, at in offsets.items()})
+
     async def acknowledge(self, offsets: Mapping[Partition, int]) -> None:
         """Commit these offsets in the name of the group."""
         await self._commit({TP(*p): at for p, at in offsets.items()})
@@ -92,12 +104,20 @@ class Consumer(driver.Consumer):
 class _Thread(driver.AIOKafkaConsumerThread):
     """Fetches in a thread of its own."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.handed_over: dict[Any, int] = {}
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust reads committed records only where it writes transactions itself; our inputs may be written in some.
         consumer._isolation_level = "read_committed"
-        self._told: dict[Any, int] = {}
+        self.handed_over.clear()
         return consumer
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[Any, int]) -> None:
+        self.handed_over.update(partitions)
+        await super()._seek_wait(consumer, partitions)
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
@@ -114,9 +134,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
                     out[tp] = some
             elif state is not None and state.has_valid_position:
                 after = state.position
-                if some or after > self._told.get(tp, -1):
-                    out[tp] = Run(some, after)
-                self._told[tp] = after
+                before = min(self.handed_over.get(tp, after), some[0].offset if some else after)
+                if some or after > before:
+                    out[tp] = Run(some, before, after)
+                self.handed_over[tp] = after
         return out
 
 
@@ -169,6 +190,34 @@ def make_app(
     app.transport = _Transport(app.conf.broker_consumer, app)
     app.transport.where = where
     return app
+
+
+class Flow:
+    """What is read, and what is held back for now, as `streams.sources.Reading`."""
+
+    def __init__(
+        self, app: Any, sources: Sequence[Source], end: Callable[[Partition], int], where: Callable[[], Positions]
+    ) -> None:
+        self._app, self._where = app, where
+        self._all = frozenset(s.partition for s in sources)
+        self.end = end
+        self.paused: frozenset[Partition] = frozenset()
+
+    def positions(self) -> Positions:
+        return dict(self._where())
+
+    def finished(self, partition: Partition) -> bool:
+        return False
+
+    def reading(self) -> frozenset[Partition]:
+        return self._all - self.paused
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        wanted = frozenset(partitions)
+        consumer, tp = self._app.consumer, {p: type(p)(*p) for p in wanted | self.paused}
+        consumer.resume_partitions({tp[p] for p in self.paused - wanted})
+        consumer.pause_partitions({tp[p] for p in wanted - self.paused})
+        self.paused = wanted
 
 
 def runs_of(app: Any, topics: Sequence[str]) -> Any:

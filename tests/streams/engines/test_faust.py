@@ -9,7 +9,7 @@ import pytest
 
 from connectors.kafka import KafkaLog
 from connectors.kafka_admin import KafkaAdmin
-from streams.engines import table_store
+from streams.engines import faust_app, table_store
 from streams.engines.faust import FaustEngine
 from streams.engines.local import LocalEngine
 from streams.engines.recovery import positions_of
@@ -192,6 +192,35 @@ def test_records_of_an_aborted_transaction_are_not_read_and_markers_are_passed(p
     assert place.status["events"] == 40
     assert set(place.ids()) & {f"e{i}" for i in range(20, 40)} == set()
     assert set(place.status["lag"].values()) == {0}
+
+
+@pytest.mark.parametrize("nth", [0, 1, -1])
+def test_a_run_that_faust_loses_on_its_way_is_read_again(place, nth, monkeypatch):
+    """As it does around a rebalance: what was fetched is dropped before it reaches the agent, and never fetched again.
+    The last one is missed by nobody that comes after it."""
+    count, handed, lost = 150, [], []
+    pass_on = faust_app.Consumer.iterate
+
+    def loses(self, records):
+        for tp, run in pass_on(self, records):
+            if isinstance(run, faust_app.Run) and run.records:
+                handed.append(run)
+                last = sum(len(r.records) for r in handed) == count
+                if not lost and (last if nth < 0 else len(handed) > nth):
+                    lost.append(run)
+                    continue
+            yield tp, run
+
+    monkeypatch.setattr(faust_app.Consumer, "iterate", loses)
+    place.publish([row(i) for i in range(count)])
+    place.run(place.all_read())
+    assert lost
+    assert place.status["events"] == count
+    other = Place(place.connection["bootstrap.servers"], place.folder / "other")
+    other.publish([row(i) for i in range(count)])
+    other.run(other.all_read(), engine=LocalEngine())
+    assert {r["id"]: r["sum"] for r in other.rows()} == {r["id"]: r["sum"] for r in place.rows()}
+    other.log.close()
 
 
 def test_records_that_are_gone_are_named(place):
