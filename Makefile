@@ -30,9 +30,9 @@ demo-graph: setup
 demo-perception: setup torch
 	$(BIN)/tidemill demo-perception --home .tidemill-perception --fresh $(ARGS)
 
-# Two at a time, by file, on one stack (tests/conftest.py); ARGS=-n0 runs them one by one.
+# Three at a time (half of it is waiting for brokers), by file, on one stack (tests/conftest.py); ARGS=-n0 runs them one by one.
 test: setup-dev
-	$(PYTEST) -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not slow" -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-slow: setup-dev torch
 	$(PYTEST) -m slow --timeout 3600 $(ARGS)

@@ -66,9 +66,7 @@ def test_events_that_come_while_running(rig, scenario):
     ("rig", "name"),
     [
         ("tiny-batches", "one-partition"),
-        ("few-snapshots", "two-streams"),
         ("few-snapshots", "two-streams-arrival"),
-        ("tiny-batches", "fleeting"),
     ],
     indirect=["rig"],
 )

@@ -181,6 +181,7 @@ def test_no_cluster_at_all_is_said(submit, made, flink, own_home, monkeypatch):
     assert (code, "there is no Flink cluster. Start one here with `tidemill up --flink`" in told) == (2, True), told
 
 
+@pytest.mark.slow
 def test_a_job_that_finds_no_free_slot_says_so_and_one_of_that_name_is_not_taken_twice(
     flink, fresh, tmp_path, own_home, monkeypatch, capfd
 ):

@@ -305,8 +305,9 @@ def test_what_cannot_be_judged_is_refused(world):
         gate(platform, weak, Asked(model="leaky", split="train"))
     with pytest.raises(UserError, match="no champion"):
         gate(platform, weak, Asked(model="held", promote=False))
+    gate(platform, weak, Asked(model="served"))
     with pytest.raises(UserError, match="weights"):
-        gate(platform, "digits@1", Asked())
+        gate(platform, "served@1", Asked())
     assert issubclass(IncompatibleError, UserError)
 
 

@@ -140,7 +140,7 @@ class _DyingWriter:
         self.writer.close()
 
 
-@pytest.mark.parametrize("nth", [2, 5, 6])
+@pytest.mark.parametrize("nth", [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_commit_that_was_only_planned_is_made_again_as_it_was(place, nth, tmp_path):
     place.publish([row(i) for i in range(150)])
     with pytest.raises(Dies):
@@ -194,7 +194,7 @@ def test_records_of_an_aborted_transaction_are_not_read_and_markers_are_passed(p
     assert set(place.status["lag"].values()) == {0}
 
 
-@pytest.mark.parametrize("nth", [0, 1, -1])
+@pytest.mark.parametrize("nth", [1, -1])
 def test_a_run_that_faust_loses_on_its_way_is_read_again(place, nth, monkeypatch):
     """As it does around a rebalance: what was fetched is dropped before it reaches the agent, and never fetched again.
     The last one is missed by nobody that comes after it."""

@@ -15,7 +15,7 @@ def test_a_run_gives_what_was_not_learned_yet_with_times_in_microseconds():
     records = [
         SimpleNamespace(offset=i, key=b"k", value=b"v", headers=(("h", b"1"),), timestamp=1_000 + i) for i in (3, 4, 9)
     ]
-    run = Run(records, 12)
+    run = Run(records, 3, 12)
     assert run.of(Partition("t", 1), 4) == [
         Record("t", 1, 4, b"k", b"v", (("h", b"1"),), 1_004_000),
         Record("t", 1, 9, b"k", b"v", (("h", b"1"),), 1_009_000),
