@@ -8,6 +8,7 @@ from benchmarks import pipeline, stream_peers
 from connectors.kafka import KafkaLog
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 def test_ours_alone_in_its_process_predicts_what_river_does(kafka):
     n = 2_500

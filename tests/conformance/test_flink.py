@@ -77,6 +77,7 @@ class KilledStore(FolderStore):
         super().save(job, sequence, data)
 
 
+@pytest.mark.slow
 @pytest.mark.stack
 def test_killed_between_a_stop_and_writing_it_down_it_goes_on_from_the_savepoint(flink, tmp_path, fresh):
     prefix = fresh("flink") + "-"

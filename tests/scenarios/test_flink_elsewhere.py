@@ -92,6 +92,7 @@ exec {BASE} -P "$@"
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_code_goes_along_to_machines_that_have_the_dependencies_only(flink, fresh, own_home, tmp_path, monkeypatch):
     site = Path(msgspec.__file__).parents[1]

@@ -11,11 +11,6 @@ ORDERS = ["event_time", "arrival", "classes"]
 
 
 @pytest.mark.stack
-def test_two_kills(kafka, fresh, tmp_path):
-    rounds(kafka, fresh, tmp_path, "classes", 2, scenario=scenario, script="killed_graph.py")
-
-
-@pytest.mark.stack
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("order", ORDERS)
