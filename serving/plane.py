@@ -96,7 +96,7 @@ class DataPlane:
                 "no such version loaded",
                 where=f"model {model}",
                 wanted=f"an alias, or one of {list(line.versions)}",
-                got=repr(version),
+                got=repr(version) if version == pinned else f"{version!r}, which is pinned to {pinned!r}",
                 field="version",
             )
         return loaded

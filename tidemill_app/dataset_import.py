@@ -248,7 +248,7 @@ class _Run:
 
     def send(self, items: list[RawItem]) -> None:
         """Store and write one batch."""
-        now = self._platform.clock.now()
+        now, items = self._platform.clock.now(), [item.kept() for item in items]
         stored = iter(self._platform.artefacts.put_all(item.data for item in items if item.data is not None))
         new = [row for item in items if (row := self._item(item, next(stored) if item.data is not None else "", now))]
         self._check(new)

@@ -45,6 +45,20 @@ def probe(data: bytes, where: str) -> ImageFacts:
         return ImageFacts(_TYPES[str(image.format)], width, height, channels)
 
 
+def kept(data: bytes, where: str) -> bytes:
+    """What an import keeps of an image: its own bytes where it is a PNG or a JPEG, or else a PNG of the same pixels,
+    which annotators, training and served models can all decode; of an animation the first frame, without transparency.
+    Raises `UserError` as `grey`."""
+    if data[:4] == b"\x89PNG" or data[:3] == b"\xff\xd8\xff":
+        return data
+    with _opened(data, where) as image:
+        try:
+            colours = image.convert("L" if image.mode in ("1", "L") else "RGB")
+        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+            raise UserError("an image cannot be decoded", where=where, got=str(error)[:200]) from None
+    return images.encoded(np.asarray(colours, dtype=np.uint8))
+
+
 def grey(data: bytes, where: str) -> NDArray[np.uint8]:
     """The image in grey, upright, 16 by 16 pixels, each the mean of what it stands for. Raises `UserError` as `probe`,
     and for one that cannot be decoded."""

@@ -18,7 +18,7 @@ from tests.serving.helpers import KIND, SPEC, until
 from tests.serving.test_plane import live_score, run_of_deltas, score_of
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import DigestError, UnavailableError
+from tidemill.errors import DigestError, NotFoundError, UnavailableError
 from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
 from tidemill.job import ModelContent
 from tidemill.log import TopicSpec
@@ -329,6 +329,24 @@ def test_a_version_behind_a_pinned_one_never_answers(world: World, begins: str):
     assert world.plane.has("trips", "2") and world.plane.answered == ["1"]
     world.tell("models", ModelAliased(id="c", time=0, model="trips", alias="champion", version="2"))
     until(lambda: world.plane.answered == ["1", "2"])
+
+
+@pytest.mark.parametrize("newest", ["2", "1"])
+def test_a_server_that_cannot_load_what_is_pinned_answers_with_nothing_that_was_not_judged(world: World, newest: str):
+    base, _, _ = run_of_deltas(1)
+    for version in sorted(["1", "2"], key=lambda version: version == newest):
+        world.publish(version, base)
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="champion", version="1"))
+    world.corrupt.add("1")
+    world.follower.start()
+    until(lambda: world.plane.has("trips", "2"))
+    with pytest.raises(NotFoundError, match=r"wanted an alias.*got 'champion', which is pinned to '1'"):
+        world.plane.resolve("trips")
+    assert world.plane.resolve("trips", "latest").version == "2"
+    world.corrupt.clear()
+    world.renewals.append(True)
+    until(lambda: world.plane.live("trips") is not None)
+    assert world.plane.resolve("trips").version == "1"
 
 
 def test_an_outage_leaves_everything_in_use_and_shows(world: World):

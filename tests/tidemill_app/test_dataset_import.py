@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from connectors import images
 from connectors.datasets.formats.item import Incoming, RawItem
 from connectors.kafka import KafkaLog
 from tests.connectors.datasets.formats.samples import tree
@@ -52,6 +55,18 @@ def test_folders_become_items_with_bytes_and_labels(tmp_path):
     assert version.bytes_of(first) == png(0) and (first.payload["width"], first.payload["name"]) == (24, "000.png")
     assert version.manifest.schema.kind == "single"
     assert [c.id for c in version.manifest.schema.classes] == ["cat", "dog", "hen"]
+
+
+def test_images_that_models_do_not_decode_are_kept_as_pngs_and_known_again(tmp_path):
+    platform = memory_platform(tmp_path)
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    Image.open(BytesIO(png(3))).save(tmp_path / "in" / "cat" / "a.webp", lossless=True)
+    assert import_(platform, "pets", tmp_path / "in").items == 1
+    assert import_(platform, "pets", tmp_path / "in").there == 1
+    version = made(platform, "pets")
+    (only,) = version.examples()
+    assert only.media_type == "image/png"
+    assert (images.pixels(version.bytes_of(only)) == images.pixels(png(3))).all()
 
 
 def test_people_are_asked_about_what_has_no_label(tmp_path):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.datasets.examples import Example
+from connectors.datasets.images import kept
 from tidemill.errors import UserError
 from tidemill.label_events import Kind, LabelSchema, Medium
 
@@ -44,6 +45,12 @@ class RawItem:
     label: Any = None
     group: str = ""
     split: str = ""
+
+    def kept(self) -> RawItem:
+        """The item with the bytes that an import keeps (`connectors.datasets.images.kept`)."""
+        if self.data is None or (self.media_type and not self.media_type.startswith("image/")):
+            return self
+        return replace(self, data=kept(self.data, self.id))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from connectors import images
-from connectors.datasets.images import grey, likeness, probe, upright_boxes
+from connectors.datasets.images import grey, kept, likeness, probe, upright_boxes
 from connectors.images import MAX_BYTES, MAX_PIXELS, MAX_SCANS
 from tests.connectors.test_images import bomb, turned
 from tidemill.errors import UserError
@@ -35,6 +35,28 @@ def test_type_and_size_are_found_by_the_bytes(kind, type):
     facts = probe(encoded(picture()[:, :40], kind), "x")
     assert (facts.media_type, facts.width, facts.height, facts.channels) == (type, 40, 64, 3)
     assert probe(encoded(picture()[:, :, 0]), "x").channels == 1
+
+
+@pytest.mark.parametrize(("kind", "options"), [("webp", {"lossless": True}), ("bmp", {}), ("gif", {})])
+@pytest.mark.parametrize("grey_one", [False, True])
+def test_what_models_do_not_decode_is_kept_as_a_png_of_the_same_pixels(kind, options, grey_one):
+    array = picture()[:, :40] // 64 * 64  # few enough colours for a palette
+    array = np.ascontiguousarray(array[:, :, 0]) if grey_one else array
+    data = encoded(array, kind, **options)
+    found = kept(data, "x")
+    assert probe(found, "x").media_type == "image/png"
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert (images.pixels(found)[:, :, ::-1] == shown).all()
+    assert kept(found, "x") == found == kept(data, "x")
+    with pytest.raises(UserError, match=r"cannot be decoded|not an image"):
+        kept(data[: len(data) // 2], "x")
+
+
+def test_of_an_animation_the_first_frame_is_kept():
+    out = io.BytesIO()
+    first, second = (Image.fromarray(np.full((8, 8), grey, np.uint8)) for grey in (40, 200))
+    first.save(out, "gif", save_all=True, append_images=[second])
+    assert (images.pixels(kept(out.getvalue(), "x")) == 40).all()
 
 
 @pytest.mark.parametrize(
