@@ -27,37 +27,37 @@ def mix_of(h: Any, a: int, b: int, time: float, setting: Floats) -> Any:
     if b < 0:
         return out
     if a >= 0:
-        there, _ = find(h[1], h[9], (a << 32) | b)
-        back, _ = find(h[1], h[9], (b << 32) | a)
+        there, _ = find(h.pair_table, h.pair_key, (a << 32) | b)
+        back, _ = find(h.pair_table, h.pair_key, (b << 32) | a)
         if there >= 0:
-            out += setting[0] * (1.3 - squash(elapsed(time, h[10][there])))
+            out += setting[0] * (1.3 - squash(elapsed(time, h.pair_time[there])))
         if back >= 0:
-            out += setting[1] * (1.3 - squash(elapsed(time, h[10][back])))
-    if h[4][b, IN] > 0:
-        out += setting[2] * (1.2 - squash(elapsed(time, h[3][b, LAST + IN])))
-    if h[4][b, OUT] > 0:
-        out += setting[3] * (1.2 - squash(elapsed(time, h[3][b, LAST + OUT])))
-    return out + setting[4] * np.log1p(h[4][b, IN]) / 5.0
+            out += setting[1] * (1.3 - squash(elapsed(time, h.pair_time[back])))
+    if h.node_count[b, IN] > 0:
+        out += setting[2] * (1.2 - squash(elapsed(time, h.node_time[b, LAST + IN])))
+    if h.node_count[b, OUT] > 0:
+        out += setting[3] * (1.2 - squash(elapsed(time, h.node_time[b, LAST + OUT])))
+    return out + setting[4] * np.log1p(h.node_count[b, IN]) / 5.0
 
 
 @njit(cache=True)
 def _score(h: Any, src: Ints, candidates: Ints, time: Floats, rule: int, setting: Floats, out: Floats) -> None:
     for i in range(len(src)):
-        a, _ = find(h[0], h[2], src[i])
+        a, _ = find(h.node_table, h.node_id, src[i])
         for j in range(candidates.shape[1]):
-            b, _ = find(h[0], h[2], candidates[i, j])
+            b, _ = find(h.node_table, h.node_id, candidates[i, j])
             out[i, j] = 0.0
             if b < 0:
                 continue
             there = np.int64(-1)
             if a >= 0:
-                there, _ = find(h[1], h[9], (a << 32) | b)
+                there, _ = find(h.pair_table, h.pair_key, (a << 32) | b)
             if rule == UNLIMITED:
                 out[i, j] = 1.0 if there >= 0 else 0.0
             elif rule == WINDOW:
-                out[i, j] = 1.0 if there >= 0 and elapsed(time[i], h[10][there]) <= setting[0] else 0.0
+                out[i, j] = 1.0 if there >= 0 and elapsed(time[i], h.pair_time[there]) <= setting[0] else 0.0
             elif rule == POPULARITY:
-                out[i, j] = h[4][b, IN]
+                out[i, j] = h.node_count[b, IN]
             else:
                 out[i, j] = mix_of(h, a, b, time[i], setting)
 

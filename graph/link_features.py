@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graph.link_factors import dot
 from graph.link_history import (
     EVENTS,
     FIRST,
@@ -43,7 +44,10 @@ _PAIR = (
     *("count", "share", "just_now"),
 )
 _HOPS = ("common_out", "weighted_out", "common_in", "weighted_in", "recency_out", "recency_in")
+_FACTORS = ("factors", "factors_reverse", "factors_out", "factors_in", "factor_bias")
+_MET = tuple(f"met_{way}{what}" for what in ("_recency", "", "_share", "_last") for way in ("out", "in"))
 NODE = len(_ONE) + len(_RATES)
+MET = len(_MET)
 PAIR = len(_PAIR)
 HOPS = len(_HOPS)
 
@@ -51,7 +55,7 @@ HOPS = len(_HOPS)
 def feature_names(scales: int) -> tuple[str, ...]:
     """Names of the columns, for a history of so many time scales."""
     decays = [f"{way}_decayed_{k}" for k in range(scales) for way in ("out", "in")]
-    node = [*_ONE, *_RATES, *decays]
+    node = [*_ONE, *_RATES, *decays, *_MET, *(f"met_{name}" for name in decays)]
     pair = [*_PAIR, *(f"decayed_{k}" for k in range(scales))]
     return (
         *(f"{end}_{name}" for end in ("src", "dst") for name in node),
@@ -62,6 +66,7 @@ def feature_names(scales: int) -> tuple[str, ...]:
         "src_spoke_last",
         "dst_spoke_last",
         "popularity_product",
+        *_FACTORS,
     )
 
 
@@ -72,18 +77,19 @@ def squash(seconds: float) -> Any:
 
 @njit(cache=True)
 def _of_node(h: Any, node: int, time: float, x: Matrix) -> None:
-    count, when, scales = h[4][node], h[3][node], h[14]
+    count, when, scales = h.node_count[node], h.node_time[node], h.scales
     x[0] = 1.0
     for way in range(2):
         there = count[way] > 0
         x[1 + way] = squash(elapsed(time, when[LAST + way])) if there else NEVER
         x[3 + way] = np.log1p(count[OUT + way]) / 5.0
         x[5 + way] = np.log1p(count[PARTNERS_OUT + way]) / 5.0
-        x[12 + way] = np.log1p(h[15][EVENTS] - h[6][node, way]) / 12.0 if there else NEVER
+        x[12 + way] = np.log1p(h.size[EVENTS] - h.node_event[node, way]) / 12.0 if there else NEVER
         for k in range(len(scales)):
             fading = np.exp(-elapsed(time, when[LAST + way]) / scales[k])
-            x[NODE + 2 * k + way] = np.log1p(h[5][node, way, k] * fading) / 3.0
+            x[NODE + 2 * k + way] = np.log1p(h.node_decay[node, way, k] * fading) / 3.0
     x[7] = squash(elapsed(time, when[FIRST]))
+    _of_meetings(h, node, time, x[NODE + 2 * len(scales) :])
     x[8] = count[REPEATS_OUT] / (1.0 + count[OUT])
     x[9] = count[REPLIES_OUT] / (1.0 + count[OUT])
     x[10] = count[REPEATS_IN] / (1.0 + count[IN])
@@ -91,12 +97,26 @@ def _of_node(h: Any, node: int, time: float, x: Matrix) -> None:
 
 
 @njit(cache=True)
+def _of_meetings(h: Any, node: int, time: float, x: Matrix) -> None:
+    """How lately and how often the node had a first edge with somebody, as the source and as the destination."""
+    for way in range(2):
+        met, when = h.met_count[node, way], h.met_time[node, way]
+        x[way] = squash(elapsed(time, when)) if met > 0 else NEVER
+        x[2 + way] = np.log1p(met) / 5.0
+        x[4 + way] = met / (1.0 + h.node_count[node, way])
+        x[6 + way] = 1.0 if met > 0 and when == h.node_time[node, LAST + way] else 0.0
+        for k in range(len(h.scales)):
+            fading = np.exp(-elapsed(time, when) / h.scales[k])
+            x[MET + 2 * k + way] = np.log1p(h.met_decay[node, way, k] * fading) / 3.0
+
+
+@njit(cache=True)
 def _of_pair(h: Any, pair: int, a: int, b: int, reverse: bool, time: float, x: Matrix) -> None:
     """`a` is the asked edge's source and `b` its destination; with `reverse` the pair is b → a."""
     mine, his = (IN, OUT) if reverse else (OUT, IN)
-    since_mine = h[4][a, mine] - h[13][pair, mine]
-    since_his = h[4][b, his] - h[13][pair, his]
-    past = elapsed(time, h[10][pair])
+    since_mine = h.node_count[a, mine] - h.pair_rank[pair, mine]
+    since_his = h.node_count[b, his] - h.pair_rank[pair, his]
+    past = elapsed(time, h.pair_time[pair])
     x[0] = 1.0
     x[1] = squash(past)
     x[2] = np.log1p(since_mine) / 4.0
@@ -105,49 +125,49 @@ def _of_pair(h: Any, pair: int, a: int, b: int, reverse: bool, time: float, x: M
     x[5] = 1.0 if since_his == 0 else 0.0
     x[6] = 1.0 / (1.0 + since_mine)
     x[7] = 1.0 / (1.0 + since_his)
-    x[8] = np.log1p(h[11][pair]) / 3.0
-    x[9] = h[11][pair] / (h[4][a, mine] + 1.0)
+    x[8] = np.log1p(h.pair_count[pair]) / 3.0
+    x[9] = h.pair_count[pair] / (h.node_count[a, mine] + 1.0)
     x[10] = np.exp(-past / 300.0)
-    for k in range(len(h[14])):
-        x[PAIR + k] = np.log1p(h[12][pair, k] * np.exp(-past / h[14][k]))
+    for k in range(len(h.scales)):
+        x[PAIR + k] = np.log1p(h.pair_decay[pair, k] * np.exp(-past / h.scales[k]))
 
 
 @njit(cache=True)
 def _mark(h: Any, a: int) -> None:
     """Note of each recent neighbour of `a`, per direction, the time of the last edge with it."""
     for way in range(2):
-        n = h[4][a, way]
+        n = h.node_count[a, way]
         for i in range(max(n - RING, 0), n):
-            node = h[7][a, way, i % RING]
-            h[16][node, way] = h[8][a, way, i % RING]
-            h[17][node, way] = 1
+            node = h.ring_node[a, way, i % RING]
+            h.mark[node, way] = h.ring_time[a, way, i % RING]
+            h.stamp[node, way] = 1
 
 
 @njit(cache=True)
 def _unmark(h: Any, a: int) -> None:
     for way in range(2):
-        for i in range(min(h[4][a, way], RING)):
-            h[17][h[7][a, way, i]] = 0
+        for i in range(min(h.node_count[a, way], RING)):
+            h.stamp[h.ring_node[a, way, i]] = 0
 
 
 @njit(cache=True)
 def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> None:
     """Recent neighbours of `b` in direction `way` that are recent neighbours of the source too, each once."""
-    n = h[4][b, way]
+    n = h.node_count[b, way]
     for mine in range(2):
         x[4 + mine] = -0.2
     for i in range(n - 1, max(n - RING, 0) - 1, -1):
-        node = h[7][b, way, i % RING]
-        mark = h[17][node]
+        node = h.ring_node[b, way, i % RING]
+        mark = h.stamp[node]
         if mark[0] + mark[1] == 0 or mark[2 + way] == stamp:
             continue
         mark[2 + way] = stamp
-        weight = 1.0 / np.log(2.0 + h[4][node, PARTNERS_OUT] + h[4][node, PARTNERS_IN])
+        weight = 1.0 / np.log(2.0 + h.node_count[node, PARTNERS_OUT] + h.node_count[node, PARTNERS_IN])
         for mine in range(2):
             if mark[mine]:
                 x[2 * mine] += 1.0
                 x[2 * mine + 1] += weight
-                older = min(h[16][node, mine], h[8][b, way, i % RING])
+                older = min(h.mark[node, mine], h.ring_time[b, way, i % RING])
                 x[4 + mine] = max(x[4 + mine], 1.0 - squash(elapsed(time, older)))
     for j in range(4):
         x[j] = np.log1p(x[j])
@@ -156,16 +176,16 @@ def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> No
 @njit(cache=True)
 def features_of(h: Any, src: int, candidates: Ints, time: float, X: Matrix) -> None:
     """The rows of `X`: the features of `src` → each candidate at `time`, from the past alone."""
-    scales = len(h[14])
-    node, pair = NODE + 2 * scales, PAIR + scales
+    scales = len(h.scales)
+    node, pair = NODE + MET + 4 * scales, PAIR + scales
     last = 2 * node + 2 * pair + 2 * HOPS
-    a, _ = find(h[0], h[2], src)
+    a, _ = find(h.node_table, h.node_id, src)
     X[:] = 0.0
     if a >= 0:
         _mark(h, a)
     for i in range(len(candidates)):
         x = X[i]
-        b, _ = find(h[0], h[2], candidates[i])
+        b, _ = find(h.node_table, h.node_id, candidates[i])
         x[last] = 1.0 if candidates[i] == src else 0.0
         if a >= 0:
             _of_node(h, a, time, x[:node])
@@ -174,20 +194,25 @@ def features_of(h: Any, src: int, candidates: Ints, time: float, X: Matrix) -> N
         if a < 0 or b < 0:
             continue
         at = 2 * node
-        there, _ = find(h[1], h[9], (a << 32) | b)
-        back, _ = find(h[1], h[9], (b << 32) | a)
+        there, _ = find(h.pair_table, h.pair_key, (a << 32) | b)
+        back, _ = find(h.pair_table, h.pair_key, (b << 32) | a)
         if there >= 0:
             _of_pair(h, there, a, b, False, time, x[at : at + pair])
         if back >= 0:
             _of_pair(h, back, a, b, True, time, x[at + pair : at + 2 * pair])
         if there >= 0 and back >= 0:
-            x[last + 2] = 1.0 if h[10][there] > h[10][back] else 0.0
-            x[last + 3] = 1.0 if h[10][there] < h[10][back] else 0.0
+            x[last + 2] = 1.0 if h.pair_time[there] > h.pair_time[back] else 0.0
+            x[last + 3] = 1.0 if h.pair_time[there] < h.pair_time[back] else 0.0
         at += 2 * pair
         for way in range(2):
             _of_hops(h, b, way, i + 1, time, x[at + way * HOPS : at + (way + 1) * HOPS])
         x[last + 1] = abs(x[7] - x[node + 7])
-        x[last + 4] = np.log1p(h[4][a, PARTNERS_OUT] * h[4][b, PARTNERS_IN]) / 10.0
+        x[last + 4] = np.log1p(h.node_count[a, PARTNERS_OUT] * h.node_count[b, PARTNERS_IN]) / 10.0
+        x[last + 5] = dot(h.source_factor, a, h.target_factor, b)
+        x[last + 6] = dot(h.source_factor, b, h.target_factor, a)
+        x[last + 7] = dot(h.source_factor, a, h.source_factor, b)
+        x[last + 8] = dot(h.target_factor, a, h.target_factor, b)
+        x[last + 9] = h.target_bias[b]
     if a >= 0:
         _unmark(h, a)
 

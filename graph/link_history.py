@@ -5,13 +5,15 @@ Everything is a plain array that grows, so a job can keep it in a snapshot. An e
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graph.link_factors import SIZE, begin, learn
 from graph.table import find, index
 from tidemill.errors import ConfigError, IncompatibleError
 
@@ -34,6 +36,39 @@ FIRST, LAST = 0, 1
 """Columns of `node_time`: when the node was first seen, then its last edge out (1) and in (2)."""
 
 
+class Nodes(NamedTuple):
+    """A row for each node."""
+
+    node_id: Ints
+    node_time: Floats
+    node_count: Ints
+    node_decay: Floats
+    node_event: Ints
+    ring_node: Ints
+    ring_time: Floats
+    met_time: Floats
+    met_count: Ints
+    met_decay: Floats
+    source_factor: Floats
+    target_factor: Floats
+    target_bias: Floats
+
+
+class Pairs(NamedTuple):
+    """A row for each pair of source and destination."""
+
+    pair_key: Ints
+    pair_time: Floats
+    pair_count: Ints
+    pair_decay: Floats
+    pair_rank: Ints
+
+
+_SHARED = ("node_table", "pair_table", "scales", "size", "mark", "stamp")
+Past = cast(Any, namedtuple("Past", _SHARED + Nodes._fields + Pairs._fields))
+"""What compiled code is given: hash tables, time scales, sizes, scratch, and the columns of `Nodes` and `Pairs`."""
+
+
 @njit(cache=True)
 def elapsed(now: float, then: float) -> float:
     """Never negative: a late edge counts as one of this moment."""
@@ -42,40 +77,46 @@ def elapsed(now: float, then: float) -> float:
 
 @njit(cache=True)
 def _node(h: Any, name: int, time: float) -> Any:
-    row, at = find(h[0], h[2], name)
+    row, at = find(h.node_table, h.node_id, name)
     if row < 0:
-        row = h[15][NODES]
-        h[15][NODES] += 1
-        h[2][row] = name
-        h[0][at] = row + 1
-        h[3][row, FIRST] = time
+        row = h.size[NODES]
+        h.size[NODES] += 1
+        h.node_id[row] = name
+        h.node_table[at] = row + 1
+        h.node_time[row, FIRST] = time
+        begin(h.source_factor, h.target_factor, row)
     return row
+
+
+@njit(cache=True)
+def _met(h: Any, node: int, way: int, time: float) -> None:
+    """The node's first edge with somebody, in either direction."""
+    for k in range(len(h.scales)):
+        fading = np.exp(-elapsed(time, h.met_time[node, way]) / h.scales[k])
+        h.met_decay[node, way, k] = h.met_decay[node, way, k] * fading + 1.0
+    h.met_time[node, way] = time
+    h.met_count[node, way] += 1
 
 
 @njit(cache=True)
 def update_one(h: Any, src: int, dst: int, time: float) -> None:
     """Take in one edge. `h` is `LinkHistory.arrays`."""
-    node_time, node_count, node_decay, node_event, ring_node, ring_time = h[3], h[4], h[5], h[6], h[7], h[8]
-    pair_key, pair_time, pair_count, pair_decay, pair_rank, scales, size = (
-        h[9],
-        h[10],
-        h[11],
-        h[12],
-        h[13],
-        h[14],
-        h[15],
-    )
+    node_time, node_count, node_decay, node_event = h.node_time, h.node_count, h.node_decay, h.node_event
+    pair_time, pair_decay, scales, size = h.pair_time, h.pair_decay, h.scales, h.size
     a, b = _node(h, src, time), _node(h, dst, time)
     key = (a << 32) | b
-    pair, at = find(h[1], pair_key, key)
-    reverse, _ = find(h[1], pair_key, (b << 32) | a)
+    pair, at = find(h.pair_table, h.pair_key, key)
+    reverse, _ = find(h.pair_table, h.pair_key, (b << 32) | a)
     if pair < 0:
         pair = size[PAIRS]
         size[PAIRS] += 1
-        pair_key[pair] = key
-        h[1][at] = pair + 1
+        h.pair_key[pair] = key
+        h.pair_table[at] = pair + 1
         node_count[a, PARTNERS_OUT] += 1
         node_count[b, PARTNERS_IN] += 1
+        if reverse < 0:
+            _met(h, a, OUT, time)
+            _met(h, b, IN, time)
     else:
         node_count[a, REPEATS_OUT] += 1
         node_count[b, REPEATS_IN] += 1
@@ -87,17 +128,18 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
         for node, way in ((a, OUT), (b, IN)):
             fading = np.exp(-elapsed(time, node_time[node, LAST + way]) / scales[k])
             node_decay[node, way, k] = node_decay[node, way, k] * fading + 1.0
+    learn(h.source_factor, h.target_factor, h.target_bias, a, b, size[NODES], size[EVENTS])
     size[EVENTS] += 1
     for node, other, way in ((a, b, OUT), (b, a, IN)):
         place = node_count[node, way] % RING
-        ring_node[node, way, place] = other
-        ring_time[node, way, place] = time
+        h.ring_node[node, way, place] = other
+        h.ring_time[node, way, place] = time
         node_count[node, way] += 1
         node_time[node, LAST + way] = time
         node_event[node, way] = size[EVENTS]
-        pair_rank[pair, way] = node_count[node, way]
+        h.pair_rank[pair, way] = node_count[node, way]
     pair_time[pair] = time
-    pair_count[pair] += 1
+    h.pair_count[pair] += 1
 
 
 @njit(cache=True)
@@ -113,10 +155,6 @@ class LinkHistory:
     falls back (a late edge) counts as no time elapsed.
     """
 
-    _TABLES = ("node_table", "pair_table")
-    _NODE = ("node_id", "node_time", "node_count", "node_decay", "node_event", "ring_node", "ring_time")
-    _PAIR = ("pair_key", "pair_time", "pair_count", "pair_decay", "pair_rank")
-
     def __init__(self, scales: Sequence[float] = SCALES) -> None:
         if not scales or not all(np.isfinite(scale) and scale > 0 for scale in scales):
             raise ConfigError("scales cannot be used", wanted="seconds, each above 0", got=repr(tuple(scales)))
@@ -125,51 +163,46 @@ class LinkHistory:
 
     def reset(self) -> None:
         """Forget every edge."""
-        k, one = len(self.scales), 64
-        self._node = [
-            np.zeros((one, *shape), kind)
-            for shape, kind in (
-                ((), np.int64),
-                ((3,), np.float64),
-                ((8,), np.int64),
-                ((2, k), np.float64),
-                ((2,), np.int64),
-                ((2, RING), np.int64),
-                ((2, RING), np.float64),
-            )
-        ]
-        self._pair = [
-            np.zeros((one, *shape), kind)
-            for shape, kind in (
-                ((), np.int64),
-                ((), np.float64),
-                ((), np.int64),
-                ((k,), np.float64),
-                ((2,), np.int64),
-            )
-        ]
+        k = len(self.scales)
+        self._node = Nodes(
+            node_id=_rows(np.int64),
+            node_time=_rows(np.float64, 3),
+            node_count=_rows(np.int64, 8),
+            node_decay=_rows(np.float64, 2, k),
+            node_event=_rows(np.int64, 2),
+            ring_node=_rows(np.int64, 2, RING),
+            ring_time=_rows(np.float64, 2, RING),
+            met_time=_rows(np.float64, 2),
+            met_count=_rows(np.int64, 2),
+            met_decay=_rows(np.float64, 2, k),
+            source_factor=_rows(np.float64, SIZE),
+            target_factor=_rows(np.float64, SIZE),
+            target_bias=_rows(np.float64),
+        )
+        self._pair = Pairs(
+            pair_key=_rows(np.int64),
+            pair_time=_rows(np.float64),
+            pair_count=_rows(np.int64),
+            pair_decay=_rows(np.float64, k),
+            pair_rank=_rows(np.int64, 2),
+        )
         self._size = np.zeros(3, np.int64)
         self._rebuild()
 
     def _rebuild(self) -> None:
         """Hash tables of twice the rows, from the keys; scratch for marking neighbours."""
-        node, pair = np.zeros(2 * len(self._node[0]), np.int64), np.zeros(2 * len(self._pair[0]), np.int64)
-        index(node, self._node[0], self._size[NODES])
-        index(pair, self._pair[0], self._size[PAIRS])
-        mark, stamp = np.zeros((len(self._node[0]), 2)), np.zeros((len(self._node[0]), 4), np.int64)
-        self.arrays = (node, pair, *self._node, *self._pair, np.array(self.scales), self._size, mark, stamp)
+        nodes, pairs = len(self._node.node_id), len(self._pair.pair_key)
+        node, pair = np.zeros(2 * nodes, np.int64), np.zeros(2 * pairs, np.int64)
+        index(node, self._node.node_id, self._size[NODES])
+        index(pair, self._pair.pair_key, self._size[PAIRS])
+        mark, stamp = np.zeros((nodes, 2)), np.zeros((nodes, 4), np.int64)
+        self.arrays = Past(node, pair, np.array(self.scales), self._size, mark, stamp, *self._node, *self._pair)
 
     def reserve(self, edges: int) -> None:
         """Room for `edges` more, so that what runs compiled need not grow."""
-        grown = False
-        for rows, used, new in ((self._node, NODES, 2 * edges), (self._pair, PAIRS, edges)):
-            capacity = len(rows[0])
-            while capacity < self._size[used] + new:
-                capacity *= 2
-            if capacity > len(rows[0]):
-                grown = True
-                rows[:] = [np.concatenate([x, np.zeros((capacity - len(x), *x.shape[1:]), x.dtype)]) for x in rows]
-        if grown:
+        nodes, pairs = _room(self._node, self._size[NODES] + 2 * edges), _room(self._pair, self._size[PAIRS] + edges)
+        if nodes is not self._node or pairs is not self._pair:
+            self._node, self._pair = nodes, pairs
             self._rebuild()
 
     def update(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
@@ -192,19 +225,18 @@ class LinkHistory:
     def state(self) -> dict[str, Any]:
         """Named arrays, a row for each node and pair in the order they were first seen; and `size`."""
         nodes, pairs = int(self._size[NODES]), int(self._size[PAIRS])
-        named = {name: rows[:nodes].copy() for name, rows in zip(self._NODE, self._node, strict=True)}
-        named |= {name: rows[:pairs].copy() for name, rows in zip(self._PAIR, self._pair, strict=True)}
+        named = {name: rows[:nodes].copy() for name, rows in self._node._asdict().items()}
+        named |= {name: rows[:pairs].copy() for name, rows in self._pair._asdict().items()}
         return named | {"size": self._size.copy()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.reset()
-        if set(state) != {*self._NODE, *self._PAIR, "size"} or np.shape(state["size"]) != (3,):
-            raise IncompatibleError(
-                "not a history of links", wanted=", ".join(self._NODE + self._PAIR), got=str(list(state))
-            )
+        names = Nodes._fields + Pairs._fields
+        if set(state) != {*names, "size"} or np.shape(state["size"]) != (3,):
+            raise IncompatibleError("not a history of links", wanted=", ".join(names), got=str(list(state)))
         nodes, pairs, events = (int(n) for n in state["size"])
-        for names, rows, n in ((self._NODE, self._node, nodes), (self._PAIR, self._pair, pairs)):
-            for name, array in zip(names, rows, strict=True):
+        for rows, n in ((self._node, nodes), (self._pair, pairs)):
+            for name, array in rows._asdict().items():
                 if np.shape(state[name]) != (n, *array.shape[1:]):
                     wanted = str((n, *array.shape[1:]))
                     raise IncompatibleError(
@@ -212,11 +244,28 @@ class LinkHistory:
                     )
         self._size[:] = 0
         self.reserve(max(nodes, pairs))
-        for names, rows, n in ((self._NODE, self._node, nodes), (self._PAIR, self._pair, pairs)):
-            for name, array in zip(names, rows, strict=True):
+        for rows, n in ((self._node, nodes), (self._pair, pairs)):
+            for name, array in rows._asdict().items():
                 array[:n] = state[name]
         self._size[:] = nodes, pairs, events
         self._rebuild()
+
+
+_FEW = 64
+
+
+def _rows(kind: type, *shape: int) -> NDArray[Any]:
+    return np.zeros((_FEW, *shape), kind)
+
+
+def _room(rows: Any, wanted: int) -> Any:
+    """These rows with room for so many, doubled until it is enough."""
+    there = capacity = len(rows[0])
+    while capacity < wanted:
+        capacity *= 2
+    if capacity == there:
+        return rows
+    return rows._make(np.concatenate([x, np.zeros((capacity - there, *x.shape[1:]), x.dtype)]) for x in rows)
 
 
 def edges(src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> tuple[Ints, Ints, Floats]:

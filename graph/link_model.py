@@ -40,14 +40,14 @@ def _random(seed: int, event: int, draw: int) -> Any:
 @njit(cache=True)
 def draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
     """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger."""
-    a, _ = find(h[0], h[2], src)
+    a, _ = find(h.node_table, h.node_id, src)
     for i in range(len(out)):
         out[i] = STRANGER
         bits = _random(seed, event, i)
-        if i < past and a >= 0 and h[4][a, OUT] > 0:
-            out[i] = h[2][h[7][a, OUT, bits % min(h[4][a, OUT], RING)]]
-        elif h[15][NODES] > 0 and (bits & 0xFFFFF) >= strange * 0x100000:
-            out[i] = h[2][(bits >> 20) % h[15][NODES]]
+        if i < past and a >= 0 and h.node_count[a, OUT] > 0:
+            out[i] = h.node_id[h.ring_node[a, OUT, bits % min(h.node_count[a, OUT], RING)]]
+        elif h.size[NODES] > 0 and (bits & 0xFFFFF) >= strange * 0x100000:
+            out[i] = h.node_id[(bits >> 20) % h.size[NODES]]
         if out[i] == dst:
             out[i] = STRANGER
 
@@ -68,9 +68,9 @@ def place(scores: Any) -> Any:
 def _tell(h: Any, src: int, candidates: Ints, time: float, scores: F32, out: Floats) -> None:
     """A row of `Told`, of the first of the candidates."""
     mixed = np.zeros(len(candidates))
-    a, _ = find(h[0], h[2], src)
+    a, _ = find(h.node_table, h.node_id, src)
     for i in range(len(candidates)):
-        b, _ = find(h[0], h[2], candidates[i])
+        b, _ = find(h.node_table, h.node_id, candidates[i])
         mixed[i] = mix_of(h, a, b, time, _MIX)
     out[0] = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
     out[1], out[2] = place(scores), place(mixed)
@@ -190,7 +190,7 @@ class LinkModel:
         self._run(src, dst, time, 1, self.rate, told)
         return Told(*np.ascontiguousarray(told.T))
 
-    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 4) -> None:
+    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 6) -> None:
         """Learn from edges in blocks of `block`, from an empty past, `passes` times over with other negatives, at
         twice the rate and slower with each pass."""
         src, dst, time = edges(src, dst, time)

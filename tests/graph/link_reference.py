@@ -31,13 +31,13 @@ def drawn(
     past: LinkHistory, src: int, dst: int, seed: int, event: int, count: int, historical: int = 0, strange: float = 0.0
 ) -> list[int]:
     """The nodes drawn beside `dst`: the first from the source's last destinations, the others from all seen."""
-    names = past.arrays[2][: past.arrays[15][NODES]].tolist()
+    names = past.arrays.node_id[: past.arrays.size[NODES]].tolist()
     out = []
     for i in range(count):
         one, random = STRANGER, bits(seed, event, i)
-        sent = int(past.arrays[4][names.index(src), OUT]) if src in names else 0
+        sent = int(past.arrays.node_count[names.index(src), OUT]) if src in names else 0
         if i < historical and sent:
-            one = names[past.arrays[7][names.index(src), OUT, random % min(sent, RING)]]
+            one = names[past.arrays.ring_node[names.index(src), OUT, random % min(sent, RING)]]
         elif names and random & 0xFFFFF >= strange * 0x100000:
             one = names[(random >> 20) % len(names)]
         out.append(STRANGER if one == dst else one)

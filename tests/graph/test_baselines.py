@@ -47,7 +47,7 @@ def test_the_mix_of_one_pair_is_what_the_model_scores() -> None:
     mix = RecencyMix()
     mix.learn(*PAST)
     h = mix.past.arrays
-    rows = {name: row for row, name in enumerate(h[2][:3].tolist())}
+    rows = {name: row for row, name in enumerate(h.node_id[:3].tolist())}
     for src in (1, 2, 3, 9):
         for dst in (1, 2, 3, 9):
             one = mix_of(h, rows.get(src, -1), rows.get(dst, -1), 130.0, np.array(MIXED))

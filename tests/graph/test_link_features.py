@@ -1,14 +1,18 @@
 """Features of possible links, against a plain reference that looks through the whole list of edges."""
 
 import math
+from operator import mul
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph.link_factors import NEGATIVES, RATE, SIZE
 from graph.link_features import NEVER, LinkFeatures
 from graph.link_history import RING, SCALES
+from tests.graph.link_reference import FULL, mixed
 from tidemill.errors import ConfigError
 
 Edge = tuple[int, int, float]
@@ -37,7 +41,55 @@ def of_node(past: list[Edge], node: int, now: float) -> dict[str, float]:
         }
         for k, scale in enumerate(SCALES):
             x[f"{way}_decayed_{k}"] = math.log1p(sum(math.exp(-(now - e[2]) / scale) for _, e in mine)) / 3
+    return x | of_meetings(past, node, now)
+
+
+def of_meetings(past: list[Edge], node: int, now: float) -> dict[str, float]:
+    """First edges between two, in either direction."""
+    x, seen, first = {}, set[frozenset[int]](), list[Edge]()
+    for e in past:
+        if frozenset(e[:2]) not in seen:
+            first.append(e)
+            seen.add(frozenset(e[:2]))
+    for way, end in (("out", 0), ("in", 1)):
+        mine, all_mine = ([e for e in part if e[end] == node] for part in (first, past))
+        x |= {
+            f"met_{way}": math.log1p(len(mine)) / 5,
+            f"met_{way}_recency": squash(now - mine[-1][2]) if mine else NEVER,
+            f"met_{way}_share": len(mine) / (1 + len(all_mine)),
+            f"met_{way}_last": bool(mine) and mine[-1][2] == all_mine[-1][2],
+        }
+        for k, scale in enumerate(SCALES):
+            x[f"met_{way}_decayed_{k}"] = math.log1p(sum(math.exp(-(now - e[2]) / scale) for e in mine)) / 3
     return x
+
+
+def of_factors(past: list[Edge]) -> tuple[dict[int, list[float]], dict[int, list[float]], dict[int, float]]:
+    """`u`, `v` and `w` of each node after all edges, in Python's own numbers."""
+    u, v, w, rows = dict[int, list[float]](), dict[int, list[float]](), dict[int, float](), list[int]()
+
+    def drawn(number: int, draw: int) -> int:
+        return mixed((number * 0x9E3779B97F4A7C15 + draw * 0xBF58476D1CE4E5B9) & FULL)
+
+    def start(number: int, way: int) -> list[float]:
+        return [(2 * ((drawn(number, 2 * j + way) >> 11) / 2**53) - 1) * 0.15 for j in range(SIZE)]
+
+    for event, (src, dst, _) in enumerate(past):
+        for node in (src, dst):
+            if node not in u:
+                rows.append(node)
+                u[node], v[node], w[node] = start(len(rows), 0), start(len(rows), 1), 0.0
+        asked = [dst, *(rows[drawn(event + 1, i) % len(rows)] for i in range(1, NEGATIVES + 1))]
+        odds = [math.exp(sum(map(mul, u[src], v[node])) + w[node]) for node in asked]
+        odds[1:] = [0.0 if node == dst else one for node, one in zip(asked[1:], odds[1:], strict=True)]
+        slope = [one / sum(odds) - (i == 0) for i, one in enumerate(odds)]
+        pull = [0.0] * SIZE
+        for node, g in zip(asked, slope, strict=True):
+            w[node] -= RATE * g
+            pull = [p + g * one for p, one in zip(pull, v[node], strict=True)]
+            v[node] = [one - RATE * g * mine for one, mine in zip(v[node], u[src], strict=True)]
+        u[src] = [one - RATE * p for one, p in zip(u[src], pull, strict=True)]
+    return u, v, w
 
 
 def of_pair(past: list[Edge], src: int, dst: int, now: float, ends: tuple[int, int]) -> dict[str, float]:
@@ -80,7 +132,7 @@ def of_hops(past: list[Edge], src: int, dst: int, end: int, now: float) -> dict[
     return x
 
 
-def reference(past: list[Edge], src: int, dst: int, now: float) -> dict[str, float]:
+def reference(past: list[Edge], src: int, dst: int, now: float, factors: Any) -> dict[str, float]:
     one, other = of_node(past, src, now), of_node(past, dst, now)
     x = {f"src_{name}": value for name, value in one.items()} | {f"dst_{name}": value for name, value in other.items()}
     x["self_loop"] = src == dst
@@ -108,6 +160,10 @@ def reference(past: list[Edge], src: int, dst: int, now: float) -> dict[str, flo
     x["age_apart"] = abs(one["age"] - other["age"])
     out, into = len({e[1] for e in past if e[0] == src}), len({e[0] for e in past if e[1] == dst})
     x["popularity_product"] = math.log1p(out * into) / 10
+    u, v, w = factors
+    x["factors"], x["factors_reverse"] = sum(map(mul, u[src], v[dst])), sum(map(mul, u[dst], v[src]))
+    x["factors_out"], x["factors_in"] = sum(map(mul, u[src], u[dst])), sum(map(mul, v[src], v[dst]))
+    x["factor_bias"] = w[dst]
     return x
 
 
@@ -121,11 +177,12 @@ def test_features_equal_the_reference_on_any_history(rows: list[tuple[int, int, 
     now = past[-1][2] + later
     links = LinkFeatures()
     links.update(*map(np.array, zip(*past, strict=True)))
+    factors = of_factors(past)
     for src in (0, 3, 8):
         got = links.features([src], [[*range(8), 3]], [now])[0]
         assert (got[3] == got[8]).all()
         for dst in range(8):
-            wanted = reference(past, src, dst, now)
+            wanted = reference(past, src, dst, now, factors)
             assert set(wanted) <= set(links.names)
             exact = np.array([wanted.get(name, 0.0) for name in links.names], float)
             wrong = np.flatnonzero(~np.isclose(got[dst], exact, rtol=1e-5, atol=1e-6))
