@@ -1,9 +1,9 @@
 """A run that is killed and begun again, as torchrun would: `python -m tests.training.lives FOLDER JSON`.
 
-JSON: `workers`, `epochs`, `kills` (how many), `seed`, `changes` of the configuration. A life is `workers` forked
-processes; one of them, at a random step or within the writing of a checkpoint, kills itself (SIGKILL); the others are
-killed too, and the next life begins. After the kills one life is left alone. Written to FOLDER: `weights.safetensors`,
-`outcome.json`.
+JSON: `workers`, `epochs` (0: a continual run), `kills` (how many), `seed`, `changes` of the configuration. A life is
+`workers` forked processes; one of them, at a random step or within the writing of a checkpoint, kills itself (SIGKILL);
+the others are killed too, and the next life begins. After the kills one life is left alone. Written to FOLDER:
+`weights.safetensors`, `outcome.json`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 
 import torch
 
+from tests.training.toy_continual import SETTINGS, continual_parts
 from tests.training.toy_run import configuration, parts, trained
 from training import durable
-from training.config import Dataset
+from training.config import Continual, Dataset
 from training.loop import Loop
 from training.parallel import join
 from training.tensors import to_bytes
@@ -49,7 +50,8 @@ def doomed(chance: random.Random, rank: int, workers: int):
 
 def life(folder: Path, training, rank: int, workers: int, stop) -> None:
     group = join(torch.device("cpu"))
-    outcome = Loop(training, parts(training, folder, group)).run(stop)
+    made = continual_parts if isinstance(training.data, Continual) else parts
+    outcome = Loop(training, made(training, folder, group)).run(stop)
     if rank == 0:
         (folder / "weights.safetensors").write_bytes(to_bytes(outcome.weights))
         facts = {"step": outcome.step, "ledger": outcome.checkpoint.ledger, "uses": outcome.checkpoint.uses}
@@ -94,7 +96,8 @@ def main(folder: Path, asked: dict) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as once:  # what is imported late is imported once, before the forks
         trained(Path(once), data=Dataset(dataset="digits@1"))
-    training = configuration(data=Dataset(dataset="digits@1", epochs=asked["epochs"]), **asked.get("changes", {}))
+    data = {"data": Dataset(dataset="digits@1", epochs=asked["epochs"])} if asked["epochs"] else SETTINGS
+    training = configuration(**data | asked.get("changes", {}))
     killed = 0
     for number in range(asked["kills"]):
         statuses = forked(folder, training, asked["workers"], f"{asked['seed']}/{number}")

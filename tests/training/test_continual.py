@@ -9,61 +9,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.training.toy_run import DIGEST, configuration, digits, same  # noqa: E402
+from tests.training.test_loop import lives, used  # noqa: E402
+from tests.training.toy_continual import SETTINGS, Listed, continual_parts  # noqa: E402
+from tests.training.toy_run import configuration, same  # noqa: E402
 from tidemill.version import Span  # noqa: E402
 from training import durable  # noqa: E402
 from training.config import Continual  # noqa: E402
-from training.continual import ContinualFeed, Labelled  # noqa: E402
 from training.ledger import Ledger  # noqa: E402
-from training.loader import Loader, Request  # noqa: E402
-from training.loop import Loop, Parts, settle  # noqa: E402
-from training.parallel import Alone  # noqa: E402
+from training.loop import Loop  # noqa: E402
 from training.report import Silent  # noqa: E402
-
-EXAMPLES, STORE = digits(100)
-TEST, MORE = digits(60, "test", 200)
-
-
-class Listed:
-    """Labels of two partitions, read in turns of seven; `there` says how many have come."""
-
-    def __init__(self, there=lambda: 100, ends=True):
-        places = [(i // 7 % 2, i) for i in range(100)]
-        counts = Counter()
-        self.labels = []
-        for partition, i in places:
-            self.labels.append(Labelled(EXAMPLES[i], "labels.digits", partition, counts[partition]))
-            counts[partition] += 1
-        self.there, self.ends, self.at = there, ends, 0
-
-    def begin(self, offsets):
-        behind = {s.partition: s.next for s in offsets}
-        left = [one for one in self.labels if one.offset >= behind.get(one.partition, 0)]
-        assert left == self.labels[len(self.labels) - len(left) :]
-        self.at = len(self.labels) - len(left)
-
-    def take(self, most):
-        found = self.labels[self.at : min(self.at + most, self.there())]
-        self.at += len(found)
-        return found
-
-    def over(self):
-        return self.ends and self.at >= len(self.labels)
-
-    def close(self): ...
+from training.tensors import from_bytes  # noqa: E402
 
 
 def run(folder, source=None, stop=lambda: False, reporter=None, **changes):
-    data = Continual(project="digits", fresh=8, replay=8, kept=40)
-    settings = {"data": data, "batch": 16, "measure_every": 4, "checkpoint_every": 3} | changes
-    training = configuration(**settings)
-    device = settle(training, 1, 1)
-    feed = ContinualFeed(training, source or Listed(), DIGEST, lambda e: STORE[e.media], Alone(), stop)
-    tests = Loader(training.task, TEST, lambda i: MORE[TEST[i].media])
-    parts = Parts(
-        folder, feed, lambda: tests.batches([Request(list(range(60)), None)]), Alone(), reporter or Silent(), device
-    )
-    return Loop(training, parts).run(stop)
+    training = configuration(**SETTINGS | changes)
+    return Loop(training, continual_parts(training, folder, None, source, stop, reporter)).run(stop)
 
 
 def test_stopped_at_every_step_it_ends_as_one_that_was_not(tmp_path):
@@ -123,6 +83,16 @@ def test_killed_at_random_steps_it_ends_with_the_bits_of_one_that_was_not(tmp_pa
         one, other = (sorted(Ledger(at / "ledger", o.checkpoint.ledger).uses().tolist()) for at, o in ledgers)
         assert one == other
     assert kills >= 8
+
+
+def test_two_workers_use_what_one_uses_and_killed_they_end_with_the_bits_of_two_that_were_not(tmp_path):
+    whole = run(tmp_path / "whole")
+    outcome = lives(tmp_path / "killed", workers=2, kills=3, seed=5, epochs=0)
+    alone = Ledger(tmp_path / "whole" / "ledger", whole.checkpoint.ledger).uses().tolist()
+    assert used(tmp_path / "killed", outcome) == Counter(map(tuple, alone)) and outcome["step"] == whole.step
+    lives(tmp_path / "two", workers=2, kills=0, seed=0, epochs=0)
+    got, wanted = (from_bytes((tmp_path / name / "weights.safetensors").read_bytes()) for name in ("killed", "two"))
+    assert same(got, wanted)
 
 
 def test_the_checkpoint_says_what_was_read_in_which_order(tmp_path):
