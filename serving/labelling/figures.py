@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import chain, combinations, islice
 from typing import Any
 
@@ -11,6 +12,7 @@ from serving.labelling import rules
 from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
 from serving.labelling.state import Item, Project
 from serving.labelling.values import distance, same
+from tidemill.label_events import LabelSchema
 from tidemill.time import MAX_TIME
 
 MAX_SHOWN = 200
@@ -78,46 +80,41 @@ def mine(state: Project, who: str) -> dict[str, Any]:
     }
 
 
-def annotators(state: Project) -> list[dict[str, Any]]:
-    """Each member's answers beside the consensus and gold: matrices of counts by (true class, answered class),
-    agreement, median seconds, money, and which rules they break."""
-    kind = state.now.schema.kind
+def annotator(state: Project, name: str) -> dict[str, Any]:
+    """A member's answers beside the consensus and gold: matrices of counts by (true class, answered class), agreement,
+    median seconds, money, and which rules they break."""
+    member, kind = state.members[name], state.now.schema.kind
     classes = [c.id for c in state.now.schema.classes if not c.into]
-    made = []
-    for name, member in sorted(state.members.items()):
-        answered = {about: state.items[about] for about in state.given.get(name, {})}
-        beside: list[tuple[Any, Any]] = []
-        agreed: list[bool] = []
-        gold: list[tuple[Any, Any]] = []
-        for about, item in answered.items():
-            said = state.counted(item.answers[name].value)
-            if item.gold:
-                gold.append((state.counted(item.asked.gold), said))
-            elif (agrees := rules.agreeing(state, name, about)) is not None:
-                agreed.append(agrees)
-                if kind == "single":
-                    beside.append((rules.consensus(state, about), said))
-        times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
-        made.append(
-            {
-                "name": name,
-                "roles": list(member.roles),
-                "skills": list(member.skills),
-                "state": member.state,
-                "restricted": member.restricted,
-                "answers": len(answered),
-                "skips": sum(one.skipped for one in state.observed.get(name, [])),
-                "agreement": _share(agreed),
-                "gold": _share([same(kind, a, b) for a, b in gold]),
-                "classes": classes,
-                "confusion": _matrix(kind, beside, classes),
-                "gold_confusion": _matrix(kind, gold, classes),
-                "seconds": round(statistics.median(times), 3) if times else None,
-                "money": round(sum(i.answers[name].cost for i in answered.values()), 6),
-                "review": rules.broken(state, name, "review"),
-            }
-        )
-    return made
+    answered = {about: state.items[about] for about in state.given.get(name, {})}
+    beside: list[tuple[Any, Any]] = []
+    agreed: list[bool] = []
+    gold: list[tuple[Any, Any]] = []
+    for about, item in answered.items():
+        said = state.counted(item.answers[name].value)
+        if item.gold:
+            gold.append((state.counted(item.asked.gold), said))
+        elif (agrees := rules.agreeing(state, name, about)) is not None:
+            agreed.append(agrees)
+            if kind == "single":
+                beside.append((rules.consensus(state, about), said))
+    times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
+    return {
+        "name": name,
+        "roles": list(member.roles),
+        "skills": list(member.skills),
+        "state": member.state,
+        "restricted": member.restricted,
+        "answers": len(answered),
+        "skips": sum(one.skipped for one in state.observed.get(name, [])),
+        "agreement": _share(agreed),
+        "gold": _share([same(kind, a, b) for a, b in gold]),
+        "classes": classes,
+        "confusion": _matrix(kind, beside, classes),
+        "gold_confusion": _matrix(kind, gold, classes),
+        "seconds": round(statistics.median(times), 3) if times else None,
+        "money": round(sum(i.answers[name].cost for i in answered.values()), 6),
+        "review": rules.broken(state, name, "review"),
+    }
 
 
 def _share(right: list[bool]) -> float | None:
@@ -184,23 +181,29 @@ def shown(state: Project, about: str) -> dict[str, Any]:
     }
 
 
-def agreement(state: Project) -> dict[str, Any]:
-    """Agreement beyond chance, of all and by class (each against the rest), and of pairs of annotators."""
-    kind = state.now.schema.kind
+def agreement(state: Project) -> Callable[[], dict[str, Any]]:
+    """Agreement beyond chance, of all and by class (each against the rest), and of pairs of annotators. What is
+    returned finds it, which takes a while, and looks at nothing of the state any more."""
+    schema = state.now.schema
     units = [
         [(name, state.counted(a.value)) for name, a in item.answers.items()]
         for item in state.items.values()
         if len(item.answers) > 1
     ]
+    return lambda: _agreement(schema, units)
+
+
+def _agreement(schema: LabelSchema, units: list[list[tuple[str, Any]]]) -> dict[str, Any]:
+    kind = schema.kind
     plain = [[v for _, v in unit] for unit in units]
     nominal = kind in ("single", "rating")
-    spread = float(state.now.schema.rating[1] - state.now.schema.rating[0])
+    spread = float(schema.rating[1] - schema.rating[0])
 
     def apart(a: Any, b: Any) -> float:
         return ((a - b) / spread) ** 2 if kind == "rating" else distance(kind, a, b)
 
     by_class = {}
-    for one in (c.id for c in state.now.schema.classes if not c.into):
+    for one in (c.id for c in schema.classes if not c.into):
         by_class[one] = _rounded(krippendorff([[one in named(kind, v) for v in unit] for unit in plain]))
     return {
         "items": len(units),

@@ -126,7 +126,19 @@ class ManagerDesk(Desk):
         return await self._look(request, figures.progress)
 
     async def _annotators(self, request: Request) -> Response:
-        return await self._look(request, lambda state: {"annotators": figures.annotators(state)})
+        project = request.params["project"]
+
+        def work() -> Any:
+            """One member at a time: nobody waits for all of them."""
+            with self.service.book.reading(project) as state:
+                names = sorted(state.members)
+            made = []
+            for name in names:
+                with self.service.book.reading(project) as state:
+                    made.append(figures.annotator(state, name))
+            return {"annotators": made}
+
+        return await self.answer(work)
 
     async def _disputes(self, request: Request) -> Response:
         return await self._look(
@@ -134,7 +146,14 @@ class ManagerDesk(Desk):
         )
 
     async def _agreement(self, request: Request) -> Response:
-        return await self._look(request, figures.agreement)
+        project = request.params["project"]
+
+        def work() -> Any:
+            with self.service.book.reading(project) as state:
+                found = figures.agreement(state)
+            return found()
+
+        return await self.answer(work)
 
     async def _costs(self, request: Request) -> Response:
         return await self._look(request, figures.costs)

@@ -1,8 +1,11 @@
 """What managers and reviewers look at."""
 
+import threading
+
 import pytest
 
-from serving.labelling.figures import agreement, annotators, costs, disputed, mine, named, progress, shown, unsure
+from serving.labelling import figures
+from serving.labelling.figures import agreement, annotator, costs, disputed, mine, named, progress, shown, unsure
 from serving.labelling.uploads import NewItem, NewItems
 from tests.serving.labelling.project import desk, served
 from tests.serving.labelling.test_rules import AGREE, did, state_with
@@ -18,6 +21,43 @@ from tidemill.label_events import (
     ProjectChanged,
 )
 from tidemill.time import SECOND
+
+
+def test_nobody_waits_while_a_managers_figures_are_found(tmp_path, monkeypatch):
+    with desk(tmp_path) as made, served(made) as caller:
+        made.project()
+        boss = caller(made.account("boss"))
+        for name in ("ann", "bob"):
+            made.account(name)
+            made.member("pets", name)
+        reading, free, turns = made.service.book.reading, [], []
+
+        def looks():
+            with reading("pets"):
+                free.append(True)
+
+        def meanwhile(*_):
+            other = threading.Thread(target=looks, daemon=True)
+            other.start()
+            other.join(10.0)
+            assert free
+
+        monkeypatch.setattr(figures, "krippendorff", meanwhile)
+        assert boss.get("/api/projects/pets/agreement")["alpha"] is None
+
+        def counted(state, name):
+            with reading("pets") as again:
+                turns.append((name, again is state))
+            return {"name": name}
+
+        monkeypatch.setattr(made.service.book, "reading", lambda project: turns.append("turn") or reading(project))
+        monkeypatch.setattr(figures, "annotator", counted)
+        assert [one["name"] for one in boss.get("/api/projects/pets/annotators")["annotators"]] == [
+            "ann",
+            "bob",
+            "boss",
+        ]
+        assert turns[-6:] == ["turn", ("ann", True), "turn", ("bob", True), "turn", ("boss", True)]
 
 
 def test_nothing_that_a_member_sees_tells_a_gold_question_from_another(tmp_path):
@@ -101,7 +141,7 @@ def test_progress_counts_items_that_are_asked_and_no_gold(state):
 
 
 def test_annotators_stand_beside_consensus_and_gold(state):
-    x, y, z = annotators(state)
+    x, y, z = (annotator(state, name) for name in sorted(state.members))
     # i and j are taken for a; k was answered by x alone.
     assert (x["agreement"], y["agreement"], z["agreement"]) == (1.0, 0.5, None)
     assert (x["confusion"], y["confusion"]) == ([[2, 0], [0, 0]], [[1, 1], [0, 0]])
@@ -141,7 +181,7 @@ def test_items_of_whom_a_rule_sends_to_review():
 
 
 def test_agreement_is_of_pairs_all_and_each_class(state):
-    made = agreement(state)
+    made = agreement(state)()
     # Units aa, ab and, of gold, ba: D_o = 2/3; of 6 values 4 are a: D_e = 2·4·2/(6·5) = 8/15.
     assert made["items"] == 3 and made["alpha"] == pytest.approx(1 - (2 / 3) / (8 / 15))
     assert made["classes"] == {"a": made["alpha"], "b": made["alpha"]}
@@ -156,7 +196,7 @@ def test_agreement_of_ratings_weighs_by_distance_and_of_boxes_by_overlap():
             state.fold(asked(f"i{n}"))
             for who, value in zip("xyz", values, strict=False):
                 state.fold(answer(f"i{n}", who, value))
-        return agreement(state)
+        return agreement(state)()
 
     rating = LabelSchema(kind="rating", medium="text", version=2)
     near, far = of(rating, [1, 2], [5, 4])["alpha"], of(rating, [1, 5], [5, 1])["alpha"]
