@@ -181,7 +181,7 @@ class Follower:
         for model in self._versions:
             # What is pinned comes first: until then the newest answers, which may be one that its gate has held back.
             pinned = aliases.get((model, CHAMPION), LATEST)
-            if pinned in self._versions[model]:
+            if pinned in self._versions[model] and CHAMPION not in self._plane.aliases(model):
                 self._plane.alias(model, CHAMPION, pinned)  # nobody answers in its place where it cannot be loaded
             if pinned not in (LATEST, self._newest(model)[0].version):
                 self._alias(model, CHAMPION, pinned)

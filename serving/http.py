@@ -95,7 +95,7 @@ class Door(Router):
         name = request.params["endpoint"]
         scorer = self.scorers.get(name)
         if scorer is None:
-            loaded = self.plane.live(name)
+            loaded = self.plane.resolve(name) if name in self.plane.models() else None
             if loaded is not None and isinstance(loaded.servable, EncodedServable):
                 return await self._score_item(request, loaded, loaded.servable)
             raise NotFoundError("no such endpoint", wanted=f"one of {list(self.scorers)}", got=repr(name)[:80])

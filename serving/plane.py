@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -111,6 +111,17 @@ class DataPlane:
     def models(self) -> list[str]:
         """Names of the models that can be asked."""
         return sorted(name for name, line in list(self._lines.items()) if line.live is not None)
+
+    def gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+        """What answers for each model, and whether anything does: name, help, labels and value of each metric."""
+        for model in self.models():
+            live, named = self.live(model), {"model": model}
+            answers = float(live is not None)
+            yield "tidemill_model_answers", "0 where what champion is pinned to is not loaded", named, answers
+            if live is not None:
+                yield "tidemill_model_info", "The version being served", named | {"version": live.version}, 1.0
+                yield "tidemill_model_delta", "Sequence of the last delta applied", named, live.delta
+                yield "tidemill_model_labels", "Labels in the live model", named, live.labels
 
     def versions(self, model: str) -> list[str]:
         line = self._lines.get(model)

@@ -213,6 +213,8 @@ class Scorer:
             return f"model {self.endpoint.model} cannot be served: {self.endpoint.unserved}"
         if self._codes[0].features is None:
             return f"stream {self.endpoint.stream} is not declared"
+        if self.endpoint.model in self._plane.models():
+            return f"model {self.endpoint.model}: the version that it is pinned to is not loaded"
         return f"model {self.endpoint.model} has no version yet"
 
     def request_schema(self) -> dict[str, Any]:

@@ -224,12 +224,7 @@ class ScoringService:
         yield "tidemill_endpoints_refused", "Submitted jobs whose code could not be loaded", {}, refused
         yield "tidemill_pending_requests", "Requests in the server", {}, self.door.pending()
         yield "tidemill_batch_waiting", "Requests that wait for the model thread", {}, len(self.door.batcher)
-        for model in self.plane.models():
-            live = self.plane.resolve(model)
-            labels = {"model": model, "version": live.version}
-            yield "tidemill_model_info", "The version being served", labels, 1.0
-            yield "tidemill_model_delta", "Sequence of the last delta applied", {"model": model}, live.delta
-            yield "tidemill_model_labels", "Labels in the live model", {"model": model}, live.labels
+        yield from self.plane.gauges()
         for copy in self.copies.all():
             yield (
                 "tidemill_copy_position",

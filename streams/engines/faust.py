@@ -127,7 +127,9 @@ class Session:
         self._failure: BaseException | None = None
         self._writer: Writer = parts.log.writer()
         self._rows = 0
-        self._due = self._snapshot_at = self._taken_at = time.monotonic()
+        self._due = self._snapshot_at = time.monotonic()
+        self._stuck: dict[tuple[Partition, int], float] = {}
+        self._longest = 0.0
         self._saved = -1
 
     def run(self) -> None:
@@ -214,7 +216,7 @@ class Session:
                 )
             if self._standing is None and self._failure is None:
                 standing = await asyncio.to_thread(self._recover)
-                self._due = self._snapshot_at = self._taken_at = time.monotonic()
+                self._due = self._snapshot_at = time.monotonic()
                 self._standing = standing
                 if standing is not None:
                     self.status.state = "running"
@@ -290,13 +292,15 @@ class Session:
         """The agent."""
         async for event in stream.events():
             partition, run = Partition(event.message.topic, event.message.partition), event.value
+            began = time.monotonic()
             await self._guarded(partial(self._take, partition, run))
+            self._longest = max(self._longest, time.monotonic() - began)
 
     async def _take(self, partition: Partition, run: Any, standing: Standing) -> None:
-        position, self._taken_at = standing.read[partition], time.monotonic()
+        position = standing.read[partition]
         if run.before > position:
             # Faust lost what it was handed before: it drops messages around a rebalance.
-            await self._app.consumer.read_from({partition: position})
+            await self._again({partition: position})
             return
         records = run.of(partition, position)
         first = records[0].offset if records else run.after
@@ -309,6 +313,14 @@ class Session:
             standing.read[partition] = run.after
         if self._rows >= self._engine.max_batch or time.monotonic() >= self._due:
             await self._commit(standing)
+
+    async def _again(self, lost: Positions) -> None:
+        """Fetch anew what was lost on its way."""
+        self._stuck.clear()
+        try:
+            await self._app.consumer.read_from(lost)
+        except Exception as error:
+            raise _known(error) from error  # of a rebalance: it ends what waits, and assigns anew
 
     async def _commit(self, standing: Standing) -> None:
         """Plan, deliver, acknowledge."""
@@ -335,10 +347,12 @@ class Session:
     async def _tend(self, standing: Standing) -> None:
         """What falls due though nothing comes."""
         now = time.monotonic()
-        if now - self._taken_at >= _LOST:
-            handed, self._taken_at = self._app.consumer.handed_over(), now
-            if lost := {p: at for p, at in standing.read.items() if handed.get(tuple(p), at) > at}:
-                await self._app.consumer.read_from(lost)
+        handed = self._app.consumer.handed_over()
+        behind = {p: at for p, at in standing.read.items() if handed.get(tuple(p), at) > at}
+        self._stuck = {stand: self._stuck.get(stand, now) for stand in behind.items()}
+        patience = _LOST + 2.0 * self._longest  # a run may wait for those of other partitions
+        if lost := {p: at for (p, at), since in self._stuck.items() if now - since >= patience}:
+            await self._again(lost)
         if now >= self._due:
             await self._commit(standing)
         if self._note_kept():

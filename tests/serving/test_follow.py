@@ -18,7 +18,7 @@ from tests.serving.helpers import KIND, SPEC, until
 from tests.serving.test_plane import live_score, run_of_deltas, score_of
 from tidemill import events
 from tidemill.cloudevents import headers_of
-from tidemill.errors import DigestError, NotFoundError, UnavailableError
+from tidemill.errors import DigestError, GoneError, NotFoundError, UnavailableError
 from tidemill.events import DeltaPublished, Event, FeatureUpdated, ModelAliased, ModelPublished, StreamDeclared
 from tidemill.job import ModelContent
 from tidemill.log import TopicSpec
@@ -343,9 +343,37 @@ def test_a_server_that_cannot_load_what_is_pinned_answers_with_nothing_that_was_
     with pytest.raises(NotFoundError, match=r"wanted an alias.*got 'champion', which is pinned to '1'"):
         world.plane.resolve("trips")
     assert world.plane.resolve("trips", "latest").version == "2"
+    gauges = {name: value for name, _, _, value in world.plane.gauges()}
+    assert gauges == {"tidemill_model_answers": 0.0}
     world.corrupt.clear()
     world.renewals.append(True)
     until(lambda: world.plane.live("trips") is not None)
+    assert world.plane.resolve("trips").version == "1"
+    assert {(name, value) for name, *_, value in world.plane.gauges()} >= {("tidemill_model_answers", 1.0)}
+
+
+def test_what_was_served_is_served_on_where_the_log_is_read_anew(world: World, monkeypatch: pytest.MonkeyPatch):
+    base, _, _ = run_of_deltas(1)
+    for version in ("1", "2"):
+        world.publish(version, base)
+    world.tell("models", ModelAliased(id="a", time=0, model="trips", alias="champion", version="1"))
+    world.follower.start()
+    until(lambda: world.plane.aliases("trips") == {"champion": "1"})
+    world.corrupt.add("3")
+    world.publish("3", base)
+    world.tell("models", ModelAliased(id="b", time=0, model="trips", alias="champion", version="3"))
+    until(lambda: "trips@3" in world.follower.rejected)
+    assert world.plane.resolve("trips").version == "1"
+    began, poll = threading.Event(), _Reader.poll
+    begin = world.follower._begin_models
+
+    def gone(self: Any, n: int, timeout: float) -> Any:
+        monkeypatch.setattr(_Reader, "poll", poll)
+        monkeypatch.setattr(world.follower, "_begin_models", lambda: (begin(), began.set()))
+        raise GoneError("records are gone", where="models/0")
+
+    monkeypatch.setattr(_Reader, "poll", gone)
+    assert began.wait(20.0)
     assert world.plane.resolve("trips").version == "1"
 
 

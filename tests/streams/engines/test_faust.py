@@ -194,33 +194,57 @@ def test_records_of_an_aborted_transaction_are_not_read_and_markers_are_passed(p
     assert set(place.status["lag"].values()) == {0}
 
 
-@pytest.mark.parametrize("nth", [1, -1])
-def test_a_run_that_faust_loses_on_its_way_is_read_again(place, nth, monkeypatch):
-    """As it does around a rebalance: what was fetched is dropped before it reaches the agent, and never fetched again.
-    The last one is missed by nobody that comes after it."""
-    count, handed, lost = 150, [], []
-    pass_on = faust_app.Consumer.iterate
+class Losing:
+    """Has Faust lose one run on its way to the agent, as it does around a rebalance: it is fetched, and dropped.
 
-    def loses(self, records):
-        for tp, run in pass_on(self, records):
-            if isinstance(run, faust_app.Run) and run.records:
-                handed.append(run)
-                last = sum(len(r.records) for r in handed) == count
-                if not lost and (last if nth < 0 else len(handed) > nth):
-                    lost.append(run)
-                    continue
-            yield tp, run
+    `which` says whether the last of the runs that came so far, those with records, is the one.
+    """
 
-    monkeypatch.setattr(faust_app.Consumer, "iterate", loses)
-    place.publish([row(i) for i in range(count)])
-    place.run(place.all_read())
-    assert lost
-    assert place.status["events"] == count
+    def __init__(self, monkeypatch, which):
+        self.handed, self.lost, pass_on = [], [], faust_app.Consumer.iterate
+
+        def loses(consumer, records):
+            for tp, run in pass_on(consumer, records):
+                if isinstance(run, faust_app.Run) and run.records:
+                    self.handed.append((tp, run))
+                    if not self.lost and which(self.handed):
+                        self.lost.append((tp, run))
+                        continue
+                yield tp, run
+
+        monkeypatch.setattr(faust_app.Consumer, "iterate", loses)
+
+
+def check_same_sums(place, count):
     other = Place(place.connection["bootstrap.servers"], place.folder / "other")
     other.publish([row(i) for i in range(count)])
     other.run(other.all_read(), engine=LocalEngine())
     assert {r["id"]: r["sum"] for r in other.rows()} == {r["id"]: r["sum"] for r in place.rows()}
     other.log.close()
+
+
+def test_a_run_that_is_lost_is_seen_by_the_next_and_read_again(place, monkeypatch):
+    losing = Losing(monkeypatch, lambda handed: len(handed) == 2)
+    place.publish([row(i) for i in range(150)])
+    place.run(place.all_read())
+    assert losing.lost and place.status["events"] == 150
+    check_same_sums(place, 150)
+
+
+def test_a_partitions_last_run_that_is_lost_is_read_again_though_another_partition_is_busy(place, monkeypatch):
+    """Its watermark holds all up: nothing that is published later comes behind it."""
+    losing = Losing(monkeypatch, lambda handed: handed[-1][0].partition == 0)
+    place.publish([row(i) for i in range(40)])
+    writer, more = place.log.writer(), iter(range(41, 4_001, 2))
+
+    def there():
+        writer.send(place.spec.topic, json.dumps(row(next(more))).encode(), partition=1)
+        writer.flush()
+        return losing.lost and {f"e{i}" for i in range(0, 20, 2)} <= set(place.ids())
+
+    place.run(there)
+    assert there()
+    writer.close()
 
 
 def test_records_that_are_gone_are_named(place):
