@@ -121,7 +121,7 @@ def _batches(items: Iterator[RawItem], most: int) -> Iterator[list[RawItem]]:
     """Items, so many at a time, or fewer where they are large."""
     held: list[RawItem] = []
     size = 0
-    for item in items:
+    for item in (item.kept() for item in items):
         held.append(item)
         size += len(item.data or b"")
         if len(held) >= most or size >= _BATCH_BYTES:
@@ -248,7 +248,7 @@ class _Run:
 
     def send(self, items: list[RawItem]) -> None:
         """Store and write one batch."""
-        now, items = self._platform.clock.now(), [item.kept() for item in items]
+        now = self._platform.clock.now()
         stored = iter(self._platform.artefacts.put_all(item.data for item in items if item.data is not None))
         new = [row for item in items if (row := self._item(item, next(stored) if item.data is not None else "", now))]
         self._check(new)
@@ -283,7 +283,8 @@ class _Run:
             raise UserError("two items of the source have one id", got=id)
         self._begun.add(id)
         if id in self._items:
-            if self._items[id] != media:
+            # An import once kept every image as it came.
+            if self._items[id] not in (media, item.original or media):
                 raise UserError(
                     "an item of this id is there with other bytes",
                     where=f"project {self._spec.name}",

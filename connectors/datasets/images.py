@@ -46,9 +46,9 @@ def probe(data: bytes, where: str) -> ImageFacts:
 
 
 def kept(data: bytes, where: str) -> bytes:
-    """What an import keeps of an image: its own bytes where it is a PNG or a JPEG, or else a PNG of the same pixels,
-    which annotators, training and served models can all decode; of an animation the first frame, without transparency.
-    Raises `UserError` as `grey`."""
+    """What an import keeps of an image: its own bytes where it is a PNG or a JPEG, or else a PNG of the same pixels (a
+    JPEG of quality 95 where that would be above `connectors.images.MAX_BYTES`), which annotators, training and served
+    models can all decode; of an animation the first frame, without transparency. Raises `UserError` as `grey`."""
     if data[:4] == b"\x89PNG" or data[:3] == b"\xff\xd8\xff":
         return data
     with _opened(data, where) as image:
@@ -56,7 +56,12 @@ def kept(data: bytes, where: str) -> bytes:
             colours = image.convert("L" if image.mode in ("1", "L") else "RGB")
         except (OSError, ValueError, SyntaxError, MemoryError) as error:
             raise UserError("an image cannot be decoded", where=where, got=str(error)[:200]) from None
-    return images.encoded(np.asarray(colours, dtype=np.uint8))
+    found = images.encoded(np.asarray(colours, dtype=np.uint8))
+    if len(found) <= images.MAX_BYTES:
+        return found
+    out = io.BytesIO()
+    colours.save(out, "JPEG", quality=95)
+    return out.getvalue()
 
 
 def grey(data: bytes, where: str) -> NDArray[np.uint8]:

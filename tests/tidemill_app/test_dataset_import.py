@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -67,6 +68,26 @@ def test_images_that_models_do_not_decode_are_kept_as_pngs_and_known_again(tmp_p
     (only,) = version.examples()
     assert only.media_type == "image/png"
     assert (images.pixels(version.bytes_of(only)) == images.pixels(png(3))).all()
+
+
+def test_an_image_that_was_kept_as_it_came_is_known_again(tmp_path, monkeypatch):
+    platform, folder = memory_platform(tmp_path), tmp_path / "in"
+    (folder / "cat").mkdir(parents=True)
+    for number in (3, 4):
+        Image.open(BytesIO(png(number))).save(folder / "cat" / f"{number}.webp", lossless=True)
+    with monkeypatch.context() as before:
+        before.setattr(RawItem, "kept", lambda item: item)
+        assert import_(platform, "pets", folder).items == 2
+    assert import_(platform, "pets", folder).there == 2
+    Image.open(BytesIO(png(5))).save(folder / "cat" / "4.webp", lossless=True)
+    with pytest.raises(UserError, match=r"other bytes.*cat-4|cat/4"):
+        import_(platform, "pets", folder)
+
+
+def test_no_more_is_held_of_a_batch_than_its_bytes_as_they_are_kept(monkeypatch):
+    small = RawItem("a", b"RIFF")
+    monkeypatch.setattr(RawItem, "kept", lambda item: replace(item, data=b"x" * (40 << 20)))
+    assert [len(batch) for batch in dataset_import._batches(iter([small] * 5), 4_000)] == [2, 2, 1]
 
 
 def test_people_are_asked_about_what_has_no_label(tmp_path):

@@ -36,7 +36,7 @@ _SPLITS = {"val": "valid", "validation": "valid", "dev": "valid"}
 class RawItem:
     """An item as a format holds it. `id` names it within its source; `data` are its bytes (None: it is a row), of type
     `media_type` (empty: to be found out); `fields` the rest of its payload. `label` is in the forms of
-    `tidemill.label_events` with names of classes, None where there is none."""
+    `tidemill.label_events` with names of classes, None where there is none. `original`: see `kept`."""
 
     id: str
     data: bytes | None = None
@@ -45,12 +45,15 @@ class RawItem:
     label: Any = None
     group: str = ""
     split: str = ""
+    original: str = ""
 
     def kept(self) -> RawItem:
-        """The item with the bytes that an import keeps (`connectors.datasets.images.kept`)."""
+        """The item with the bytes that an import keeps (`connectors.datasets.images.kept`); `original` is the digest of
+        those that it came with, where they are others."""
         if self.data is None or (self.media_type and not self.media_type.startswith("image/")):
             return self
-        return replace(self, data=kept(self.data, self.id))
+        data = kept(self.data, self.id)
+        return self if data is self.data else replace(self, data=data, original=hashlib.sha256(self.data).hexdigest())
 
 
 @dataclass(frozen=True)

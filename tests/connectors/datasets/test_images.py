@@ -52,6 +52,15 @@ def test_what_models_do_not_decode_is_kept_as_a_png_of_the_same_pixels(kind, opt
         kept(data[: len(data) // 2], "x")
 
 
+def test_what_would_be_too_large_as_a_png_is_kept_as_a_jpeg(monkeypatch):
+    data = encoded(picture(side=512), "webp", quality=80)
+    monkeypatch.setattr(images, "MAX_BYTES", 100_000)
+    found = kept(data, "x")
+    facts = probe(found, "x")
+    assert (facts.media_type, facts.width) == ("image/jpeg", 512)
+    assert np.abs(images.pixels(found)[:, :, ::-1].astype(int) - np.asarray(Image.open(io.BytesIO(data)))).mean() < 3
+
+
 def test_of_an_animation_the_first_frame_is_kept():
     out = io.BytesIO()
     first, second = (Image.fromarray(np.full((8, 8), grey, np.uint8)) for grey in (40, 200))
