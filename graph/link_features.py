@@ -1,4 +1,4 @@
-"""Cheap temporal features of a possible edge: recencies, counts, common neighbours. No embedding, nothing learned.
+"""Cheap temporal features of a possible edge: recencies, counts, first meetings, common neighbours, latent factors.
 
 Times enter as $\\log(1 + \\Delta t / 30)/13$ (0 now, about 1 after five months; `NEVER` where it has not happened),
 counts as logarithms.

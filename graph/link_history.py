@@ -1,6 +1,7 @@
 """What link prediction remembers of a stream of edges: per node, per pair, and the last few neighbours of each node.
 
-Everything is a plain array that grows, so a job can keep it in a snapshot. An edge costs a few hash look-ups.
+Everything is a plain array that grows, so a job can keep it in a snapshot. An edge costs a few hash
+look-ups and one step of the latent factors, some two microseconds.
 """
 
 from __future__ import annotations

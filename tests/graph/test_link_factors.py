@@ -24,11 +24,14 @@ def test_who_writes_to_a_kind_of_people_is_near_others_of_that_kind_it_never_wro
     assert near > far + 2.0
 
 
-def test_they_stay_finite_and_bounded_where_one_edge_comes_for_ever():
+def test_they_stay_bounded_whatever_comes():
     u, v, w = made(3)
-    for event in range(20_000):
-        learn(u, v, w, 0, event // 5_000 % 2, 3, event)
-    assert all(np.isfinite(part).all() and np.abs(part).max() <= 8.0 for part in (u, v, w))
+    for part in (u, v):
+        part[:] = np.where(part > 0, 7.99, -7.99)
+    v[1], v[2] = -u[0], u[0]  # the edge that comes is the unlikeliest, so each step is a long one
+    for event in range(2_000):
+        learn(u, v, w, 0, 1 + event // 20 % 2, 3, event)
+    assert max(np.abs(part).max() for part in (u, v, w)) == 8.0
 
 
 def test_what_is_drawn_is_a_function_of_the_events_number():
