@@ -87,6 +87,11 @@ class Block(msgspec.Struct, eq=False):
     def place(self, i: int) -> Place:
         return Place(self.topic, int(self.partition[i]), int(self.offset[i]), int(self.row[i]))
 
+    def places(self) -> Iterator[Place]:
+        """Where each event stands in the log."""
+        for at in zip(self.partition.tolist(), self.offset.tolist(), self.row.tolist(), strict=True):
+            yield Place(self.topic, *at)
+
     @staticmethod
     def concat(blocks: Sequence[Block]) -> Block:
         """One block of the rows of all, in order; all of one stream and with the same columns."""

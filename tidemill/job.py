@@ -257,13 +257,12 @@ class InputEvent(msgspec.Struct, frozen=True):
 def events_of(batch: Batch) -> Iterator[InputEvent]:
     """The events of a batch one by one, in its order."""
     iterators = {
-        stream: zip(block.ids.tolist(), block.sources.tolist(), block.time.tolist(), block.rows(), strict=True)
-        for stream, block in batch.blocks.items()
+        stream: zip(b.ids.tolist(), b.sources.tolist(), b.time.tolist(), b.rows(), b.places(), strict=True)
+        for stream, b in batch.blocks.items()
     }
-    for kind, row in zip(batch.kind.tolist(), batch.row.tolist(), strict=True):
+    for kind in batch.kind.tolist():
         stream = batch.streams[kind]
-        id, source, time, data = next(iterators[stream])
-        yield InputEvent(stream, id, source, time, data, batch.blocks[stream].place(row))
+        yield InputEvent(stream, *next(iterators[stream]))
 
 
 class Deadlines(msgspec.Struct):
