@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -305,8 +305,15 @@ def figures(out: Output, name: str, what: str) -> None:
     from serving.labelling import figures as of
     from tidemill_app.labelling_service import opened
 
+    looks: dict[str, Callable[[Any], Any]] = {
+        "progress": of.progress,
+        "annotators": lambda state: [of.annotator(state, member) for member in sorted(state.members)],
+        "agreement": lambda state: of.agreement(state)(),
+        "disputes": of.disputed,
+        "costs": of.costs,
+    }
     with opened(out) as service, service.book.reading(name) as state:
-        found: Any = of.disputed(state) if what == "disputes" else getattr(of, what)(state)
+        found = looks[what](state)
     if what == "annotators":
         head = ["name", "answers", "agreement", "gold", "seconds", "money", "restricted"]
         text = table(head, [[row[key] for key in head] for row in found])

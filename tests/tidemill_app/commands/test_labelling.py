@@ -60,6 +60,10 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert [(a["by"], a["value"]) for a in line["answers"]] == [(person, "cat")]
     (row,) = tidemill("labelling", "figures", name, "annotators", "--json").json
     assert (row["answers"], row["money"], row["seconds"]) == (1, 0.5, 0.001)
+    told = {what: tidemill("labelling", "figures", name, what, "--json").json for what in ("agreement", "costs")}
+    assert (told["agreement"]["items"], told["costs"]["spent"]) == (0, 0.5)
+    assert tidemill("labelling", "figures", name, "disputes", "--json").json == []
+    assert tidemill("labelling", "figures", name, "progress", "--json").json["answers"] == 1
     assert tidemill("labelling", "members", name, "--remove", person).code == 0
     assert tidemill("labelling", "project", "close", name).code == 0
     shown = tidemill("labelling", "project", "show", name, "--json").json
