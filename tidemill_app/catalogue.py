@@ -33,6 +33,10 @@ _TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "string": s
 _WRITER = "tidemill.catalogue"
 
 
+class _UnsureError(Exception):
+    """Whether a commit was made is not known. A broker says so, too, where two of one name commit at one moment."""
+
+
 class Catalogue:
     """The declared streams of one log, as they stand when asked."""
 
@@ -81,9 +85,11 @@ class Catalogue:
             try:
                 made = self._declare(spec, update)
                 break
-            except FencedError:  # somebody else declares: what they declared is heeded by the next attempt
+            except (FencedError, _UnsureError) as error:
+                # Somebody else declares: what they declared is heeded by the next attempt, as is what this one did if
+                # its commit was made after all.
                 if time.monotonic() > deadline:
-                    raise
+                    raise error.__cause__ or error from None
                 time.sleep(random.uniform(0.01, 0.5))
         self._await(made)
         return made
@@ -109,7 +115,10 @@ class Catalogue:
                 headers=headers_of(event),
                 partition=0,
             )
-            writer.commit()
+            try:
+                writer.commit()
+            except UnavailableError as error:
+                raise _UnsureError from error
             return made
         finally:
             writer.close()

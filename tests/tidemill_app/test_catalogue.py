@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from connectors.memory import MemoryLog
-from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError
+from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError, UnavailableError
 from tidemill.log import TopicSpec
 from tidemill.stream import Field, StreamSpec
 from tidemill_app.catalogue import TOPIC, Catalogue
@@ -94,6 +94,39 @@ def test_labels_of_your_own_say_what_they_are_about_and_are_kept_when_the_stream
     mine = catalogue.declare(trips("labels.t", Field("about", "string"), Field("value", "json"), topic="theirs"))
     catalogue.declare(trips("t"))
     assert catalogue.declare_labels("t") == mine
+
+
+class Unsure:
+    """A log whose first commit is answered by an error; `made` says whether it is made."""
+
+    def __init__(self, log, made):
+        self.log, self.made, self.failed = log, made, False
+
+    def __getattr__(self, name):
+        return getattr(self.log, name)
+
+    def writer(self, transactional_id=""):
+        writer = self.log.writer(transactional_id)
+        commit = writer.commit
+
+        def unsure(*args):
+            if self.failed:
+                return commit(*args)
+            self.failed = True
+            if self.made:
+                commit(*args)
+            raise UnavailableError("committing failed", got="UNKNOWN")
+
+        writer.commit = unsure
+        return writer
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_commit_of_which_nothing_is_known_declares_once(made):
+    log = Unsure(MemoryLog(), made)
+    spec = StreamSpec(name="trips", fields=(Field("at", "time"),), time="at")
+    assert Catalogue(log).declare(spec).version == 1 and log.failed
+    assert len(list(read_all(log, TOPIC))) == 1
 
 
 def test_a_topic_belongs_to_one_stream(log, name):
