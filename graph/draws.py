@@ -18,6 +18,13 @@ def mix(x: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
+def bits(seed: int, event: int, draw: int) -> np.uint64:
+    """64 random bits of an event's draw, the same whatever was drawn before."""
+    place = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event) * np.uint64(0x9E3779B97F4A7C15)
+    return mix(place + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9))
+
+
+@njit(cache=True, nogil=True)
 def below(key: np.uint64, draw: int, limit: int) -> int:
     """A number in [0, limit), the `draw`-th of `key`; 53 bits, so even to 2⁻²² for a million."""
     return int((mix(key ^ mix(np.uint64(draw))) >> np.uint64(11)) * (1.0 / (1 << 53)) * limit)

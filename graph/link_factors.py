@@ -12,13 +12,11 @@ Source: Rendle, Freudenthaler, Gantner, Schmidt-Thieme, *BPR: Bayesian personali
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from graph.draws import mix
+from graph.draws import bits
 
 Floats = NDArray[np.float64]
 
@@ -30,16 +28,11 @@ _MOST = 8.0
 
 
 @njit(cache=True)
-def _bits(number: int, draw: int) -> Any:
-    return mix(np.uint64(number) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9))
-
-
-@njit(cache=True)
 def begin(u: Floats, v: Floats, row: int) -> None:
     """Factors of a node that is new."""
     for j in range(SIZE):
         for way, factor in ((0, u), (1, v)):
-            share = np.float64(_bits(row + 1, 2 * j + way) >> np.uint64(11)) / 2.0**53
+            share = np.float64(bits(0, row + 1, 2 * j + way) >> np.uint64(11)) / 2.0**53
             factor[row, j] = (2.0 * share - 1.0) * _SPREAD
 
 
@@ -63,7 +56,7 @@ def learn(u: Floats, v: Floats, w: Floats, a: int, b: int, nodes: int, event: in
     slope = np.empty(NEGATIVES + 1)
     rows[0] = b
     for i in range(1, NEGATIVES + 1):
-        rows[i] = np.int64(_bits(event + 1, i) % np.uint64(nodes))
+        rows[i] = np.int64(bits(0, event + 1, i) % np.uint64(nodes))
     for i in range(NEGATIVES + 1):
         slope[i] = dot(u, a, v, rows[i]) + w[rows[i]]
         if i > 0 and rows[i] == b:

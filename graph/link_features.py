@@ -89,11 +89,11 @@ def _of_node(h: Any, node: int, time: float, x: Matrix) -> None:
             fading = np.exp(-elapsed(time, when[LAST + way]) / scales[k])
             x[NODE + 2 * k + way] = np.log1p(h.node_decay[node, way, k] * fading) / 3.0
     x[7] = squash(elapsed(time, when[FIRST]))
-    _of_meetings(h, node, time, x[NODE + 2 * len(scales) :])
     x[8] = count[REPEATS_OUT] / (1.0 + count[OUT])
     x[9] = count[REPLIES_OUT] / (1.0 + count[OUT])
     x[10] = count[REPEATS_IN] / (1.0 + count[IN])
     x[11] = count[REPLIES_IN] / (1.0 + count[IN])
+    _of_meetings(h, node, time, x[NODE + 2 * len(scales) :])
 
 
 @njit(cache=True)

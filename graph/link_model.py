@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from graph.baselines import MIXED, mix_of
-from graph.draws import mix
+from graph.draws import bits
 from graph.link_features import LinkFeatures, features_of, queries
 from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, update_one
 from graph.link_network import F32, HIDDEN, SECOND, adam, backward, forward, initial, softmax_slope
@@ -31,23 +31,16 @@ GROUP = 16
 
 
 @njit(cache=True)
-def _random(seed: int, event: int, draw: int) -> Any:
-    """63 random bits of the draw, the same whatever was drawn before."""
-    place = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(event - 1) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64(mix(place + np.uint64(draw) * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(1))
-
-
-@njit(cache=True)
 def draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
     """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger."""
     a, _ = find(h.node_table, h.node_id, src)
     for i in range(len(out)):
         out[i] = STRANGER
-        bits = _random(seed, event, i)
+        drawn = np.int64(bits(seed, event - 1, i) >> np.uint64(1))
         if i < past and a >= 0 and h.node_count[a, OUT] > 0:
-            out[i] = h.node_id[h.ring_node[a, OUT, bits % min(h.node_count[a, OUT], RING)]]
-        elif h.size[NODES] > 0 and (bits & 0xFFFFF) >= strange * 0x100000:
-            out[i] = h.node_id[(bits >> 20) % h.size[NODES]]
+            out[i] = h.node_id[h.ring_node[a, OUT, drawn % min(h.node_count[a, OUT], RING)]]
+        elif h.size[NODES] > 0 and (drawn & 0xFFFFF) >= strange * 0x100000:
+            out[i] = h.node_id[(drawn >> 20) % h.size[NODES]]
         if out[i] == dst:
             out[i] = STRANGER
 
