@@ -348,8 +348,8 @@ class Session:
         """What falls due though nothing comes."""
         now = time.monotonic()
         handed = self._app.consumer.handed_over()
-        behind = {p: at for p, at in standing.read.items() if handed.get(tuple(p), at) > at}
-        self._stuck = {stand: self._stuck.get(stand, now) for stand in behind.items()}
+        behind = [(p, at) for p, at in standing.read.items() if handed.get(tuple(p), at) > at]
+        self._stuck = {stand: self._stuck.get(stand, now) for stand in behind}
         patience = _LOST + 2.0 * self._longest  # a run may wait for those of other partitions
         if lost := {p: at for (p, at), since in self._stuck.items() if now - since >= patience}:
             await self._again(lost)

@@ -1,4 +1,4 @@
-"""The Faust app of one job: its app, its consumer and its table.
+"""The Faust app of one job: its app, its consumer, what of it flows, and its table.
 
 Plain Faust awaits once for every event, which costs more than most models. Here the consumer hands over what a fetch
 brought of one partition as one run, so an agent awaits once for thousands of records, and the pipeline's native blocks
