@@ -382,6 +382,19 @@ def test_not_ready_before_stream_and_model_are_there():
         assert (waiting.status_code, waiting.headers["retry-after"]) == (503, "1")
 
 
+def test_a_champion_that_is_not_loaded_is_answered_for_by_nobody_and_the_answer_says_so():
+    service = Service()
+    service.plane.alias("trips", "champion", "1")
+    service.plane.install(loaded("2"))
+    with client_of(service) as client:
+        endpoint, model = (client.post(f"/score/{name}", json=EVENT) for name in ("late", "trips"))
+        newest = client.get("/v2/models/trips/versions/latest")
+    assert (endpoint.status_code, model.status_code, newest.status_code) == (503, 404, 200)
+    assert "model trips: the version that it is pinned to is not loaded" in endpoint.json()["error"]
+    assert "'champion', which is pinned to '1'" in model.json()["error"]
+    assert service.kept == []
+
+
 def test_a_model_that_cannot_be_served_says_why():
     import dataclasses
 
