@@ -53,6 +53,7 @@ PROVEN = {
     "tests/streams/test_walk.py": ["streams/ledger.py"],
     "tests/streams/test_windows.py": ["streams/open_windows.py"],
     "tests/training/test_loop.py": ["training/feed.py", "training/report.py"],
+    "tests/tidemill_app/test_label_tail.py": ["tidemill_app/label_items.py"],
     "tests/tidemill_app/test_training_run.py": [
         "tidemill_app/commands/run.py",
         "tidemill_app/commands/train.py",
