@@ -78,8 +78,9 @@ def tell(counts: Floats, a: int, one_coin: bool, smoothing: float, logs: Floats)
 def _count(item: Ints, who: Ints, value: Ints, posterior: Floats, counts: Floats) -> None:
     counts[:] = 0.0
     for i in range(len(item)):
-        for c in range(posterior.shape[1]):
-            counts[who[i], c, value[i]] += posterior[item[i], c]
+        own, p = counts[who[i], :, value[i]], posterior[item[i]]
+        for c in range(len(p)):
+            own[c] += p[c]
 
 
 @njit(cache=True)
@@ -102,6 +103,7 @@ def _em(
     one_coin, smoothing, tolerance = par[0] != 0.0, par[1], par[2]
     logs = np.empty((people, k, k))
     scores = np.empty_like(posterior)
+    log_posterior = np.zeros_like(posterior)
     seen = np.zeros(len(posterior), np.bool_)
     for i in range(n):
         posterior[item[i], value[i]] += 1.0
@@ -129,26 +131,32 @@ def _em(
         prior = np.log(np.maximum(smoothed / max(smoothed.sum(), 1.0), _LEAST))
         scores[:] = prior
         for i in range(n):
+            s, told = scores[item[i]], logs[who[i], :, value[i]]
             for c in range(k):
-                scores[item[i], c] += logs[who[i], c, value[i]]
+                s[c] += told[c]
         bound = _granted(prior, logs, one_coin, smoothing) if smoothing > 0.0 else 0.0
         for i in range(len(posterior)):
             if turn > 0 and seen[i]:
                 for c in range(k):
                     p = posterior[i, c]
                     if p > 0.0:
-                        bound += p * (scores[i, c] - np.log(p))
+                        bound += p * (scores[i, c] - log_posterior[i, c])
         if turn > 0 and n > 0:
             if bound / n - before < tolerance:
                 break
             before = bound / n
         for i in range(len(posterior)):
             if known[i] < 0 and seen[i]:
-                highest, total = scores[i].max(), 0.0
+                highest, total = scores[i, 0], 0.0
+                for c in range(1, k):
+                    highest = max(highest, scores[i, c])
                 for c in range(k):
-                    posterior[i, c] = np.exp(scores[i, c] - highest)
+                    log_posterior[i, c] = scores[i, c] - highest
+                    posterior[i, c] = 1.0 if scores[i, c] == highest else np.exp(log_posterior[i, c])
                     total += posterior[i, c]
+                log_total = np.log(total)
                 for c in range(k):
+                    log_posterior[i, c] -= log_total
                     posterior[i, c] /= total
     return classes
 
@@ -176,5 +184,7 @@ def dawid_skene(
     posterior, counts = np.zeros((items, classes)), np.zeros((annotators, classes, classes))
     certain = np.full(items, -1, np.int64) if known is None else known
     par = np.array([float(one_coin), smoothing, tolerance])
-    found = _em(item, who, value, certain, posterior, counts, par, passes)
+    # Compiled code looks at the sign of a signed index before it uses it.
+    places = [part.astype(np.uint64) for part in (item, who, value)]
+    found = _em(*places, certain, posterior, counts, par, passes)
     return Estimate(posterior, counts, found)
