@@ -26,6 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Places = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 DIAGONAL = 0.7
@@ -75,7 +76,7 @@ def tell(counts: Floats, a: int, one_coin: bool, smoothing: float, logs: Floats)
 
 
 @njit(cache=True)
-def _count(item: Ints, who: Ints, value: Ints, posterior: Floats, counts: Floats) -> None:
+def _count(item: Places, who: Places, value: Places, posterior: Floats, counts: Floats) -> None:
     counts[:] = 0.0
     for i in range(len(item)):
         own, p = counts[who[i], :, value[i]], posterior[item[i]]
@@ -97,7 +98,7 @@ def _granted(prior: Floats, logs: Floats, one_coin: bool, smoothing: float) -> f
 
 @njit(cache=True)
 def _em(
-    item: Ints, who: Ints, value: Ints, known: Ints, posterior: Floats, counts: Floats, par: Floats, passes: int
+    item: Places, who: Places, value: Places, known: Ints, posterior: Floats, counts: Floats, par: Floats, passes: int
 ) -> Floats:
     n, k, people = len(item), posterior.shape[1], len(counts)
     one_coin, smoothing, tolerance = par[0] != 0.0, par[1], par[2]
@@ -185,6 +186,6 @@ def dawid_skene(
     certain = np.full(items, -1, np.int64) if known is None else known
     par = np.array([float(one_coin), smoothing, tolerance])
     # Compiled code looks at the sign of a signed index before it uses it.
-    places = [part.astype(np.uint64) for part in (item, who, value)]
-    found = _em(*places, certain, posterior, counts, par, passes)
+    i, a, x = (part.astype(np.uint64) for part in (item, who, value))
+    found = _em(i, a, x, certain, posterior, counts, par, passes)
     return Estimate(posterior, counts, found)
