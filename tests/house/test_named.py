@@ -50,6 +50,7 @@ PROVEN = {
     "tests/streams/test_anomaly.py": ["streams/learners/deviation.py"],
     "tests/streams/test_classifier.py": ["streams/learning.py"],
     "tests/streams/test_intake.py": ["streams/rejecting.py"],
+    "tests/streams/test_multiclass.py": ["streams/tally.py"],
     "tests/streams/test_walk.py": ["streams/ledger.py"],
     "tests/streams/test_windows.py": ["streams/open_windows.py"],
     "tests/training/test_loop.py": ["training/feed.py", "training/report.py"],
