@@ -118,6 +118,18 @@ def _text(value: Any) -> str:
     return value
 
 
+def is_name(value: Any) -> bool:
+    """Whether this can be the id of an item or of a person."""
+    return isinstance(value, str) and bool(value)
+
+
+def read_name(field: str, value: Any) -> str:
+    """An id of an item or a person. Raises `WrongTypeError` where there is none."""
+    if not is_name(value):
+        raise wrong(f"field {field!r} is missing", "an id", value, field)
+    return str(value)
+
+
 def read_version(newest: int, value: Any) -> int:
     """The schema version that an answer names (null: 1). Raises `WrongTypeError` for one that there is not."""
     if value is None:

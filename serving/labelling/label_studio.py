@@ -249,7 +249,7 @@ class LabelStudioDoor(Router):
             made: list[Event] = []
             if by not in state.members:
                 made.append(_member(project, by, now))
-            if one.item not in state.items:
+            if known is None or not known.asked.id:
                 made.append(_asked(one, now))
             if annotation.get("was_cancelled"):
                 self._seen.skipped(state, name, stamp)
@@ -292,7 +292,7 @@ def question(state: Project, found: Control, task: dict[str, Any], field: str) -
         raise RequestError("the task has no data", wanted="data of the task", field=f"{field}.data")
     id, source = data.get("id"), data.get(found.source)
     item = state.items.get(id) if isinstance(id, str) else None
-    if item is not None:
+    if item is not None and item.asked.id:
         asked = item.asked
         return Question(asked.about, asked.media, asked.media_type, asked.payload, item.size)
     shown = {k: v for k, v in data.items() if k != "id"}

@@ -13,6 +13,7 @@ import msgspec
 
 from tidemill.label_events import LabelSchema
 from tidemill.label_values import MAX_CLASSES, ends, read_answer
+from tidemill.label_values import read_name as read_name
 from tidemill.label_values import wrong as _wrong
 
 
@@ -40,10 +41,3 @@ def read_value(schema: LabelSchema, since: Mapping[str, int], version: int, valu
     `since` says in which version each class ever declared came first. Raises `WrongTypeError` or `NotFiniteError`.
     """
     return read_answer(schema, value, lambda name: name if since.get(name, version + 1) <= version else None)
-
-
-def read_name(field: str, value: Any) -> str:
-    """An id of an item or a person. Raises `WrongTypeError` where there is none."""
-    if not isinstance(value, str) or not value:
-        raise _wrong(f"field {field!r} is missing", "an id", value, field)
-    return value

@@ -286,6 +286,21 @@ def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody
             assert item.answers["label-studio-1"].value == "dog"
 
 
+def test_an_item_of_which_an_answer_is_all_that_is_known_is_shown_by_its_task(tmp_path):
+    with desk(tmp_path) as made, backend(made, model := Model("cat")) as client:
+        project, _ = pets(made)
+        imported = AnswerGiven(id="a", time=1, about="imported", by="label-studio-9", value="dog")
+        made.service.book.append(project, [imported])
+        task = {"id": 19, "data": {"id": "imported", "text": "x"}}
+        client.post(f"/{project}/predict", json={"tasks": [task], "label_config": PETS}).raise_for_status()
+        assert model.asked[0].payload == {"text": "x"}
+        assert client.post(f"/{project}/webhook", json=created("imported", "cat")).status_code == 201
+        with made.service.book.reading(project) as state:
+            item = state.items["imported"]
+            assert (item.outside, item.asked.payload) == (True, {"text": "x"})
+            assert {by: a.value for by, a in item.answers.items()} == {"label-studio-9": "dog", "label-studio-1": "cat"}
+
+
 def test_one_annotation_that_is_refused_keeps_none_of_the_others(tmp_path):
     with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         project, (first, second) = pets(made)
