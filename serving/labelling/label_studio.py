@@ -24,9 +24,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from connectors.label_studio import BY, annotator, answer_id
 from serving.access import Gatekeeper, Headers, Refusal
 from serving.labelling import label_studio_values as written
-from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
+from serving.labelling.annotations_seen import AnnotationsSeen, stamp_in, stamp_of
 from serving.labelling.desk import asked
 from serving.labelling.label_config import MAX_CONFIG, Control, control
 from serving.labelling.service import Labelling
@@ -40,9 +41,6 @@ from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, Labe
 MAX_PREDICT = 8 << 20
 MAX_WEBHOOK = 8 << 20
 MAX_TASKS = 500
-BY = "label-studio"
-"""How the names of Label Studio's annotators begin; no account of ours has such a one."""
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
 _log = logging.getLogger("tidemill.labelling")
@@ -345,7 +343,7 @@ def _number(given: dict[str, Any], field: str) -> int:
 
 def _who(annotation: dict[str, Any]) -> str:
     who = annotation.get("completed_by")
-    return f"{BY}-{_number(who if isinstance(who, dict) else {'id': who}, 'id')}"
+    return annotator(_number(who if isinstance(who, dict) else {"id": who}, "id"))
 
 
 def _seconds(given: Any) -> float | None:

@@ -15,7 +15,6 @@ import msgspec
 from serving.labelling.item import NEVER, Item
 from serving.labelling.patience import forsaken
 from serving.labelling.places import Places
-from serving.labelling.values import fits
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
@@ -31,7 +30,7 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
-from tidemill.label_values import ends, is_name, merged
+from tidemill.label_values import ends, fits, is_name, merged
 from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MAX_TIME, MIN_TIME
 

@@ -1,10 +1,13 @@
-"""Which answers stand is one rule for the labelling service and the consensus job, and no order of events matters."""
+"""Which answers stand is one rule for the labelling service, the consensus job and data sets, and no order of events
+matters."""
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.datasets.answers import standing
+from connectors.datasets.assembling import Told
 from serving.labelling.state import Project as Folded
 from streams.labelling.project import Project as Estimated
 from streams.labelling.telling import Page
@@ -75,6 +78,13 @@ def estimated(run):
     return found, {table.items[i]: value for i, (value, _) in again.reviews.items() if value is not None}
 
 
+def kept(run):
+    """The answers in a version of a data set."""
+    told = [Told(0, 0, ProjectChanged(id="p", time=0, project="p", schema=SCHEMA))]
+    told += [Told(0, n, event) for n, event in enumerate(run, 1) if isinstance(event, AnswerGiven | AnswerWithdrawn)]
+    return {(i, a.by): a.value for i, said in standing("p", told, SCHEMA, {}).items() for a in said}
+
+
 def by_the_rule(run):
     said, gone = {}, {e.answer for e in run if isinstance(e, AnswerWithdrawn)}
     for event in run:
@@ -104,6 +114,7 @@ def test_the_same_answers_and_reviews_stand_in_both_whatever_the_order_the_clock
     for _ in range(3):
         assert served(run) == want
         assert estimated(run) == want
+        assert kept(run) == want[0]
         chance.shuffle(run)
 
 
@@ -111,4 +122,4 @@ def test_a_withdrawal_by_a_clock_that_is_behind_counts():
     given_ = AnswerGiven(id="lease", time=9, about="t", by="x", value="a")
     gone = AnswerWithdrawn(id="w", time=7, about="t", by="x", answer="lease")
     for run in ([given_, gone], [gone, given_]):
-        assert served(run) == estimated(run) == ({}, {})
+        assert served(run) == estimated(run) == ({}, {}) and kept(run) == {}

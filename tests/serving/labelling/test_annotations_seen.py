@@ -2,7 +2,8 @@
 
 import pytest
 
-from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
+from connectors.label_studio import answer_id
+from serving.labelling.annotations_seen import AnnotationsSeen, stamp_in, stamp_of
 from tidemill.errors import RequestError
 
 
