@@ -335,6 +335,7 @@ class LabelStudioDoor(Router):
         gone: list[Event] = []
         with self._service.book.reading(project) as state:
             for name in {_number(one, "id") for one in annotations}:
+                self._seen.skipped(state, name, now)  # what was said of it before may yet come
                 lease = state.leases.get(id := self._seen.newest(state, name))
                 if lease is None or lease.fate != "answered":
                     continue

@@ -306,6 +306,16 @@ def test_an_older_webhook_never_overwrites_a_newer_one(tmp_path):
             assert hook(created(first, "dog", at=at(45))) == {"answers": 0} and standing() == {}
 
 
+def test_an_annotation_of_which_the_deletion_came_first_is_no_answer(tmp_path):
+    """Thousands that were created take longer than their deletion, which does not wait for them."""
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, _) = pets(made)
+        assert client.post(f"/{project}/webhook", json=deleted(17)).json() == {"withdrawn": 0}
+        assert client.post(f"/{project}/webhook", json=created(first, "cat")).json() == {"answers": 0}
+        assert client.post(f"/{project}/webhook", json=created(first, "cat", annotation=18)).json() == {"answers": 1}
+        assert [a.id.split("-")[2] for a in made.kept(project, AnswerGiven)] == ["18"]
+
+
 def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody(tmp_path):
     with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         project, _ = pets(made)
