@@ -8,10 +8,11 @@ data are ours. Source: Label Studio's task format and labelling configuration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import msgspec
@@ -215,16 +216,16 @@ def write(out: Outgoing, folder: Path) -> None:
             target = folder / f"{out.medium}s" / file
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(out.bytes_of(example))
-            data[out.medium] = f"{out.medium}s/{file}"
+            data[out.medium] = _LOCAL + quote(f"{out.medium}s/{file}")
         data |= {k: v for k, v in example.payload.items() if v is not None and _kept(k, example)}
         data |= {"group": example.group} if example.group else {}
         data["split"] = example.split
         task: dict[str, Any] = {"id": i, "data": data}
         if example.label is not None:
             size = probe(out.bytes_of(example), example.id) if out.kind == "boxes" else None
-            task["annotations"] = [
-                {"result": _results(out, example.label, (size.width, size.height) if size else (0, 0))}
-            ]
+            result = _results(out, example.label, (size.width, size.height) if size else (0, 0))
+            # Label Studio takes what is imported for ground truth unless it is told that it is none.
+            task["annotations"] = [{"result": result, "ground_truth": False}]
         tasks.append(task)
     (folder / "tasks.json").write_bytes(msgspec.json.format(msgspec.json.encode(tasks), indent=1))
     (folder / "config.xml").write_bytes(_configuration(out))
@@ -237,12 +238,20 @@ def _kept(name: str, example: Any) -> bool:
     return name not in _KEPT_ELSEWHERE and not (name == "name" and not example.payload["name"])
 
 
+def _shown(out: Outgoing) -> list[str]:
+    """The fields that every example has, of those whose names stand in a configuration as they are."""
+    first = out.examples[0].payload if out.examples else {}
+    names = [n for n in first if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n) and n not in _KEPT_ELSEWHERE]
+    return [n for n in names if all(e.payload.get(n) is not None and _kept(n, e) for e in out.examples)]
+
+
 def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     named = out.named(label)
     ends = {"from_name": "label", "to_name": "item"}
     if out.kind == "boxes":
         return [
             {
+                "id": f"box-{i}",
                 **ends,
                 "type": "rectanglelabels",
                 "original_width": size[0],
@@ -252,7 +261,7 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
                     "rectanglelabels": [name],
                 },
             }
-            for name, *box in named
+            for i, (name, *box) in enumerate(named)
         ]
     value: dict[str, dict[str, Any]] = {
         "single": {"choices": [named]},
@@ -261,13 +270,18 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
         "rating": {"rating": named},
     }
     types = {kind: name for name, kind in _KINDS.items()} | {"multi": "choices"}
-    return [{**ends, "type": types[out.kind], "value": value[out.kind]}]
+    return [{"id": "answer", **ends, "type": types[out.kind], "value": value[out.kind]}]
 
 
 def _configuration(out: Outgoing) -> bytes:
+    """The labelling configuration. A row is shown by its id and by the fields that all of them have: Label Studio
+    refuses tasks without a field that it is to show."""
     top = Element("View")
     tag = {"image": "Image", "audio": "Audio", "text": "Text", "row": "Text"}[out.medium]
-    SubElement(top, tag, {"name": "item", "value": f"${out.medium}"})
+    SubElement(top, tag, {"name": "item", "value": "$id" if out.medium == "row" else f"${out.medium}"})
+    for i, name in enumerate(_shown(out) if out.medium == "row" else ()):
+        SubElement(top, "Header", {"value": name})
+        SubElement(top, "Text", {"name": f"field-{i}", "value": f"${name}"})
     control = {"boxes": "RectangleLabels", "transcription": "TextArea", "rating": "Rating"}.get(out.kind, "Choices")
     choice = {"choice": "multiple" if out.kind == "multi" else "single"} if control == "Choices" else {}
     of = SubElement(top, control, {"name": "label", "toName": "item", **choice})
