@@ -31,7 +31,7 @@ from serving.labelling.desk import asked
 from serving.labelling.label_config import MAX_CONFIG, control
 from serving.labelling.label_studio_tasks import BY, Question, question
 from serving.labelling.service import Labelling
-from serving.labelling.state import Item, Project
+from serving.labelling.state import Project
 from serving.routing import Request, Response, Route, Router, json_of
 from serving.workers import Workers
 from tidemill.errors import IncompatibleError, RequestError
@@ -207,7 +207,7 @@ class LabelStudioDoor(Router):
             raise RequestError("too many tasks at once", wanted=f"at most {MAX_TASKS}", field="tasks")
         questions: dict[int, Question] = {}
         refused: list[RequestError] = []
-        by_media: dict[str, Item] = {}
+        by_media: dict[str, Question] = {}
         with self._service.book.reading(project) as state:
             schema = state.now.schema
             found = control(ask.label_config, schema)
@@ -296,7 +296,7 @@ class LabelStudioDoor(Router):
             made: list[Event] = []
             if by not in state.members:
                 made.append(_member(project, by, now))
-            if one.item not in state.items:
+            if known is None or not known.asked.id:
                 made.append(_asked(one, now))
             result = annotation.get("result")
             if annotation.get("was_cancelled"):

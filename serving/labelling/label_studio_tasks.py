@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from serving.labelling.label_config import Control
-from serving.labelling.state import Item, Project
+from serving.labelling.state import Project
 from tidemill.errors import RequestError
+from tidemill.label_events import LabelAsked
 from tidemill.state import digest
 
 BY = "label-studio"
@@ -34,7 +35,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def question(
-    state: Project, found: Control, task: dict[str, Any], field: str, by_media: dict[str, Item] | None = None
+    state: Project, found: Control, task: dict[str, Any], field: str, by_media: dict[str, Question] | None = None
 ) -> Question:
     """What a task is about. Raises `RequestError` for a task that names bytes which are not ours. `by_media` is filled
     at need, for the tasks of one call."""
@@ -45,8 +46,8 @@ def question(
     if type(id) is int:
         id = str(id)  # as Label Studio reads a column of numbers
     item = state.items.get(id) if isinstance(id, str) else None
-    if item is not None:
-        return _of(item)
+    if item is not None and item.asked.id:
+        return _of(item.asked, item.size)
     if state.now.schema.medium not in ("image", "audio"):
         shown = {k: v for k, v in data.items() if k != "id"}
         if not (isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable()):
@@ -62,19 +63,18 @@ def question(
         )
     by_media = {} if by_media is None else by_media
     if not by_media:
-        by_media.update((i.asked.media, i) for i in reversed(state.items.values()))
-    return _of(by_media[media])
+        by_media.update((i.asked.media, _of(i.asked, i.size)) for i in reversed(state.items.values()))
+    return by_media[media]
 
 
-def _of(item: Item) -> Question:
-    asked = item.asked
-    return Question(asked.about, asked.media, asked.media_type, asked.payload, item.size)
+def _of(asked: LabelAsked, size: tuple[int, int] | None) -> Question:
+    return Question(asked.about, asked.media, asked.media_type, asked.payload, size)
 
 
 def _name(state: Project, task: dict[str, Any], shown: dict[str, Any]) -> str:
     name = f"{BY}-{str(task.get('id', ''))[:80]}"
     there = state.items.get(name)
-    if there is None or there.asked.payload == shown:
+    if there is None or not there.asked.id or there.asked.payload == shown:
         return name
     return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
 
