@@ -32,6 +32,12 @@ def stamp_in(id: str) -> int:
     return int(found[2]) if found and found[2] else -1
 
 
+def annotation_in(id: str) -> int:
+    """The annotation in the id of an answer; -1 where it holds none."""
+    found = _ID.fullmatch(id)
+    return int(found[1]) if found else -1
+
+
 class AnnotationsSeen:
     """The newest answer of each annotation, by project; each call reads what came since the one before.
 

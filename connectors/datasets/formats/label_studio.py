@@ -10,10 +10,11 @@ data are ours. Source: Label Studio's task format and labelling configuration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import msgspec
@@ -229,7 +230,7 @@ def write(out: Outgoing, folder: Path) -> None:
             target = folder / f"{out.medium}s" / file
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(out.bytes_of(example))
-            data[out.medium] = f"{out.medium}s/{file}"
+            data[out.medium] = _LOCAL + quote(f"{out.medium}s/{file}")
         data |= {k: v for k, v in example.payload.items() if v is not None and _kept(k, example)}
         data |= {"group": example.group} if example.group else {}
         data["split"] = example.split
@@ -251,7 +252,8 @@ def _annotations(out: Outgoing, example: Example) -> list[dict[str, Any]]:
     size = (found.width, found.height) if found else (0, 0)
     made: list[dict[str, Any]] = []
     if example.label is not None:
-        made.append({"result": _results(out, example.label, size)} | ({"ground_truth": True} if answers else {}))
+        # Label Studio takes what is imported for ground truth unless it is told that it is none.
+        made.append({"result": _results(out, example.label, size), "ground_truth": bool(answers)})
     for one in sorted(answers, key=lambda a: a.by):
         told: dict[str, Any] = {"annotator": one.by.removeprefix(annotator("")), "ground_truth": False}
         told |= {"updated_at": to_rfc3339(one.time)} | ({} if one.seconds is None else {"lead_time": one.seconds})
@@ -266,12 +268,20 @@ def _kept(name: str, example: Any) -> bool:
     return name not in _KEPT_ELSEWHERE and not (name == "name" and not example.payload["name"])
 
 
+def _shown(out: Outgoing) -> list[str]:
+    """The fields that every example has, of those whose names stand in a configuration as they are."""
+    first = out.examples[0].payload if out.examples else {}
+    names = [n for n in first if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n) and n not in _KEPT_ELSEWHERE]
+    return [n for n in names if all(e.payload.get(n) is not None and _kept(n, e) for e in out.examples)]
+
+
 def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     named = out.named(label)
     ends = {"from_name": "label", "to_name": "item"}
     if out.kind == "boxes":
         return [
             {
+                "id": f"box-{i}",
                 **ends,
                 "type": "rectanglelabels",
                 "original_width": size[0],
@@ -281,7 +291,7 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
                     "rectanglelabels": [name],
                 },
             }
-            for name, *box in named
+            for i, (name, *box) in enumerate(named)
         ]
     value: dict[str, dict[str, Any]] = {
         "single": {"choices": [named]},
@@ -290,13 +300,18 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
         "rating": {"rating": named},
     }
     types = {kind: name for name, kind in _KINDS.items()} | {"multi": "choices"}
-    return [{**ends, "type": types[out.kind], "value": value[out.kind]}]
+    return [{"id": "answer", **ends, "type": types[out.kind], "value": value[out.kind]}]
 
 
 def _configuration(out: Outgoing) -> bytes:
+    """The labelling configuration. A row is shown by its id and by the fields that all of them have: Label Studio
+    refuses tasks without a field that it is to show."""
     top = Element("View")
     tag = {"image": "Image", "audio": "Audio", "text": "Text", "row": "Text"}[out.medium]
-    SubElement(top, tag, {"name": "item", "value": f"${out.medium}"})
+    SubElement(top, tag, {"name": "item", "value": "$id" if out.medium == "row" else f"${out.medium}"})
+    for i, name in enumerate(_shown(out) if out.medium == "row" else ()):
+        SubElement(top, "Header", {"value": name})
+        SubElement(top, "Text", {"name": f"field-{i}", "value": f"${name}"})
     control = {"boxes": "RectangleLabels", "transcription": "TextArea", "rating": "Rating"}.get(out.kind, "Choices")
     choice = {"choice": "multiple" if out.kind == "multi" else "single"} if control == "Choices" else {}
     of = SubElement(top, control, {"name": "label", "toName": "item", **choice})

@@ -1,10 +1,14 @@
 """Label Studio, read and written."""
 
 from dataclasses import replace
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
+from connectors.datasets.examples import Example
+from connectors.datasets.formats.item import Outgoing
 from connectors.datasets.formats.label_studio import read, write
 from tests.connectors.datasets.formats.samples import LABELS, named, png, sample, tree
 from tidemill.errors import UserError
@@ -189,3 +193,30 @@ def test_writing_twice_gives_the_same_files(tmp_path):
     for name in ("one", "two"):
         write(sample("boxes"), tmp_path / name)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_label_studio_shows_the_files_and_takes_the_labels_for_no_ground_truth(tmp_path):
+    """A relative path is no address there; regions have ids, and what is imported is ground truth unless it says no."""
+    write(sample("boxes"), tmp_path)
+    tasks = msgspec.json.decode((tmp_path / "tasks.json").read_bytes())
+    for task in tasks:
+        head, _, path = task["data"]["image"].partition("/data/local-files/?d=")
+        assert head == "" and (tmp_path / unquote(path)).is_file()
+    first = tasks[0]["annotations"][0]
+    assert [r["id"] for r in first["result"]] == ["box-0", "box-1"] and first["ground_truth"] is False
+
+
+def test_a_row_is_shown_by_its_id_and_the_fields_that_all_have(tmp_path):
+    """Label Studio refuses tasks without a field that its configuration names."""
+    rows = [{"age": 3, "city": "Bern", "a b": 1, "note": None}, {"age": 4, "city": "Genf", "a b": 2, "note": "x"}]
+    given = [Example("t", 0, n, f"r{n}", "", "", row, "c", "", "train") for n, row in enumerate(rows)]
+    out = Outgoing("single", "row", ("cat",), {"c": "cat"}, given, lambda e: b"")
+    write(out, tmp_path)
+    top = ElementTree.parse(tmp_path / "config.xml").getroot()
+    assert [(t.get("name"), t.get("value")) for t in top.findall("Text")] == [
+        ("item", "$id"), ("field-0", "$age"), ("field-1", "$city"),
+    ]  # fmt: skip
+    assert [t.get("value") for t in top.findall("Header")] == ["age", "city"]
+    found = read(tmp_path)
+    assert (found.kind, found.medium, [i.label for i in found.items]) == ("single", "row", ["cat", "cat"])
+    write(Outgoing("single", "row", ("cat",), {"c": "cat"}, [], lambda e: b""), tmp_path / "none")
