@@ -1,10 +1,11 @@
 """How soon an edge is seen, and how soon a request is answered, while a graph grows: on a whole stack of its own.
 
 `tidemill up`, a `graph_job` of order `arrival` that commits every 10 ms, `tidemill serve`. One process publishes
-`EDGES` edges a second; another sends `REQUESTS` requests a second for the ten newest neighbours of a node, one after
-another over one connection, and notes the position of each answer. An edge is seen at the first answer whose position
-covers it; its latency counts from the moment before it was handed to the producer. The first `WARM` seconds do not
-count. All share the machine. `TIDEMILL_BENCH_SECONDS` says how long.
+`EDGES` edges a second, each a record of JSON, and then, on a new stack, in Arrow blocks of `BLOCK`; another sends
+`REQUESTS` requests a second for the ten newest neighbours of a node, one after another over one connection, and notes
+the position of each answer. An edge is seen at the first answer whose position covers it; its latency counts from the
+moment before it was handed to the producer, that of an edge of a block from the moment it waits for its block. The
+first `WARM` seconds do not count. All share the machine. `TIDEMILL_BENCH_SECONDS` says how long.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import orjson
 
 from benchmarks.harness import measure
 from benchmarks.latency import Stack
+from connectors import arrow
+from tidemill.cloudevents import ARROW
 
+Form = Literal["json", "arrow"]
 SECONDS = float(os.environ.get("TIDEMILL_BENCH_SECONDS", "30"))
 WARM = 10.0
-EDGES, REQUESTS, NODES = 20_000, 200, 2_000
+EDGES, REQUESTS, NODES, BLOCK = 20_000, 200, 2_000, 100
 JOB = """
 from graph.job import graph_job
 from graph.mapping import EdgeFrom, GraphSpec
@@ -49,20 +53,29 @@ def job():
 """
 
 
-def publish(bootstrap: str, stop: float, out: Any) -> None:
+def publish(bootstrap: str, stop: float, form: Form, out: Any) -> None:
     """Edges at a steady pace until `stop`: gives when each was sent, in the order of the one partition."""
     from confluent_kafka import Producer
 
+    size = 1 if form == "json" else BLOCK
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 2, "compression.type": "lz4"})
     pairs = np.random.default_rng(3).integers(0, NODES, (10_000, 2)).tolist()
     sent: list[float] = []
     begun = time.time()
     while (now := time.time()) < stop:
-        for i in range(len(sent), int((now - begun) * EDGES)):
-            a, b = pairs[i % 10_000]
-            event = {"id": f"e{i}", "time": int((begun + i / EDGES) * 1e6), "source": a, "target": b}
-            sent.append(time.time())
-            producer.produce("data.messages", orjson.dumps(event))
+        while len(sent) + size <= (now - begun) * EDGES:
+            places = range(len(sent), len(sent) + size)
+            events = [
+                {"id": f"e{i}", "time": int((begun + i / EDGES) * 1e6), "source": a, "target": b}
+                for i, (a, b) in ((i, pairs[i % 10_000]) for i in places)
+            ]
+            sent += [begun + i / EDGES if size > 1 else time.time() for i in places]
+            if form == "json":
+                producer.produce("data.messages", orjson.dumps(events[0]))
+            else:
+                columns = {name: [event[name] for event in events] for name in events[0]}
+                value = arrow.encode(columns)
+                producer.produce("data.messages", value, headers=[("content-type", ARROW.encode())])
         producer.poll(0.001)
     producer.flush()
     out.send(sent)
@@ -96,12 +109,12 @@ def bootstrap_of(stack: Stack) -> str:
     return str(parts["kafka"]["address"])
 
 
-def bench(stack: Stack) -> None:
+def bench(stack: Stack, form: Form) -> None:
     with stack.serving() as (port, _):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         here, there = multiprocessing.Pipe()
         stop = time.time() + WARM + SECONDS
-        publisher = multiprocessing.Process(target=publish, args=(bootstrap_of(stack), stop, there))
+        publisher = multiprocessing.Process(target=publish, args=(bootstrap_of(stack), stop, form, there))
         publisher.start()
         deadline = time.monotonic() + 60
         while True:
@@ -125,7 +138,9 @@ def bench(stack: Stack) -> None:
         if sent[i] >= counted and at < len(covers):
             seen.append(covers[at][0] - sent[i])
     took = [seconds for due, seconds in latency if due >= counted]
-    workload = f"{EDGES:,} edges/s written, {REQUESTS} requests/s for ten neighbours, {os.cpu_count()} cores for all"
+    written = "JSON" if form == "json" else f"Arrow blocks of {BLOCK}"
+    paces = f"{EDGES:,} edges/s written as {written}, {REQUESTS} requests/s for ten neighbours"
+    workload = f"{paces}, {os.cpu_count()} cores for all"
     for name, values, share, aim in (
         ("seen_p50", seen, 50, None),
         ("seen_p99", seen, 99, 50.0),
@@ -133,7 +148,7 @@ def bench(stack: Stack) -> None:
         ("answer_p99", took, 99, 5.0),
     ):
         measure(
-            f"graph_live_{name}",
+            f"graph_live_{form}_{name}",
             lambda v=values, s=share: float(np.percentile(v, s)) * 1000,  # type: ignore[misc]
             unit="ms",
             workload=workload,
@@ -142,7 +157,7 @@ def bench(stack: Stack) -> None:
         )
 
 
-def main() -> None:
+def run(form: Form) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder) / "home")
         stack("up")
@@ -154,9 +169,14 @@ def main() -> None:
             job = Path(folder) / "job.py"
             job.write_text(JOB)
             stack("submit", str(job))
-            bench(stack)
+            bench(stack, form)
         finally:
             stack("down", "--purge")
+
+
+def main() -> None:
+    for form in get_args(Form):
+        run(form)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ Stamp = tuple[int, str]
 """Time and id of an answer or a withdrawal: of two, the greater stands."""
 
 
+_NONE = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+
 class Order(NamedTuple):
     """The order that does not depend on how answers came: numbers of items and of annotators sorted by id, and the
     answers that stand sorted by (item, annotator); `item` and `who` are their places in those orders."""
@@ -43,12 +46,15 @@ class Answers:
         self.item = array("q")
         self.who = array("q")
         self.value: list[Any] = []
+        self.stands = bytearray()
+        """Of each row, whether anything stands there."""
         self.stamp: list[Stamp] = []
         self.of_item: list[list[int]] = []
         self.standing = 0
         self._item: dict[str, int] = {}
         self._who: dict[str, int] = {}
         self._row: dict[tuple[int, int], int] = {}
+        self._sorted: tuple[tuple[Ints, Ints], tuple[Ints, Ints]] = (_NONE, _NONE)
         self._gone: dict[int, set[str]] = {}
         """Of rows that have some: the ids of answers that were withdrawn by name, seen or not."""
 
@@ -61,11 +67,11 @@ class Answers:
             self.of_item.append([])
         return code
 
-    def put(self, item: int, by: str, value: Any, stamp: Stamp) -> tuple[int, bool] | None:
+    def put(self, item: int, by: str, value: Any, stamp: Stamp) -> int | None:
         """Let `by`'s answer about item number `item` be `value` (None: withdrawn), unless something later stands there
         or the answer was withdrawn by name.
 
-        Returns the row and whether it is new, or None where nothing changes.
+        Returns the row, or None where nothing changes.
         """
         row, new = self._place(item, by)
         if not new and stamp <= self.stamp[row]:
@@ -73,19 +79,20 @@ class Answers:
         self.stamp[row] = stamp
         return self._set(row, None if stamp[1] in self._gone.get(row, ()) else value, new)
 
-    def withdraw(self, item: int, by: str, answer: str) -> tuple[int, bool] | None:
+    def withdraw(self, item: int, by: str, answer: str) -> int | None:
         """Let the answer of this id, by `by` about item number `item`, never count. Returns what `put` does."""
         row, new = self._place(item, by)
         self._gone.setdefault(row, set()).add(answer)
         return self._set(row, None if self.stamp[row][1] == answer else self.value[row], new)
 
-    def _set(self, row: int, value: Any, new: bool) -> tuple[int, bool] | None:
+    def _set(self, row: int, value: Any, new: bool) -> int | None:
         before = self.value[row]
         if not new and before == value and type(before) is type(value):
             return None
-        self.standing += (value is not None) - (before is not None)
-        self.value[row] = value
-        return row, new
+        stands = value is not None
+        self.standing += stands - self.stands[row]
+        self.value[row], self.stands[row] = value, stands
+        return row
 
     def _place(self, item: int, by: str) -> tuple[int, bool]:
         """The row of an annotator and an item, and whether it is new."""
@@ -99,6 +106,7 @@ class Answers:
             self.item.append(item)
             self.who.append(who)
             self.value.append(None)
+            self.stands.append(False)
             self.stamp.append((MIN_TIME, ""))
             self.of_item[item].append(row)
             return row, True
@@ -106,12 +114,12 @@ class Answers:
 
     def order(self) -> Order:
         """The order of what stands now. O(n log n)."""
-        items, annotators = _sorted(self.items), _sorted(self.annotators)
-        place_item, place_who = _places(items), _places(annotators)
-        stands = np.flatnonzero([value is not None for value in self.value])
+        self._sorted = _sorted(self.items, self._sorted[0]), _sorted(self.annotators, self._sorted[1])
+        (items, place_item), (annotators, place_who) = self._sorted
+        stands = np.flatnonzero(np.frombuffer(self.stands, np.bool_))
         item = place_item[np.array(self.item, np.int64)[stands]]
         who = place_who[np.array(self.who, np.int64)[stands]]
-        by = np.lexsort((who, item))
+        by = np.argsort(item * len(annotators) + who)
         return Order(items, annotators, stands[by], item[by], who[by])
 
     def params(self) -> dict[str, Any]:
@@ -132,6 +140,7 @@ class Answers:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state from `state()`."""
         self.items, self.annotators = list(state["items"]), list(state["annotators"])
+        self._sorted = (_NONE, _NONE)
         self.item, self.who = array("q", state["item"]), array("q", state["who"])
         self.value = list(state["value"])
         self.stamp = list(zip(state["time"].tolist(), state["id"], strict=True))
@@ -139,17 +148,18 @@ class Answers:
         self.of_item = [[] for _ in self.items]
         for row, item in enumerate(self.item):
             self.of_item[item].append(row)
-        self.standing = sum(value is not None for value in self.value)
+        self.stands = bytearray(value is not None for value in self.value)
+        self.standing = sum(self.stands)
         self._item = {id: i for i, id in enumerate(self.items)}
         self._who = {id: i for i, id in enumerate(self.annotators)}
         self._row = {(item, who): row for row, (item, who) in enumerate(zip(self.item, self.who, strict=True))}
 
 
-def _sorted(ids: list[str]) -> Ints:
-    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-
-
-def _places(order: Ints) -> Ints:
+def _sorted(ids: list[str], before: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """The numbers of ids sorted by id, and the place of each: those found `before`, if none came since."""
+    if len(before[0]) == len(ids):
+        return before
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
-    return places
+    return order, places

@@ -26,6 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Places = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 DIAGONAL = 0.7
@@ -75,11 +76,12 @@ def tell(counts: Floats, a: int, one_coin: bool, smoothing: float, logs: Floats)
 
 
 @njit(cache=True)
-def _count(item: Ints, who: Ints, value: Ints, posterior: Floats, counts: Floats) -> None:
+def _count(item: Places, who: Places, value: Places, posterior: Floats, counts: Floats) -> None:
     counts[:] = 0.0
     for i in range(len(item)):
-        for c in range(posterior.shape[1]):
-            counts[who[i], c, value[i]] += posterior[item[i], c]
+        own, p = counts[who[i], :, value[i]], posterior[item[i]]
+        for c in range(len(p)):
+            own[c] += p[c]
 
 
 @njit(cache=True)
@@ -96,12 +98,13 @@ def _granted(prior: Floats, logs: Floats, one_coin: bool, smoothing: float) -> f
 
 @njit(cache=True)
 def _em(
-    item: Ints, who: Ints, value: Ints, known: Ints, posterior: Floats, counts: Floats, par: Floats, passes: int
+    item: Places, who: Places, value: Places, known: Ints, posterior: Floats, counts: Floats, par: Floats, passes: int
 ) -> Floats:
     n, k, people = len(item), posterior.shape[1], len(counts)
     one_coin, smoothing, tolerance = par[0] != 0.0, par[1], par[2]
     logs = np.empty((people, k, k))
     scores = np.empty_like(posterior)
+    log_posterior = np.zeros_like(posterior)
     seen = np.zeros(len(posterior), np.bool_)
     for i in range(n):
         posterior[item[i], value[i]] += 1.0
@@ -129,26 +132,32 @@ def _em(
         prior = np.log(np.maximum(smoothed / max(smoothed.sum(), 1.0), _LEAST))
         scores[:] = prior
         for i in range(n):
+            s, told = scores[item[i]], logs[who[i], :, value[i]]
             for c in range(k):
-                scores[item[i], c] += logs[who[i], c, value[i]]
+                s[c] += told[c]
         bound = _granted(prior, logs, one_coin, smoothing) if smoothing > 0.0 else 0.0
         for i in range(len(posterior)):
             if turn > 0 and seen[i]:
                 for c in range(k):
                     p = posterior[i, c]
                     if p > 0.0:
-                        bound += p * (scores[i, c] - np.log(p))
+                        bound += p * (scores[i, c] - log_posterior[i, c])
         if turn > 0 and n > 0:
             if bound / n - before < tolerance:
                 break
             before = bound / n
         for i in range(len(posterior)):
             if known[i] < 0 and seen[i]:
-                highest, total = scores[i].max(), 0.0
+                highest, total = scores[i, 0], 0.0
+                for c in range(1, k):
+                    highest = max(highest, scores[i, c])
                 for c in range(k):
-                    posterior[i, c] = np.exp(scores[i, c] - highest)
+                    log_posterior[i, c] = scores[i, c] - highest
+                    posterior[i, c] = 1.0 if scores[i, c] == highest else np.exp(log_posterior[i, c])
                     total += posterior[i, c]
+                log_total = np.log(total)
                 for c in range(k):
+                    log_posterior[i, c] -= log_total
                     posterior[i, c] /= total
     return classes
 
@@ -176,5 +185,7 @@ def dawid_skene(
     posterior, counts = np.zeros((items, classes)), np.zeros((annotators, classes, classes))
     certain = np.full(items, -1, np.int64) if known is None else known
     par = np.array([float(one_coin), smoothing, tolerance])
-    found = _em(item, who, value, certain, posterior, counts, par, passes)
+    # Compiled code looks at the sign of a signed index before it uses it.
+    i, a, x = (part.astype(np.uint64) for part in (item, who, value))
+    found = _em(i, a, x, certain, posterior, counts, par, passes)
     return Estimate(posterior, counts, found)

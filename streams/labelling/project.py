@@ -13,12 +13,12 @@ from streams.labelling.answers import Answers, Stamp
 from streams.labelling.calibration import calibration
 from streams.labelling.classes import Change, Classes
 from streams.labelling.merged import Merging
-from streams.labelling.reading import read_name, read_schema, read_value
+from streams.labelling.reading import named_in, read_name, read_schema
 from streams.labelling.settling import SLACK
 from streams.labelling.telling import Item, Mode, Page, Rule, tell
 from tidemill.errors import UnknownTagError, WrongTypeError
 from tidemill.label_events import LabelSchema
-from tidemill.label_values import read_overlap, read_sure, read_version
+from tidemill.label_values import Meaning, read_answer, read_overlap, read_sure, read_version
 from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MIN_TIME
 
@@ -64,6 +64,7 @@ class Project:
         """Changes of what stands since the last estimation."""
         self.estimations = 0
         self.beliefs: Classes | Merging | None = None
+        self._named: dict[int, Meaning] = {}
         self._pending: list[tuple[Change, int, str, bool]] = []
 
     @property
@@ -78,7 +79,7 @@ class Project:
             schema = self._schema()
             version = read_version(schema.version, data["schema"])
             about, by = read_name("about", data["about"]), read_name("by", data["by"])
-            value = read_value(schema, self.since, version, data["value"])
+            value = read_answer(schema, data["value"], self._names(version))
             self._answer(about, by, value, (time, id))
         elif kind == "answer.withdrawn.v1":
             self._schema()
@@ -169,13 +170,19 @@ class Project:
             raise WrongTypeError("the project has no schema yet", wanted="a project.changed.v1 before", field="schema")
         return self.schema
 
+    def _names(self, version: int) -> Meaning:
+        """What an answer under this version of the schema can name."""
+        found = self._named.get(version)
+        if found is None:
+            found = self._named[version] = named_in(self.since, version)
+        return found
+
     def _answer(self, about: str, by: str, value: Any, stamp: Stamp, gone: str = "") -> None:
         """`by`'s answer about item `about` is `value` (None: withdrawn) as of `stamp`; or the answer `gone` is none."""
         self._tick(stamp[0])
         item = self.answers.item_of(about)
-        put = self.answers.withdraw(item, by, gone) if gone else self.answers.put(item, by, value, stamp)
-        if put is not None:
-            row, _ = put
+        row = self.answers.withdraw(item, by, gone) if gone else self.answers.put(item, by, value, stamp)
+        if row is not None:
             reason = "withdrawal" if value is None else "answer"
             self._note(Change(row, item, self.answers.who[row], self.answers.value[row]), reason)
 
@@ -183,7 +190,7 @@ class Project:
         """A reviewer decided that item `about` is `value` (None: the decision is taken back) as of `stamp`."""
         schema = self._schema()
         if value is not None:
-            value = read_value(schema, self.since, schema.version, value)
+            value = read_answer(schema, value, self._names(schema.version))
         self._tick(stamp[0])
         item = self.answers.item_of(about)
         before = self.reviews.get(item)
@@ -197,7 +204,7 @@ class Project:
         overlap, gold = data["overlap"], data["gold"]
         if gold is not None:
             schema = self._schema()
-            gold = read_value(schema, self.since, schema.version, gold)
+            gold = read_answer(schema, gold, self._names(schema.version))
         overlap = None if overlap is None else read_overlap(overlap)
         self._tick(stamp[0])
         item = self.answers.item_of(about)
@@ -241,6 +248,7 @@ class Project:
         self.schema, self.overlap, self.sure = schema, overlap, sure
         for one in schema.classes:
             self.since.setdefault(one.id, schema.version)
+        self._named.clear()
         if before is None or before.classes != schema.classes:
             self._renew()
         self.estimate(page, "exact", "schema")
@@ -300,7 +308,7 @@ class Project:
         """Take over a state from `state()`."""
         self.schema = None if state["schema"] is None else msgspec.convert(state["schema"], LabelSchema)
         self.revision, (least, most), self.sure = state["revision"], state["overlap"], state["sure"]
-        self.overlap, self.since = (least, most), dict(state["since"])
+        self.overlap, self.since, self._named = (least, most), dict(state["since"]), {}
         self.answers = Answers()
         self.answers.load_state(state["answers"])
         self.reviews = {item: (value, (time, id)) for item, value, time, id in state["reviews"]}

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tidemill.label_events import LabelSchema
-from tidemill.label_values import MAX_CLASSES, ends, read_answer
+from tidemill.label_values import MAX_CLASSES, Meaning, ends
 from tidemill.label_values import wrong as _wrong
 
 
@@ -34,12 +34,10 @@ def read_schema(data: Any) -> LabelSchema:
     return schema
 
 
-def read_value(schema: LabelSchema, since: Mapping[str, int], version: int, value: Any) -> Any:
-    """`value` as an answer under `version` of the schema; lists of classes are sorted, numbers of boxes floats.
-
-    `since` says in which version each class ever declared came first. Raises `WrongTypeError` or `NotFiniteError`.
-    """
-    return read_answer(schema, value, lambda name: name if since.get(name, version + 1) <= version else None)
+def named_in(since: Mapping[str, int], version: int) -> Meaning:
+    """The classes that an answer under `version` of a schema can name, each as itself: all that had been declared by
+    then. `since` says in which version each class ever declared came first."""
+    return {name: name for name, first in since.items() if first <= version}.get
 
 
 def read_name(field: str, value: Any) -> str:

@@ -6,26 +6,12 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.labelling.uploads import NewItem
-from tests.serving.labelling.browser import HOSTILE, PHONE, add, answers, chromium, people, picture, schema, site
+from tests.serving.labelling.browser import HOSTILE, PHONE, add, answers, people, picture, schema
 from tests.serving.labelling.project import PASSWORD
 
 pytestmark = pytest.mark.stack
 
 LABEL = "a:visible, button:visible, input:visible, select:visible, textarea:visible"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def web(tmp_path, kafka, redis_url, browser, fresh):
-    with site(tmp_path, kafka, redis_url, browser) as found:
-        found.desk.account("boss", maker=True)
-        found.name = fresh("pages")
-        yield found
 
 
 def texts(web, *words, kind="single", names=("Cat", "Dog"), **more):

@@ -11,7 +11,7 @@ from serving.labelling.uploads import NewItem
 from streams.engines.local import LocalEngine
 from streams.labelling.consensus import Consensus
 from streams.state_store import FolderStore
-from tests.serving.labelling.browser import PHONE, add, answers, chromium, people, picture, schema, site
+from tests.serving.labelling.browser import PHONE, add, answers, people, picture, schema
 from tests.serving.labelling.project import PASSWORD
 from tidemill.engine import Parts
 from tidemill.events import LabelGiven
@@ -23,20 +23,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 CELL = (60, 20, 60, 40)
 SECOND = (130, 50, 30, 30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def web(tmp_path, kafka, redis_url, browser, fresh):
-    with site(tmp_path, kafka, redis_url, browser) as found:
-        found.desk.account("boss", maker=True)
-        found.name = fresh("crowd")
-        yield found
 
 
 @pytest.fixture

@@ -9,25 +9,11 @@ from playwright.sync_api import expect
 from connectors import images
 from serving.labelling.uploads import NewItem, NewItems
 from tests.connectors.test_images import odd, turned
-from tests.serving.labelling.browser import add, chromium, people, schema, site
+from tests.serving.labelling.browser import add, people, schema
 from tidemill.errors import ConfigError, RequestError
 from tidemill_app.labelling_files import items_of
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def web(tmp_path, kafka, redis_url, browser, fresh):
-    with site(tmp_path, kafka, redis_url, browser) as found:
-        found.desk.account("boss", maker=True)
-        found.name = fresh("pages")
-        yield found
 
 
 CSV = (

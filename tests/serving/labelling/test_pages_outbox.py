@@ -4,27 +4,18 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.labelling.uploads import NewItem
-from tests.serving.labelling.browser import add, answers, chromium, people, schema, site
+from tests.serving.labelling.browser import add, answers, people, schema
 
 pytestmark = pytest.mark.stack
 AWAY = "error: Failed to load resource"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
 @pytest.fixture
-def web(tmp_path, kafka, redis_url, browser, fresh):
-    with site(tmp_path, kafka, redis_url, browser) as found:
-        found.desk.account("boss", maker=True)
-        found.name = fresh("pages")
-        found.desk.project(found.name, schema=schema("single", "text", "Cat", "Dog"), overlap=(2, 3))
-        add(found.desk, found.name, *(NewItem(id=f"i{n}", text=f"word {n}") for n in range(3)))
-        people(found.desk, found.name, "ada", "bo")
-        yield found
+def web(web):
+    web.desk.project(web.name, schema=schema("single", "text", "Cat", "Dog"), overlap=(2, 3))
+    add(web.desk, web.name, *(NewItem(id=f"i{n}", text=f"word {n}") for n in range(3)))
+    people(web.desk, web.name, "ada", "bo")
+    return web
 
 
 def sign_in(web, page, who):

@@ -48,13 +48,13 @@ def test_order_and_repetition_do_not_matter(puts, random):
 def test_only_what_changes_something_is_told():
     answers = Answers()
     item = answers.item_of("t")
-    assert answers.put(item, "a", "x", (5, "e1")) == (0, True)
+    assert answers.put(item, "a", "x", (5, "e1")) == 0
     assert answers.put(item, "a", "x", (5, "e1")) is None
     assert answers.put(item, "a", "y", (4, "e9")) is None
     assert answers.put(item, "a", "x", (6, "e2")) is None  # said again: nothing changes, but it is said as of then
     assert answers.put(item, "a", "y", (5, "e3")) is None
-    assert answers.put(item, "a", None, (7, "e4")) == (0, False)
-    assert answers.put(item, "b", None, (7, "e5")) == (1, True)
+    assert answers.put(item, "a", None, (7, "e4")) == 0
+    assert answers.put(item, "b", None, (7, "e5")) == 1
     assert answers.standing == 0
 
 

@@ -21,10 +21,9 @@ class Crowd:
 
     def put(self, item, by, value, time):
         code = self.answers.item_of(f"t{item:03}")
-        put = self.answers.put(code, f"w{by:02}", value, (time, ""))
-        if put is None:
+        row = self.answers.put(code, f"w{by:02}", value, (time, ""))
+        if row is None:
             return None
-        row, _ = put
         values = np.array([[-1 if value is None else value]] * self.model.layers)
         return self.model.apply([row], [code], [self.answers.who[row]], values)
 

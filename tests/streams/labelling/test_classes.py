@@ -15,7 +15,7 @@ def believed(kind, answers, method="majority", classes=("a", "b", "c"), into=Non
     changes = []
     for time, (item, by, value) in enumerate(answers):
         code = table.item_of(item)
-        row, _ = table.put(code, by, value, (time, ""))
+        row = table.put(code, by, value, (time, ""))
         changes.append(Change(row, code, table.who[row], value))
     return beliefs, beliefs.apply(changes), table
 

@@ -105,7 +105,7 @@ def test_poor_annotators_weigh_less_and_bias_is_found():
         level = i % 4 + 1
         for who, given in enumerate([level, level, level + 1, int(rng.integers(1, 6))]):
             item = table.item_of(f"t{i:02}")
-            row, _ = table.put(item, f"w{who}", given, (i, ""))
+            row = table.put(item, f"w{who}", given, (i, ""))
             changes.append(Change(row, item, table.who[row], given))
     beliefs.apply(changes)
     beliefs.estimate(table.order())

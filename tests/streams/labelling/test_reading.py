@@ -2,11 +2,16 @@
 
 import pytest
 
-from streams.labelling.reading import read_schema, read_value
+from streams.labelling.reading import named_in, read_schema
 from tests.streams.labelling.crowds import schema
 from tidemill.errors import BadEvent, NotFiniteError, WrongTypeError
+from tidemill.label_values import read_answer
 
 SINCE = {"jay": 1, "wren": 1, "crow": 2}
+
+
+def read_value(schema, since, version, value):
+    return read_answer(schema, value, named_in(since, version))
 
 
 def kind(name):
