@@ -141,16 +141,6 @@ def test_pre_labels_are_the_live_models(tmp_path):
         assert [(q.item, q.media, q.size) for q in model.asked] == [(id, digest, (40, 20))] * 3
 
 
-def test_what_we_predict_is_what_label_studios_own_library_takes(tmp_path):
-    interface = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
-    with desk(tmp_path) as made, backend(made, Model([["rbc", 10, 5, 20, 10], ["wbc", 0, 0, 40, 20]])) as client:
-        project = cells(made)
-        _, digest = image(made, project)
-        tasks = [{"id": 1, "data": {"image": digest}}]
-        answer = client.post("/cells/predict", json={"tasks": tasks, "label_config": BOXES}).json()
-        assert interface.LabelInterface(BOXES).validate_prediction(answer["results"][0])
-
-
 def test_of_what_the_model_says_nothing_there_is_no_prediction(tmp_path):
     """An empty one would be kept as such, and in a project of boxes it says that there are none."""
     model = Model("cat")
