@@ -6,6 +6,11 @@ A project labels the items of the stream of its own name: an item is an event of
 `label.revised.v1` (its label changed, or is sure no more), and, for every label settled or changed to another, the
 `label.given.v1` that every learner of the stream joins.
 
+An answer, a withdrawal and a review count for what they say, whether people were ever asked about the item here or not:
+what Label Studio's users or an import bring counts like any other. The consensus job, the labelling service and data
+sets all hold to that (`tidemill.label_values` says what else an answer must be), and from the project's first
+`project.changed.v1` on.
+
 A `value` is plain JSON by the kind of the project: `single` a class, `multi` a list of classes, `boxes` a list of
 `[class, x, y, width, height]` in pixels of the item, `transcription` a text, `rating` a whole number.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
-from tidemill.errors import NotFiniteError, WrongTypeError
+from tidemill.errors import BadEvent, NotFiniteError, WrongTypeError
 from tidemill.label_events import LabelSchema
 
 MAX_BOXES, MAX_TEXT, MAX_CLASSES, MAX_OVERLAP = 500, 20_000, 1_000, 10_000
@@ -118,6 +118,18 @@ def _text(value: Any) -> str:
     return value
 
 
+def is_name(value: Any) -> bool:
+    """Whether this can be the id of an item or of a person."""
+    return isinstance(value, str) and bool(value)
+
+
+def read_name(field: str, value: Any) -> str:
+    """An id of an item or a person. Raises `WrongTypeError` where there is none."""
+    if not is_name(value):
+        raise wrong(f"field {field!r} is missing", "an id", value, field)
+    return str(value)
+
+
 def read_version(newest: int, value: Any) -> int:
     """The schema version that an answer names (null: 1). Raises `WrongTypeError` for one that there is not."""
     if value is None:
@@ -125,6 +137,17 @@ def read_version(newest: int, value: Any) -> int:
     if type(value) is not int or not 1 <= value <= newest:
         raise wrong("no version of the schema", f"1 to {newest}", value, "schema")
     return value
+
+
+def fits(schema: LabelSchema, since: Mapping[str, int], value: Any, version: int | None = None) -> bool:
+    """Whether a value can be an answer under that version of the schema (None: this one): what cannot is passed over by
+    every reader. `since` says in which version each class came first."""
+    try:
+        asked = schema.version if version is None else read_version(schema.version, version)
+        read_answer(schema, value, lambda name: name if since.get(name, asked + 1) <= asked else None)
+    except BadEvent:
+        return False
+    return True
 
 
 def read_overlap(value: Any) -> tuple[int, int]:

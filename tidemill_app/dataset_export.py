@@ -24,15 +24,16 @@ _WRITERS: dict[str, Callable[[Outgoing, Path], None]] = {
 def export(version: DatasetVersion, format: str, folder: Path) -> int:
     """Write the examples, by id, into `folder`, which appears whole or not at all; how many.
 
-    The same version gives the same files. Raises `ConfigError` where the folder holds something, `UserError` where the
-    format cannot hold the labels.
+    The same version gives the same files; what annotators said goes with them where the version was loaded with its
+    answers and the format holds them (`labelstudio`). Raises `ConfigError` where the folder holds something,
+    `UserError` where the format cannot hold the labels.
     """
     if format not in FORMATS:
         raise ConfigError("no such format", wanted=", ".join(FORMATS), got=format)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError("the folder holds something", where=str(folder), fix="Name one that is empty, or not there.")
     examples = sorted(version.examples(), key=lambda e: e.id)
-    out = outgoing(version.manifest.schema, examples, version.bytes_of)
+    out = outgoing(version.manifest.schema, examples, version.bytes_of, version.answers)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
     try:

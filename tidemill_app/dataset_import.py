@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 
-from connectors import arrow
-from connectors.datasets.assembling import gather_items, gather_labels, merges, schema_of
+from connectors.datasets.assembling import merges
 from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
 from connectors.datasets.formats.files import MAX_MEDIA, Root, is_archive, unpack
 from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, check_classes, classes_in
@@ -28,14 +27,15 @@ from tidemill import events
 from tidemill.cloudevents import headers_of, to_headers
 from tidemill.decode import Bad, Decoder
 from tidemill.errors import ConfigError, TidemillError, UserError
+from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
 from tidemill.log import MAX_RECORD_BYTES, Record, TopicSpec
 from tidemill.state import digest as digest_of
 from tidemill.stream import RECORD_TIME, Field, StreamSpec, check_name
 from tidemill.time import to_rfc3339
-from tidemill.version import Span
-from tidemill_app.reading import pieces, read_all
+from tidemill_app.dataset_answers import SOURCE, Crowd, check_order
+from tidemill_app.dataset_there import there
 from tidemill_app.wiring import Platform
 
 READERS: dict[str, Callable[[Path], Incoming]] = {
@@ -54,12 +54,14 @@ _OWN = ("id", "time", "media", "media_type", "group", "split")
 
 @dataclass
 class Imported:
-    """What an import did: items, labels and questions sent now, items there before, what of the source was left out."""
+    """What an import did: items, labels, several annotators' answers and questions sent now, items there before, what
+    of the source was left out."""
 
     project: str
     format: str
     items: int = 0
     labels: int = 0
+    answers: int = 0
     asked: int = 0
     there: int = 0
     bytes: int = 0
@@ -81,8 +83,9 @@ def import_(
     """Import a folder or an archive. A project that is not there yet is made, with the source's classes.
 
     `prefix` goes before every id, for two sources with the same names. With `ask`, people are asked about the items
-    sent now that have no label. Raises `UserError` for a source that is not what
-    it should be, an item whose id is another's already, a class that the project does not have.
+    sent now that have no label. What several annotators said of an item are answers, which a consensus makes the label
+    of. Raises `UserError` for a source that is not what it should be, an item whose id is another's already, a class
+    that the project does not have.
     """
     check_name(project, "project")
     with tempfile.TemporaryDirectory(prefix="tidemill-import-") as scratch:
@@ -97,7 +100,7 @@ def import_(
             raise _named(error, folder, source) from None
         check_classes(incoming.classes, str(source))
         spec = _declared(platform, project, incoming, partitions)
-        done = Imported(project, format, left_out=list(incoming.passed_over))
+        done = Imported(project, format)
         run = _Run(platform, spec, incoming, done, prefix, ask)
         try:
             with ThreadPoolExecutor(1) as pool:  # one batch is stored while the next is read
@@ -200,26 +203,34 @@ class _Run:
         self._ask = ask
         self._names = {f.name for f in spec.fields}
         self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
-        self._items, self._labels, schema = _there(platform, spec)
+        check_order(incoming.annotators, len(platform.log.partitions(f"labels.{spec.name}")), spec.name)
+        self._there = there(platform, spec, bool(incoming.annotators))
         self._begun: set[str] = set()
         self._dropped: set[str] = set()
         self._decoder = Decoder(spec, max_event_bytes=MAX_RECORD_BYTES)
         self._type = spec.tag or f"{spec.name}.v{spec.version}"
-        self._into = self._schema(schema)
+        schema = self._schema(self._there.schema)
+        self._into = merges(schema)
+        self._crowd = Crowd(spec.name, schema, self._there, prefix, self._ids, self._send)
 
-    def _schema(self, schema: LabelSchema | None) -> dict[str, str]:
-        """The ids of the source's classes. A project without a schema is given one."""
+    def _schema(self, schema: LabelSchema | None) -> LabelSchema:
+        """The project's schema, which has the source's classes. One without a schema is given it, and an overlap of no
+        more than the fewest annotators of an item, so that what they agree on is settled."""
         incoming, project = self._incoming, self._spec.name
         if schema is None:
             classes = tuple(LabelClass(name, name) for name in incoming.classes)
             schema = LabelSchema(kind=incoming.kind, medium=incoming.medium, classes=classes)
-            now = self._platform.clock.now()
             event = ProjectChanged(
-                id=f"import/{project}", time=now, source="/imports", project=project, schema=schema, by="import"
+                id=f"import/{project}",
+                time=self._platform.clock.now(),
+                source=SOURCE,
+                project=project,
+                schema=schema,
+                overlap=(min(3, incoming.annotators or 3), 5),
+                by="import",
             )
             self._writer.begin()
-            topic, value = f"labels.{project}", events.encode(event)
-            self._writer.send(topic, value, key=project.encode(), headers=headers_of(event))
+            self._send(event, project)
             self._writer.commit()
             self._named(event)
         elif schema.kind != incoming.kind and incoming.classes:
@@ -233,7 +244,7 @@ class _Run:
                 got=", ".join(unknown[:10]),
                 fix="Add them to the project's schema first, or import into a project of its own.",
             )
-        return into
+        return schema
 
     def _named(self, event: ProjectChanged) -> None:
         """Say in the index that there is this project, so that it can be labelled. One whose events stand in several
@@ -250,7 +261,8 @@ class _Run:
         """Store and write one batch."""
         now = self._platform.clock.now()
         stored = iter(self._platform.artefacts.put_all(item.data for item in items if item.data is not None))
-        new = [row for item in items if (row := self._item(item, next(stored) if item.data is not None else "", now))]
+        media_of = [next(stored) if item.data is not None else "" for item in items]
+        new = [row for item, media in zip(items, media_of, strict=True) if (row := self._item(item, media, now))]
         self._check(new)
         spec = self._spec
         self._writer.begin()
@@ -263,9 +275,12 @@ class _Run:
             for id, payload, _, at in new:
                 if self._ask and id not in labelled:
                     self._question(id, payload, at)
-            for item in items:
+            for item, media in zip(items, media_of, strict=True):
+                id = self._prefix + item.id
                 if item.label is not None:
-                    self._label(self._prefix + item.id, self._ids(item.label), now)
+                    self._label(id, self._ids(item.label), now)
+                if item.answers:
+                    self._crowd.say(item, id, *self._shown(self._payload(item, id, media, now)), now)
         except BaseException:
             self._writer.abort()
             raise
@@ -282,9 +297,9 @@ class _Run:
         if id in self._begun:
             raise UserError("two items of the source have one id", got=id)
         self._begun.add(id)
-        if id in self._items:
+        if id in self._there.items:
             # An import once kept every image as it came.
-            if self._items[id] not in (media, item.original or media):
+            if self._there.items[id] not in (media, item.original or media):
                 raise UserError(
                     "an item of this id is there with other bytes",
                     where=f"project {self._spec.name}",
@@ -323,23 +338,28 @@ class _Run:
 
     def _label(self, id: str, value: Any, now: int) -> None:
         told = f"import/{id}/{digest_of(msgspec.json.encode(value))[:16]}"
-        if told in self._labels:
+        if told in self._there.told:
             return
-        self._labels.add(told)
-        event = LabelGiven(id=told, time=now, source="/imports", about=id, value=value, by="import")
-        topic = f"labels.{self._spec.name}"
-        self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
+        self._there.told.add(told)
+        self._send(LabelGiven(id=told, time=now, source=SOURCE, about=id, value=value, by="import"), id)
         self._done.labels += 1
 
     def _question(self, id: str, payload: dict[str, Any], now: int) -> None:
-        shown = {n: v for n, v in payload.items() if n not in (*_OWN, self._spec.id, self._spec.time)}
-        own: dict[str, Any] = {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
-        event = LabelAsked(
-            id=f"import/{id}/asked", time=now, source="/imports", about=id, payload=shown, reason="import", **own
-        )
-        topic = f"labels.{self._spec.name}"
-        self._writer.send(topic, events.encode(event), key=id.encode(), headers=headers_of(event))
+        shown, own = self._shown(payload)
+        event = LabelAsked(id=f"import/{id}/asked", time=now, source=SOURCE, about=id, payload=shown, reason="import")
+        self._send(msgspec.structs.replace(event, **own), id)
+        self._there.asked.add(id)
         self._done.asked += 1
+
+    def _shown(self, payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """What people are shown of an item, and which bytes."""
+        shown = {n: v for n, v in payload.items() if n not in (*_OWN, self._spec.id, self._spec.time)}
+        return shown, {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
+
+    def _send(self, event: Event, key: str) -> None:
+        self._writer.send(
+            f"labels.{self._spec.name}", events.encode(event), key=key.encode(), headers=headers_of(event)
+        )
 
     def _ids(self, label: Any) -> Any:
         kind, into = self._incoming.kind, self._into
@@ -355,6 +375,8 @@ class _Run:
         return [[into[name], *box] for name, *box in label] if kind == "boxes" else label
 
     def close(self) -> None:
+        self._done.answers = self._crowd.answers
+        self._done.left_out += [*self._incoming.passed_over, *self._crowd.left_out()]
         dropped = sorted(self._dropped - {"id", "time"})
         if dropped:
             self._done.left_out.append(f"fields that the stream does not have: {', '.join(dropped)}")
@@ -375,22 +397,3 @@ def _facts(item: RawItem) -> dict[str, Any]:
 def _in_unit(micros: int, unit: str) -> int | str:
     """A time as a stream's payloads hold it."""
     return to_rfc3339(micros) if unit == "rfc3339" else micros // {"us": 1, "ms": 1000, "s": 1_000_000}[unit]
-
-
-def _there(platform: Platform, spec: StreamSpec) -> tuple[dict[str, str], set[str], LabelSchema | None]:
-    """Items that the project has, with the digests of their bytes; the ids of labels that imports gave; its schema."""
-    items: dict[str, str] = {}
-    decoder = Decoder(spec, arrow.decode, max_event_bytes=MAX_RECORD_BYTES)
-    log = platform.log
-    for p in log.partitions(spec.topic):
-        for records in pieces(log, Span(p.topic, p.number, log.begin(p), log.end(p))):
-            found, _ = gather_items(decoder, records, lambda partition, these: these)
-            items |= {one.id: one.payload.get("media") or "" for one in found}
-    labels: set[str] = set()
-    changes = []
-    for told in gather_labels(read_all(log, f"labels.{spec.name}")):
-        if isinstance(told.event, LabelGiven) and told.event.source == "/imports":
-            labels.add(told.event.id)
-        elif isinstance(told.event, ProjectChanged):
-            changes.append(told)
-    return items, labels, schema_of(spec.name, changes)

@@ -56,7 +56,8 @@ def page(version: DatasetVersion, report: dict[str, Any]) -> str:
         f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>Project {escape(report['project'])}, {facts['examples']:,} examples, "
-        f"{facts['unlabelled']:,} without a label.<br>Manifest <code>{report['digest']}</code>.</p>",
+        f"{facts['unlabelled']:,} without a label, of which {facts['answered']:,} have answers.<br>"
+        f"Manifest <code>{report['digest']}</code>.</p>",
         _table(["class", *splits, "all"], rows),
         "<h2>Previews</h2>",
     ]

@@ -53,7 +53,7 @@ def report(platform: Platform, version: DatasetVersion, distance: int = 4) -> di
         "bad_records": manifest.counts.get("@bad", 0),
         "retracted": len(manifest.retracted),
         "erased_since": version.erased,
-        "statistics": statistics(examples, manifest.schema),
+        "statistics": statistics(examples, manifest.schema) | {"answered": manifest.counts.get("@answered", 0)},
         "duplicates": _listed([[examples[i].id for i in rows] for rows in alike]),
         "near": _listed([[examples[i].id for i in rows] for rows in near]),
         "leakage": {"same": _listed(found_same), "near": _listed(found_near), "groups": _listed(groups)},
@@ -134,6 +134,14 @@ def _replace(place: Path, data: bytes) -> None:
     os.replace(beside, place)
 
 
+def answered(unlabelled: int, answered: int) -> str:
+    """What to know of items that people answered and nothing settled."""
+    return (
+        f"{answered:,} of {unlabelled:,} examples without a label have answers: a consensus job makes labels of these "
+        "(docs/labelling-consensus.md), or a reviewer does"
+    )
+
+
 def text(report: dict[str, Any]) -> str:
     """The report for a person."""
     facts = report["statistics"]
@@ -143,6 +151,7 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         f"{report['dataset']}@{report['version']} of project {report['project']}: {facts['examples']:,} examples, "
         f"{facts['unlabelled']:,} without a label",
+        *([answered(facts["unlabelled"], facts["answered"])] if facts["answered"] else []),
         f"manifest {report['digest']}",
         f"examples {report['examples_digest']}",
         "",

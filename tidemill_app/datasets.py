@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from connectors import arrow
+from connectors.datasets.answers import standing
 from connectors.datasets.assembling import Found, Told, assemble, gather_items, gather_labels, schema_of
 from connectors.datasets.examples import Example
 from connectors.datasets.filter_check import check_filter
@@ -27,6 +28,7 @@ from streams.archived import ArchivedLog
 from streams.erasures import Erasures
 from tidemill.decode import Decoder
 from tidemill.errors import BadEvent, ConfigError, IntegrityError, NotFoundError, UserError
+from tidemill.label_events import AnswerGiven
 from tidemill.log import MAX_RECORD_BYTES, Log
 from tidemill.run_events import DatasetPublished
 from tidemill.stream import check_name
@@ -102,16 +104,18 @@ def create(platform: Platform, name: str, wanted: Wanted, workers: int = 1) -> t
     return made, new is not None
 
 
-def load(platform: Platform, text: str, workers: int = 1, copy: Log | None = None) -> DatasetVersion:
+def load(
+    platform: Platform, text: str, workers: int = 1, copy: Log | None = None, *, answers: bool = False
+) -> DatasetVersion:
     """The version that `NAME[@VERSION]` names, its examples read from the log, or the archive of what the log has lost;
-    of `copy`, from that copied log and no archive.
+    of `copy`, from that copied log and no archive. With `answers` also what annotators said of them.
 
     Raises `NotFoundError`, `SignatureError` for a manifest that no trusted key signed, `GoneError` naming the range
     that is in neither, `DigestError` where the log holds others than the version was made of.
     """
     event = DatasetLog(platform.log).find(text)
     manifest = _manifest(platform, event.digest)
-    examples, erased = _read(platform, manifest, workers, copy)[:2]
+    examples, erased, told, _ = _read(platform, manifest, workers, copy, answers=answers)
     return DatasetVersion(
         manifest,
         event.digest,
@@ -119,6 +123,7 @@ def load(platform: Platform, text: str, workers: int = 1, copy: Log | None = Non
         platform.artefacts.get,
         version=event.version,
         erased=erased - manifest.erased,
+        answers=_answers(manifest, examples, told) if answers else {},
     )
 
 
@@ -155,6 +160,15 @@ def versions(platform: Platform, name: str | None = None) -> list[dict[str, Any]
             }
         )
     return rows
+
+
+def _answers(
+    manifest: DatasetManifest, examples: Sequence[Example], told: Sequence[Told]
+) -> dict[str, list[AnswerGiven]]:
+    """What annotators said of the examples."""
+    void = {r.about: r.time for r in manifest.retracted if r.label_only}
+    found = standing(manifest.project, told, manifest.schema, void)
+    return {e.id: found[e.id] for e in examples if e.id in found}
 
 
 def _manifest(platform: Platform, digest: str) -> DatasetManifest:
@@ -204,7 +218,7 @@ def _spans(log: Log, topic: str, before: Sequence[Span]) -> list[Span]:
 
 def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[DatasetManifest, list[Example]]:
     """The manifest with what the records of its ranges say, and the examples."""
-    examples, erased, told, bad = _read(platform, manifest, workers)
+    examples, erased, told, bad = _read(platform, manifest, workers, answers=True)
     schema = schema_of(manifest.project, told)
     for text in manifest.where:
         check_filter(text, {f.name: f.type for f in manifest.stream.fields}, schema)
@@ -221,6 +235,8 @@ def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
     for example in examples:
         counts[example.split] += 1
     counts |= {"@bad": bad, "@unlabelled": sum(e.label is None for e in examples)}
+    waiting = _answers(manifest, [e for e in examples if e.label is None], told)
+    counts |= {"@answered": len(waiting)} if waiting else {}
     filled = msgspec.structs.replace(
         manifest,
         schema=schema,
@@ -233,9 +249,10 @@ def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
 
 
 def _read(
-    platform: Platform, manifest: DatasetManifest, workers: int, copy: Log | None = None
+    platform: Platform, manifest: DatasetManifest, workers: int, copy: Log | None = None, *, answers: bool
 ) -> tuple[list[Example], int, list[Told], int]:
-    """Examples, how many records of the ranges were erased, what was told of labels, and records that are no items."""
+    """Examples, how many records of the ranges were erased, what was told of labels (with `answers`, by annotators
+    too), and records that are no items."""
     log = platform.log if copy is None else copy
     whole = ArchivedLog(log, [*manifest.data, *manifest.labels], platform.archive if copy is None else None)
     gone = Erasures()
@@ -253,7 +270,7 @@ def _read(
                 found += items
                 bad += wrong
             else:
-                told += gather_labels(records, places)
+                told += gather_labels(records, places, answers=answers)
         return found, told, bad
 
     spans = [piece for span in (*manifest.data, *manifest.labels) for piece in _cut(span, workers)]

@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from serving.access import is_loopback
-from serving.labelling.label_studio import Guess, Question
+from serving.labelling.label_studio import Guess
+from serving.labelling.label_studio_tasks import Question
 from serving.labelling.values import resolve
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill.label_events import LabelSchema

@@ -20,7 +20,14 @@ from tidemill.block import Block, Place
 from tidemill.decode import Bad, Decoder, Item, type_of
 from tidemill.errors import BadEvent
 from tidemill.events import LabelGiven
-from tidemill.label_events import LabelRevised, LabelSchema, LabelSettled, ProjectChanged
+from tidemill.label_events import (
+    AnswerGiven,
+    AnswerWithdrawn,
+    LabelRevised,
+    LabelSchema,
+    LabelSettled,
+    ProjectChanged,
+)
 from tidemill.label_values import ends, merged
 from tidemill.log import Partition, Record
 from tidemill.project_standing import Standing, after
@@ -29,6 +36,7 @@ Absent = Callable[[Partition, Sequence[Item]], Sequence[Item]]
 """What is left of a partition's items when those erased on request are taken out (`streams.erasures`)."""
 
 _READ = frozenset({"label.given.v1", "label.settled.v1", "label.revised.v1", "project.changed.v1"})
+_ANSWERS = _READ | {"answer.given.v1", "answer.withdrawn.v1"}
 
 
 class Found(msgspec.Struct):
@@ -47,7 +55,7 @@ class Told(msgspec.Struct):
 
     partition: int
     offset: int
-    event: LabelGiven | LabelSettled | LabelRevised | ProjectChanged
+    event: LabelGiven | LabelSettled | LabelRevised | ProjectChanged | AnswerGiven | AnswerWithdrawn
 
 
 def gather_items(decoder: Decoder, records: Sequence[Record], absent: Absent) -> tuple[list[Found], int]:
@@ -68,10 +76,12 @@ def gather_items(decoder: Decoder, records: Sequence[Record], absent: Absent) ->
     return found, bad
 
 
-def gather_labels(records: Iterable[Record], erased: Container[Place] = ()) -> Iterator[Told]:
-    """What the records of `labels.<project>` say of labels and of the project, and none of the rest."""
+def gather_labels(records: Iterable[Record], erased: Container[Place] = (), *, answers: bool = False) -> Iterator[Told]:
+    """What the records of `labels.<project>` say of labels and of the project, with `answers` also what people said,
+    and none of the rest."""
+    read = _ANSWERS if answers else _READ
     for record in records:
-        if type_of(record) not in _READ:
+        if type_of(record) not in read:
             continue
         if erased and Place(record.topic, record.partition, record.offset) in erased:
             continue
@@ -79,7 +89,7 @@ def gather_labels(records: Iterable[Record], erased: Container[Place] = ()) -> I
             event = events.decode(record.value or b"")
         except BadEvent:
             continue
-        if isinstance(event, LabelGiven | LabelSettled | LabelRevised | ProjectChanged):
+        if isinstance(event, LabelGiven | LabelSettled | LabelRevised | ProjectChanged | AnswerGiven | AnswerWithdrawn):
             yield Told(record.partition, record.offset, event)
 
 
@@ -105,7 +115,9 @@ class Labels:
         self._said: dict[str, dict[int, tuple[Any, float | None, int]]] = {}
         for one in sorted(told, key=lambda t: (t.partition, t.offset)):
             event = one.event
-            if isinstance(event, ProjectChanged) or event.time <= void.get(event.about, -1):
+            if isinstance(event, ProjectChanged | AnswerGiven | AnswerWithdrawn) or event.time <= void.get(
+                event.about, -1
+            ):
                 continue
             mine = self._said.setdefault(event.about, {})
             value, sure, time = mine.get(one.partition, (None, None, event.time))

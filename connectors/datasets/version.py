@@ -11,15 +11,16 @@ copied log, or one imported again, shows that it is the same data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from connectors.datasets.examples import Example
 from tidemill.errors import DigestError, MalformedError, NotFoundError
-from tidemill.label_events import LabelSchema
+from tidemill.label_events import AnswerGiven, LabelSchema
 from tidemill.state import digest
 from tidemill.stream import StreamSpec
 from tidemill.version import Span
@@ -45,8 +46,9 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     shares by name; `by` is the field whose text keeps a group together (empty: field `group`, or else each item for
     itself), `fixed` a field that names the split outright (empty: none). `where` are filters (`filters.Filter`), and
     `labelled` leaves out what has no label. `parent` is the digest of the manifest before. `counts` are examples by
-    split, how many of the records cannot be used (`@bad`), and examples without a label (`@unlabelled`). `erased` is
-    how many places of the ranges had been erased on request.
+    split, how many of the records cannot be used (`@bad`), examples without a label (`@unlabelled`), and those of them
+    that people answered, where there are any (`@answered`). `erased` is how many places of the ranges had been erased
+    on request.
     """
 
     name: str
@@ -104,7 +106,8 @@ def examples_digest(examples: Iterable[Example]) -> str:
 class DatasetVersion:
     """A manifest with its examples, as read from the log and verified.
 
-    `bytes_of` fetches what an example's `media` names, by `get` (`ArtefactStore.get`). `erased` is how many records of
+    `bytes_of` fetches what an example's `media` names, by `get` (`ArtefactStore.get`). `answers` are those that stood,
+    by example, where they were read. `erased` is how many records of
     its ranges were erased on request since: it then holds fewer examples than its manifest says.
     """
 
@@ -117,11 +120,13 @@ class DatasetVersion:
         *,
         version: str = "",
         erased: int = 0,
+        answers: Mapping[str, Sequence[AnswerGiven]] = MappingProxyType({}),
     ) -> None:
         self.manifest = manifest
         self.digest = digest
         self.version = version
         self.erased = erased
+        self.answers = answers
         self._get = get
         self._splits: dict[str, list[Example]] = {name: [] for name in manifest.splits}
         for example in sorted(examples, key=lambda e: (e.partition, e.offset, e.row)):

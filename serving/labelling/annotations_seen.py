@@ -1,19 +1,18 @@
 """Which annotations of Label Studio a project has heard of, and as of when.
 
-The id of an answer says both (`answer_id`), so the log is the only memory. Webhooks come late and out of order; what
-is older than what was heard counts for nothing.
+The id of an answer says both (`connectors.label_studio.answer_id`), so the log is the only memory. Webhooks come late
+and out of order; what is older than what was heard counts for nothing.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from connectors.label_studio import micros_of
 from serving.labelling.state import Project
 from tidemill.errors import RequestError
-from tidemill.time import round_micros
 
 _ID = re.compile(r"label-studio-([0-9]+)-(?:t([0-9]+)|[0-9a-f]{16})")
 
@@ -21,25 +20,22 @@ _ID = re.compile(r"label-studio-([0-9]+)-(?:t([0-9]+)|[0-9a-f]{16})")
 def stamp_of(annotation: dict[str, Any]) -> int:
     """When an annotation was changed last, microseconds. Raises `RequestError` where it does not say."""
     text = annotation.get("updated_at")
-    try:
-        at = datetime.fromisoformat(text if isinstance(text, str) and len(text) < 64 else "")
-        found = round_micros(at if at.tzinfo else at.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        found = -1
-    if found < 0:
+    found = micros_of(text)
+    if found is None:
         raise RequestError("no time of its change", wanted="RFC 3339", got=ascii(text)[:80], field="updated_at")
     return found
-
-
-def answer_id(annotation: int, stamp: int) -> str:
-    """The id of the answer that an annotation gives, as it was changed last at `stamp`."""
-    return f"label-studio-{annotation}-t{stamp}"
 
 
 def stamp_in(id: str) -> int:
     """The time in the id of an answer; -1 where it holds none."""
     found = _ID.fullmatch(id)
     return int(found[2]) if found and found[2] else -1
+
+
+def annotation_in(id: str) -> int:
+    """The annotation in the id of an answer; -1 where it holds none."""
+    found = _ID.fullmatch(id)
+    return int(found[1]) if found else -1
 
 
 class AnnotationsSeen:

@@ -10,7 +10,8 @@ from typing import Any
 
 from serving.labelling import rules
 from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
-from serving.labelling.state import Item, Project
+from serving.labelling.item import Item
+from serving.labelling.state import Project
 from serving.labelling.values import distance, same
 from tidemill.label_events import LabelSchema
 from tidemill.time import MAX_TIME
@@ -21,12 +22,15 @@ MAX_LEFT = 1000
 
 
 def progress(state: Project) -> dict[str, Any]:
-    """How far the project is. `open` are items that can be leased, `waiting` those that can be again, it may be, once
-    the consensus has looked at their newest answers."""
-    asked = [i for i in state.items.values() if not i.asked.closed and not i.gold]
+    """How far the project is, with the items that were answered or decided elsewhere: `outside` of them nobody was ever
+    asked about here. `open` are items that can be leased, `waiting` those that can be again, it may be, once the
+    consensus has looked at their newest answers."""
+    asked = [i for i in state.items.values() if not i.dropped and not i.gold]
+    asked = [i for i in asked if not i.outside or i.answers or i.review is not None]
     settled = [i for i in asked if i.settled or i.review is not None]
     return {
         "items": len(asked),
+        "outside": sum(i.outside for i in asked),
         "settled": len(settled),
         "reviewed": sum(i.review is not None for i in asked),
         "answers": sum(len(i.answers) for i in state.items.values()),
@@ -129,11 +133,11 @@ def _matrix(kind: str, pairs: list[tuple[Any, Any]], classes: list[str]) -> list
 def disputed(state: Project, most: int = MAX_SHOWN) -> list[str]:
     """Items that annotators do not agree on, the least sure first: all answers are in that were asked for, and the
     posterior is not sure; or somebody whose answers are to be reviewed has answered; or answers differ that were
-    asked for and no consensus is published."""
+    asked for and no consensus is published. Of an item that nobody was asked about here, no more are to come."""
     flagged = {name for name in state.members if rules.broken(state, name, "review")}
     found = []
     for about, item in state.items.items():
-        if item.gold or item.review is not None or item.asked.closed or not item.answers:
+        if item.gold or item.review is not None or item.dropped or not item.answers:
             continue
         if unsure(state, item) or flagged & item.answers.keys():
             sure = item.estimate.confidence if item.estimate is not None else 0.0
@@ -145,7 +149,7 @@ def unsure(state: Project, item: Item) -> bool:
     """Whether more answers are not to come, and those that came do not settle it; or it was settled, and is no
     more."""
     least, _ = item.asked.overlap or state.now.overlap
-    if len(item.answers) < least:
+    if len(item.answers) < (min(least, 2) if item.outside else least):
         return False
     if item.estimate is None:
         if item.differs is None:

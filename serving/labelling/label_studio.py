@@ -17,18 +17,20 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import re
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from connectors.label_studio import BY, annotator, answer_id
 from serving.access import Gatekeeper, Headers, Refusal
 from serving.labelling import label_studio_values as written
-from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
+from serving.labelling.annotations_seen import AnnotationsSeen, annotation_in, stamp_in, stamp_of
 from serving.labelling.desk import asked
-from serving.labelling.label_config import MAX_CONFIG, Control, control
+from serving.labelling.label_config import MAX_CONFIG, control
+from serving.labelling.label_studio_tasks import Question, question
 from serving.labelling.service import Labelling
 from serving.labelling.state import Project
 from serving.routing import Request, Response, Route, Router, json_of
@@ -37,25 +39,15 @@ from tidemill.errors import IncompatibleError, RequestError
 from tidemill.event import Event
 from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, LabelSchema, MemberChanged
 
-MAX_PREDICT = 8 << 20
-MAX_WEBHOOK = 8 << 20
-MAX_TASKS = 500
-BY = "label-studio"
-"""How the names of Label Studio's annotators begin; no account of ours has such a one."""
+MAX_BODY = 64 << 20
+"""Label Studio sends all tasks that were selected in one call, and annotations 5000 at once (`WEBHOOK_BATCH_SIZE`)."""
+MAX_TASKS = 20_000
+PATIENCE = 60.0
+"""Seconds after which a call for predictions is answered with those there are: Label Studio waits for 100."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
+_AT_ONCE = 64
+
 _log = logging.getLogger("tidemill.labelling")
-
-
-class Question(msgspec.Struct, frozen=True):
-    """An item that a model is asked about: the digest of its bytes (empty: none), its fields, its size in pixels."""
-
-    item: str
-    media: str
-    media_type: str
-    payload: dict[str, Any]
-    size: tuple[int, int] | None = None
 
 
 class Guess(msgspec.Struct, frozen=True):
@@ -96,10 +88,11 @@ class Setup(msgspec.Struct, frozen=True):
 
 
 class Predict(msgspec.Struct, frozen=True):
-    """Label Studio's `/predict`."""
+    """Label Studio's `/predict`. `params.context` is what an annotator has drawn so far, where one asks at work."""
 
     tasks: list[dict[str, Any]]
     label_config: str = ""
+    params: Any = None
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -137,10 +130,19 @@ def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 class LabelStudioDoor(Router):
     """The ASGI application of the ML backend. `default` is the project of an address that names none."""
 
-    def __init__(self, service: Labelling, asker: Asker, *, keys: list[str] | None = None, default: str = "") -> None:
+    def __init__(
+        self,
+        service: Labelling,
+        asker: Asker,
+        *,
+        keys: list[str] | None = None,
+        default: str = "",
+        patience: float = PATIENCE,
+    ) -> None:
         self._service = service
         self._asker = asker
         self._default = default
+        self._patience = patience
         self._seen = AnnotationsSeen()
         self._workers = Workers("label-studio", 8, 64)
         routes = [
@@ -149,11 +151,12 @@ class LabelStudioDoor(Router):
             for route in (
                 Route("GET", at + "/health", "key", self._health, "Is the backend there"),
                 Route("POST", at + "/setup", "key", self._setup, "Does the configuration fit", MAX_CONFIG * 2, Setup),
-                Route("POST", at + "/predict", "key", self._predict, "What the model says", MAX_PREDICT, Predict),
-                Route("POST", at + "/webhook", "key", self._webhook, "What people said", MAX_WEBHOOK, Webhook),
+                Route("GET", at + "/versions", "key", self._versions, "Which models can be asked"),
+                Route("POST", at + "/predict", "key", self._predict, "What the model says", MAX_BODY, Predict),
+                Route("POST", at + "/webhook", "key", self._webhook, "What people said", MAX_BODY, Webhook),
             )
         ]
-        super().__init__(routes, LabelStudioGate(keys or []), limit=256)
+        super().__init__(routes, LabelStudioGate(keys or []), limit=256, bodies=MAX_BODY * 4)
 
     def close(self) -> None:
         self._workers.close()
@@ -167,10 +170,20 @@ class LabelStudioDoor(Router):
         def work() -> dict[str, Any]:
             with self._service.book.reading(project) as state:
                 schema = state.now.schema
-            control(ask.schema or ask.label_config, schema)
+            try:
+                control(ask.schema or ask.label_config, schema)
+            except RequestError as error:
+                # Label Studio shows no more of it than the status.
+                _log.warning("project %s: Label Studio's configuration does not fit: %s", project, error)
+                raise
             return {"model_version": self._asker.version(project)}
 
         return json_of(await self._workers.do(work))
+
+    async def _versions(self, request: Request) -> Response:
+        project = self._project(request)
+        version = await self._workers.do(lambda: self._asker.version(project))
+        return json_of({"versions": [version] if version else []})
 
     async def _predict(self, request: Request) -> Response:
         ask, project = asked(request, Predict), self._project(request)
@@ -189,20 +202,52 @@ class LabelStudioDoor(Router):
     # --- what the model says
 
     def _guesses(self, project: str, ask: Predict) -> dict[str, Any]:
+        """A prediction for each task, an empty list in the place of one that is not ours or of which the model says
+        nothing. Label Studio asks for all tasks at once, and a refusal of one would be the refusal of all."""
         if len(ask.tasks) > MAX_TASKS:
             raise RequestError("too many tasks at once", wanted=f"at most {MAX_TASKS}", field="tasks")
+        questions: dict[int, Question] = {}
+        refused: list[RequestError] = []
+        by_media: dict[str, Question] = {}
         with self._service.book.reading(project) as state:
             schema = state.now.schema
             found = control(ask.label_config, schema)
-            questions = [question(state, found, task, f"tasks[{i}]") for i, task in enumerate(ask.tasks)]
+            for i, task in enumerate(ask.tasks):
+                try:
+                    questions[i] = question(state, found, task, f"tasks[{i}]", by_media)
+                except RequestError as error:
+                    refused.append(error)
+        if refused:
+            _log.warning(
+                "project %s: %d of %d tasks are refused: %s", project, len(refused), len(ask.tasks), refused[0]
+            )
+            if not questions:
+                raise refused[0]
         version = self._asker.version(project)
-        guesses = self._asker.ask(project, schema, questions)
-        made = []
-        for one, guess in zip(questions, guesses, strict=True):
-            result = [] if guess is None else written.results(found, schema, guess.value, one.size, guess.confidence)
-            score = guess.confidence if guess is not None and guess.confidence is not None else 0.0
-            made.append({"result": result, "score": score, "model_version": version})
+        made: list[Any] = [[] for _ in ask.tasks]
+        for i, guess in self._asked(project, schema, questions):
+            if guess is not None:
+                result = written.results(found, schema, guess.value, questions[i].size, guess.confidence)
+                if result or schema.kind in ("boxes", "multi"):  # of which nothing is something
+                    made[i] = {"result": result, "score": guess.confidence or 0.0, "model_version": version}
+        if isinstance(ask.params, dict) and ask.params.get("context") and made == [[]]:
+            made = [{"result": [], "score": 0.0, "model_version": version}]  # who asks at work waits for one
         return {"results": made, "model_version": version}
+
+    def _asked(
+        self, project: str, schema: LabelSchema, questions: dict[int, Question]
+    ) -> Iterator[tuple[int, Guess | None]]:
+        """Guesses, by the numbers of their questions, as many as there is patience for."""
+        end = time.monotonic() + self._patience
+        numbers = list(questions)
+        for at in range(0, len(numbers), _AT_ONCE):
+            if at and time.monotonic() >= end:
+                _log.warning(
+                    "project %s: %d of %d tasks have to be asked about again", project, len(numbers) - at, len(numbers)
+                )
+                return
+            some = numbers[at : at + _AT_ONCE]
+            yield from zip(some, self._asker.ask(project, schema, [questions[i] for i in some]), strict=True)
 
     # --- what people said
 
@@ -246,34 +291,52 @@ class LabelStudioDoor(Router):
             standing = known.answers.get(by) if known is not None else None
             if self._seen.older(state, name, stamp) or (standing is not None and stamp < stamp_in(standing.id)):
                 return 0  # webhooks come in any order, and the newer one stands
+            id, wrong = answer_id(name, stamp), None
+            if id in state.leases:
+                return 1  # delivered again
             made: list[Event] = []
             if by not in state.members:
                 made.append(_member(project, by, now))
-            if one.item not in state.items:
+            if known is None or not known.asked.id:
                 made.append(_asked(one, now))
+            result = annotation.get("result")
             if annotation.get("was_cancelled"):
-                self._seen.skipped(state, name, stamp)
-                made += [_withdrawn(standing, now, "skipped in Label Studio")] if standing is not None else []
+                made += self._silent(state, name, stamp, standing, "skipped in Label Studio")
+            elif written.says_nothing(found, schema, result):
+                made += self._silent(state, name, stamp, standing, "nothing chosen in Label Studio")
             else:
                 at = known.after(by, now) if known is not None else now
-                value = written.value_of(found, schema, annotation.get("result"), one.size)
-                id = answer_id(name, stamp)
-                if id in state.leases:
-                    return 1  # delivered again
-                made.append(
-                    AnswerGiven(
-                        id=id, time=at, about=one.item, by=by, value=value, schema=schema.version,
-                        seconds=_seconds(annotation.get("lead_time")),
+                try:
+                    value = written.value_of(found, schema, result, one.size)
+                except RequestError as error:
+                    # What the annotation said before, it says no more.
+                    own = standing is not None and annotation_in(standing.id) == name
+                    wrong = error
+                    made = self._silent(state, name, stamp, standing, "changed in Label Studio") if own else []
+                else:
+                    seconds = _seconds(annotation.get("lead_time"))
+                    version = schema.version
+                    made.append(
+                        AnswerGiven(id=id, time=at, about=one.item, by=by, value=value, schema=version, seconds=seconds)
                     )
-                )  # fmt: skip
         self._service.book.append(project, made)
+        if wrong is not None:
+            raise wrong
         return int(bool(made) and isinstance(made[-1], AnswerGiven))
+
+    def _silent(
+        self, state: Project, annotation: int, stamp: int, standing: AnswerGiven | None, reason: str
+    ) -> list[Event]:
+        """The annotation says nothing from `stamp` on: whatever its annotator said of the item counts no more."""
+        self._seen.skipped(state, annotation, stamp)
+        return [_withdrawn(standing, self._service.clock.now(), reason)] if standing is not None else []
 
     def _deleted(self, project: str, annotations: list[dict[str, Any]]) -> int:
         now = self._service.clock.now()
         gone: list[Event] = []
         with self._service.book.reading(project) as state:
             for name in {_number(one, "id") for one in annotations}:
+                self._seen.skipped(state, name, now)  # what was said of it before may yet come
                 lease = state.leases.get(id := self._seen.newest(state, name))
                 if lease is None or lease.fate != "answered":
                     continue
@@ -283,43 +346,6 @@ class LabelStudioDoor(Router):
                     gone.append(_withdrawn(answer, now, "deleted in Label Studio"))
         self._service.book.append(project, gone)
         return len(gone)
-
-
-def question(state: Project, found: Control, task: dict[str, Any], field: str) -> Question:
-    """What a task is about. Raises `RequestError` for a task that names bytes which are not ours."""
-    data = task.get("data")
-    if not isinstance(data, dict):
-        raise RequestError("the task has no data", wanted="data of the task", field=f"{field}.data")
-    id, source = data.get("id"), data.get(found.source)
-    item = state.items.get(id) if isinstance(id, str) else None
-    if item is not None:
-        asked = item.asked
-        return Question(asked.about, asked.media, asked.media_type, asked.payload, item.size)
-    shown = {k: v for k, v in data.items() if k != "id"}
-    given = str(task.get("id", ""))[:80]
-    name = id if isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable() else f"{BY}-{given}"
-    if state.now.schema.medium not in ("image", "audio"):
-        return Question(name, "", "", shown)
-    digest = _own(source, state.name)
-    if digest is None or digest not in state.media:
-        raise RequestError(
-            "the task names no bytes of this project, and nothing is fetched",
-            wanted="`id` of an item in the task's data, a digest, or the path of an item's media",
-            got=ascii(source)[:120],
-            field=f"{field}.data.{found.source}",
-        )
-    about = next(i for i in state.items.values() if i.asked.media == digest)
-    return Question(about.asked.about, digest, state.media[digest], about.asked.payload, about.size)
-
-
-def _own(source: Any, project: str) -> str | None:
-    """The digest that a task's image or sound names."""
-    if not isinstance(source, str):
-        return None
-    if _DIGEST.fullmatch(source):
-        return source
-    path = _OWN.fullmatch(source)
-    return path[2] if path is not None and path[1] == project else None
 
 
 def _several(given: Any, field: str) -> list[dict[str, Any]]:
@@ -345,7 +371,7 @@ def _number(given: dict[str, Any], field: str) -> int:
 
 def _who(annotation: dict[str, Any]) -> str:
     who = annotation.get("completed_by")
-    return f"{BY}-{_number(who if isinstance(who, dict) else {'id': who}, 'id')}"
+    return annotator(_number(who if isinstance(who, dict) else {"id": who}, "id"))
 
 
 def _seconds(given: Any) -> float | None:

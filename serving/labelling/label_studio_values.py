@@ -63,6 +63,16 @@ def _rectangle(box: list[Any], size: Size, called: str) -> dict[str, Any]:
     }
 
 
+def says_nothing(control: Control, schema: LabelSchema, result: Any) -> bool:
+    """Whether an annotation's `result` holds nothing of the control. Label Studio takes such a one by default
+    (`enable_empty_annotation`). No boxes and no classes of several are an answer."""
+    if schema.kind in ("boxes", "multi") or not isinstance(result, list):
+        return False
+    if not all(isinstance(region, dict) and isinstance(region.get("from_name"), str) for region in result):
+        return False
+    return all(r.get("value") == {"choices": []} for r in result if r["from_name"] == control.name)
+
+
 def value_of(control: Control, schema: LabelSchema, result: Any, size: Size | None) -> Any:
     """What an annotation's `result` says, as an answer of ours. `size` is the image's where it is known; else the
     regions say it. Raises `RequestError` that names the region which is wrong."""

@@ -14,7 +14,8 @@ import msgspec
 from serving.labelling import rules
 from serving.labelling.book import Book
 from serving.labelling.claims import Claim, Claims
-from serving.labelling.state import Item, Lease, Project
+from serving.labelling.item import Item
+from serving.labelling.state import Lease, Project
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
 from tidemill.event import Event

@@ -54,7 +54,8 @@ class ReviewerDesk(Desk):
                 if item is None or item.gold:
                     raise NotFoundError("no such item", got=repr(ask.item)[:80])
                 value = None if ask.value is None else check(state.now.schema, ask.value, item.size)
-            made = LabelReviewed(id="", time=0, about=ask.item, by=request.caller, value=value, note=ask.note)
+                later = item.reviewed[0] + 1  # than any decision before, by whichever clock
+            made = LabelReviewed(id="", time=later, about=ask.item, by=request.caller, value=value, note=ask.note)
             self.service.record(project, made)
             return {"item": ask.item, "value": value}
 

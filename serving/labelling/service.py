@@ -96,8 +96,9 @@ class Labelling:
             self.record(project, msgspec.structs.replace(member, state="joined", by=name))
 
     def record(self, project: str, event: Event) -> None:
-        """Append one event, with an id and the time of now."""
-        self.book.append(project, [msgspec.structs.replace(event, id=uuid.uuid4().hex, time=self.clock.now())])
+        """Append one event, with an id and the time of now, or its own where that is later."""
+        at = max(event.time, self.clock.now())
+        self.book.append(project, [msgspec.structs.replace(event, id=uuid.uuid4().hex, time=at)])
 
     def roles(self, project: str, name: str) -> list[str]:
         """The roles of an account in a project; none where there is no such project, or it is no member."""

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from serving.labelling.item import NEVER, Item
 from serving.labelling.patience import forsaken
 from serving.labelling.places import Places
-from serving.labelling.values import fits
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
@@ -30,16 +30,11 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
-from tidemill.label_values import ends, merged
+from tidemill.label_values import ends, fits, is_name, merged
 from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MAX_TIME, MIN_TIME
 
 Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
-Stamp = tuple[int, str]
-"""Time and id of an answer or a withdrawal: of two, the greater stands, as in the consensus."""
-
-
-_NEVER: Stamp = (MIN_TIME, "")
 
 
 class Lease(msgspec.Struct):
@@ -62,43 +57,6 @@ class Observation(msgspec.Struct, frozen=True):
 
     def answers(self, about: str) -> bool:
         return self.about == about and not self.skipped
-
-
-class Item(msgspec.Struct, kw_only=True):
-    """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
-    of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
-    none, and `gone` the answers that were withdrawn by name. `differs` and `agrees` keep what was found of the answers
-    (`figures.unsure`, `rules.agreeing`) until anything of the item changes."""
-
-    asked: LabelAsked
-    order: int
-    answers: dict[str, AnswerGiven] = {}
-    leases: dict[str, str] = {}
-    said: dict[str, Stamp] = {}
-    gone: set[tuple[str, str]] = set()
-    skipped: set[str] = set()
-    estimate: LabelEstimated | None = None
-    settled: bool = False
-    value: Any = None
-    confidence: float = 0.0
-    review: LabelReviewed | None = None
-    differs: bool | None = None
-    agrees: dict[str, bool] = {}
-
-    @property
-    def gold(self) -> bool:
-        return self.asked.gold is not None
-
-    def after(self, who: str, now: int) -> int:
-        """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest
-        stands."""
-        return max(now, self.said.get(who, _NEVER)[0] + 1)
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Width and height of an image, in pixels, where they are known."""
-        found = tuple(self.asked.payload.get(side) for side in ("width", "height"))
-        return found if all(type(n) is int and n > 0 for n in found) else None  # type: ignore[return-value]
 
 
 class Project:
@@ -227,16 +185,11 @@ class Project:
     def _asked(self, event: LabelAsked) -> None:
         if event.gold is not None and not self._fits(event.gold):
             return
-        item = self.items.get(event.about)
-        if item is None:
-            item = Item(
-                asked=event, order=len(self.items), answers={}, leases={}, said={}, gone=set(), skipped=set(), agrees={}
-            )
-            self.items[event.about] = item
-            if item.gold:
-                self.golds.append(event.about)
-        else:
-            item.asked = _merged(item.asked, event)
+        item = self._known(event)
+        before = item.gold
+        item.ask(event)
+        if item.gold and not before:
+            self.golds.append(event.about)
         if item.asked.media:
             self.media[item.asked.media] = item.asked.media_type
         self._replace(event.about, item)
@@ -270,9 +223,9 @@ class Project:
         self._replace(event.about, item)
 
     def _answered(self, event: AnswerGiven) -> None:
-        item, lease = self.items.get(event.about), self.leases.get(event.id)
-        if item is None or not self._fits(event.value, event.schema):
+        if not (is_name(event.about) and is_name(event.by) and self._fits(event.value, event.schema)):
             return
+        item, lease = self._known(event), self.leases.get(event.id)
         if lease is not None:
             # An answer that is sent twice is one; and nobody answers with another's lease.
             if lease.fate in ("answered", "withdrawn") or (lease.about, lease.by) != (event.about, event.by):
@@ -282,7 +235,7 @@ class Project:
             lease.fate, lease.value = "answered", event.value
         else:
             self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
-        if (event.time, event.id) > item.said.get(event.by, _NEVER):
+        if (event.time, event.id) > item.said.get(event.by, NEVER):
             item.said[event.by] = event.time, event.id
             self._take_out(item, event.by)
             if (event.by, event.id) not in item.gone:
@@ -296,13 +249,13 @@ class Project:
         self._replace(event.about, item)
 
     def _withdrawn(self, event: AnswerWithdrawn) -> None:
-        item = self.items.get(event.about)
-        if item is None:
+        if not (is_name(event.about) and is_name(event.by)) or self.rules is None:
             return
+        item = self._known(event)
         answer = item.answers.get(event.by)
         if event.answer:
             item.gone.add((event.by, event.answer))
-        elif (event.time, event.id) <= item.said.get(event.by, _NEVER):
+        elif (event.time, event.id) <= item.said.get(event.by, NEVER):
             return
         else:
             item.said[event.by] = event.time, event.id
@@ -312,8 +265,11 @@ class Project:
             self._replace(event.about, item)
 
     def _reviewed(self, event: LabelReviewed) -> None:
-        item = self.items.get(event.about)
-        if item is not None and (event.value is None or self._fits(event.value)):
+        if not is_name(event.about) or self.rules is None or (event.value is not None and not self._fits(event.value)):
+            return
+        item = self._known(event)
+        if item.reviewed < (event.time, event.id):
+            item.reviewed = event.time, event.id
             item.review = event if event.value is not None else None
             self._replace(event.about, item)
 
@@ -334,6 +290,13 @@ class Project:
             item.agrees.clear()
 
     # --- what they share
+
+    def _known(self, event: LabelAsked | AnswerGiven | AnswerWithdrawn | LabelReviewed) -> Item:
+        """The item that the event is about, known from here on."""
+        item = self.items.get(event.about)
+        if item is None:
+            item = self.items[event.about] = Item.unasked(event.about, len(self.items))
+        return item
 
     def _note(self, event: Event) -> None:
         if isinstance(event, EstimationAsked):
@@ -387,13 +350,3 @@ class Project:
 
     def _fits(self, value: Any, version: int | None = None) -> bool:
         return self.rules is not None and fits(self.rules.schema, self.since, value, version)
-
-
-def _merged(before: LabelAsked, event: LabelAsked) -> LabelAsked:
-    """A later one changes what it says: media and payload, where it is silent on them, stay."""
-    kept = {
-        name: getattr(before, name)
-        for name in ("media", "media_type", "payload", "group", "overlap", "skills", "gold", "prelabel")
-        if not getattr(event, name) and getattr(event, name) != 0
-    }
-    return msgspec.structs.replace(event, **kept)

@@ -95,7 +95,10 @@ class Uploads:
             raise RequestError("so many at once are not taken", wanted=f"1 to {MAX_ITEMS}", field="items")
         with self._book.reading(project) as state:
             schema = state.now.schema
-            known = {i.id: state.items[i.id].asked for i in wish.items if i.id in state.items}
+            there = {i.id: state.items[i.id] for i in wish.items if i.id in state.items}
+            events_of = {i.id for i in wish.items if i.event}
+            # What was only answered elsewhere is asked about like any other event of the stream.
+            known = {id: i.asked for id, i in there.items() if i.asked.id and not (i.outside and id in events_of)}
             own = {i.digest for i in wish.items if i.digest in state.media}
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")

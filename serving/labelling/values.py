@@ -5,14 +5,14 @@ A class is named by its `id`, which no rename changes; one that was merged into 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tidemill.errors import BadEvent, RequestError
 from tidemill.label_events import LabelSchema
-from tidemill.label_values import ends, read_answer, read_version
+from tidemill.label_values import ends, read_answer
 
 MAX_SIDE = 100_000.0
 """Of an image whose size is not known."""
@@ -37,17 +37,6 @@ def check(schema: LabelSchema, value: Any, size: tuple[int, int] | None = None) 
         return read_answer(schema, value, ends(schema).get, size or (MAX_SIDE, MAX_SIDE))
     except BadEvent as error:
         raise RequestError(error.message, wanted=error.wanted, got=error.got, field=error.field) from None
-
-
-def fits(schema: LabelSchema, since: Mapping[str, int], value: Any, version: int | None = None) -> bool:
-    """Whether a value can be an answer under that version of the schema (None: this one), as the consensus has it:
-    what cannot is passed over by both. `since` says in which version each class came first."""
-    try:
-        asked = schema.version if version is None else read_version(schema.version, version)
-        read_answer(schema, value, lambda name: name if since.get(name, asked + 1) <= asked else None)
-    except BadEvent:
-        return False
-    return True
 
 
 def same(kind: str, a: Any, b: Any) -> bool:

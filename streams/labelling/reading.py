@@ -13,6 +13,7 @@ import msgspec
 
 from tidemill.label_events import LabelSchema
 from tidemill.label_values import MAX_CLASSES, Meaning, ends
+from tidemill.label_values import read_name as read_name
 from tidemill.label_values import wrong as _wrong
 
 
@@ -38,10 +39,3 @@ def named_in(since: Mapping[str, int], version: int) -> Meaning:
     """The classes that an answer under `version` of a schema can name, each as itself: all that had been declared by
     then. `since` says in which version each class ever declared came first."""
     return {name: name for name, first in since.items() if first <= version}.get
-
-
-def read_name(field: str, value: Any) -> str:
-    """An id of an item or a person. Raises `WrongTypeError` where there is none."""
-    if not isinstance(value, str) or not value:
-        raise _wrong(f"field {field!r} is missing", "an id", value, field)
-    return value

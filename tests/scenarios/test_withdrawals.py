@@ -1,26 +1,39 @@
-"""Which answers stand is one rule for the labelling service and the consensus job, and no order of events matters."""
+"""Which answers stand is one rule for the labelling service, the consensus job and data sets, and no order of events
+matters."""
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.datasets.answers import standing
+from connectors.datasets.assembling import Told
 from serving.labelling.state import Project as Folded
 from streams.labelling.project import Project as Estimated
 from streams.labelling.telling import Page
 from tests.streams.labelling.crowds import batch, project
 from tidemill.job import events_of
-from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, LabelClass, LabelSchema, ProjectChanged
+from tidemill.label_events import (
+    AnswerGiven,
+    AnswerWithdrawn,
+    LabelAsked,
+    LabelClass,
+    LabelReviewed,
+    LabelSchema,
+    ProjectChanged,
+)
 
 SCHEMA = LabelSchema(kind="single", medium="text", classes=(LabelClass("a", "a"), LabelClass("b", "b")))
 ABOUT, BY, TIMES = ["t", "u"], ["x", "y"], st.integers(1, 6)
 
 ANSWERS = st.tuples(st.sampled_from(ABOUT), st.sampled_from(BY), st.sampled_from("ab"), TIMES)
+REVIEWS = st.tuples(st.sampled_from(ABOUT), st.sampled_from([None, "a", "b"]), TIMES)
 WITHDRAWALS = st.tuples(st.sampled_from(ABOUT), st.sampled_from(BY), st.integers(0, 11), TIMES)
 
 
-def events(answers, withdrawals):
-    """Answers, and withdrawals that name one of them (or one that never comes), or none."""
+def events(answers, withdrawals, reviews=(), asked=()):
+    """Answers, and withdrawals that name one of them (or one that never comes), or none; reviews, and questions of
+    some items, if any."""
     made = [
         AnswerGiven(id=f"a{n}", time=time, about=about, by=by, value=value)
         for n, (about, by, value, time) in enumerate(answers)
@@ -30,28 +43,29 @@ def events(answers, withdrawals):
             about, by = made[which].about, made[which].by
         named = f"a{which}" if which < 9 else ""
         made.append(AnswerWithdrawn(id=f"w{n}", time=time, about=about, by=by, answer=named))
+    made += [LabelReviewed(id=f"r{n}", time=t, about=i, by="rev", value=v) for n, (i, v, t) in enumerate(reviews)]
+    made += [LabelAsked(id=f"q{about}", time=3, about=about) for about in sorted(asked)]
     return made
 
 
 def served(run):
+    """The answers that stand by (item, annotator), and the reviews by item, in the service."""
     state = Folded("p")
     state.fold(ProjectChanged(id="p", time=0, project="p", schema=SCHEMA))
-    for about in ABOUT:
-        state.fold(LabelAsked(id=about, time=0, about=about))
     for event in run:
         state.fold(event)
     assert state.spent == sum(a.cost for item in state.items.values() for a in item.answers.values())
-    return {(about, by): a.value for by, said in state.given.items() for about, a in said.items()}
+    answers = {(about, by): a.value for by, said in state.given.items() for about, a in said.items()}
+    return answers, {about: item.review.value for about, item in state.items.items() if item.review is not None}
 
 
 def estimated(run):
+    """The same in the consensus job."""
     rows = [project("a", "b")]
     for event in run:
-        row = {name: getattr(event, name) for name in ("id", "time", "about", "by")}
-        if isinstance(event, AnswerGiven):
-            rows.append(row | {"type": "answer.given.v1", "value": event.value})
-        else:
-            rows.append(row | {"type": "answer.withdrawn.v1", "answer": event.answer})
+        row = {name: getattr(event, name, None) for name in ("id", "time", "about", "by", "value")}
+        row |= {"type": event.__struct_config__.tag, "answer": getattr(event, "answer", None)}
+        rows.append(row)
     state = Estimated()
     for one in events_of(batch(rows)):
         state.take(one.data, one.id, one.time, Page())
@@ -61,31 +75,46 @@ def estimated(run):
     named = zip(table.item, table.who, table.value, strict=True)
     found = {(table.items[i], table.annotators[w]): v for i, w, v in named if v is not None}
     assert table.standing == len(found)
-    return found
+    return found, {table.items[i]: value for i, (value, _) in again.reviews.items() if value is not None}
+
+
+def kept(run):
+    """The answers in a version of a data set."""
+    told = [Told(0, 0, ProjectChanged(id="p", time=0, project="p", schema=SCHEMA))]
+    told += [Told(0, n, event) for n, event in enumerate(run, 1) if isinstance(event, AnswerGiven | AnswerWithdrawn)]
+    return {(i, a.by): a.value for i, said in standing("p", told, SCHEMA, {}).items() for a in said}
 
 
 def by_the_rule(run):
     said, gone = {}, {e.answer for e in run if isinstance(e, AnswerWithdrawn)}
     for event in run:
-        if isinstance(event, AnswerGiven):
-            what = None if event.id in gone else event.value
-        elif event.answer:
+        if isinstance(event, LabelAsked) or (isinstance(event, AnswerWithdrawn) and event.answer):
             continue
-        else:
-            what = None
-        key, stamp = (event.about, event.by), (event.time, event.id)
+        what = None if isinstance(event, AnswerWithdrawn) or event.id in gone else event.value
+        who = "" if isinstance(event, LabelReviewed) else event.by
+        key, stamp = (event.about, who), (event.time, event.id)
         if key not in said or said[key][0] < stamp:
             said[key] = stamp, what
-    return {key: value for key, (_, value) in said.items() if value is not None}
+    stands = {key: value for key, (_, value) in said.items() if value is not None}
+    return {k: v for k, v in stands.items() if k[1]}, {about: v for (about, by), v in stands.items() if not by}
 
 
-@given(st.lists(ANSWERS, max_size=8), st.lists(WITHDRAWALS, max_size=5), st.randoms(use_true_random=False))
-def test_the_same_answers_stand_in_both_whatever_the_order_and_the_clocks(answers, withdrawals, chance: random.Random):
-    run = events(answers, withdrawals)
+@given(
+    st.lists(ANSWERS, max_size=8),
+    st.lists(WITHDRAWALS, max_size=5),
+    st.lists(REVIEWS, max_size=4),
+    st.sets(st.sampled_from(ABOUT)),
+    st.randoms(use_true_random=False),
+)
+def test_the_same_answers_and_reviews_stand_in_both_whatever_the_order_the_clocks_and_who_was_asked(
+    answers, withdrawals, reviews, asked, chance: random.Random
+):
+    run = events(answers, withdrawals, reviews, asked)
     want = by_the_rule(run)
     for _ in range(3):
         assert served(run) == want
         assert estimated(run) == want
+        assert kept(run) == want[0]
         chance.shuffle(run)
 
 
@@ -93,4 +122,4 @@ def test_a_withdrawal_by_a_clock_that_is_behind_counts():
     given_ = AnswerGiven(id="lease", time=9, about="t", by="x", value="a")
     gone = AnswerWithdrawn(id="w", time=7, about="t", by="x", answer="lease")
     for run in ([given_, gone], [gone, given_]):
-        assert served(run) == estimated(run) == {}
+        assert served(run) == estimated(run) == ({}, {}) and kept(run) == {}

@@ -5,7 +5,8 @@ import contextlib
 import pytest
 
 from serving.access import Gatekeeper
-from serving.labelling.label_studio import Guess, Question
+from serving.labelling.label_studio import Guess
+from serving.labelling.label_studio_tasks import Question
 from serving.routing import Response, Route, Router, json_of, problem
 from tests.serving.helpers import serving
 from tidemill.errors import ConfigError, UnavailableError

@@ -32,7 +32,8 @@ def dataset() -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Readers of the log (the result is the same).")
 def create(out: Output, name: str, project: str, splits: tuple[str, ...], augment: Path | None, **options: Any) -> None:
     """Make a version of what the project's topics hold now. Nothing is copied: it names offsets, and pins them."""
-    from tidemill_app.datasets import Wanted
+    from tidemill_app.dataset_report import answered
+    from tidemill_app.datasets import Wanted, manifest_of
     from tidemill_app.datasets import create as make
 
     workers = options.pop("workers")
@@ -41,9 +42,14 @@ def create(out: Output, name: str, project: str, splits: tuple[str, ...], augmen
     wanted = Wanted(project, augmentation=_augmentation(augment), **options)
     with connected(out) as platform:
         event, new = make(platform, name, wanted, workers)
+        counts = manifest_of(platform, f"{name}@{event.version}")[1].counts
     facts = {"dataset": name, "version": event.version, "digest": event.digest, "examples": event.examples, "new": new}
+    unlabelled, waiting = counts["@unlabelled"], counts.get("@answered", 0)
+    facts |= {"unlabelled": unlabelled, "answered": waiting}
     said = "" if new else " is there already, of the same offsets and settings"
-    out.answer(facts, f"{name}@{event.version}{said}: {event.examples:,} examples, manifest {event.digest[:16]}")
+    lines = [f"{name}@{event.version}{said}: {event.examples:,} examples, manifest {event.digest[:16]}"]
+    lines += [answered(unlabelled, waiting)] if waiting else []
+    out.answer(facts, "\n".join(lines))
 
 
 @command("list")
@@ -117,7 +123,7 @@ def export(out: Output, version: str, folder: Path, format: str) -> None:
     from tidemill_app.datasets import load
 
     with connected(out) as platform:
-        count = write(load(platform, version), format, folder)
+        count = write(load(platform, version, answers=format == "labelstudio"), format, folder)
     out.answer({"examples": count, "format": format, "folder": str(folder)}, f"{count:,} examples to {folder}")
 
 
@@ -153,6 +159,8 @@ def import_(
             progress=lambda items: tell(f"importing into {project}: {items:,} items"),
         )
     lines = [f"{done.items:,} items ({human_bytes(done.bytes)}) and {done.labels:,} labels to {project}"]
+    if done.answers:
+        lines.append(f"{done.answers:,} answers of several annotators: a consensus job makes labels of them")
     lines += [f"people are asked about {done.asked:,} of them"] if ask else []
     lines += [f"{done.there:,} items were there"] if done.there else []
     lines += [f"left out: {what}" for what in done.left_out]

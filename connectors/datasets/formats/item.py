@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.datasets.examples import Example
 from connectors.datasets.images import kept
 from tidemill.errors import UserError
-from tidemill.label_events import Kind, LabelSchema, Medium
+from tidemill.label_events import AnswerGiven, Kind, LabelSchema, Medium
 
 EXTENSIONS = {
     "image/png": ".png",
@@ -33,10 +33,24 @@ _SPLITS = {"val": "valid", "validation": "valid", "dev": "valid"}
 
 
 @dataclass(frozen=True)
+class Said:
+    """An answer about an item by one of several annotators, as a format holds it: `by` names the annotator within the
+    source, `name` the answer wherever it comes from (empty: nothing does), `time` is UTC microseconds (None: unknown).
+    """
+
+    by: str
+    value: Any
+    name: str = ""
+    time: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class RawItem:
     """An item as a format holds it. `id` names it within its source; `data` are its bytes (None: it is a row), of type
     `media_type` (empty: to be found out); `fields` the rest of its payload. `label` is in the forms of
-    `tidemill.label_events` with names of classes, None where there is none. `original`: see `kept`."""
+    `tidemill.label_events` with names of classes, None where there is none. `answers` are those of several annotators,
+    each once; a label beside them was decided, by `decided` (empty: nobody is named). `original`: see `kept`."""
 
     id: str
     data: bytes | None = None
@@ -46,6 +60,8 @@ class RawItem:
     group: str = ""
     split: str = ""
     original: str = ""
+    answers: tuple[Said, ...] = ()
+    decided: str = ""
 
     def kept(self) -> RawItem:
         """The item with the bytes that an import keeps (`connectors.datasets.images.kept`); `original` is the digest of
@@ -60,7 +76,9 @@ class RawItem:
 class Incoming:
     """A source that was opened: its kind of label, its classes in their order, and its items, read as they are taken.
 
-    `fields` are further fields that items have, as declared types by name (`tidemill.stream.FieldType`).
+    `fields` are further fields that items have, as declared types by name (`tidemill.stream.FieldType`). `annotators`
+    is the fewest who said anything of an item that several did (0: there is none). What is `passed_over` may grow as
+    items are taken.
     """
 
     kind: Kind
@@ -69,11 +87,13 @@ class Incoming:
     items: Iterator[RawItem]
     fields: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
+    annotators: int = 0
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """Examples to be written: `classes` are names in the schema's order, `name_of` the name of each class id."""
+    """Examples to be written: `classes` are names in the schema's order, `name_of` the name of each class id, `answers`
+    what annotators said of an example by its id, as of the version."""
 
     kind: Kind
     medium: Medium
@@ -81,6 +101,7 @@ class Outgoing:
     name_of: dict[str, str]
     examples: Sequence[Example]
     bytes_of: Callable[[Example], bytes]
+    answers: Mapping[str, Sequence[AnswerGiven]] = field(default_factory=dict)
 
     def named(self, value: Any) -> Any:
         """A label with names for ids."""
@@ -129,13 +150,18 @@ def split_name(text: str) -> str:
     return _SPLITS.get(plain, plain)
 
 
-def outgoing(schema: LabelSchema | None, examples: Sequence[Example], bytes_of: Callable[[Example], bytes]) -> Outgoing:
+def outgoing(
+    schema: LabelSchema | None,
+    examples: Sequence[Example],
+    bytes_of: Callable[[Example], bytes],
+    answers: Mapping[str, Sequence[AnswerGiven]] | None = None,
+) -> Outgoing:
     """What a version's examples are to a writer of files. Without a schema the labels themselves say of what kind they
     are, and classes come in alphabetical order. Raises `UserError` where they are of several kinds."""
     if schema is not None:
         classes = tuple(c.name for c in schema.classes if not c.into)
         names = {c.id: c.name for c in schema.classes}
-        return Outgoing(schema.kind, schema.medium, classes, names, examples, bytes_of)
+        return Outgoing(schema.kind, schema.medium, classes, names, examples, bytes_of, answers or {})
     kinds = {one for e in examples if (one := kind_of(e.label)) is not None}
     if len(kinds) > 1:
         raise UserError("labels of several kinds", got=", ".join(sorted(map(str, kinds))))

@@ -1,27 +1,34 @@
 """Label Studio: `tasks.json` (its JSON export, or a list of tasks), the files beside it, and `config.xml`.
 
-Rectangles are in per cent of the image there, in pixels here. Of a task that several people annotated, the ground
-truth's annotation counts, or else the last; cancelled ones do not. Media are files beside the tasks, also as
+Rectangles are in per cent of the image there, in pixels here. Which annotations of a task count, and as what, is said
+in `annotators`; predictions never do. Written are the label, as ground truth where there are answers beside it, and
+everybody's answers; the answer of one person to an item without a label is not, for it would come back as its label.
+Media are files beside the tasks, also as
 `/data/local-files/?d=PATH`: an address is refused, for nothing is ever fetched. `id`, `group` and `split` of a task's
 data are ours. Source: Label Studio's task format and labelling configuration.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import msgspec
 
+from connectors.datasets.examples import Example
+from connectors.datasets.formats.annotators import Annotation, Region, Taken, taken
 from connectors.datasets.formats.files import MAX_TEXT, Root, json_of
-from connectors.datasets.formats.item import Incoming, Outgoing, RawItem
+from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, Said
 from connectors.datasets.formats.plain_xml import MAX_BYTES, parse
 from connectors.datasets.images import probe
+from connectors.label_studio import annotator
 from tidemill.errors import UserError
 from tidemill.label_events import Kind, Medium
+from tidemill.time import to_rfc3339
 
 _LOCAL = "/data/local-files/?d="
 _KINDS: dict[str, Kind] = {
@@ -40,23 +47,10 @@ _MEDIA: tuple[Medium, ...] = ("image", "audio")
 _OURS = ("id", "group", "split")
 
 
-class _Result(msgspec.Struct):
-    type: str = ""
-    value: dict[str, Any] = {}
-    original_width: float = 0
-    original_height: float = 0
-
-
-class _Annotation(msgspec.Struct):
-    result: list[_Result] = []
-    was_cancelled: bool = False
-    ground_truth: bool = False
-
-
 class _Task(msgspec.Struct):
     data: dict[str, Any]
     id: int | str | None = None
-    annotations: list[_Annotation] = []
+    annotations: list[Annotation] = []
 
 
 def read(folder: Path) -> Incoming:
@@ -70,33 +64,41 @@ def read(folder: Path) -> Incoming:
         found = json_of(root.read(name, MAX_TEXT), name, list[_Task])
         assert isinstance(found, list)
         tasks += found
-    chosen = [_chosen(task) for task in tasks]
-    kinds = {_KINDS[r.type] for a in chosen if a for r in a.result if r.type in _KINDS}
+    found_of = [taken(task.annotations, f"task {i}") for i, task in enumerate(tasks, 1)]
+    used = [annotation for of in found_of for annotation in of.used]
+    kinds = {_KINDS[r.type] for a in used for r in a.result if r.type in _KINDS}
     config = _config(root)
     if len(kinds) > 1:
         raise UserError("annotations of several kinds", where=str(folder), got=", ".join(sorted(kinds)))
     kind: Kind = next(iter(kinds)) if kinds else config[0] if config else "single"
-    if kind == "single" and (_several(chosen) or (config is not None and config[0] == "multi")):
+    if kind == "single" and (_several(used) or (config is not None and config[0] == "multi")):
         kind = "multi"
     medium: Medium = next((m for m in _MEDIA if any(m in t.data for t in tasks)), "row")
     if medium == "row" and any("text" in t.data for t in tasks):
         medium = "text"
-    named = sorted({c for a in chosen if a for r in a.result for c in _classes(r)})
+    named = sorted({c for a in used for r in a.result for c in _classes(r)})
     classes = config[1] + tuple(c for c in named if c not in config[1]) if config else tuple(named)
     fields = _fields(tasks, medium)
-    return Incoming(kind, medium, classes, _items(root, tasks, chosen, kind, medium, fields), fields)
+    passed_over = _passed_over(found_of)
+    several = [len(of.answers) + (of.label is not None) for of in found_of if of.answers]
+    items = _items(root, tasks, found_of, kind, medium, fields, passed_over)
+    return Incoming(kind, medium, classes, items, fields, passed_over, min(several, default=0))
 
 
-def _chosen(task: _Task) -> _Annotation | None:
-    good = [a for a in task.annotations if not a.was_cancelled]
-    return next((a for a in good if a.ground_truth), good[-1] if good else None)
+def _passed_over(found_of: list[Taken]) -> list[str]:
+    cancelled, replaced = sum(of.cancelled for of in found_of), sum(of.replaced for of in found_of)
+    what = {
+        f"{cancelled:,} cancelled annotations": cancelled,
+        f"{replaced:,} annotations of who annotated the task again (those that name nobody count as one's)": replaced,
+    }
+    return [text for text, count in what.items() if count]
 
 
-def _several(chosen: list[_Annotation | None]) -> bool:
-    return any(len(r.value.get("choices") or []) > 1 for a in chosen if a for r in a.result)
+def _several(used: list[Annotation]) -> bool:
+    return any(len(r.value.get("choices") or []) > 1 for a in used for r in a.result)
 
 
-def _classes(result: _Result) -> list[str]:
+def _classes(result: Region) -> list[str]:
     found = result.value.get("choices") or result.value.get("rectanglelabels") or []
     return [c for c in found if isinstance(c, str)] if isinstance(found, list) else []
 
@@ -116,9 +118,16 @@ def _fields(tasks: list[_Task], medium: str) -> dict[str, str]:
 
 
 def _items(
-    root: Root, tasks: list[_Task], chosen: list[_Annotation | None], kind: Kind, medium: Medium, fields: dict[str, str]
+    root: Root,
+    tasks: list[_Task],
+    found_of: list[Taken],
+    kind: Kind,
+    medium: Medium,
+    fields: dict[str, str],
+    passed_over: list[str],
 ) -> Iterator[RawItem]:
-    for i, (task, annotation) in enumerate(zip(tasks, chosen, strict=True), 1):
+    silent = 0
+    for i, (task, of) in enumerate(zip(tasks, found_of, strict=True), 1):
         data, file = None, ""
         if medium in _MEDIA:
             file = _file(task.data.get(medium), i)
@@ -127,12 +136,18 @@ def _items(
         payload = {name: task.data.get(name) for name in fields}
         if file:
             payload.setdefault("name", PurePosixPath(file).name)
-        label = None
-        if annotation is not None:
-            size = probe(data, file) if kind == "boxes" and data is not None else None
-            label = _label(annotation, kind, (size.width, size.height) if size else (0, 0), id)
+        size = (0, 0)
+        if of.used and kind == "boxes" and data is not None:
+            found = probe(data, file)
+            size = (found.width, found.height)
+        label = None if of.label is None else _label(of.label, kind, size, id)
+        said = [(by, one, _label(one, kind, size, id)) for by, one in of.answers]
+        silent += sum(value is None for *_, value in said)
+        answers = tuple(Said(by, v, one.name, one.stamp, one.seconds) for by, one, v in said if v is not None)
         group, split = str(task.data.get("group") or ""), str(task.data.get("split") or "")
-        yield RawItem(id, data, "", payload, label, group, split)
+        yield RawItem(id, data, "", payload, label, group, split, answers=answers, decided=of.by)
+    if silent:
+        passed_over.append(f"{silent:,} annotations that say nothing")
 
 
 def _file(value: Any, at: int) -> str:
@@ -150,7 +165,7 @@ def _file(value: Any, at: int) -> str:
     return name.lstrip("/") if value.startswith(_LOCAL) else name
 
 
-def _label(annotation: _Annotation, kind: Kind, size: tuple[int, int], where: str) -> Any:
+def _label(annotation: Annotation, kind: Kind, size: tuple[int, int], where: str) -> Any:
     of_kind = [r for r in annotation.result if _KINDS.get(r.type) in (kind, "single" if kind == "multi" else kind)]
     if kind == "boxes":
         return [_box(r, size, where) for r in of_kind]
@@ -168,7 +183,7 @@ def _label(annotation: _Annotation, kind: Kind, size: tuple[int, int], where: st
     return None
 
 
-def _box(result: _Result, size: tuple[int, int], where: str) -> list[Any]:
+def _box(result: Region, size: tuple[int, int], where: str) -> list[Any]:
     classes = _classes(result)
     try:
         x, y, width, height = (float(result.value[side]) for side in ("x", "y", "width", "height"))
@@ -215,19 +230,35 @@ def write(out: Outgoing, folder: Path) -> None:
             target = folder / f"{out.medium}s" / file
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(out.bytes_of(example))
-            data[out.medium] = f"{out.medium}s/{file}"
+            data[out.medium] = _LOCAL + quote(f"{out.medium}s/{file}")
         data |= {k: v for k, v in example.payload.items() if v is not None and _kept(k, example)}
         data |= {"group": example.group} if example.group else {}
         data["split"] = example.split
         task: dict[str, Any] = {"id": i, "data": data}
-        if example.label is not None:
-            size = probe(out.bytes_of(example), example.id) if out.kind == "boxes" else None
-            task["annotations"] = [
-                {"result": _results(out, example.label, (size.width, size.height) if size else (0, 0))}
-            ]
+        if found := _annotations(out, example):
+            task["annotations"] = found
         tasks.append(task)
     (folder / "tasks.json").write_bytes(msgspec.json.format(msgspec.json.encode(tasks), indent=1))
     (folder / "config.xml").write_bytes(_configuration(out))
+
+
+def _annotations(out: Outgoing, example: Example) -> list[dict[str, Any]]:
+    """The label, and what everybody said. A user whom another Label Studio does not have would end its import, so that
+    annotators' names stand in a field of ours."""
+    answers = out.answers.get(example.id, ())
+    if example.label is None and len(answers) < 2:
+        return []
+    found = probe(out.bytes_of(example), example.id) if out.kind == "boxes" else None
+    size = (found.width, found.height) if found else (0, 0)
+    made: list[dict[str, Any]] = []
+    if example.label is not None:
+        # Label Studio takes what is imported for ground truth unless it is told that it is none.
+        made.append({"result": _results(out, example.label, size), "ground_truth": bool(answers)})
+    for one in sorted(answers, key=lambda a: a.by):
+        told: dict[str, Any] = {"annotator": one.by.removeprefix(annotator("")), "ground_truth": False}
+        told |= {"updated_at": to_rfc3339(one.time)} | ({} if one.seconds is None else {"lead_time": one.seconds})
+        made.append(told | {"result": _results(out, one.value, size)})
+    return made
 
 
 _KEPT_ELSEWHERE = ("id", "time", "media", "media_type", "group", "split", "width", "height")
@@ -237,12 +268,20 @@ def _kept(name: str, example: Any) -> bool:
     return name not in _KEPT_ELSEWHERE and not (name == "name" and not example.payload["name"])
 
 
+def _shown(out: Outgoing) -> list[str]:
+    """The fields that every example has, of those whose names stand in a configuration as they are."""
+    first = out.examples[0].payload if out.examples else {}
+    names = [n for n in first if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n) and n not in _KEPT_ELSEWHERE]
+    return [n for n in names if all(e.payload.get(n) is not None and _kept(n, e) for e in out.examples)]
+
+
 def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     named = out.named(label)
     ends = {"from_name": "label", "to_name": "item"}
     if out.kind == "boxes":
         return [
             {
+                "id": f"box-{i}",
                 **ends,
                 "type": "rectanglelabels",
                 "original_width": size[0],
@@ -252,7 +291,7 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
                     "rectanglelabels": [name],
                 },
             }
-            for name, *box in named
+            for i, (name, *box) in enumerate(named)
         ]
     value: dict[str, dict[str, Any]] = {
         "single": {"choices": [named]},
@@ -261,13 +300,18 @@ def _results(out: Outgoing, label: Any, size: tuple[int, int]) -> list[dict[str,
         "rating": {"rating": named},
     }
     types = {kind: name for name, kind in _KINDS.items()} | {"multi": "choices"}
-    return [{**ends, "type": types[out.kind], "value": value[out.kind]}]
+    return [{"id": "answer", **ends, "type": types[out.kind], "value": value[out.kind]}]
 
 
 def _configuration(out: Outgoing) -> bytes:
+    """The labelling configuration. A row is shown by its id and by the fields that all of them have: Label Studio
+    refuses tasks without a field that it is to show."""
     top = Element("View")
     tag = {"image": "Image", "audio": "Audio", "text": "Text", "row": "Text"}[out.medium]
-    SubElement(top, tag, {"name": "item", "value": f"${out.medium}"})
+    SubElement(top, tag, {"name": "item", "value": "$id" if out.medium == "row" else f"${out.medium}"})
+    for i, name in enumerate(_shown(out) if out.medium == "row" else ()):
+        SubElement(top, "Header", {"value": name})
+        SubElement(top, "Text", {"name": f"field-{i}", "value": f"${name}"})
     control = {"boxes": "RectangleLabels", "transcription": "TextArea", "rating": "Rating"}.get(out.kind, "Choices")
     choice = {"choice": "multiple" if out.kind == "multi" else "single"} if control == "Choices" else {}
     of = SubElement(top, control, {"name": "label", "toName": "item", **choice})

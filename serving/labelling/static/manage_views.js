@@ -29,8 +29,9 @@ export async function overview(place, {project, info}) {
   }
   function show(p, c) {
     const under = Math.max(0, p.items - p.settled - p.unanswered);
+    const beside = [p.outside && `${count(p.outside)} answered elsewhere`, p.gold && `and ${count(p.gold)} gold questions`];
     fill(place, h("div", {class: "figures"},
-      figure("Items", count(p.items), p.gold ? `and ${count(p.gold)} gold questions` : ""), figure("Settled", percent(p.items ? p.settled / p.items : 0), `${count(p.settled)} of ${count(p.items)}`),
+      figure("Items", count(p.items), beside.filter(Boolean).join(", ")), figure("Settled", percent(p.items ? p.settled / p.items : 0), `${count(p.settled)} of ${count(p.items)}`),
       figure("Answers", count(p.answers), `${count(p.leased)} in hand now`), figure("Disputed", count(p.disputed), p.reviewed ? `${count(p.reviewed)} reviewed` : ""),
       figure("Spent", money(c.spent), c.budget === null ? "no bound" : `of ${money(c.budget)}`)),
     p.waiting > 0 && !p.closed && h("p", {class: "hint", role: "status"}, `${count(p.waiting)} ${p.waiting === 1 ? "item waits" : "items wait"} for the consensus; where it does not come within five minutes, more answers are asked for.`),

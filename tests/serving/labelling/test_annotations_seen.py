@@ -2,7 +2,8 @@
 
 import pytest
 
-from serving.labelling.annotations_seen import AnnotationsSeen, answer_id, stamp_in, stamp_of
+from connectors.label_studio import answer_id
+from serving.labelling.annotations_seen import AnnotationsSeen, annotation_in, stamp_in, stamp_of
 from tidemill.errors import RequestError
 
 
@@ -57,3 +58,8 @@ def test_a_time_is_read_in_any_zone(text, stamp):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(RequestError, match="no time of its change"):
         stamp_of({"updated_at": text})
+
+
+def test_an_id_names_its_annotation():
+    assert annotation_in(answer_id(7, 30)) == 7 and annotation_in("label-studio-8-0123456789abcdef") == 8
+    assert annotation_in("0123456789abcdef") == -1

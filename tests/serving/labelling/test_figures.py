@@ -11,6 +11,7 @@ from tests.serving.labelling.project import desk, served
 from tests.serving.labelling.test_rules import AGREE, did, state_with
 from tests.serving.labelling.test_state import answer, asked, estimate, project
 from tidemill.label_events import (
+    AnswerWithdrawn,
     LabelAsked,
     LabelClass,
     LabelLeased,
@@ -247,3 +248,26 @@ def test_disputes_compare_answers_once_and_only_where_no_consensus_is_published(
     for n in range(20):
         state.fold(estimate(f"i{n}", 0.99, 2))
     assert figures.disputed(state) == [] and len(looked) == 21
+
+
+def test_what_was_answered_elsewhere_is_in_the_figures_and_what_was_taken_back_is_not():
+    state = project(overlap=(3, 5), sure=0.9)
+    for who in "xy":
+        state.fold(answer("alike", who))
+        state.fold(answer("apart", who, value="ab"["xy".index(who)]))
+    state.fold(asked("back"))
+    state.fold(answer("back", "x"))
+    state.fold(LabelAsked(id="c", time=9, about="back", closed=True))
+    # One whose only answer was withdrawn is none of the project's: nobody says anything of it.
+    state.fold(answer("gone", "x"))
+    state.fold(AnswerWithdrawn(id="w", time=9, about="gone", by="x"))
+    made = progress(state)
+    assert (made["items"], made["outside"], made["settled"], made["unanswered"]) == (2, 2, 0, 0)
+    assert agreement(state)()["items"] == 2
+    # No more answers come of themselves, so that the overlap's least is not waited for.
+    assert disputed(state) == ["apart"] and made["disputed"] == 1
+    state.fold(estimate("alike", 0.7, 2))
+    assert disputed(state) == ["apart", "alike"]
+    state.fold(LabelSettled(id="s", time=9, about="apart", value="a", confidence=0.95))
+    state.fold(LabelReviewed(id="r", time=9, about="alike", by="rev", value="a"))
+    assert (progress(state)["settled"], progress(state)["reviewed"]) == (2, 1)

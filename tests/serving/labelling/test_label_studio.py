@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.labelling.label_studio import Guess, LabelStudioDoor
+from serving.labelling.label_studio import Asker, Guess, LabelStudioDoor, NoModel
 from serving.labelling.uploads import NewItem, NewItems
 from tests.serving.helpers import serving
 from tests.serving.labelling.project import Desk, desk, png
@@ -37,7 +37,7 @@ class Model:
 
 
 @contextlib.contextmanager
-def backend(made: Desk, model: Model, **options) -> Iterator[httpx.Client]:
+def backend(made: Desk, model: Asker, **options) -> Iterator[httpx.Client]:
     door = LabelStudioDoor(made.service, model, keys=[KEY], **options)
     with serving(door) as url, httpx.Client(base_url=url, auth=("anybody", KEY), timeout=30) as client:
         yield client
@@ -141,23 +141,45 @@ def test_pre_labels_are_the_live_models(tmp_path):
         assert [(q.item, q.media, q.size) for q in model.asked] == [(id, digest, (40, 20))] * 3
 
 
-def test_what_we_predict_is_what_label_studios_own_library_takes(tmp_path):
-    interface = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
-    with desk(tmp_path) as made, backend(made, Model([["rbc", 10, 5, 20, 10], ["wbc", 0, 0, 40, 20]])) as client:
-        project = cells(made)
-        _, digest = image(made, project)
-        tasks = [{"id": 1, "data": {"image": digest}}]
-        answer = client.post("/cells/predict", json={"tasks": tasks, "label_config": BOXES}).json()
-        assert interface.LabelInterface(BOXES).validate_prediction(answer["results"][0])
-
-
-def test_a_model_that_says_nothing_gives_an_empty_result(tmp_path):
+def test_of_what_the_model_says_nothing_there_is_no_prediction(tmp_path):
+    """An empty one would be kept as such, and in a project of boxes it says that there are none."""
     model = Model("cat")
     model.guess = None
     with desk(tmp_path) as made, backend(made, model) as client:
         pets(made)
-        answer = client.post("/pets/predict", json={"tasks": [{"id": 1, "data": {"text": "x"}}], "label_config": PETS})
-        assert answer.json()["results"] == [{"result": [], "score": 0.0, "model_version": "pets@7"}]
+        asked = {"tasks": [{"id": 1, "data": {"text": "x"}}], "label_config": PETS, "params": {"context": None}}
+        assert client.post("/pets/predict", json=asked).json()["results"] == [[]]
+        asked["params"] = {"context": {"result": [], "textarea": None}}  # an annotator waits for it
+        empty = {"result": [], "score": 0.0, "model_version": "pets@7"}
+        assert client.post("/pets/predict", json=asked).json()["results"] == [empty]
+        assert client.post("/pets/predict", json={**asked, "tasks": []}).json()["results"] == []
+
+
+def test_one_task_that_is_not_ours_keeps_no_other_from_a_prediction(tmp_path):
+    """Label Studio asks for all at once, those of its own uploads too."""
+    with desk(tmp_path) as made, backend(made, model := Model([["rbc", 10, 5, 20, 10]])) as client:
+        project = cells(made)
+        id, _ = image(made, project)
+        data = [{"image": "/data/upload/3/e837f5aa-p2.png"}, {"id": id, "image": "https://example.org/p.png"}]
+        asked = {"tasks": [{"id": i, "data": one} for i, one in enumerate(data)], "label_config": BOXES}
+        first, second = client.post("/cells/predict", json=asked).json()["results"]
+        assert first == [] and second["score"] == 0.8 and [q.item for q in model.asked] == [id]
+
+
+def test_what_there_is_no_time_for_is_left_for_the_next_call(tmp_path):
+    with desk(tmp_path) as made, backend(made, model := Model("cat"), patience=0.0) as client:
+        pets(made)
+        asked = {"tasks": [{"id": i, "data": {"text": f"{i}"}} for i in range(600)], "label_config": PETS}
+        results = client.post("/pets/predict", json=asked).json()["results"]
+        told = [one for one in results if one]
+        assert len(results) == 600 and 0 < len(told) == len(model.asked) < 600 and results[: len(told)] == told
+
+
+def test_the_versions_that_can_be_asked_are_told(tmp_path):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        assert client.get("/pets/versions").json() == {"versions": ["pets@7"]}
+    with desk(tmp_path / "none") as made, backend(made, NoModel()) as client:
+        assert client.get("/pets/versions").json() == {"versions": []}
 
 
 ADDRESSES = (
@@ -274,6 +296,16 @@ def test_an_older_webhook_never_overwrites_a_newer_one(tmp_path):
             assert hook(created(first, "dog", at=at(45))) == {"answers": 0} and standing() == {}
 
 
+def test_an_annotation_of_which_the_deletion_came_first_is_no_answer(tmp_path):
+    """Thousands that were created take longer than their deletion, which does not wait for them."""
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, _) = pets(made)
+        assert client.post(f"/{project}/webhook", json=deleted(17)).json() == {"withdrawn": 0}
+        assert client.post(f"/{project}/webhook", json=created(first, "cat")).json() == {"answers": 0}
+        assert client.post(f"/{project}/webhook", json=created(first, "cat", annotation=18)).json() == {"answers": 1}
+        assert [a.id.split("-")[2] for a in made.kept(project, AnswerGiven)] == ["18"]
+
+
 def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody(tmp_path):
     with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         project, _ = pets(made)
@@ -284,6 +316,67 @@ def test_an_item_that_label_studio_alone_knows_is_known_here_and_asked_of_nobody
             assert item.asked.closed and item.asked.payload == {"text": "x"}
             assert "only-there" not in [about for *_, about in state.open]
             assert item.answers["label-studio-1"].value == "dog"
+
+
+def test_an_item_of_which_an_answer_is_all_that_is_known_is_shown_by_its_task(tmp_path):
+    with desk(tmp_path) as made, backend(made, model := Model("cat")) as client:
+        project, _ = pets(made)
+        imported = AnswerGiven(id="a", time=1, about="imported", by="label-studio-9", value="dog")
+        made.service.book.append(project, [imported])
+        task = {"id": 19, "data": {"id": "imported", "text": "x"}}
+        client.post(f"/{project}/predict", json={"tasks": [task], "label_config": PETS}).raise_for_status()
+        assert model.asked[0].payload == {"text": "x"}
+        assert client.post(f"/{project}/webhook", json=created("imported", "cat")).status_code == 201
+        with made.service.book.reading(project) as state:
+            item = state.items["imported"]
+            assert (item.outside, item.asked.payload) == (True, {"text": "x"})
+            assert {by: a.value for by, a in item.answers.items()} == {"label-studio-9": "dog", "label-studio-1": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        ([], 201),  # as it is sent after the choice was taken back
+        ([{"from_name": "note", "to_name": "t", "type": "textarea", "value": {"text": ["?"]}}], 201),
+        ([{"from_name": "pet", "to_name": "t", "type": "choices", "value": {"choices": ["cow"]}}], 400),
+    ],
+)
+def test_an_annotation_that_was_changed_says_no_more_what_it_said(tmp_path, result, status):
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, (first, _) = pets(made)
+
+        def hook(body):
+            return client.post(f"/{project}/webhook", json=body)
+
+        def standing():
+            with made.service.book.reading(project) as state:
+                return [a.value for a in state.items[first].answers.values()]
+
+        def at(second):
+            return f"2021-08-17T13:52:{second:02}Z"
+
+        assert hook(created(first, "cat", at=at(10))).json() == {"answers": 1} and standing() == ["cat"]
+        changed = {**created(first, at=at(30), result=result), "action": "ANNOTATION_UPDATED"}
+        for _ in range(2):
+            answer = hook(changed)
+            assert answer.status_code == status and answer.json().get("answers", 0) == 0 and standing() == []
+        (gone,) = made.kept(project, AnswerWithdrawn)
+        assert (gone.about, gone.by) == (first, "label-studio-1")
+        assert hook(created(first, "dog", at=at(20))).json() == {"answers": 0} and standing() == []
+        assert hook(created(first, "dog", at=at(40))).json() == {"answers": 1} and standing() == ["dog"]
+
+
+def test_as_many_come_in_one_call_as_label_studio_sends(tmp_path):
+    """`Create Annotations From Predictions` and `Delete Annotations` name all tasks at once."""
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
+        project, _ = pets(made)
+        some = [created("", "cat", annotation=n, lead_time=None) for n in range(1, 602)]
+        whole = {
+            **some[0], "action": "ANNOTATIONS_CREATED", "annotation": [b["annotation"] for b in some],
+            "task": [{"id": n, "data": {"text": f"{n}"}} for n, _ in enumerate(some)],
+        }  # fmt: skip
+        assert client.post(f"/{project}/webhook", json=whole).json() == {"answers": 601}
+        assert client.post(f"/{project}/webhook", json=deleted(*range(1, 602))).json() == {"withdrawn": 601}
 
 
 def test_one_annotation_that_is_refused_keeps_none_of_the_others(tmp_path):

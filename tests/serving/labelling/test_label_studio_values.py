@@ -3,7 +3,7 @@
 import pytest
 
 from serving.labelling.label_config import control
-from serving.labelling.label_studio_values import results, value_of
+from serving.labelling.label_studio_values import results, says_nothing, value_of
 from tests.serving.labelling.test_label_config import BOXES, CELLS
 from tidemill.errors import RequestError
 from tidemill.label_events import LabelClass, LabelSchema
@@ -113,3 +113,14 @@ def test_boxes_on_an_image_of_unknown_size_are_not_written():
     found, schema = made("boxes")
     with pytest.raises(RequestError, match="size of the image"):
         results(found, schema, [["rbc", 1, 1, 1, 1]], None, None)
+
+
+@pytest.mark.parametrize("kind", list(SCHEMAS))
+def test_an_annotation_without_a_word_of_the_control_says_nothing_but_of_boxes_and_sets(kind):
+    found, schema = made(kind)
+    other = {"from_name": "other", "to_name": "i", "type": "choices", "value": {"choices": ["x"]}}
+    empty = {"from_name": found.name, "to_name": "i", "type": found.type, "value": {"choices": []}}
+    for result in ([], [other], [empty, other]):
+        assert says_nothing(found, schema, result) is (kind not in ("boxes", "multi"))
+    for result in (None, {}, [7], [{}], [{"from_name": None}], [{**empty, "value": {"choices": ["1"]}}]):
+        assert not says_nothing(found, schema, result)

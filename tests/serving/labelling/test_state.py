@@ -92,7 +92,10 @@ def test_dynamic_overlap_stops_when_the_posterior_is_sure():
     assert state.wanted(item) == 3
     state.fold(LabelReviewed(id="r", time=9, about="i", by="rev", value="b"))
     assert state.wanted(item) == 0
-    state.fold(LabelReviewed(id="r", time=9, about="i", by="rev", value=None))
+    state.fold(LabelReviewed(id="s", time=10, about="i", by="rev", value=None))
+    assert state.wanted(item) == 3
+    # A decision of before that, read late, is one that was taken back.
+    state.fold(LabelReviewed(id="t", time=9, about="i", by="rev", value="a"))
     assert state.wanted(item) == 3
 
 
@@ -177,14 +180,55 @@ def test_settled_revised_and_unsettled():
 def test_what_names_nothing_known_and_what_learners_read_change_nothing():
     state = project()
     for event in (
-        answer("ghost", "x"), lease("ghost", "x"), AnswerWithdrawn(id="w", time=1, about="ghost", by="x"),
-        estimate("ghost", 1.0, 1), LabelSettled(id="s", time=1, about="ghost", value="a", confidence=1.0),
-        LabelReviewed(id="r", time=1, about="ghost", by="r", value="a"),
+        lease("ghost", "x"), estimate("ghost", 1.0, 1), answer("ghost", "x", "no class"), answer("ghost", ""),
+        answer("", "x"), AnswerWithdrawn(id="w", time=1, about="", by="x"),
+        LabelReviewed(id="r", time=1, about="ghost", by="r", value="no class"),
+        LabelSettled(id="s", time=1, about="ghost", value="a", confidence=1.0),
         LabelGiven(id="g", time=1, about="ghost", value="a"),
         lease("ghost", "x", state="expired"),
     ):  # fmt: skip
         state.fold(event)
-    assert (state.items, state.leases, state.spent) == ({}, {}, 0.0)
+    assert (state.items, state.spent) == ({}, 0.0)
+    # Nor does a project without a schema take anything: nothing says what an answer could be.
+    bare = Project("q")
+    for event in (answer("i", "x"), AnswerWithdrawn(id="w", time=9, about="i", by="x"), reviewed("i", None)):
+        bare.fold(event)
+    assert bare.items == {}
+
+
+def reviewed(about, value, time=1):
+    return LabelReviewed(id=f"r{time}", time=time, about=about, by="rev", value=value)
+
+
+def test_an_item_that_nobody_was_asked_about_is_answered_and_leased_to_nobody():
+    state = project(cost=1.0, budget=5.0)
+    state.fold(answer("i", "x", cost=0.0))
+    item = state.items["i"]
+    assert (item.outside, item.dropped, item.asked.id, item.answers["x"].value) == (True, False, "", "a")
+    assert (state.given["x"]["i"].value, state.spent, state.running) == ("a", 0.0, 0)
+    assert state.open == state.behind == [] and state.wanted(item) == 0
+    state.fold(lease("i", "y"))
+    assert fates(state)["i/y"] == "void" and item.leases == {}
+    # A withdrawal that is read before its answer takes it back, here as anywhere.
+    state.fold(AnswerWithdrawn(id="w", time=9, about="j", by="x", answer="j/x"))
+    state.fold(answer("j", "x"))
+    assert state.items["j"].answers == {} and state.spent == 0.0
+    # Once people are asked about it, what was said before counts towards the overlap, and may be a gold question's.
+    state.fold(asked("i"))
+    assert not item.outside and [about for *_, about in state.open] == ["i"]
+    assert not state.may_have(item, "x") and state.may_have(item, "y")
+    state.fold(LabelAsked(id="g", time=3, about="i", gold="b"))
+    state.fold(LabelAsked(id="h", time=4, about="i", priority=1.0))
+    assert state.golds == ["i"]
+    state.fold(LabelAsked(id="c", time=5, about="i", closed=True))
+    assert item.dropped
+
+
+def test_a_review_of_an_item_that_nobody_was_asked_about_stands():
+    state = project()
+    for event in (reviewed("i", "b", 3), reviewed("i", "a", 2)):
+        state.fold(event)
+    assert state.items["i"].review.value == "b" and state.items["i"].outside
 
 
 def test_forgiven_is_forgotten():

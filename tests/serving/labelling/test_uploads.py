@@ -10,7 +10,7 @@ from serving.labelling.uploads import NewItem, NewItems, close_items, stream_of
 from tests.serving.labelling.project import PAIR, desk, png
 from tidemill.decode import Decoder
 from tidemill.errors import IncompatibleError, RequestError, TooLargeError
-from tidemill.label_events import LabelAsked, LabelSchema
+from tidemill.label_events import AnswerGiven, LabelAsked, LabelSchema
 from tidemill.log import Partition
 
 IMAGES = LabelSchema(kind="boxes", medium="image", classes=PAIR.classes)
@@ -115,6 +115,22 @@ def test_events_without_bytes_are_shown_by_their_fields(medium, tmp_path):
                 made.uploads.add("pets", NewItems([NewItem(id=id, event=True)]))
             assert error.value.field.startswith("items[0]")
         assert len(made.kept("pets", LabelAsked)) == 1
+
+
+def test_an_event_that_was_only_answered_elsewhere_is_asked_about_and_what_was_said_stays(tmp_path):
+    with desk(tmp_path) as made:
+        made.project(schema=LabelSchema(kind="rating", medium="text"))
+        said = [AnswerGiven(id=f"a{n}", time=1, about=f"e{n}", by="label-studio-1", value=n) for n in (1, 2)]
+        shown = LabelAsked(id="q", time=1, about="e2", payload={"text": "x"}, reason="import", closed=True)
+        made.service.book.append("pets", [*said, shown])
+        for id in ("e1", "e2"):
+            made.publish("pets", id=id, text="a text")
+        wish = NewItems([NewItem(id=id, event=True) for id in ("e1", "e2")])
+        assert made.uploads.add("pets", wish) == {"added": ["e1", "e2"], "known": []}
+        assert made.uploads.add("pets", wish) == {"added": [], "known": ["e1", "e2"]}
+        with made.service.book.reading("pets") as state:
+            assert [about for *_, about in state.open] == ["e1", "e2"]
+            assert [state.items[id].answers["label-studio-1"].value for id in ("e1", "e2")] == [1, 2]
 
 
 def test_to_know_a_digest_is_not_to_be_shown_what_it_is_of(tmp_path):

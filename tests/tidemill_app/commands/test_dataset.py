@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.tidemill_app.dataset_project import class_folders
+from tests.tidemill_app.test_dataset_answers import source
 
 pytestmark = pytest.mark.stack
 
@@ -47,6 +48,22 @@ def test_from_folders_to_a_page_and_back(tidemill, tmp_path, fresh):
     found = tidemill("dataset", "diff", f"{name}@1", f"{name}@2", "--json").json
     assert found["removed"] == ["test-cat-000"] and not found["added"]
     assert "removed: 1 (test-cat-000)" in tidemill("dataset", "diff", f"{name}@1", f"{name}@2").out
+
+
+def test_a_crowd_of_label_studio_s_comes_in_and_goes_out(tidemill, tmp_path, fresh):
+    name, other = fresh("crowd"), fresh("again")
+    folder = source(tmp_path / "in")
+    said = tidemill("dataset", "import", name, folder).out
+    assert "5 items" in said and "2 labels" in said and "7 answers of several annotators" in said
+    assert "left out: 1 cancelled annotations" in said
+    words = ("dataset", "create", name, "--project", name)
+    assert "2 of 3 examples without a label have answers" in tidemill(*words).out
+    facts = tidemill(*words, "--json").json
+    assert (facts["unlabelled"], facts["answered"], facts["new"]) == (3, 2, False)
+    assert "2 of 3 examples without a label have answers" in tidemill("dataset", "show", name).out
+    tidemill("dataset", "export", name, tmp_path / "out", "--format", "labelstudio")
+    done = tidemill("dataset", "import", other, tmp_path / "out", "--json").json
+    assert (done["items"], done["labels"], done["answers"]) == (5, 2, 7)
 
 
 @pytest.mark.parametrize(

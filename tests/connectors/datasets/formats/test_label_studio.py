@@ -1,11 +1,18 @@
 """Label Studio, read and written."""
 
+from dataclasses import replace
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
 import msgspec
 import pytest
 
+from connectors.datasets.examples import Example
+from connectors.datasets.formats.item import Outgoing
 from connectors.datasets.formats.label_studio import read, write
 from tests.connectors.datasets.formats.samples import LABELS, named, png, sample, tree
 from tidemill.errors import UserError
+from tidemill.label_events import AnswerGiven
 
 
 @pytest.mark.parametrize("medium", ["image", "text"])
@@ -50,6 +57,78 @@ def test_of_several_annotations_the_ground_truth_s_counts_or_the_last(tmp_path):
         )
     )
     assert [item.label for item in found.items] == ["b", "a", None]
+
+
+def test_what_several_annotators_say_are_answers_and_what_is_left_out_is_counted(tmp_path):
+    at = "2024-01-02T00:00:00Z"
+    guess = {"result": chosen("z")["result"], "score": 1.0}
+    found = read(
+        tasks(
+            tmp_path,
+            {
+                "data": {"text": "1"},
+                "annotations": [
+                    chosen("a", completed_by=1, id=11, updated_at=at, lead_time=2.5, prediction=guess),
+                    chosen("b", completed_by={"id": 2, "email": "x@example.org"}),
+                    chosen("c", completed_by=3, was_cancelled=True),
+                    {"result": [], "completed_by": 4},
+                ],
+                "predictions": [guess],
+            },
+            {"data": {"text": "2"}, "annotations": [chosen("a", completed_by=1), chosen("b", completed_by=1)]},
+            {
+                "data": {"text": "3"},
+                "annotations": [chosen("a", completed_by=n, ground_truth=n == 2) for n in (1, 2, 3, 4)],
+            },
+            {"data": {"text": "4"}, "annotations": [], "predictions": [guess]},
+        )
+    )
+    one, two, three, four = found.items
+    assert (found.classes, found.annotators) == (("a", "b"), 3)
+    first, second = one.answers
+    assert (first.by, first.value, first.name, first.seconds) == ("1", "a", "label-studio-11-t1704153600000000", 2.5)
+    assert (second.by, second.value, second.name, second.time) == ("2", "b", "", None)
+    assert (one.label, two.label, two.answers, four.label, four.answers) == (None, "b", (), None, ())
+    assert (three.label, three.decided, [a.by for a in three.answers]) == ("a", "2", ["1", "3", "4"])
+    assert [text[:11] for text in found.passed_over] == ["1 cancelled", "1 annotatio", "1 annotatio"]
+
+
+def test_a_task_of_too_many_annotations_and_one_of_nobody_are_refused(tmp_path):
+    crowd = [chosen("a", completed_by=n) for n in range(100_000)]
+    with pytest.raises(UserError, match=r"more annotations(.|\n)*100,000") as error:
+        read(tasks(tmp_path, {"data": {"text": "1"}, "annotations": crowd}))
+    assert error.value.where == "task 1"
+    pairs = [[chosen("a"), chosen("b", completed_by=who)] for who in (1, [])]
+    with pytest.raises(UserError, match="not an annotator") as error:
+        read(tasks(tmp_path, *({"data": {"text": "x"}, "annotations": pair} for pair in pairs)))
+    assert error.value.where == "task 2"
+
+
+@pytest.mark.parametrize("kind", list(LABELS))
+def test_answers_that_were_written_are_read_again_beside_the_label_or_without_one(tmp_path, kind):
+    out = sample(kind)
+    values = [v for v in LABELS[kind] if v is not None][:2]
+
+    def of(about, n):
+        by = ("ann", "label-studio-7")[n]
+        return AnswerGiven(
+            id=f"{about}{n}", time=5 + n, about=about, by=by, value=values[n], seconds=2.0 if n else None
+        )
+
+    # With its label; two people's without; one person's, which is not written.
+    answers = {"a": [of("a", 0)], "c.3": [of("c.3", 0), of("c.3", 1)]}
+    write(replace(out, answers=answers), tmp_path / "one")
+    found = read(tmp_path / "one")
+    items = {item.id: item for item in found.items}
+    assert [items[e.id].label for e in out.examples] == named(out)
+    (a,) = items["a"].answers
+    assert (a.by, a.value, a.time, items["a"].decided) == ("ann", out.named(values[0]), 5, "")
+    said = [(a.by, a.value, a.time, a.seconds) for a in items["c.3"].answers]
+    assert said == [("7", out.named(values[1]), 6, 2.0), ("ann", out.named(values[0]), 5, None)]
+    assert items["b-2"].answers == () and found.annotators == 2
+    write(replace(out, answers={"c.3": answers["c.3"][:1]}), tmp_path / "two")
+    write(out, tmp_path / "three")
+    assert tree(tmp_path / "two") == tree(tmp_path / "three")
 
 
 def test_several_choices_of_one_task_are_of_the_multi_kind(tmp_path):
@@ -114,3 +193,30 @@ def test_writing_twice_gives_the_same_files(tmp_path):
     for name in ("one", "two"):
         write(sample("boxes"), tmp_path / name)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_label_studio_shows_the_files_and_takes_the_labels_for_no_ground_truth(tmp_path):
+    """A relative path is no address there; regions have ids, and what is imported is ground truth unless it says no."""
+    write(sample("boxes"), tmp_path)
+    tasks = msgspec.json.decode((tmp_path / "tasks.json").read_bytes())
+    for task in tasks:
+        head, _, path = task["data"]["image"].partition("/data/local-files/?d=")
+        assert head == "" and (tmp_path / unquote(path)).is_file()
+    first = tasks[0]["annotations"][0]
+    assert [r["id"] for r in first["result"]] == ["box-0", "box-1"] and first["ground_truth"] is False
+
+
+def test_a_row_is_shown_by_its_id_and_the_fields_that_all_have(tmp_path):
+    """Label Studio refuses tasks without a field that its configuration names."""
+    rows = [{"age": 3, "city": "Bern", "a b": 1, "note": None}, {"age": 4, "city": "Genf", "a b": 2, "note": "x"}]
+    given = [Example("t", 0, n, f"r{n}", "", "", row, "c", "", "train") for n, row in enumerate(rows)]
+    out = Outgoing("single", "row", ("cat",), {"c": "cat"}, given, lambda e: b"")
+    write(out, tmp_path)
+    top = ElementTree.parse(tmp_path / "config.xml").getroot()
+    assert [(t.get("name"), t.get("value")) for t in top.findall("Text")] == [
+        ("item", "$id"), ("field-0", "$age"), ("field-1", "$city"),
+    ]  # fmt: skip
+    assert [t.get("value") for t in top.findall("Header")] == ["age", "city"]
+    found = read(tmp_path)
+    assert (found.kind, found.medium, [i.label for i in found.items]) == ("single", "row", ["cat", "cat"])
+    write(Outgoing("single", "row", ("cat",), {"c": "cat"}, [], lambda e: b""), tmp_path / "none")

@@ -1,0 +1,79 @@
+"""What is known of one item of a project: what was asked, who answered what, and what it is taken for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tidemill.label_events import AnswerGiven, LabelAsked, LabelEstimated, LabelReviewed
+from tidemill.time import MIN_TIME
+
+Stamp = tuple[int, str]
+"""Time and id of an answer, a withdrawal or a review: of two, the greater stands, as in the consensus."""
+
+NEVER: Stamp = (MIN_TIME, "")
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
+    of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
+    none, `gone` the answers that were withdrawn by name, and `reviewed` when a reviewer last said something. `differs`
+    and `agrees` keep what was found of the answers (`figures.unsure`, `rules.agreeing`) until anything of the item
+    changes.
+
+    `outside`: nobody was ever asked about it here, and what is known of it was said elsewhere (by an import,
+    in Label Studio).
+    """
+
+    asked: LabelAsked
+    order: int
+    answers: dict[str, AnswerGiven] = {}
+    leases: dict[str, str] = {}
+    said: dict[str, Stamp] = {}
+    gone: set[tuple[str, str]] = set()
+    skipped: set[str] = set()
+    estimate: LabelEstimated | None = None
+    settled: bool = False
+    value: Any = None
+    confidence: float = 0.0
+    review: LabelReviewed | None = None
+    reviewed: Stamp = NEVER
+    outside: bool = True
+    differs: bool | None = None
+    agrees: dict[str, bool] = {}
+
+    @classmethod
+    def unasked(cls, about: str, order: int) -> Item:
+        """An item of which nothing is known but its id. `asked` has no id then, and is closed: nobody is asked."""
+        return cls(asked=LabelAsked(id="", time=MIN_TIME, about=about, closed=True), order=order)
+
+    @property
+    def gold(self) -> bool:
+        return self.asked.gold is not None
+
+    @property
+    def dropped(self) -> bool:
+        """Whether people were asked about it, and that was taken back."""
+        return self.asked.closed and not self.outside
+
+    def ask(self, event: LabelAsked) -> None:
+        """Take a question. A later one changes what it says: media and payload, where it is silent on them, stay."""
+        kept = {
+            name: getattr(self.asked, name)
+            for name in ("media", "media_type", "payload", "group", "overlap", "skills", "gold", "prelabel")
+            if not getattr(event, name) and getattr(event, name) != 0
+        }
+        self.asked = msgspec.structs.replace(event, **kept)
+        self.outside &= event.closed
+
+    def after(self, who: str, now: int) -> int:
+        """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest
+        stands."""
+        return max(now, self.said.get(who, NEVER)[0] + 1)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of an image, in pixels, where they are known."""
+        found = tuple(self.asked.payload.get(side) for side in ("width", "height"))
+        return found if all(type(n) is int and n > 0 for n in found) else None  # type: ignore[return-value]

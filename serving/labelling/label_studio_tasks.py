@@ -1,0 +1,87 @@
+"""What a task of Label Studio's is about: an item of ours, by its id or its bytes, or a text that it alone knows.
+
+Nothing that a task names is ever fetched. A task's number names what Label Studio alone knows, with the digest of its
+data where an item of that name holds other data: on SQLite, Label Studio gives the numbers of deleted tasks again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from connectors.label_studio import BY
+from serving.labelling.label_config import Control
+from serving.labelling.state import Project
+from tidemill.errors import RequestError
+from tidemill.label_events import LabelAsked
+from tidemill.state import digest
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
+
+
+class Question(msgspec.Struct, frozen=True):
+    """An item that a model is asked about: the digest of its bytes (empty: none), its fields, its size in pixels."""
+
+    item: str
+    media: str
+    media_type: str
+    payload: dict[str, Any]
+    size: tuple[int, int] | None = None
+
+
+def question(
+    state: Project, found: Control, task: dict[str, Any], field: str, by_media: dict[str, Question] | None = None
+) -> Question:
+    """What a task is about. Raises `RequestError` for a task that names bytes which are not ours. `by_media` is filled
+    at need, for the tasks of one call."""
+    data = task.get("data")
+    if not isinstance(data, dict):
+        raise RequestError("the task has no data", wanted="data of the task", field=f"{field}.data")
+    id, source = data.get("id"), data.get(found.source)
+    if type(id) is int:
+        id = str(id)  # as Label Studio reads a column of numbers
+    item = state.items.get(id) if isinstance(id, str) else None
+    if item is not None and item.asked.id:
+        return _of(item.asked, item.size)
+    if state.now.schema.medium not in ("image", "audio"):
+        shown = {k: v for k, v in data.items() if k != "id"}
+        if not (isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable()):
+            id = _name(state, task, shown)
+        return Question(id, "", "", shown)
+    media = _own(source, state.name)
+    if media is None or media not in state.media:
+        raise RequestError(
+            "the task names no bytes of this project, and nothing is fetched",
+            wanted="`id` of an item in the task's data, a digest, or the path of an item's media",
+            got=ascii(source)[:120],
+            field=f"{field}.data.{found.source}",
+        )
+    by_media = {} if by_media is None else by_media
+    if not by_media:
+        by_media.update((i.asked.media, _of(i.asked, i.size)) for i in reversed(state.items.values()))
+    return by_media[media]
+
+
+def _of(asked: LabelAsked, size: tuple[int, int] | None) -> Question:
+    return Question(asked.about, asked.media, asked.media_type, asked.payload, size)
+
+
+def _name(state: Project, task: dict[str, Any], shown: dict[str, Any]) -> str:
+    name = f"{BY}-{str(task.get('id', ''))[:80]}"
+    there = state.items.get(name)
+    if there is None or not there.asked.id or there.asked.payload == shown:
+        return name
+    return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
+
+
+def _own(source: Any, project: str) -> str | None:
+    """The digest that a task's image or sound names."""
+    if not isinstance(source, str):
+        return None
+    if _DIGEST.fullmatch(source):
+        return source
+    path = _OWN.fullmatch(source)
+    return path[2] if path is not None and path[1] == project else None
