@@ -94,7 +94,8 @@ class MemberChanged(Event, frozen=True, kw_only=True, tag="member.changed.v1"):
 
 
 class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
-    """Item `about` is to be labelled. A later one changes priority, overlap and reason; `closed` takes it back.
+    """Item `about` is to be labelled; `closed` takes it back. A later one in the log changes priority and reason, and
+    of the rest what it is not silent on: a gold question that is asked again for another reason is one still.
 
     `media` is the digest of its bytes in the artefact store (empty: none) of type `media_type`, `payload` the fields
     that are shown. `priority`: the highest is leased first. `gold` is the known answer of a gold question: it tests

@@ -58,12 +58,11 @@ class Item(msgspec.Struct, kw_only=True):
         return self.asked.closed and not self.outside
 
     def ask(self, event: LabelAsked) -> None:
-        """Take a question. A later one changes what it says: media and payload, where it is silent on them, stay."""
-        kept = {
-            name: getattr(self.asked, name)
-            for name in ("media", "media_type", "payload", "group", "overlap", "skills", "gold", "prelabel")
-            if not getattr(event, name) and getattr(event, name) != 0
-        }
+        """Take a question. What it is silent on stays as it was."""
+        # No boxes, no classes and an empty text are answers: gold may be one.
+        silent = [name for name in ("media", "media_type", "payload", "group", "skills") if not getattr(event, name)]
+        silent += [name for name in ("overlap", "gold", "prelabel") if getattr(event, name) is None]
+        kept = {name: getattr(self.asked, name) for name in silent}
         self.asked = msgspec.structs.replace(event, **kept)
         self.outside &= event.closed
 

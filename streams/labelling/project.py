@@ -44,8 +44,9 @@ class Project:
     """The state of the job. Events are taken up by `take`, in the job's order; `flush` publishes what they brought.
 
     Answers, withdrawals and reviews take effect by (time, id), the latest standing, whatever order they come in (a
-    withdrawal that names its answer whatever the times); changes of the project in the order of the log
-    (`tidemill.project_standing`). What is believed after `estimate` is a function of what stands.
+    withdrawal that names its answer whatever the times); questions and changes of the project in the order of the log
+    (`tidemill.label_events`, `tidemill.project_standing`). What is believed after `estimate` is a function of what
+    stands.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -56,7 +57,7 @@ class Project:
         self.since: dict[str, int] = {}
         self.answers = Answers()
         self.reviews: dict[int, tuple[Any, Stamp]] = {}
-        self.asked: dict[int, tuple[Any, Any, Stamp]] = {}
+        self.asked: dict[int, tuple[Any, Any]] = {}
         """Of items that have one: an overlap of their own, and the known answer of a gold question."""
         self.items: list[Item] = []
         self.clock = MIN_TIME
@@ -88,7 +89,7 @@ class Project:
         elif kind == "label.reviewed.v1":
             self._review(read_name("about", data["about"]), data["value"], (time, id))
         elif kind == "label.asked.v1":
-            self._ask(read_name("about", data["about"]), data, (time, id))
+            self._ask(read_name("about", data["about"]), data, time)
         elif kind == "estimation.asked.v1":
             self._tick(time)
             self.estimate(page, "exact", "estimation")
@@ -199,21 +200,21 @@ class Project:
             if before is None or not telling.same(before[0], value):
                 self._note(Change(-1, item, -1, self._known(item)), "review")
 
-    def _ask(self, about: str, data: Mapping[str, Any], stamp: Stamp) -> None:
-        """An item is asked for: by an overlap of its own perhaps, and as a gold question perhaps."""
+    def _ask(self, about: str, data: Mapping[str, Any], time: int) -> None:
+        """An item is asked for: by an overlap of its own perhaps, and as a gold question perhaps. What it is silent on
+        stays as it was."""
         overlap, gold = data["overlap"], data["gold"]
         if gold is not None:
             schema = self._schema()
             gold = read_answer(schema, gold, self._names(schema.version))
         overlap = None if overlap is None else read_overlap(overlap)
-        self._tick(stamp[0])
+        self._tick(time)
         item = self.answers.item_of(about)
-        before = self.asked.get(item, (None, None, (MIN_TIME, "")))
-        if before[2] < stamp:
-            known = self._known(item)
-            self.asked[item] = (overlap, gold, stamp)
-            if before[0] != overlap or not telling.same(self._known(item), known):
-                self._note(Change(-1, item, -1, self._known(item)), "asked")
+        before = self.asked.get(item, (None, None))
+        known = self._known(item)
+        self.asked[item] = (before[0] if overlap is None else overlap, before[1] if gold is None else gold)
+        if before[0] != self.asked[item][0] or not telling.same(self._known(item), known):
+            self._note(Change(-1, item, -1, self._known(item)), "asked")
 
     def _known(self, item: int) -> Any:
         """What is certain of an item: a reviewer's decision, or else the answer of a gold question."""
@@ -296,7 +297,7 @@ class Project:
             "since": self.since,
             "answers": self.answers.state(),
             "reviews": [[item, value, time, id] for item, (value, (time, id)) in reviews],
-            "asked": [[item, overlap, gold, *stamp] for item, (overlap, gold, stamp) in sorted(self.asked.items())],
+            "asked": [[item, overlap, gold] for item, (overlap, gold) in sorted(self.asked.items())],
             "items": telling.save(self.items),
             "clock": self.clock,
             "fresh": self.fresh,
@@ -312,10 +313,7 @@ class Project:
         self.answers = Answers()
         self.answers.load_state(state["answers"])
         self.reviews = {item: (value, (time, id)) for item, value, time, id in state["reviews"]}
-        self.asked = {
-            item: (overlap and (overlap[0], overlap[1]), gold, (time, id))
-            for item, overlap, gold, time, id in state["asked"]
-        }
+        self.asked = {item: (overlap and (overlap[0], overlap[1]), gold) for item, overlap, gold, *_ in state["asked"]}
         self.items = telling.restore(state["items"])
         self.clock, self.fresh, self.estimations = state["clock"], state["fresh"], state["estimations"]
         self.beliefs = None

@@ -17,6 +17,13 @@ def test_an_item_is_outside_until_somebody_is_asked_about_it():
     assert (item.outside, item.dropped) == (False, True)
 
 
+def test_gold_stays_until_a_question_names_another_be_it_an_empty_one():
+    item = Item.unasked("i", 0)
+    for n, (gold, wanted) in enumerate([(["a"], ["a"]), (None, ["a"]), ([], []), (None, [])]):
+        item.ask(LabelAsked(id=f"q{n}", time=n, about="i", gold=gold, overlap=(2, 2) if n == 0 else None))
+        assert (item.gold, item.asked.gold, item.asked.overlap) == (True, wanted, (2, 2))
+
+
 def test_what_is_said_now_is_later_than_what_was_said_by_a_clock_ahead():
     item = Item.unasked("i", 0)
     item.said["x"] = (50, "a")

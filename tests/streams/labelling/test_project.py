@@ -119,11 +119,11 @@ def test_gold_teaches_and_is_settled_like_any_item_once_answered():
     assert "g0" in labels(effects) and labels(run(events[:21])) == {}
 
 
-def test_a_later_ask_takes_gold_back_in_either_order():
-    gold = asked("t", gold="wren") | {"id": "a", "time": 1_700_000_000_000_000}
-    plain = asked("t") | {"id": "b", "time": 1_700_000_001_000_000}
-    for order in ([gold, plain], [plain, gold]):
-        assert last(run([*GOOD, *order, ASKED], method="majority"))["t"]["value"] == "jay"
+def test_a_later_question_that_is_silent_on_gold_and_overlap_leaves_them():
+    plain, gold = asked("t"), asked("t", gold="wren", overlap=[1, 1])
+    for order in ([gold], [gold, plain], [plain, gold], [asked("t", gold="jay", overlap=[9, 9]), gold, plain]):
+        effects = run([*GOOD, *order, ASKED], method="majority")
+        assert last(effects)["t"]["value"] == labels(effects)["t"] == "wren"
 
 
 def test_calibration_is_measured_where_the_label_is_known():
