@@ -144,5 +144,6 @@ def _gone(p: Partition, first: int, stop: int, got: str = "") -> GoneError:
         where=f"{p.topic}/{p.number}",
         wanted=f"offsets {first} to {stop - 1}",
         got=got,
-        fix="A version stands as it is and cannot be rebuilt; a job begins again by `tidemill submit --reset`.",
+        fix="A version stands as it is and cannot be rebuilt; a job begins again by `tidemill submit --reset`, "
+        "a run by `tidemill train`.",
     )

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.classifier import of_fields
-from streams.drift import DriftMonitor
+from streams.drift import DriftMonitor, DriftPoint
 from streams.join import Entry, Waiting
 from streams.learners.softmax import Softmax
 from streams.learning import DRIFT, MEASURED, METRICS, PREDICTIONS, Features, content_of
 from streams.recipe import job_of
+from streams.regions import PREDICTED, watch
+from streams.tally import Tally
 from tidemill.endpoint import Endpoint, Known
 from tidemill.errors import BadEvent, NotFiniteError, OrphanError, SubmissionError, WrongTypeError
 from tidemill.job import Effects, Input, InputEvent, Job, Live, Out, Output, VersionCut, events_of
@@ -24,60 +26,18 @@ from tidemill.order import Arrival, Batch, Order
 from tidemill.time import MIN_TIME, SECOND
 
 Float = NDArray[np.float64]
-BINS = 10
-_TINY = 1e-15
-
-
-class Tally(msgspec.Struct):
-    """What became of predictions and labels, and the sums that the metrics are made of. `bins` are, by tenth of the
-    confidence, the sum of confidences, right ones and all."""
-
-    predicted: int = 0
-    learned: int = 0
-    corrected: int = 0
-    repeated: int = 0
-    withdrawn: int = 0
-    evicted: int = 0
-    orphans: int = 0
-    right: int = 0
-    loss: float = 0.0
-    delay: float = 0.0
-    recent: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    bins: Float = msgspec.field(default_factory=lambda: np.zeros((BINS, 3)))
-
-    def add(self, p: Float, y: int, delay: float) -> None:
-        """A label came for a prediction that gave probabilities `p`, `delay` seconds after its event."""
-        best = int(p.argmax())
-        self.right += best == y
-        self.recent[0] += best == y
-        self.recent[1] += 1
-        self.loss -= float(np.log(max(p[y], _TINY)))
-        self.delay += delay
-        self.bins[min(int(p[best] * BINS), BINS - 1)] += (p[best], best == y, 1.0)
-
-    def values(self) -> dict[str, float]:
-        """Accuracy and log loss (nats) of predictions as they were made, of the labels since the last measurement
-        (`accuracy_recent`), expected calibration error, mean label delay (s), and the counts."""
-        n = max(self.learned, 1)
-        gap = float(np.abs(self.bins[:, 0] - self.bins[:, 1]).sum()) / n
-        told = {"accuracy": self.right / n, "accuracy_recent": self.recent[0] / max(self.recent[1], 1)}
-        told |= {"log_loss": self.loss / n, "calibration_error": gap, "label_delay": self.delay / n}
-        counts = ("predicted", "learned", "corrected", "repeated", "withdrawn", "evicted", "orphans")
-        return told | {name: float(getattr(self, name)) for name in counts}
-
-    def calibration(self) -> list[list[float]]:
-        """Mean confidence, share of right ones and count, of each tenth that has any."""
-        return [[c / n, right / n, n] for c, right, n in self.bins.tolist() if n]
 
 
 class State(msgspec.Struct):
     """The state of such a job. A waiting prediction's row is its features and then its probabilities. `early` are
-    labels that came before their event: class and order of coming."""
+    labels that came before their event: class and order of coming. A waiting entry's only key is its region, where that
+    is a field."""
 
     learner: Softmax
     waiting: Waiting
     tally: Tally = msgspec.field(default_factory=Tally)
     drift: DriftMonitor | None = None
+    regions: dict[str, DriftMonitor] = {}
     early: dict[str, tuple[int, int, int]] = {}
     came: int = 0
     clock: int = MIN_TIME
@@ -113,8 +73,9 @@ class OnlineMulticlass:
     of all classes and whose `score` is the last of them. With `rescore_every`, after so many labels every prediction
     that waits is made anew by the model as it then is (id `<event>#<labels>`): what is to be labelled next is chosen
     by these (`streams.labelling`). Metrics count first predictions only. On `metrics.<name>`, a `metrics.measured.v1`
-    every `metrics_every` labels, and a `drift.detected.v1` where the rate of wrong predictions changed. A model version
-    at the first label and then every `version_every`; between versions, deltas.
+    every `metrics_every` labels, and a `drift.detected.v1` where the rate of wrong predictions changed: of all, and
+    with `drift_by` of each region too, which is a value of that field, or with `"@class"` a predicted class (see
+    `streams.regions`). A model version at the first label and then every `version_every`; between versions, deltas.
 
     `learner` are further settings of `Softmax`. `endpoint` names the scoring endpoint (default: the stream), whose
     answers hold all probabilities. Raises `SubmissionError` where the settings do not fit together.
@@ -132,6 +93,7 @@ class OnlineMulticlass:
     version_every: int = 500
     rescore_every: int | None = None
     drift: str | None = "adwin"
+    drift_by: str | None = None
     log_features: bool = False
     endpoint: str | None = None
     optional: Sequence[str] = ()
@@ -141,6 +103,11 @@ class OnlineMulticlass:
     def names(self) -> tuple[str, ...]:
         """The features' names, in the model's order."""
         return tuple(self.feature_names if callable(self.features) else self.features)
+
+    @property
+    def drift_field(self) -> str:
+        """The field by whose values regions are told apart; empty where there are none, or by the predicted class."""
+        return "" if self.drift_by in (None, PREDICTED) else str(self.drift_by)
 
     def function(self) -> Features:
         """The features of one event."""
@@ -164,6 +131,7 @@ class OnlineMulticlass:
             make().learn_block(np.zeros((1, len(self.names))), np.zeros(1))
 
         asks = () if callable(self.features) else tuple((name, "features") for name in self.features)
+        asks += ((self.drift_field, "drift_by"),) if self.drift_field else ()
         types = () if callable(self.features) else tuple((name, "number") for name in self.features)
         return Job(
             name=self.name,
@@ -254,7 +222,9 @@ class _Turn:
         elif waiting.waiting >= self.recipe.max_waiting and (first := waiting.oldest()) is not None:
             waiting.remove(first)
             state.tally.evicted += 1
-        slot = waiting.add(Entry(event.id, event.time, state.clock, str(state.version), ()))
+        field = self.recipe.drift_field
+        keys = (str(event.data[field]),) if field and event.data[field] is not None else ()
+        slot = waiting.add(Entry(event.id, event.time, state.clock, str(state.version), keys))
         waiting.fill(np.array([slot]), np.concatenate([row, p])[None], p[-1:])
         state.tally.predicted += 1
         self._emit(event.id, event.id, event.time, p, row)
@@ -296,7 +266,7 @@ class _Turn:
         else:
             tally.learned += 1
             tally.add(p, y, (time - entry.time) / SECOND)
-            self._watch(int(p.argmax()) != y, time)
+            self._watch(int(p.argmax()), y, entry.keys, time)
             if waiting.settled >= self.recipe.max_waiting and (first := waiting.oldest(settled=True)) is not None:
                 waiting.remove(first)
             waiting.settle(slot, float(y), state.clock, keep=True)
@@ -338,12 +308,24 @@ class _Turn:
         more = {"features": row.tolist()} if self.recipe.log_features else {}
         self.out.emit(PREDICTIONS, id, time, about=about, outputs=p.tolist(), **values, **more)
 
-    def _watch(self, wrong: bool, time: int) -> None:
-        if self.state.drift is not None:
-            for point in self.state.drift.update_block([float(wrong)], [time]):
-                told = {"model": self.recipe.name, "detector": self.state.drift.detector}
-                id = f"{self.recipe.name}/drift/{point.index}"
-                self.out.emit(DRIFT, id, time, value=point.after - point.before, **told)
+    def _watch(self, best: int, y: int, keys: Sequence[str | None], time: int) -> None:
+        """A label came for a prediction: it may show a change of the whole, and of its region."""
+        state, recipe = self.state, self.recipe
+        if state.drift is None:
+            return
+        for point in state.drift.update_block([float(best != y)], [time]):
+            self._tell(point, time, "", "")
+        by = recipe.drift_by or ""
+        region = recipe.classes[best] if by == PREDICTED else "".join(key or "" for key in keys)
+        for point in watch(state.regions, state.drift.detector, region, best != y, time) if by else ():
+            self._tell(point, time, by, region)
+
+    def _tell(self, point: DriftPoint, time: int, by: str, region: str) -> None:
+        model, monitor = self.recipe.name, self.state.drift
+        assert monitor is not None
+        id = "/".join([model, "drift", *([by, region] if by else []), str(point.index)])
+        value = point.after - point.before
+        self.out.emit(DRIFT, id, time, model=model, detector=monitor.detector, value=value, by=by, region=region)
 
     def _row(self, event: Mapping[str, Any]) -> Float:
         """The event's features. Raises `BadEvent` where they cannot be made or computed with."""
@@ -390,5 +372,9 @@ def _check(recipe: OnlineMulticlass) -> None:
     if (recipe.endpoint or recipe.stream) == recipe.name:
         fix = "Name the job, or endpoint=, otherwise."
         refuse("job and endpoint have one name, so their predictions would share a topic", recipe.name, fix)
+    if recipe.drift_by is not None and recipe.drift is None:
+        refuse(
+            "nothing is watched, so not by region either", f"drift_by={recipe.drift_by!r}", "Name a detector: drift=."
+        )
     if min(recipe.max_waiting, recipe.metrics_every, recipe.version_every, recipe.rescore_every or 1) <= 0:
         refuse("counts must be positive")

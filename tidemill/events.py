@@ -93,11 +93,16 @@ class MetricsMeasured(Event, frozen=True, kw_only=True, tag="metrics.measured.v1
 
 
 class DriftDetected(Event, frozen=True, kw_only=True, tag="drift.detected.v1"):
-    """The error rate of a model changed. Topic `metrics.<job>`."""
+    """The error rate of a model changed, by `value`: above 0, errors grew. Topic `metrics.<job>`.
+
+    It is that of the whole stream, or of the part in which `by` is `region`: `by` is a field of the stream's events, or
+    `@class` for the predicted class."""
 
     model: str
     detector: str
     value: float
+    by: str = ""
+    region: str = ""
 
 
 class ModelPublished(Event, frozen=True, kw_only=True, tag="model.published.v1"):

@@ -196,6 +196,28 @@ def prediction_stream(name: str, *, partitions: int = 1) -> StreamSpec:
     )
 
 
+def drift_stream(name: str) -> StreamSpec:
+    """The declaration of the `drift.detected.v1` events on `metrics.<name>`, so that a job can read them."""
+    return StreamSpec(
+        name=f"metrics.{name}",
+        topic=f"metrics.{name}",
+        tag="drift.detected.v1",
+        fields=(
+            Field("id", "string"),
+            Field("time", "time"),
+            Field("model", "string"),
+            Field("detector", "string"),
+            Field("value", "float"),
+            Field("by", "string", default=""),
+            Field("region", "string", default=""),
+        ),
+        key="model",
+        time="time",
+        id="id",
+        time_unit="us",
+    )
+
+
 def check_compatible(earlier: tuple[StreamSpec, ...], new: StreamSpec) -> None:
     """Raises `IncompatibleError`, naming the field, where `new` cannot read what some `earlier` version wrote.
 

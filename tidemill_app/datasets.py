@@ -104,16 +104,18 @@ def create(platform: Platform, name: str, wanted: Wanted, workers: int = 1) -> t
     return made, new is not None
 
 
-def load(platform: Platform, text: str, workers: int = 1, *, answers: bool = False) -> DatasetVersion:
+def load(
+    platform: Platform, text: str, workers: int = 1, copy: Log | None = None, *, answers: bool = False
+) -> DatasetVersion:
     """The version that `NAME[@VERSION]` names, its examples read from the log, or the archive of what the log has lost;
-    with `answers` also what annotators said of them.
+    of `copy`, from that copied log and no archive. With `answers` also what annotators said of them.
 
     Raises `NotFoundError`, `SignatureError` for a manifest that no trusted key signed, `GoneError` naming the range
     that is in neither, `DigestError` where the log holds others than the version was made of.
     """
     event = DatasetLog(platform.log).find(text)
     manifest = _manifest(platform, event.digest)
-    examples, erased, told, _ = _read(platform, manifest, workers, answers)
+    examples, erased, told, _ = _read(platform, manifest, workers, copy, answers=answers)
     return DatasetVersion(
         manifest,
         event.digest,
@@ -247,13 +249,14 @@ def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
 
 
 def _read(
-    platform: Platform, manifest: DatasetManifest, workers: int, answers: bool
+    platform: Platform, manifest: DatasetManifest, workers: int, copy: Log | None = None, *, answers: bool
 ) -> tuple[list[Example], int, list[Told], int]:
     """Examples, how many records of the ranges were erased, what was told of labels (with `answers`, by annotators
     too), and records that are no items."""
-    whole = ArchivedLog(platform.log, [*manifest.data, *manifest.labels], platform.archive)
+    log = platform.log if copy is None else copy
+    whole = ArchivedLog(log, [*manifest.data, *manifest.labels], platform.archive if copy is None else None)
     gone = Erasures()
-    gone.read(platform.log)
+    gone.read(log)
     places = gone.within([*manifest.data, *manifest.labels])
 
     def work(span: Span) -> tuple[list[Found], list[Told], int]:

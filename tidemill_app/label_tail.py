@@ -6,14 +6,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from connectors import arrow
 from connectors.datasets.assembling import gather_items, gather_labels
 from connectors.datasets.examples import Example
 from streams.erasures import Erasures
 from tidemill.decode import Decoder
 from tidemill.events import LabelGiven
-from tidemill.log import MAX_RECORD_BYTES, Partition, Reader
+from tidemill.log import MAX_RECORD_BYTES, Partition, Reader, Record
 from tidemill.version import Span
+from tidemill_app.label_items import example_of
 from tidemill_app.reading import read_spans
 from tidemill_app.wiring import Platform
 from training.continual import PATIENCE, Labelled
@@ -25,8 +28,7 @@ class LabelTail:
     A label about an item in `held` (of the frozen test, or retracted) is passed over, and so is one about an item of
     which `tested(id, payload)` says that it is of the test split, however new it is, and one about an item that the log
     does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null.
-    With `until_end` it is over where the log ended when it began; with `recorded`, these runs are read, in their order,
-    and nothing else.
+    What was erased on request is absent. With `until_end` it is over where the log ended when it began.
     """
 
     def __init__(
@@ -37,17 +39,18 @@ class LabelTail:
         *,
         tested: Callable[[str, Mapping[str, Any]], bool] | None = None,
         until_end: bool = False,
-        recorded: Sequence[Span] | None = None,
     ) -> None:
         self._platform, self._held = platform, frozenset(held)
         self._tested = tested
         self._spec = platform.catalogue().get(project)
+        self.declared = self._spec.version
+        """The version of the declaration that items are read by."""
         self._topic = f"labels.{project}"
         self._decoder = Decoder(self._spec, arrow.decode, max_event_bytes=MAX_RECORD_BYTES)
         self._items: dict[str, Example] = {}
         self._read: dict[Partition, int] = {}
         self._ends: dict[Partition, int] | None = None
-        self._until_end, self._recorded = until_end, recorded
+        self._until_end = until_end
         self._reader: Reader | None = None
         self._erased = Erasures()
         self._erased.read(platform.log)
@@ -56,10 +59,6 @@ class LabelTail:
 
     def begin(self, offsets: list[Span]) -> None:
         log = self._platform.log
-        if self._recorded is not None:
-            self._queue = [one for span in self._recorded for one in self._span(span)]
-            self._ends = {}
-            return
         known = {Partition(s.topic, s.partition): s.next for s in offsets}
         at = {p: known.get(p, log.begin(p)) for p in log.partitions(self._topic)}
         if self._until_end:
@@ -89,13 +88,9 @@ class LabelTail:
             self._reader.close()
             self._reader = None
 
-    def _span(self, span: Span) -> list[Labelled]:
-        spans = {Partition(span.topic, span.partition): (span.first, span.next)}
-        return self._labelled(list(read_spans(self._platform.log, spans)))
-
-    def _labelled(self, records: Sequence[object]) -> list[Labelled]:
+    def _labelled(self, records: Sequence[Record]) -> list[Labelled]:
         found = []
-        for told in gather_labels(records):  # type: ignore[arg-type]
+        for told in gather_labels(records, self._erased):
             event = told.event
             if not isinstance(event, LabelGiven) or event.value is None or event.about in self._held:
                 continue
@@ -107,34 +102,18 @@ class LabelTail:
                 continue
             if self._tested is not None and self._tested(item.id, item.payload):
                 continue
-            example = Example(**{f: getattr(item, f) for f in item.__struct_fields__} | {"label": event.value})
+            example = msgspec.structs.replace(item, label=event.value)
             found.append(Labelled(example, self._topic, told.partition, told.offset))
         return found
 
     def _read_on(self) -> None:
-        """Take in the items that came since. Of one id the first counts."""
+        """Take in the items that came since, but for what the log has lost meanwhile. Of one id the first counts."""
         log = self._platform.log
         for p in log.partitions(self._spec.topic):
-            first, end = self._read.get(p, log.begin(p)), log.end(p)
+            first, end = max(self._read.get(p, 0), log.begin(p)), log.end(p)
             if first >= end:
                 continue
             items, _ = gather_items(self._decoder, list(read_spans(log, {p: (first, end)})), self._erased.absent)
             self._read[p] = end
             for f in items:
-                said = {name: str(f.payload.get(name) or "") for name in ("media", "media_type", "group")}
-                self._items.setdefault(
-                    f.id,
-                    Example(
-                        self._spec.topic,
-                        f.partition,
-                        f.offset,
-                        f.id,
-                        said["media"],
-                        said["media_type"],
-                        f.payload,
-                        None,
-                        said["group"],
-                        "train",
-                        f.row,
-                    ),
-                )
+                self._items.setdefault(f.id, example_of(self._spec.topic, f))

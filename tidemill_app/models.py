@@ -98,10 +98,10 @@ def set_alias(platform: Platform, text: str, alias: str) -> ModelAliased:
 
 
 def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
-    """Rebuild a version from the offsets its manifest names, and compare.
+    """Rebuild a version from the offsets its manifest names, and compare: what a job cut, or what a run trained.
 
-    `copy` is the bootstrap address of a copied log to read instead. Raises `UserError` where the version did not come
-    from a job, `GoneError` naming the range where offsets are gone and no archive has them.
+    `copy` is the bootstrap address of a copied log to read instead. Raises `UserError` where the version came from
+    neither, `GoneError` naming the range where offsets are gone and no archive has them.
     """
     from connectors import arrow
     from connectors.kafka import KafkaLog
@@ -110,27 +110,35 @@ def reproduce(platform: Platform, text: str, copy: str = "") -> dict[str, Any]:
 
     manifest = manifest_of(platform, text)
     lineage = manifest.lineage
-    if manifest.kind == WEIGHTS and not copy:
+    other: Log | None = KafkaLog(platform.connection.confluent() | {"bootstrap.servers": copy}) if copy else None
+    if other is not None:
+        platform.closes(other.close)
+    if manifest.kind == WEIGHTS:
         from tidemill_app import trained
 
-        return trained.reproduce(platform, manifest)
-    if lineage is None or manifest.kind == WEIGHTS:
-        raise UserError("the version was not learned from the log", where=text, wanted="a version that a job published")
+        return trained.reproduce(platform, manifest, other)
+    if lineage is None or lineage.order not in ("event_time", "arrival"):
+        weights = next((name for name in manifest.parents if lineage is not None), "")
+        raise UserError(
+            "the version was not learned from the log itself",
+            where=text,
+            wanted="a version that a job published, or a run",
+            fix=f"Its weights were: tidemill model reproduce {weights}" if weights else "",
+        )
     wish = JobChanged(id="", time=0, job=lineage.job, wanted="stopped", bundle=lineage.bundle, file=lineage.file)
     job = submitted_job(platform, wish)
     catalogue = platform.catalogue()
     specs = platform.specs_of(job)
     streams = {n: catalogue.get(n, lineage.streams[n]) if not n.startswith("labels.") else s for n, s in specs.items()}
-    log: Log = KafkaLog(platform.connection.confluent() | {"bootstrap.servers": copy}) if copy else platform.log
     rebuilt = rebuild(
         job,
         lineage,
         manifest.model,
-        log=log,
+        log=platform.log if other is None else other,
         streams=streams,
         arrow_decode=arrow.decode,
         history=file_log,
-        archive=None if copy else platform.archive,
+        archive=None if other is not None else platform.archive,
         objects=platform.artefacts.get,
     )
     digest = content_digest_of(rebuilt.cut.content, lineage.bundle)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidemill.errors import UserError
 from tidemill.events import ModelPublished
+from tidemill.log import Log
 from tidemill.state import content_digest, digest
 from tidemill.version import WEIGHTS, Lineage, Manifest, Span, cpu_class
 from tidemill_app.bundle import SIGNED, decode, unpack
@@ -28,13 +31,14 @@ FILE = "weights.safetensors"
 
 
 class Source(NamedTuple):
-    """What a run learns from: `order` (`epochs` or `labels`), `dataset` (`NAME@VERSION`), its `digest`, and the ranges
-    of the log that it is made of."""
+    """What a run learns from: `order` (`epochs` or `labels`), `dataset` (`NAME@VERSION`), its `digest`, the ranges of
+    the log that it is made of, and by which versions of declarations events are read."""
 
     order: str
     dataset: str
     digest: str
     read: list[Span]
+    streams: Mapping[str, int] = MappingProxyType({})
 
 
 class Made(NamedTuple):
@@ -104,6 +108,8 @@ def _lineage(training: Training, made: Made, checkpoint: Checkpoint) -> Lineage:
         last=(0, "", ""),
         number=checkpoint.step,
         records=checkpoint.uses,
+        records_hash=checkpoint.records_hash,
+        streams=dict(source.streams),
         dataset=source.dataset,
         dataset_digest=source.digest,
         config=training.digest(),
@@ -140,11 +146,15 @@ def load(platform: Platform, event: ModelPublished) -> tuple[Training, torch.nn.
     return training, model, manifest
 
 
-def reproduce(platform: Platform, manifest: Manifest) -> dict[str, Any]:
+def reproduce(platform: Platform, manifest: Manifest, copy: Log | None = None) -> dict[str, Any]:
     """Train a version anew, by one worker, from the data and the code that its lineage names; what `models.reproduce`
-    says of it. Raises as opening the data does, where it is gone or changed."""
+    says of it. The bytes of items come from the artefact store, whatever log is read.
+
+    Raises `GoneError` naming the range that neither the log nor its archive holds, `DigestError` and `IntegrityError`
+    where something else is there than was learned from.
+    """
     need_torch()
-    from tidemill_app.training_work import train_again
+    from tidemill_app.training_again import train_again
 
     lineage = manifest.lineage
     assert lineage is not None
@@ -152,16 +162,16 @@ def reproduce(platform: Platform, manifest: Manifest) -> dict[str, Any]:
     scratch = platform.home.path / "training"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f".again-{os.getpid()}-") as folder:
-        data, uses, source_digest = train_again(platform, training, lineage, Path(folder))
-    rebuilt = _content(training, lineage.bundle, data)
+        again = train_again(platform, training, lineage, Path(folder), copy)
+    rebuilt = _content(training, lineage.bundle, again.weights)
     return {
         "model": manifest.model,
         "version": manifest.version,
         "equal": rebuilt == manifest.content_digest,
         "content_digest": manifest.content_digest,
         "rebuilt_digest": rebuilt,
-        "records": uses,
-        "records_equal": uses == lineage.records and source_digest == lineage.dataset_digest,
-        "erased": 0,
+        "records": again.uses,
+        "records_equal": again.same,
+        "erased": again.erased,
         "unrepeatable": lineage.unrepeatable,
     }

@@ -17,7 +17,6 @@ from connectors.datasets.assembling import rule_of
 from connectors.datasets.examples import Example
 from connectors.datasets.version import DatasetVersion
 from tidemill.errors import TidemillError, UnavailableError
-from tidemill.version import Lineage
 from tidemill_app import datasets
 from tidemill_app.dataset_log import DatasetLog
 from tidemill_app.home import write_atomically
@@ -26,16 +25,15 @@ from tidemill_app.run_reporter import RunReporter
 from tidemill_app.trained import Made, Source, publish, submitted_run
 from tidemill_app.training_spec import Asked, Ended, Spec
 from tidemill_app.wiring import Platform
-from training.config import Continual, Training
+from training.config import Continual, Dataset, Training
 from training.continual import ContinualFeed
 from training.feed import DatasetFeed, Feed
 from training.loader import Loader, Request
 from training.loop import Loop, Parts, settle, threads_of
 from training.order import EpochOrder
 from training.pack import Pack
-from training.parallel import Alone, Workers, join
+from training.parallel import Workers, join
 from training.report import Silent
-from training.tensors import to_bytes
 
 TEST_BATCH = 256
 
@@ -88,22 +86,27 @@ def opened(
     dataset: str,
     workers: Workers,
     stop: Callable[[], bool],
-    again: Lineage | None = None,
 ) -> tuple[Source, Feed, Callable[[], Any] | None]:
-    """What a run learns from, as the log has it: its source, its feed, and batches of its test split. `again`: what a
-    version was made of, and nothing else."""
+    """What a run learns from, as the log has it: its source, its feed, and batches of its test split."""
     data = training.data
     if isinstance(data, Continual):
-        return _tailed(platform, training, data, dataset, workers, stop, again)
+        return _tailed(platform, training, data, dataset, workers, stop)
     version = datasets.load(platform, dataset)
+    source, feed = of_dataset(platform, training, data, version, workers)
+    return source, feed, tested(platform, training, version, data.test, workers)
+
+
+def of_dataset(
+    platform: Platform, training: Training, data: Dataset, version: DatasetVersion, workers: Workers
+) -> tuple[Source, Feed]:
+    """The source and the feed of a run on a version's split."""
     examples = version.examples(data.train)
     fetch = _bytes(platform, version, data.train, training.pack, workers)
     loader = Loader(training.task, examples, fetch, seed=training.seed, processes=training.loaders)
     order = EpochOrder(len(examples), training.batch, data.epochs, training.seed)
     feed = DatasetFeed(examples, version.digest, loader, workers, order, training.micro)
     read = sorted([*version.manifest.data, *version.manifest.labels])
-    source = Source("epochs", dataset, version.digest, read)
-    return source, feed, tested(platform, training, version, data.test, workers)
+    return Source("epochs", f"{version.manifest.name}@{version.version}", version.digest, read), feed
 
 
 def _tailed(
@@ -113,25 +116,23 @@ def _tailed(
     dataset: str,
     workers: Workers,
     stop: Callable[[], bool],
-    again: Lineage | None,
 ) -> tuple[Source, Feed, Callable[[], Any] | None]:
     version = datasets.load(platform, dataset) if data.dataset else None
     held = {r.about for r in DatasetLog(platform.log).retracted(data.project)}
     tested_now = None
-    if version is not None and data.test and again is None:
+    if version is not None and data.test:
         held |= {e.id for e in version.examples(data.test)}
         tested_now = _of_split(version, data.project, data.test)
-    recorded = None if again is None else again.segments
-    labels = LabelTail(platform, data.project, held, tested=tested_now, until_end=data.until_end, recorded=recorded)
+    labels = LabelTail(platform, data.project, held, tested=tested_now, until_end=data.until_end)
     digest = version.digest if version is not None else ""
-
-    def fetch(example: Example) -> bytes:
-        return platform.artefacts.get(example.media) if example.media else b""
-
-    steps = again.step if again is not None else 0
-    feed = ContinualFeed(training, labels, digest or data.project, fetch, workers, stop, steps)
+    feed = ContinualFeed(training, labels, digest or data.project, media_of(platform), workers, stop)
     test = tested(platform, training, version, data.test, workers) if version is not None else None
-    return Source("labels", dataset, digest, []), feed, test
+    return Source("labels", dataset, digest, [], {data.project: labels.declared}), feed, test
+
+
+def media_of(platform: Platform) -> Callable[[Example], bytes]:
+    """Gives the verified bytes of an example; none of one without media."""
+    return lambda example: platform.artefacts.get(example.media) if example.media else b""
 
 
 def _of_split(version: DatasetVersion, project: str, split: str) -> Callable[[str, Mapping[str, Any]], bool] | None:
@@ -167,25 +168,6 @@ def _bytes(
     pack = Pack(folder, name, examples, version.bytes_of) if workers.rank == 0 else None
     workers.tell(b"packed")
     return (pack or Pack(folder, name, examples, version.bytes_of)).get
-
-
-def train_again(platform: Platform, training: Training, lineage: Lineage, folder: Path) -> tuple[bytes, int, str]:
-    """The weights' bytes as a version's lineage names them, trained anew by one worker in `folder`; how many examples
-    were used, and the digest of what was read."""
-    device = settle(training, 1, lineage.threads, lineage.threads)
-    source, feed, test = opened(platform, training, lineage.dataset, Alone(), lambda: False, lineage)
-    found: dict[int, tuple[bytes, int]] = {}
-
-    def due(weights: Any, figures: dict[str, float], checkpoint: Any) -> None:
-        found[checkpoint.step] = to_bytes(weights), checkpoint.uses
-
-    outcome = Loop(training, Parts(folder, feed, test, Alone(), Silent(), device, due)).run(
-        lambda: lineage.step in found
-    )
-    if outcome.step == lineage.step:
-        found[outcome.step] = to_bytes(outcome.weights), outcome.checkpoint.uses
-    data, uses = found.get(lineage.step, (to_bytes(outcome.weights), outcome.checkpoint.uses))
-    return data, uses, source.digest
 
 
 def main(path: str) -> int:

@@ -14,7 +14,7 @@ from connectors.segments import Segments
 from tidemill.errors import NotFoundError, UnavailableError
 from tidemill.job import Job
 from tidemill.log import Log, Record
-from tidemill.stream import StreamSpec, answer_stream, label_stream, prediction_stream
+from tidemill.stream import StreamSpec, answer_stream, drift_stream, label_stream, prediction_stream
 from tidemill.time import Clock, SystemClock
 from tidemill.version import Lineage, Span
 from tidemill_app import config
@@ -89,6 +89,8 @@ class Platform:
                 specs[name] = answer_stream(name.removeprefix("answers."))
             elif name.startswith("predictions."):
                 specs[name] = prediction_stream(name.removeprefix("predictions."))
+            elif name.startswith("metrics."):
+                specs[name] = drift_stream(name.removeprefix("metrics."))
             else:
                 raise NotFoundError(
                     f"no stream {name!r}",

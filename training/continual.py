@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from connectors.datasets.examples import Example
+from tidemill.state import digest
 from tidemill.version import Span
 from training.config import Continual, Training
 from training.feed import Micro, Standing, Step
@@ -70,13 +71,14 @@ class _Plan(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    """What a checkpoint holds of the feed."""
+    """What a checkpoint holds of the feed. `told` is None in one that an earlier build began, which kept no digest."""
 
     came: int
     draws: int
     kept: list[Kept]
     segments: list[Span]
     data: list[Span]
+    told: str | None = None
 
 
 class ContinualFeed:
@@ -106,6 +108,7 @@ class ContinualFeed:
         self._reservoir = Reservoir(data.kept, training.seed)
         self._segments: list[Span] = []
         self._items: list[Span] = []
+        self._told: str | None = ""
         self._waiting: list[Labelled] = []
 
     def from_step(self, step: int, state: bytes) -> Generator[Step, None, None]:
@@ -113,6 +116,7 @@ class ContinualFeed:
             was = msgspec.msgpack.decode(state, type=_State)
             self._reservoir.came, self._reservoir.draws = was.came, was.draws
             self._reservoir.kept, self._segments, self._items = was.kept, was.segments, was.data
+            self._told = was.told
         if self._workers.rank == 0:
             self._labels.begin(_behind(self._segments))
         while not self._until or step < self._until:
@@ -146,6 +150,7 @@ class ContinualFeed:
         for labelled in mine:
             _join(self._segments, labelled)
             self._items = _reached(self._items, labelled.example)
+            self._told = None if self._told is None else _chained(self._told, labelled)
             kept = Kept(labelled.example, self._reservoir.came, 0)
             plan.append(kept)
             self._reservoir.add(Kept(kept.example, kept.number, 1))
@@ -162,12 +167,10 @@ class ContinualFeed:
         return parts
 
     def standing(self, step: int) -> Standing:
-        offsets = [Span(s.topic, s.partition, 0, s.next) for s in _behind(self._segments)]
-        reservoir = self._reservoir
-        was = _State(reservoir.came, reservoir.draws, reservoir.kept, self._segments, self._items)
-        return Standing(
-            Place(0, reservoir.came), offsets + self._items, list(self._segments), msgspec.msgpack.encode(was)
-        )
+        reservoir, read = self._reservoir, _read(self._segments) + self._items
+        was = _State(reservoir.came, reservoir.draws, reservoir.kept, self._segments, self._items, self._told)
+        place, state = Place(0, reservoir.came), msgspec.msgpack.encode(was)
+        return Standing(place, read, list(self._segments), state, self._told or "")
 
     def close(self) -> None:
         self._labels.close()
@@ -188,9 +191,25 @@ def _behind(segments: list[Span]) -> list[Span]:
     return list({(s.topic, s.partition): s for s in segments}.values())
 
 
+def _read(segments: list[Span]) -> list[Span]:
+    """Of each partition the range from its first label to its last: what came before the run's first label was not
+    learned from, and may be gone already."""
+    firsts = {(s.topic, s.partition): s.first for s in reversed(segments)}
+    return [Span(s.topic, s.partition, firsts[s.topic, s.partition], s.next) for s in _behind(segments)]
+
+
 def _reached(items: list[Span], example: Example) -> list[Span]:
     """The ranges of items with this one's place in them."""
-    ends = {(s.topic, s.partition): s.next for s in items}
-    at = example.topic, example.partition
-    ends[at] = max(ends.get(at, 0), example.offset + 1)
-    return [Span(topic, partition, 0, end) for (topic, partition), end in sorted(ends.items())]
+    spans = {(s.topic, s.partition): (s.first, s.next) for s in items}
+    at, here = (example.topic, example.partition), example.offset
+    first, next = spans.get(at, (here, here))
+    spans[at] = min(first, here), max(next, here + 1)
+    return [Span(topic, partition, *span) for (topic, partition), span in sorted(spans.items())]
+
+
+def _chained(told: str, labelled: Labelled) -> str:
+    """The digest of all labels so far, with this one: each with its place, and its item as it was read."""
+    e = labelled.example
+    item = [e.topic, e.partition, e.offset, e.row, e.id, e.media, e.media_type, e.payload, e.group]
+    said = [told, labelled.topic, labelled.partition, labelled.offset, e.label, item]
+    return digest(msgspec.json.encode(said, order="deterministic"))

@@ -31,12 +31,14 @@ class Step(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What a feed was at, as of the last step it gave: goes into the checkpoint. `state` holds its own draws."""
+    """What a feed was at, as of the last step it gave: goes into the checkpoint. `state` holds its own draws,
+    and `records_hash` the digest of the records learned from, where `offsets` alone name them."""
 
     place: Place
     offsets: list[Span]
     segments: list[Span]
     state: bytes
+    records_hash: str = ""
 
 
 class Feed(Protocol):

@@ -6,7 +6,7 @@ and `assemble` sorts what they found. So the result is the same for every number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -76,9 +76,7 @@ def gather_items(decoder: Decoder, records: Sequence[Record], absent: Absent) ->
     return found, bad
 
 
-def gather_labels(
-    records: Iterable[Record], erased: Collection[Place] = (), *, answers: bool = False
-) -> Iterator[Told]:
+def gather_labels(records: Iterable[Record], erased: Container[Place] = (), *, answers: bool = False) -> Iterator[Told]:
     """What the records of `labels.<project>` say of labels and of the project, with `answers` also what people said,
     and none of the rest."""
     read = _ANSWERS if answers else _READ

@@ -11,6 +11,7 @@ from streams.labelling.candidates import Candidate, Open, Region, State
 from streams.labelling.choice import Pick, check_shares, choose
 from streams.labelling.items import ItemFields, probabilities
 from streams.recipe import job_of
+from streams.regions import PREDICTED
 from tidemill.errors import BadEvent, ConfigError, SubmissionError
 from tidemill.job import Effects, Input, InputEvent, Job, Out, Output, events_of
 from tidemill.order import Arrival, Batch, Order
@@ -40,7 +41,9 @@ class AskNext:
     uncertainty, 1 − (p₁ − p₂), that is doubtful at all.
 
     **Drift.** Errors of predictions are counted as labels come, by `region`: a field of the items, or the predicted
-    class. Where the recent error rate is above the long one, strategy `drift` asks. **Spread** needs `embedding`, a
+    class. Where the recent error rate is above the long one, strategy `drift` asks. So it does where a job of `watched`
+    told on `metrics.<job>` that errors grew in such a region (`drift.detected.v1` by the same field, or by `@class`),
+    by as much, and less with every label from there. **Spread** needs `embedding`, a
     `json` field of the items that holds a list of numbers. **Routing:** `skills` names, by predicted class, what an
     annotator must be able to do; `group_skills` likewise by group.
 
@@ -64,6 +67,7 @@ class AskNext:
     media_type: str | None = "media_type"
     group: str | None = None
     region: str | None = None
+    watched: Sequence[str] = ()
     embedding: str | None = None
     show: Sequence[str] = ()
     skills: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -94,6 +98,7 @@ class AskNext:
                 Input(self.project, fields=self.fields().asks()),
                 *(Input(f"predictions.{endpoint}") for endpoint in self.endpoints),
                 Input(f"labels.{self.project}"),
+                *(Input(f"metrics.{job}") for job in self.watched),
             ),
             writes=(Output(ASKED, f"labels.{self.project}", "label.asked.v1", key="about"),),
             step=step,
@@ -126,6 +131,8 @@ class _Turn:
                 self._item(event)
             elif event.stream == labels:
                 self._label(event)
+            elif event.stream.startswith("metrics."):
+                self._drift(event)
             else:
                 self._prediction(event)
         if batch.wake is not None:
@@ -188,6 +195,12 @@ class _Turn:
         if found is not None and number is not None:
             region = found[0] or self.recipe.classes[found[1]]
             state.regions.setdefault(region, Region()).add(found[1] != number)
+
+    def _drift(self, event: InputEvent) -> None:
+        """A job that watches found that errors in a region grew, or fell again."""
+        by, region, value = (event.data[name] for name in ("by", "region", "value"))
+        if by == (self.recipe.region or PREDICTED) and region and value is not None and np.isfinite(value):
+            self.state.regions.setdefault(region, Region()).told = max(0.0, float(value))
 
     def _round(self, time: int) -> None:
         """Choose, and ask."""
@@ -261,6 +274,10 @@ def _check(recipe: AskNext) -> None:
         refuse("endpoints must be named once each, and at least one", ", ".join(recipe.endpoints))
     if len(recipe.classes) < 2 or len(set(recipe.classes)) != len(recipe.classes):
         refuse("classes must be named once each, and at least two", ", ".join(recipe.classes))
+    if len(set(recipe.watched)) != len(recipe.watched):
+        refuse("jobs that watch must be named once each", ", ".join(recipe.watched))
+    if recipe.watched and "drift" not in recipe.strategies:
+        refuse("no strategy heeds drift", ", ".join(recipe.strategies), 'Give "drift" a share of strategies.')
     if recipe.every is None and recipe.window is None:
         refuse("no round is ever held", fix="Say every= or window=.")
     if {"k_centre", "clusters"} & set(recipe.strategies) and recipe.embedding is None:

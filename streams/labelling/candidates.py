@@ -34,11 +34,13 @@ class Open(msgspec.Struct, array_like=True):
 
 
 class Region(msgspec.Struct, array_like=True):
-    """The errors in a part of the stream: labels, wrong predictions, and the recent error rate."""
+    """The errors in a part of the stream: labels, wrong predictions, and the recent error rate. `told` is by how much
+    a job that watches said that it rose; with every label that came here since, less of it is left."""
 
     labels: float = 0.0
     wrong: float = 0.0
     recent: float = 0.0
+    told: float = 0.0
 
     def add(self, wrong: bool) -> None:
         """A label came for a prediction here."""
@@ -46,11 +48,13 @@ class Region(msgspec.Struct, array_like=True):
         self.wrong += wrong
         rate = max(QUICK, 1.0 / self.labels)
         self.recent += rate * (wrong - self.recent)
+        self.told *= 1.0 - QUICK
 
     @property
     def rise(self) -> float:
-        """By how much the recent error rate is above that of all labels; 0 while there are few."""
-        return max(0.0, self.recent - self.wrong / self.labels) if self.labels >= SLOW_FLOOR else 0.0
+        """By how much the recent error rate is above that of all labels, 0 while there are few; or what was told."""
+        mine = self.recent - self.wrong / self.labels if self.labels >= SLOW_FLOOR else 0.0
+        return max(mine, self.told)
 
 
 T = TypeVar("T", Candidate, Open)

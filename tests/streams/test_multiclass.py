@@ -14,7 +14,12 @@ from tidemill.time import SECOND
 CLASSES = ["cat", "dog", "eel"]
 SPEC = StreamSpec(
     name="pets",
-    fields=(Field("id", "string"), Field("at", "time"), Field("vector", "json", nullable=True)),
+    fields=(
+        Field("id", "string"),
+        Field("at", "time"),
+        Field("vector", "json", nullable=True),
+        Field("scene", "string", nullable=True),
+    ),
     id="id",
     time="at",
 )
@@ -44,7 +49,8 @@ def sample(n=120, seed=3):
     vectors[11] = [1.0]
     vectors[12] = [float("inf"), 1.0]
     at = 1_600_000_000 * SECOND + np.arange(n) * SECOND
-    items = block("pets", "data.pets", [f"p{i}" for i in range(n)], at, vector=vectors)
+    scenes = [None if i % 13 == 4 else f"s{i % 3}" for i in range(n)]
+    items = block("pets", "data.pets", [f"p{i}" for i in range(n)], at, vector=vectors, scene=scenes)
     items.columns["at"], items.columns["id"] = at, items.ids
     about = rng.integers(0, n, n)
     values = [CLASSES[truth[i]] for i in about]
@@ -65,8 +71,16 @@ def sample(n=120, seed=3):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"order": EventTime()}, {"rescore_every": 11}, {"max_waiting": 9, "rescore_every": 5}, {"drift": None}],
-    ids=["arrival", "event time", "rescored", "bounded", "no drift"],
+    [
+        {},
+        {"order": EventTime()},
+        {"rescore_every": 11},
+        {"max_waiting": 9, "rescore_every": 5},
+        {"drift": None},
+        {"drift_by": "scene"},
+        {"drift_by": "@class"},
+    ],
+    ids=["arrival", "event time", "rescored", "bounded", "no drift", "drift by field", "drift by class"],
 )
 def test_lawful(changes):
     job = make(**changes)
@@ -97,6 +111,32 @@ def test_it_learns_and_tells_every_class():
     refused = [type(d.error).__name__ for d in effects.dead]
     assert refused.count("WrongTypeError") >= 3 and refused.count("NotFiniteError") == 1
     assert [v.number for v in effects.versions][:2] == [1, 2] and effects.versions[0].content.state["bias"].any()
+
+
+@pytest.mark.parametrize("by", ["scene", "@class"])
+def test_where_errors_grew_is_told(by):
+    """After 300 right ones, labels of cloud 1, whose items stand in scene s1 alone, say another class."""
+    n = 600
+    truth = np.arange(n) % 3
+    rng = np.random.default_rng(1)
+    at = 1_600_000_000 * SECOND + np.arange(n) * SECOND
+    vectors = (CENTRES[truth] + rng.normal(size=(n, 2)) / 3).tolist()
+    ids = [f"p{i}" for i in range(n)]
+    items = block("pets", "data.pets", ids, at, vector=vectors, scene=[f"s{t}" for t in truth])
+    values = [CLASSES[2 if i > 300 and t == 1 else t] for i, t in enumerate(truth)]
+    given = block("labels.pets", "labels.pets", [f"l{i}" for i in range(n)], at + 1, about=ids, value=values, by=ids)
+    knows = make().init().learner
+    knows.learn_block(np.array(vectors[:60]), truth[:60].astype(float))
+    job = make(drift_by=by, learner={"lr": 1e-9, "replay": 0})  # it does not follow the change
+    state = job.init()
+    state.learner.load_state(knows.state())
+    effects = job.step(state, Batch.sort([items, given]))
+    told = rows(effects, "drift")
+    assert {r["by"] for r in told} == {"", by} and all(r["value"] > 0 for r in told if r["by"])
+    assert {r["region"] for r in told if r["by"]} == {"s1" if by == "scene" else "dog"}
+    ids = [id for r in effects.emit if r.output == "drift" for id in r.ids]
+    assert len(set(ids)) == len(ids)
+    assert not [r for r in rows(make().step(make().init(), Batch.sort([items, given])), "drift") if r["by"]]
 
 
 def test_a_corrected_label_is_unlearned():
@@ -148,8 +188,14 @@ def test_what_waits_is_made_anew():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"feature_names": ()}, {"features": ["a"]}, {"name": "pets"}, {"metrics_every": 0}],
-    ids=["unnamed", "named twice", "one name", "no count"],
+    [
+        {"feature_names": ()},
+        {"features": ["a"]},
+        {"name": "pets"},
+        {"metrics_every": 0},
+        {"drift_by": "scene", "drift": None},
+    ],
+    ids=["unnamed", "named twice", "one name", "no count", "regions of nothing"],
 )
 def test_what_does_not_fit_is_refused(changes):
     with pytest.raises(SubmissionError):

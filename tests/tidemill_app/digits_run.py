@@ -79,6 +79,10 @@ def tail():
                 measure_every=4, publish_every=5)
 
 
+def free():
+    return made(data=Continual(project="NAME", fresh=8, replay=8, until_end=True), batch=16, name="NAME-free")
+
+
 def wrong():
     return made(stopping=Stopping(patience=1, watch="map50"))
 """
@@ -92,6 +96,12 @@ def target(folder: Path, name: str, function: str = "run") -> Target:
 
 def import_digits(platform, folder: Path, name: str, n: int = 120) -> None:
     """The first `n` digits of scikit-learn as a project and a version of a data set."""
+    bring_digits(platform, folder, name, n)
+    datasets.create(platform, name, datasets.Wanted(name))
+
+
+def bring_digits(platform, folder: Path, name: str, n: int) -> None:
+    """The first `n` digits as a project alone."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -102,4 +112,3 @@ def import_digits(platform, folder: Path, name: str, n: int = 120) -> None:
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 15).astype(np.uint8)).save(place / f"{i:04}.png")
     import_(platform, name, folder / "digits")
-    datasets.create(platform, name, datasets.Wanted(name))

@@ -8,10 +8,13 @@ pytest.importorskip("torch")
 
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill import events
+from tidemill.block import Place
 from tidemill.cloudevents import headers_of
 from tidemill.events import LabelGiven
+from tidemill.log import Partition
 from tidemill.stream import Field, StreamSpec, label_stream
 from tidemill.version import Span
+from tidemill_app.erasing import erase
 from tidemill_app.label_tail import LabelTail
 
 
@@ -76,10 +79,20 @@ def test_until_the_end_is_where_the_log_ended_when_it_began(platform):
     assert taken(tail) == [("c0", "a", 0)] and tail.over()
 
 
-def test_recorded_runs_are_read_in_their_order_and_nothing_else(platform):
-    for i in range(6):
-        label(platform, f"c{i}", "a")
-    recorded = [Span("labels.cells", 0, 3, 5), Span("labels.cells", 0, 0, 2)]
-    tail = LabelTail(platform, "cells", (), recorded=recorded)
+def test_labels_erased_by_their_place_are_absent_and_items_the_log_lost_are_passed_over(platform):
+    tail = LabelTail(platform, "cells", ())
     tail.begin([])
-    assert [id for id, _, _ in taken(tail)] == ["c3", "c4", "c0", "c1"] and tail.over()
+    label(platform, "c0", "a")
+    assert taken(tail) == [("c0", "a", 0)]
+    for about in ("c1", "c2"):
+        label(platform, about, "a")
+    erase(platform.log, [Place("labels.cells", 0, 1)], reason="asked", clock=platform.clock)
+    item(platform, "late")
+    item(platform, "later")
+    platform.log.delete_before(Partition("data.cells", 0), 7)  # behind which the tail had read
+    label(platform, "late", "a")
+    label(platform, "later", "a")
+    again = LabelTail(platform, "cells", ())
+    again.begin([])
+    assert taken(again) == [("later", "a", 4)] and again.orphans == 3
+    assert [id for id, _, _ in taken(tail)] == ["c1", "c2", "later"] and tail.orphans == 1

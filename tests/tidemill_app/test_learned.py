@@ -16,6 +16,7 @@ from tidemill.version import Span
 from tidemill_app import datasets, models, trained
 from tidemill_app.commands.gate import said
 from tidemill_app.dataset_import import import_
+from tidemill_app.dataset_retract import retract
 from tidemill_app.gating import Asked, gate
 from tidemill_app.job_file import Target
 from tidemill_app.learned import learned
@@ -127,6 +128,8 @@ def test_a_continual_run_is_judged_by_the_test_part_and_by_what_it_has_not_learn
     unlearned = now - learned_by(platform, runs["held_out"]) - ids(test)
     assert len(now) == 360 and checks["newest"]["items"] == len(unlearned) > 60
     assert "newest" not in {c["check"] for c in gate(platform, runs["held_out"], Asked(newest=False)).checks}
+    with pytest.raises(UserError, match=f"tidemill model reproduce {runs['held_out']}"):
+        models.reproduce(platform, "held@1")  # made of weights, which are what a run learned
 
 
 def test_items_of_the_test_part_that_were_learned_are_taken_out_and_counted(world):
@@ -159,3 +162,12 @@ def test_of_the_same_id_in_another_project_nothing_was_learned(world, tmp_path):
     decided = gate(platform, runs["unnamed"], Asked(model="twins", test="twins@1", newest=False))
     check = next(c for c in decided.checks if c["check"] == "test")
     assert (check["items"], check["learned"]) == (len(twins), 0)
+
+
+def test_a_version_is_made_again_though_an_item_that_it_learned_from_was_retracted_since(world):
+    platform, runs = world
+    item = min(learned_by(platform, runs["unnamed"]))
+    saw = retract(platform, "digits", item, label_only=False, reason="blurred")
+    assert saw["new"] and runs["unnamed"] in saw["models"]
+    facts = models.reproduce(platform, runs["unnamed"])
+    assert facts["equal"] and facts["records_equal"], facts

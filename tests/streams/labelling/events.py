@@ -3,7 +3,7 @@
 import numpy as np
 
 from tidemill.block import Block, column
-from tidemill.stream import Field, StreamSpec, label_stream, prediction_stream
+from tidemill.stream import Field, StreamSpec, drift_stream, label_stream, prediction_stream
 from tidemill.time import SECOND
 
 START = 1_600_000_000 * SECOND
@@ -27,6 +27,7 @@ STREAMS = {
     "labels.pets": label_stream("pets"),
     "predictions.pets": prediction_stream("pets"),
     "predictions.other": prediction_stream("other"),
+    "metrics.watch": drift_stream("watch"),
 }
 
 
@@ -88,6 +89,13 @@ def labels(about, values, times, prefix="l"):
         value=values,
         by=["x"] * len(about),
     )
+
+
+def drifts(times, value, by, region, prefix="d"):
+    n = len(times)
+    told = {"value": value, "by": by, "region": region}
+    names = [f"{prefix}{i}" for i in range(n)]
+    return block("metrics.watch", names, times, model=["watch"] * n, detector=["adwin"] * n, **told)
 
 
 def rows(effects, output):

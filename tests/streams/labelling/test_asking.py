@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streams.labelling.asking import ask_next
-from tests.streams.labelling.events import CLASSES, START, STREAMS, items, labels, predictions, rows
+from tests.streams.labelling.events import CLASSES, START, STREAMS, drifts, items, labels, predictions, rows
 from tidemill import events
 from tidemill.checks.jobs import Subject, check_job, keyed
 from tidemill.errors import SubmissionError
@@ -55,12 +55,18 @@ def sample(n=150, seed=5):
         {"strategies": MIXED, "order": EventTime(), "window": 15.0, "every": None},
         {"window": 7.0, "most_open": 8, "pool": 20, "remember": 30, "patience": 30.0},
         {"region": "scene", "strategies": {"drift": 1}, "total": 11},
+        {"region": "scene", "strategies": {"drift": 1, "margin": 1}, "watched": ["watch"]},
     ],
-    ids=["mixed", "event time", "bounded", "drift"],
+    ids=["mixed", "event time", "bounded", "drift", "watched"],
 )
 def test_lawful(changes):
     job = make(**changes)
-    check_job(job, (Batch.of if isinstance(job.order, Arrival) else Batch.sort)(sample()))
+    blocks = sample()
+    if "watched" in changes:
+        at = START + np.arange(9) * 15 * SECOND
+        values = [0.3, -0.2, np.nan, 0.5, 0.1, 0.2, -0.4, 0.2, 0.3]
+        blocks.append(drifts(at, values, ["scene", "", "scene"] * 3, [f"s{i}" for i in range(9)]))
+    check_job(job, (Batch.of if isinstance(job.order, Arrival) else Batch.sort)(blocks))
     check_job(job, Subject("generated", job, STREAMS).batch(60))
 
 
@@ -172,6 +178,47 @@ def test_drift_asks_where_errors_rose():
     job = make(strategies={"drift": 1}, region="scene", every=n, budget=8)
     found, _ = asked(job, blocks)
     assert [r["reason"] for r in found] == ["drift"] * 8 and {r["group"] for r in found} == {"s3"}
+
+
+TOLD = {"strategies": {"drift": 1}, "watched": ["watch"]}
+
+
+def told(by, where, value, n=60, labelled=0, **changes):
+    """What is asked for, by strategy, where a job that watches said that errors in a region grew by so much, before
+    `labelled` right predictions in scene s3."""
+    at = START + np.arange(n) * SECOND
+    P = np.tile([0.6, 0.3, 0.1], (n, 1))
+    P[1::2] = [0.3, 0.6, 0.1]
+    early = [i for i in range(n) if i % 7 == 3][:labelled]
+    blocks = [
+        items(n, at, np.random.default_rng(0)),
+        drifts([START + n // 3 * SECOND], [value], [by], [where]),
+        labels([f"p{i}" for i in early], [CLASSES[i % 2] for i in early], at[early] + n // 2 * SECOND),
+        predictions("predictions.pets", [f"p{i}" for i in range(n)], at + 1, P),
+    ]
+    found, effects = asked(make(every=n - labelled, budget=4, **TOLD | changes), blocks)
+    return found, effects.state
+
+
+def test_a_region_in_which_errors_grew_as_another_job_found_is_asked_about():
+    found, _ = told("scene", "s3", 0.4, region="scene")
+    assert [r["reason"] for r in found] == ["drift"] * 4 and {r["group"] for r in found} == {"s3"}
+    found, _ = told("@class", "dog", 0.4)
+    assert [r["reason"] for r in found] == ["drift"] * 4 and {r["prelabel"]["value"] for r in found} == {"dog"}
+
+
+@pytest.mark.parametrize(
+    ("by", "where", "value"),
+    [("", "", 0.4), ("note", "s3", 0.4), ("@class", "s3", 0.4), ("scene", "s3", -0.4), ("scene", "s9", 0.4)],
+    ids=["the whole", "another field", "the class", "errors fell", "no items there"],
+)
+def test_what_tells_of_no_region_here_changes_nothing(by, where, value):
+    assert {r["reason"] for r in told(by, where, value, region="scene")[0]} == {"margin"}
+
+
+def test_with_labels_from_there_less_is_left_of_what_was_told():
+    states = [told("scene", "s3", 0.4, labelled=n, region="scene")[1] for n in (0, 3)]
+    assert [s.regions["s3"].told for s in states] == pytest.approx([0.4, 0.4 * 0.9**3])
 
 
 def test_skills_route():

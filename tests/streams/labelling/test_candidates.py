@@ -43,6 +43,15 @@ def test_regions_rise_where_errors_come_of_late():
     assert few.rise == 0.0
 
 
+def test_a_rise_that_was_told_counts_at_once_and_fades_with_labels():
+    region = Region(told=0.5)
+    assert region.rise == 0.5
+    for _ in range(20):
+        region.add(False)
+    assert 0.0 < region.rise < 0.07
+    assert states.decode(states.encode([3.0, 1.0, 0.5]), Region) == Region(3.0, 1.0, 0.5)  # as it was saved before
+
+
 def test_a_pool_of_the_doubtful():
     state = grown(["a", "b", "c"])
     state.candidate("no prediction", 9)
