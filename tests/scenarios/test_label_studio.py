@@ -166,6 +166,26 @@ def test_texts_that_two_people_label_there(
     assert {t["data"]["text"]: t["annotations"][0]["result"][0]["value"]["choices"] for t in again} == {
         "one two three four five six": ["Some"], "one": ["None"], "mine": ["None"],
     }  # fmt: skip
+    # Once both have said something of a task, an export tells what the webhooks told, and no more.
+    there.annotate(t0, chosen("None"), carl)
+    there.annotate(t1, chosen("None"), carl)
+    both = {"t0.txt": {first: "some", second: "none"}, "t1.txt": {first: "none", second: "none"}, mine: {first: "none"}}
+    told.become(both)
+    (folder / "tasks.json").write_text(json.dumps(there.export()[:2]))
+    crowd = fresh("crowd")
+    assert outside.tidemill("dataset", "import", crowd, folder)["answers"] == 4
+    by_id = {e["id"]: (e["about"], e["by"], e["value"]) for e in Told(outside, crowd).events("answer.given.v1")}
+    webhooks = {e["id"]: (e["about"], e["by"], e["value"].capitalize()) for e in told.events("answer.given.v1")}
+    assert len(by_id) == 4 and by_id.items() <= webhooks.items()
+    assert outside.tidemill("dataset", "import", name, folder)["answers"] == 0 and told.answers() == both
+
+    # And what several said there goes into another project of it.
+    outside.tidemill("dataset", "create", f"{crowd}-d", "--project", crowd)
+    outside.tidemill("dataset", "export", f"{crowd}-d", tmp_path / "crowd", "--format", "labelstudio")
+    elsewhere = StudioProject(studio, (tmp_path / "crowd/config.xml").read_text())
+    elsewhere.put(json.loads((tmp_path / "crowd/tasks.json").read_text()))
+    said = [[a["result"][0]["value"]["choices"] for a in task["annotations"]] for task in elsewhere.export()]
+    assert said == [[["Some"], ["None"]], [["None"], ["None"]]]
     there.act("delete_tasks_annotations")
     told.become({})
 

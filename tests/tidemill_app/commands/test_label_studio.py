@@ -36,7 +36,7 @@ def test_the_backend_hears_annotations_and_a_service_that_follows_the_log_has_th
             assert client.get(f"/{name}/health").json()["status"] == "UP"
             assert client.post("/setup", json={"schema": PETS}).json() == {"model_version": ""}
             task = {"tasks": [{"id": 1, "data": {"text": "x"}}], "label_config": PETS}
-            assert client.post("/predict", json=task).json()["results"][0]["result"] == []
+            assert client.post("/predict", json=task).json()["results"] == [[]]
             assert client.post("/webhook", json=created("i1", "dog")).json() == {"answers": 1}
     finally:
         process.terminate()
