@@ -31,6 +31,8 @@ from tidemill.label_events import Kind, Medium
 from tidemill.time import to_rfc3339
 
 _LOCAL = "/data/local-files/?d="
+_UPLOADED = "/data/upload/"
+"""Of a file that was uploaded there: it lies in `upload/` of Label Studio's folder `media`."""
 _KINDS: dict[str, Kind] = {
     "rectanglelabels": "boxes",
     "choices": "single",
@@ -153,7 +155,11 @@ def _items(
 def _file(value: Any, at: int) -> str:
     if not isinstance(value, str) or not value:
         raise UserError("a task names no file", where=f"task {at}", got=repr(value)[:80])
-    name = unquote(value.removeprefix(_LOCAL)) if value.startswith(_LOCAL) else value
+    name = value
+    if value.startswith(_LOCAL):
+        name = unquote(value.removeprefix(_LOCAL)).lstrip("/")
+    elif value.startswith(_UPLOADED):
+        name = unquote(value.removeprefix("/data/"))
     if "://" in name or name.startswith(("//", "data:")):
         raise UserError(
             "a task's media is an address",
@@ -162,7 +168,7 @@ def _file(value: Any, at: int) -> str:
             got=value[:80],
             fix="Download the files yourself, and name them by path.",
         )
-    return name.lstrip("/") if value.startswith(_LOCAL) else name
+    return name
 
 
 def _label(annotation: Annotation, kind: Kind, size: tuple[int, int], where: str) -> Any:

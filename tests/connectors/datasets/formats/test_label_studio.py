@@ -141,9 +141,18 @@ def test_local_files_are_found_by_their_path(tmp_path):
     assert [item.data for item in found.items] == [png(0)]
 
 
+def test_what_was_uploaded_there_is_found_where_label_studio_keeps_it(tmp_path):
+    source = tasks(tmp_path, {"data": {"image": "/data/upload/3/1f2e-a%20b.png"}})
+    (tmp_path / "upload" / "3").mkdir(parents=True)
+    (tmp_path / "upload" / "3" / "1f2e-a b.png").write_bytes(png(1))
+    found = list(read(source).items)
+    assert [(item.id, item.data) for item in found] == [("1f2e-a b", png(1))]
+
+
 @pytest.mark.parametrize(
     ("image", "says"),
     [
+        ("/data/upload/%2e%2e/../../etc/passwd", "leads out"),
         ("http://169.254.169.254/latest/meta-data", "is an address"),
         ("https://example.org/a.png", "is an address"),
         ("//example.org/a.png", "is an address"),
