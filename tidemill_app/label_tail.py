@@ -79,10 +79,6 @@ class LabelTail:
         at = self._reader.positions() if self._reader is not None else {}
         return all(at.get(p, 0) >= end for p, end in self._ends.items())
 
-    def offsets(self) -> list[Span]:
-        at = self._reader.positions() if self._reader is not None else {}
-        return [Span(p.topic, p.number, 0, n) for p, n in sorted(at.items())]
-
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()

@@ -114,9 +114,6 @@ class RecordedLabels:
     def over(self) -> bool:
         return not self._queue
 
-    def offsets(self) -> list[Span]:
-        return covers(self._segments)
-
     def close(self) -> None:
         """Readers are closed as soon as all is read."""
 

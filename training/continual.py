@@ -54,10 +54,6 @@ class LabelSource(Protocol):
         """Whether no more will come."""
         ...
 
-    def offsets(self) -> list[Span]:
-        """What was read of the log up to the last label taken."""
-        ...
-
     def close(self) -> None: ...
 
 

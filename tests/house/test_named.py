@@ -50,11 +50,9 @@ PROVEN = {
     "tests/streams/test_anomaly.py": ["streams/learners/deviation.py"],
     "tests/streams/test_classifier.py": ["streams/learning.py"],
     "tests/streams/test_intake.py": ["streams/rejecting.py"],
-    "tests/streams/test_multiclass.py": ["streams/tally.py"],
     "tests/streams/test_walk.py": ["streams/ledger.py"],
     "tests/streams/test_windows.py": ["streams/open_windows.py"],
     "tests/training/test_loop.py": ["training/feed.py", "training/report.py"],
-    "tests/tidemill_app/test_label_tail.py": ["tidemill_app/label_items.py"],
     "tests/tidemill_app/test_training_run.py": [
         "tidemill_app/commands/run.py",
         "tidemill_app/commands/train.py",

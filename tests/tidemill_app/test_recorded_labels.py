@@ -56,7 +56,6 @@ def test_the_runs_are_read_in_their_order_and_nothing_else(world):
     source.begin([])
     first, *_ = source.take(9)
     assert (first.example.offset, first.example.payload["id"]) == (3, "c3") and source.over()
-    assert source.offsets() == [Span("labels.cells", 0, 0, 5)]
 
 
 def test_what_the_log_lost_comes_from_the_archive_and_what_neither_has_is_named(world):
