@@ -49,8 +49,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     Of weights that a run trained (`kind` is `WEIGHTS`), `job` is the run, `order` is `epochs` or `labels`, `dataset`
     (`NAME@VERSION`) and `dataset_digest` what was read, `config` the digest of its configuration, `step` how many steps
     were made, by so many `workers` of so many `threads`. Under `labels`, `segments` are the runs of labels learned, in
-    reading order, `read` goes from the first label and item learned to the last, `records` counts uses, and
-    `records_hash` is over the labels with their items, in reading order.
+    reading order, and `items` is the digest of a file that says where the items of these labels stand, in that order
+    too: JSON, runs of partition, first offset and the one behind the last. `read` goes from the first label and item
+    learned to the last, `records` counts uses, and `records_hash` is over the labels with their items, in reading
+    order.
     """
 
     job: str
@@ -63,6 +65,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     after: int = 0
     segments: list[Span] = []
+    items: str = ""
     moved: list[Moved] = []
     journal: str = ""
     records: int = 0

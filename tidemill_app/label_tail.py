@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,14 +22,18 @@ from tidemill_app.reading import read_spans
 from tidemill_app.wiring import Platform
 from training.continual import PATIENCE, Labelled
 
+HEED = 1.0
+"""Seconds after which it is asked again what was erased."""
+
 
 class LabelTail:
     """A `training.continual.LabelSource` of project `project`.
 
     A label about an item in `held` (of the frozen test, or retracted) is passed over, and so is one about an item of
     which `tested(id, payload)` says that it is of the test split, however new it is, and one about an item that the log
-    does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null.
-    What was erased on request is absent. With `until_end` it is over where the log ended when it began.
+    does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null. Of items
+    with one id the first that is read counts. What was erased on request is absent, at most `HEED` seconds later. With
+    `until_end` it is over where the log ended when it began.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class LabelTail:
         self._reader: Reader | None = None
         self._erased = Erasures()
         self._erased.read(platform.log)
-        self._queue: list[Labelled] = []
+        self._asked = time.monotonic()
+        self._told = 0
+        self._queue: deque[Labelled] = deque()
         self.orphans = 0
 
     def begin(self, offsets: list[Span]) -> None:
@@ -69,9 +76,22 @@ class LabelTail:
         if not self._queue and self._reader is not None:
             for record in self._reader.poll(1_000, PATIENCE):
                 self._queue += self._labelled([record])
-        found = list(islice(self._queue, most))
-        del self._queue[: len(found)]
-        return found
+        self._heed()
+        found = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+        return [one for one in found if not one.within(self._erased)]
+
+    def erased_since(self) -> Erasures | None:
+        self._heed()
+        if self._erased.position == self._told:
+            return None
+        self._told = self._erased.position
+        return self._erased
+
+    def _heed(self) -> None:
+        """Read on what was erased."""
+        if time.monotonic() - self._asked >= HEED:
+            self._erased.read(self._platform.log)
+            self._asked = time.monotonic()
 
     def over(self) -> bool:
         if self._queue or self._ends is None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from tidemill.errors import UserError
 from tidemill.events import ModelPublished
 from tidemill.log import Log
@@ -70,6 +72,8 @@ def publish(
     mine = [e for (model, _), e in published.versions.items() if model == name]
     if mine and mine[-1].content_digest == content:
         return mine[-1]
+    # In a file of its own, for it is as long as there are labels.
+    items = platform.artefacts.put(msgspec.json.encode(checkpoint.items)) if checkpoint.items else ""
     manifest = Manifest(
         model=name,
         version=published.following(name),
@@ -79,7 +83,7 @@ def publish(
         created=platform.clock.now(),
         params=training.deciding(),
         metrics=figures,
-        lineage=platform.pin(_lineage(training, made, checkpoint)),
+        lineage=platform.pin(_lineage(training, made, checkpoint, items)),
         lock_digest=lock_digest("torch"),
         cpu_class=cpu_class(),
     )
@@ -90,7 +94,7 @@ def _content(training: Training, bundle: str, data: bytes) -> str:
     return content_digest(WEIGHTS, training.deciding(), bundle, digest(data))
 
 
-def _lineage(training: Training, made: Made, checkpoint: Checkpoint) -> Lineage:
+def _lineage(training: Training, made: Made, checkpoint: Checkpoint, items: str) -> Lineage:
     why = ""
     if made.workers > 1:
         why = f"trained by {made.workers} workers: how gradients were added up is not repeated to the bit"
@@ -104,6 +108,7 @@ def _lineage(training: Training, made: Made, checkpoint: Checkpoint) -> Lineage:
         order=source.order,
         read=sorted([*source.read, *checkpoint.offsets]),
         segments=checkpoint.segments,
+        items=items,
         watermark=0,
         last=(0, "", ""),
         number=checkpoint.step,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tidemill.log import Log
 from tidemill.version import Lineage
 from tidemill_app import datasets
@@ -13,7 +15,7 @@ from tidemill_app.recorded_labels import RecordedLabels
 from tidemill_app.training_work import media_of, of_dataset, tested
 from tidemill_app.wiring import Platform
 from training.config import Continual, Training
-from training.continual import ContinualFeed
+from training.continual import ContinualFeed, Run
 from training.feed import Feed
 from training.loop import Loop, Parts, settle
 from training.parallel import Alone
@@ -74,7 +76,8 @@ def _opened(platform: Platform, training: Training, lineage: Lineage, copy: Log 
     if isinstance(data, Continual):
         spec = platform.catalogue().get(data.project, lineage.streams.get(data.project))
         log, archive = (platform.log, platform.archive) if copy is None else (copy, None)
-        labels = RecordedLabels(log, archive, spec, lineage)
+        items = platform.artefacts.get(lineage.items) if lineage.items else b"[]"
+        labels = RecordedLabels(log, archive, spec, lineage, msgspec.json.decode(items, type=list[Run]))
         digest = version.digest if version is not None else ""
         never = lambda: False  # noqa: E731
         feed = ContinualFeed(training, labels, digest or data.project, media_of(platform), Alone(), never, lineage.step)

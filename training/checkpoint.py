@@ -33,10 +33,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run stands: `step` steps are done, and the next begins at `position` of `epoch`.
 
     `config` and `data` are digests of what decides the weights; another run's checkpoint is refused by them. `offsets`
-    are what was read of the log (continual mode: with the segments in reading order, and `records_hash` the digest of
-    the labels in them with their items). `uses` counts the examples learned, and `ledger` names them. `optimiser` are
-    plain values of its state, `best`, `best_step` and `since` the early stopping's state; `figures.json` is what the
-    next measurement goes on from.
+    are what was read of the log (continual mode: with the segments in reading order, runs of partition, first offset
+    and the one behind the last of the `items` of these labels, and `records_hash` the digest of the labels with their
+    items). `uses` counts the examples learned, and `ledger` names them. `optimiser` are plain values of its state,
+    `best`, `best_step` and `since` the early stopping's state; `figures.json` is what the next measurement goes on
+    from.
     """
 
     run: str
@@ -51,6 +52,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     uses: int = 0
     offsets: list[Span] = []
     segments: list[Span] = []
+    items: list[tuple[int, int, int]] = []
     records_hash: str = ""
     optimiser: dict[str, Any] = {}
     best: float | None = None

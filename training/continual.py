@@ -11,13 +11,14 @@ its augmentation, as the epoch does in batch mode.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator, Iterator
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from connectors.datasets.examples import Example
+from tidemill import block
 from tidemill.state import digest
 from tidemill.version import Span
 from training.config import Continual, Training
@@ -28,6 +29,8 @@ from training.parallel import Workers
 from training.replay import Kept, Reservoir
 
 PATIENCE = 0.2
+Run = tuple[int, int, int]
+"""Items that stand one behind the other: partition, first offset, and the one behind the last."""
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -37,6 +40,10 @@ class Labelled(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     offset: int
+
+    def within(self, places: Container[block.Place]) -> bool:
+        """Whether the label or its item stands at one of these places."""
+        return block.Place(self.topic, self.partition, self.offset) in places or place_of(self.example) in places
 
 
 class LabelSource(Protocol):
@@ -54,6 +61,10 @@ class LabelSource(Protocol):
         """Whether no more will come."""
         ...
 
+    def erased_since(self) -> Container[block.Place] | None:
+        """All that was erased on request, where it is more than when this was asked last; else None."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -67,7 +78,8 @@ class _Plan(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    """What a checkpoint holds of the feed. `told` is None in one that an earlier build began, which kept no digest."""
+    """What a checkpoint holds of the feed. `told` and `items` are None in one that an earlier build began, which kept
+    no digest and no places of items."""
 
     came: int
     draws: int
@@ -75,6 +87,7 @@ class _State(msgspec.Struct):
     segments: list[Span]
     data: list[Span]
     told: str | None = None
+    items: list[Run] | None = None
 
 
 class ContinualFeed:
@@ -103,7 +116,8 @@ class ContinualFeed:
         self.asked = False
         self._reservoir = Reservoir(data.kept, training.seed)
         self._segments: list[Span] = []
-        self._items: list[Span] = []
+        self._ranges: list[Span] = []
+        self._items: list[Run] | None = []
         self._told: str | None = ""
         self._waiting: list[Labelled] = []
 
@@ -111,8 +125,8 @@ class ContinualFeed:
         if state:
             was = msgspec.msgpack.decode(state, type=_State)
             self._reservoir.came, self._reservoir.draws = was.came, was.draws
-            self._reservoir.kept, self._segments, self._items = was.kept, was.segments, was.data
-            self._told = was.told
+            self._reservoir.kept, self._segments, self._ranges = was.kept, was.segments, was.data
+            self._told, self._items = was.told, was.items
         if self._workers.rank == 0:
             self._labels.begin(_behind(self._segments))
         while not self._until or step < self._until:
@@ -132,12 +146,14 @@ class ContinualFeed:
 
     def _plan(self) -> _Plan:
         fresh, deadline = self._data.fresh, time.monotonic() + 10 * PATIENCE
+        self._let_go()
         while len(self._waiting) < fresh and not self._labels.over():
             if self._stop():
                 return _Plan(end=True, asked=True)
             self._waiting += self._labels.take(fresh - len(self._waiting))
             if time.monotonic() > deadline and len(self._waiting) < fresh:
                 return _Plan(wait=True)
+            self._let_go()
         if not self._waiting:
             return _Plan(end=True)
         mine, self._waiting = self._waiting[:fresh], self._waiting[fresh:]
@@ -145,12 +161,26 @@ class ContinualFeed:
         plan = []
         for labelled in mine:
             _join(self._segments, labelled)
-            self._items = _reached(self._items, labelled.example)
+            self._ranges = _reached(self._ranges, labelled.example)
+            if self._items is not None:
+                _follow(self._items, labelled.example)
             self._told = None if self._told is None else _chained(self._told, labelled)
             kept = Kept(labelled.example, self._reservoir.came, 0)
             plan.append(kept)
             self._reservoir.add(Kept(kept.example, kept.number, 1))
         return _Plan(kept=plan + drawn)
+
+    def _let_go(self) -> None:
+        """Of what was erased on request since: it is in no step from here on, and in no later checkpoint."""
+        erased = self._labels.erased_since()
+        if erased is None:
+            return
+        self._waiting = [one for one in self._waiting if not one.within(erased)]
+        numbers = {k.number for k in self._reservoir.kept}
+        gone = {i for i, place in enumerate(_places(self._segments)) if i in numbers and place in erased}
+        self._reservoir.kept = [
+            k for k in self._reservoir.kept if k.number not in gone and place_of(k.example) not in erased
+        ]
 
     def _parts(self, kept: list[Kept]) -> list[Micro]:
         mine = kept[self._workers.rank :: self._workers.size]
@@ -163,10 +193,11 @@ class ContinualFeed:
         return parts
 
     def standing(self, step: int) -> Standing:
-        reservoir, read = self._reservoir, _read(self._segments) + self._items
-        was = _State(reservoir.came, reservoir.draws, reservoir.kept, self._segments, self._items, self._told)
+        reservoir, read = self._reservoir, _read(self._segments) + self._ranges
+        kept = reservoir.kept
+        was = _State(reservoir.came, reservoir.draws, kept, self._segments, self._ranges, self._told, self._items)
         place, state = Place(0, reservoir.came), msgspec.msgpack.encode(was)
-        return Standing(place, read, list(self._segments), state, self._told or "")
+        return Standing(place, read, list(self._segments), state, self._told or "", list(self._items or ()))
 
     def close(self) -> None:
         self._labels.close()
@@ -180,6 +211,26 @@ def _join(segments: list[Span], labelled: Labelled) -> None:
             segments[-1] = msgspec.structs.replace(last, next=labelled.offset + 1)
             return
     segments.append(Span(labelled.topic, labelled.partition, labelled.offset, labelled.offset + 1))
+
+
+def _follow(items: list[Run], example: Example) -> None:
+    """Add where an item stands to the runs of items, in the order of their labels."""
+    if items:
+        partition, first, next = items[-1]
+        if (partition, next) == (example.partition, example.offset):
+            items[-1] = partition, first, next + 1
+            return
+    items.append((example.partition, example.offset, example.offset + 1))
+
+
+def place_of(example: Example) -> block.Place:
+    """Where an item stands."""
+    return block.Place(example.topic, example.partition, example.offset, example.row)
+
+
+def _places(segments: list[Span]) -> Iterator[block.Place]:
+    """Where the labels stand, in the order in which they were read."""
+    return (block.Place(s.topic, s.partition, offset) for s in segments for offset in range(s.first, s.next))
 
 
 def _behind(segments: list[Span]) -> list[Span]:

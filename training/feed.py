@@ -32,13 +32,15 @@ class Step(NamedTuple):
 
 class Standing(NamedTuple):
     """What a feed was at, as of the last step it gave: goes into the checkpoint. `state` holds its own draws,
-    and `records_hash` the digest of the records learned from, where `offsets` alone name them."""
+    `records_hash` the digest of the records learned from, where `offsets` alone name them, and `items` where the items
+    of `segments` stand (`training.checkpoint`)."""
 
     place: Place
     offsets: list[Span]
     segments: list[Span]
     state: bytes
     records_hash: str = ""
+    items: Sequence[tuple[int, int, int]] = ()
 
 
 class Feed(Protocol):

@@ -202,6 +202,7 @@ class Loop:
                 uses=self._total,
                 offsets=standing.offsets,
                 segments=standing.segments,
+                items=list(standing.items),
                 records_hash=standing.records_hash,
                 optimiser=plain,
                 best=self._stopping.best,

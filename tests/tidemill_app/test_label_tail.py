@@ -14,26 +14,27 @@ from tidemill.events import LabelGiven
 from tidemill.log import Partition
 from tidemill.stream import Field, StreamSpec, label_stream
 from tidemill.version import Span
+from tidemill_app import label_tail
 from tidemill_app.erasing import erase
 from tidemill_app.label_tail import LabelTail
+
+SPEC = StreamSpec(name="cells", fields=(Field("id", "string"), Field("time", "time")), time="time", id="id", key="id")
 
 
 @pytest.fixture
 def platform(tmp_path):
     platform = memory_platform(tmp_path)
-    spec = StreamSpec(
-        name="cells", fields=(Field("id", "string"), Field("time", "time")), time="time", id="id", key="id"
-    )
-    platform.catalogue().declare(spec)
-    platform.log.create(spec.topic, spec.topic_spec())
+    platform.catalogue().declare(SPEC)
+    platform.log.create(SPEC.topic, SPEC.topic_spec())
     platform.log.create("labels.cells", label_stream("cells").topic_spec())
     for i in range(6):
         item(platform, f"c{i}")
     return platform
 
 
-def item(platform, id):
-    platform.log.writer().send("data.cells", json.dumps({"id": id, "time": "2026-01-01T00:00:00Z"}).encode())
+def item(platform, id, partition=0):
+    data = json.dumps({"id": id, "time": "2026-01-01T00:00:00Z"}).encode()
+    platform.log.writer().send("data.cells", data, partition=partition)
 
 
 def label(platform, about, value):
@@ -79,7 +80,8 @@ def test_until_the_end_is_where_the_log_ended_when_it_began(platform):
     assert taken(tail) == [("c0", "a", 0)] and tail.over()
 
 
-def test_labels_erased_by_their_place_are_absent_and_items_the_log_lost_are_passed_over(platform):
+def test_labels_erased_by_their_place_are_absent_and_items_the_log_lost_are_passed_over(platform, monkeypatch):
+    monkeypatch.setattr(label_tail, "HEED", 0.0)
     tail = LabelTail(platform, "cells", ())
     tail.begin([])
     label(platform, "c0", "a")
@@ -95,4 +97,23 @@ def test_labels_erased_by_their_place_are_absent_and_items_the_log_lost_are_pass
     again = LabelTail(platform, "cells", ())
     again.begin([])
     assert taken(again) == [("later", "a", 4)] and again.orphans == 3
-    assert [id for id, _, _ in taken(tail)] == ["c1", "c2", "later"] and tail.orphans == 1
+    assert [id for id, _, _ in taken(tail)] == ["c2", "later"] and tail.orphans == 1
+
+
+@pytest.mark.parametrize("place", [Place("labels.cells", 0, 1), Place("data.cells", 0, 1)], ids=["label", "item"])
+def test_what_is_erased_while_it_reads_is_absent_from_then_on(platform, monkeypatch, place):
+    """Also where it waited to be taken; and who took it before is told, once."""
+    monkeypatch.setattr(label_tail, "HEED", 0.0)
+    tail = LabelTail(platform, "cells", ())
+    tail.begin([])
+    for about in ("c0", "c1", "c2"):
+        label(platform, about, "a")
+    assert taken(tail, 1) == [("c0", "a", 0)] and tail.erased_since() is None
+    erase(platform.log, [place], reason="asked", clock=platform.clock)
+    assert place in tail.erased_since() and tail.erased_since() is None
+    label(platform, "c1", "b")
+    again = LabelTail(platform, "cells", ())
+    again.begin([])
+    for one, first in ((tail, []), (again, ["c0"])):
+        assert [id for id, _, _ in taken(one) + taken(one)] == [*first, "c2", *["c1"] * (place.topic != "data.cells")]
+    assert place in again.erased_since()

@@ -5,14 +5,21 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.tidemill_app.test_label_tail import item, label, platform, taken  # noqa: F401
+from tests.tidemill_app.in_memory import memory_platform
+from tests.tidemill_app.test_label_tail import SPEC, item, label, platform, taken  # noqa: F401
+from tests.training.toy_run import Toy, configuration
 from tidemill.block import Place
 from tidemill.errors import GoneError, IntegrityError
-from tidemill.log import Partition
+from tidemill.log import Partition, TopicSpec
 from tidemill.version import Lineage, Span
+from tidemill_app import recorded_labels
 from tidemill_app.erasing import erase
+from tidemill_app.label_tail import LabelTail
 from tidemill_app.recorded_labels import RecordedLabels, covers
 from tidemill_app.retention import Retention
+from training.config import Continual
+from training.continual import ContinualFeed
+from training.parallel import Alone
 
 LABELS, ITEMS = Partition("labels.cells", 0), Partition("data.cells", 0)
 LINEAGE = Lineage(
@@ -26,6 +33,8 @@ LINEAGE = Lineage(
     last=(0, "", ""),
     number=1,
 )
+PLACES = [(0, 3, 5), (0, 0, 2)]
+"""Where the items of these labels stand."""
 ALL = [("c3", "a", 3), ("c4", "a", 4), ("c0", "a", 0), ("c1", "a", 1)]
 
 
@@ -39,9 +48,9 @@ def world(platform):  # noqa: F811
     return platform
 
 
-def recorded(platform, lineage=LINEAGE, archived=True):  # noqa: F811
+def recorded(platform, lineage=LINEAGE, archived=True, items=()):  # noqa: F811
     spec = platform.catalogue().get("cells")
-    return RecordedLabels(platform.log, platform.archive if archived else None, spec, lineage)
+    return RecordedLabels(platform.log, platform.archive if archived else None, spec, lineage, items)
 
 
 def read(platform, **how):  # noqa: F811
@@ -51,7 +60,7 @@ def read(platform, **how):  # noqa: F811
 
 
 def test_the_runs_are_read_in_their_order_and_nothing_else(world):
-    assert read(world) == ALL
+    assert read(world) == read(world, items=PLACES) == ALL
     source = recorded(world)
     source.begin([])
     first, *_ = source.take(9)
@@ -78,7 +87,71 @@ def test_what_was_erased_is_absent_and_counted(world):
     erase(world.log, [Place("labels.cells", 0, 4), Place("labels.cells", 0, 2)], reason="asked", clock=world.clock)
     assert recorded(world).erased == 1 and read(world) == [one for one in ALL if one[0] != "c4"]
     erase(world.log, [Place("data.cells", 0, 0)], reason="asked", clock=world.clock)
-    assert recorded(world).erased == 2 and [id for id, _, _ in read(world)] == ["c3", "c1"]
+    assert recorded(world).erased == 2
+    for items in ((), PLACES):
+        assert [id for id, _, _ in read(world, items=items)] == ["c3", "c1"]
+
+
+@pytest.mark.parametrize("items", [(), PLACES], ids=["an earlier build's", "with places"])
+def test_an_item_that_is_missing_is_named_though_another_was_erased(world, items):
+    erase(world.log, [Place("data.cells", 0, 0)], reason="asked", clock=world.clock)
+    short = msgspec.structs.replace(LINEAGE, read=[Span("data.cells", 0, 0, 4)])
+    with pytest.raises(IntegrityError, match=r"labels.cells/0/.*'c[04]' is not"):
+        read(world, lineage=short, items=items)
+    assert [id for id, _, _ in read(world, items=items)] == ["c3", "c4", "c1"]
+
+
+class Unread(Toy):
+    """Nothing counts but the order."""
+
+    def decode(self, example, data, rng):
+        return 0
+
+    def collate(self, samples):
+        return samples
+
+
+def learned(source, steps, happens=lambda: None):
+    """Where a run of `steps` labels ends; behind the first something happens."""
+    data = Continual(project="cells", fresh=1, replay=1, kept=9)
+    training = configuration(data=data, batch=2, task=Unread())
+    feed = ContinualFeed(training, source, "d", lambda e: b"", Alone(), lambda: False, steps)
+    for step in feed.from_step(0, b""):
+        if not step.number:
+            happens()
+    return feed.standing(steps)
+
+
+def test_an_item_that_stands_in_two_partitions_is_learned_again_where_it_was_found_first(tmp_path):
+    world = memory_platform(tmp_path)
+    world.catalogue().declare(msgspec.structs.replace(SPEC, partitions=2))
+    world.log.create(SPEC.topic, TopicSpec(partitions=2))
+    world.log.create("labels.cells", TopicSpec())
+    item(world, "c", 1)
+    label(world, "c", "a")
+
+    def comes_again():
+        for id in ("d", "c", "e"):
+            item(world, id, 0)
+        for about in ("d", "e", "c"):
+            label(world, about, "b")
+
+    first = learned(LabelTail(world, "cells", ()), 4, comes_again)
+    assert first.items == [(1, 0, 1), (0, 0, 1), (0, 2, 3), (1, 0, 1)]
+    lineage = msgspec.structs.replace(LINEAGE, read=sorted(first.offsets), segments=first.segments)
+    again = learned(recorded(world, lineage, items=first.items), 4)
+    assert (again.records_hash, again.items) == (first.records_hash, first.items)
+    assert learned(recorded(world, lineage), 4).records_hash != first.records_hash  # where that is not said
+
+
+def test_examples_are_made_as_they_are_taken(world, monkeypatch):
+    made = []
+    monkeypatch.setattr(recorded_labels, "Labelled", lambda *said: made.append(said))
+    source = recorded(world)
+    source.begin([])
+    assert not made
+    source.take(3)
+    assert len(made) == 3
 
 
 def test_another_log_is_refused_where_it_holds_something_else(world):

@@ -5,15 +5,18 @@ import random
 import signal
 from collections import Counter
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from tests.training.test_loop import lives, used  # noqa: E402
-from tests.training.toy_continual import SETTINGS, Listed, continual_parts  # noqa: E402
+from tests.training.toy_continual import EXAMPLES, SETTINGS, Listed, continual_parts  # noqa: E402
 from tests.training.toy_run import configuration, same  # noqa: E402
+from tidemill import block  # noqa: E402
 from tidemill.version import Span  # noqa: E402
-from training import durable  # noqa: E402
+from training import continual, durable  # noqa: E402
+from training.checkpoint import Checkpoints  # noqa: E402
 from training.config import Continual  # noqa: E402
 from training.ledger import Ledger  # noqa: E402
 from training.loop import Loop  # noqa: E402
@@ -107,10 +110,59 @@ def test_the_checkpoint_says_what_was_read_in_which_order(tmp_path):
     ]
 
 
-def test_it_waits_for_a_whole_step_and_is_asked_to_stop_meanwhile(tmp_path, monkeypatch):
-    import training.continual
+def test_where_the_items_stand_is_said_in_the_order_of_their_labels(tmp_path):
+    def places(outcome):
+        return [n for partition, first, next in outcome.checkpoint.items for n in range(first, next)]
 
-    monkeypatch.setattr(training.continual, "PATIENCE", 0.0)
+    listed = Listed()
+    listed.labels[1], listed.labels[9] = (
+        msgspec.structs.replace(listed.labels[i], example=EXAMPLES[j]) for i, j in ((1, 9), (9, 1))
+    )
+    seen = iter(range(2))
+    run(tmp_path, listed, stop=lambda: next(seen, None) is None)
+    whole = run(tmp_path, listed)
+    assert places(whole) == [0, 9, *range(2, 9), 1, *range(10, 100)]
+    assert whole.checkpoint.items == [(0, 0, 1), (0, 9, 10), (0, 2, 9), (0, 1, 2), (0, 10, 100)]
+
+
+ERASED = [block.Place("labels.digits", 0, 3), block.Place("data.digits", 0, 3)]
+
+
+@pytest.mark.parametrize("place", ERASED, ids=["label", "item"])
+def test_what_was_erased_is_in_no_step_and_no_checkpoint_from_then_on(tmp_path, place):
+    """Erased behind the first step, or while the run was stopped."""
+
+    def used(name, source, **how):
+        outcome = run(tmp_path / name, source, data=data, **how)
+        uses = Ledger(tmp_path / name / "ledger", outcome.checkpoint.ledger).uses().tolist()
+        feed = msgspec.msgpack.decode(Checkpoints(tmp_path / name / "checkpoints").newest()[1]["source.bin"])
+        mine = {use for number, use in uses if number == 3}
+        return outcome.state, mine, 3 in {kept["number"] for kept in feed["kept"]}
+
+    data = Continual(project="digits", fresh=8, replay=8, kept=100)
+    assert used("whole", Listed()) == ("finished", {0, 1, 2, 3}, True)
+    once = iter([{place}])
+    assert used("on", Listed(erased=lambda at: next(once, None) if at > 8 else None)) == ("finished", {0}, False)
+    seen, anew = iter(range(2)), iter([{place}])
+    assert used("cut", Listed(), stop=lambda: next(seen, None) is None) == ("stopped", {0}, True)
+    assert used("cut", Listed(erased=lambda at: next(anew, None))) == ("finished", {0}, False)
+
+
+@pytest.mark.parametrize("place", ERASED, ids=["label", "item"])
+def test_what_was_erased_while_it_waited_for_a_step_is_never_learned(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(continual, "PATIENCE", 0.0)
+    told = []
+
+    def erased(at):
+        return None if at < 4 or told else told.append(1) or {place}
+
+    outcome = run(tmp_path, Listed(there=lambda: 100 if told else 4, erased=erased))
+    assert outcome.checkpoint.segments[:2] == [Span("labels.digits", 0, 0, 3), Span("labels.digits", 0, 4, 7)]
+    assert sum(s.next - s.first for s in outcome.checkpoint.segments) == 99
+
+
+def test_it_waits_for_a_whole_step_and_is_asked_to_stop_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(continual, "PATIENCE", 0.0)
     asked = iter(range(40))
     outcome = run(tmp_path, Listed(there=lambda: 20, ends=False), stop=lambda: next(asked, None) is None)
     assert (outcome.state, outcome.step) == ("stopped", 2)

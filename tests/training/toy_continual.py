@@ -19,16 +19,17 @@ SETTINGS |= {"checkpoint_every": 3}
 
 
 class Listed:
-    """Labels of two partitions, read in turns of seven; `there` says how many have come."""
+    """Labels of two partitions, read in turns of seven; `there` says how many have come, `erased` what was erased when
+    so many were taken."""
 
-    def __init__(self, there=lambda: 100, ends=True):
+    def __init__(self, there=lambda: 100, ends=True, erased=lambda at: None):
         places = [(i // 7 % 2, i) for i in range(100)]
         counts = Counter()
         self.labels = []
         for partition, i in places:
             self.labels.append(Labelled(EXAMPLES[i], "labels.digits", partition, counts[partition]))
             counts[partition] += 1
-        self.there, self.ends, self.at = there, ends, 0
+        self.there, self.ends, self.at, self.told = there, ends, 0, erased
 
     def begin(self, offsets):
         behind = {s.partition: s.next for s in offsets}
@@ -43,6 +44,9 @@ class Listed:
 
     def over(self):
         return self.ends and self.at >= len(self.labels)
+
+    def erased_since(self):
+        return self.told(self.at)
 
     def close(self): ...
 
