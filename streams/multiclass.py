@@ -30,14 +30,16 @@ Float = NDArray[np.float64]
 
 class State(msgspec.Struct):
     """The state of such a job. A waiting prediction's row is its features and then its probabilities. `early` are
-    labels that came before their event: class and order of coming. A waiting entry's only key is its region, where that
-    is a field."""
+    labels that came before their event: class and order of coming. Where regions are told apart by a field, a waiting
+    entry's keys are that field and its value. `regions` and `uses` are by `by` (see `streams.regions`)."""
 
     learner: Softmax
     waiting: Waiting
     tally: Tally = msgspec.field(default_factory=Tally)
     drift: DriftMonitor | None = None
+    by: str = ""
     regions: dict[str, DriftMonitor] = {}
+    uses: dict[str, int] = {}
     early: dict[str, tuple[int, int, int]] = {}
     came: int = 0
     clock: int = MIN_TIME
@@ -200,6 +202,8 @@ class _Turn:
         self.width = len(recipe.names)
         self.features = recipe.function()
         self.numbers = {name: i for i, name in enumerate(recipe.classes)}
+        if state.by != (recipe.drift_by or ""):
+            state.by, state.regions, state.uses = recipe.drift_by or "", {}, {}
         self.versions: list[VersionCut] = []
 
     def over(self, batch: Batch) -> Effects[State]:
@@ -223,7 +227,7 @@ class _Turn:
             waiting.remove(first)
             state.tally.evicted += 1
         field = self.recipe.drift_field
-        keys = (str(event.data[field]),) if field and event.data[field] is not None else ()
+        keys = (field, str(event.data[field])) if field and event.data[field] is not None else ()
         slot = waiting.add(Entry(event.id, event.time, state.clock, str(state.version), keys))
         waiting.fill(np.array([slot]), np.concatenate([row, p])[None], p[-1:])
         state.tally.predicted += 1
@@ -308,7 +312,7 @@ class _Turn:
         more = {"features": row.tolist()} if self.recipe.log_features else {}
         self.out.emit(PREDICTIONS, id, time, about=about, outputs=p.tolist(), **values, **more)
 
-    def _watch(self, best: int, y: int, keys: Sequence[str | None], time: int) -> None:
+    def _watch(self, best: int, y: int, keys: tuple[str | None, ...], time: int) -> None:
         """A label came for a prediction: it may show a change of the whole, and of its region."""
         state, recipe = self.state, self.recipe
         if state.drift is None:
@@ -316,14 +320,19 @@ class _Turn:
         for point in state.drift.update_block([float(best != y)], [time]):
             self._tell(point, time, "", "")
         by = recipe.drift_by or ""
-        region = recipe.classes[best] if by == PREDICTED else "".join(key or "" for key in keys)
-        for point in watch(state.regions, state.drift.detector, region, best != y, time) if by else ():
+        if not by:
+            return
+        # A key of another field was made when the job told regions apart by that.
+        region = recipe.classes[best] if by == PREDICTED else (keys[1] or "") if keys[:1] == (by,) else ""
+        for point in watch(state.regions, state.uses, state.drift.detector, region, best != y, time):
             self._tell(point, time, by, region)
 
     def _tell(self, point: DriftPoint, time: int, by: str, region: str) -> None:
         model, monitor = self.recipe.name, self.state.drift
         assert monitor is not None
-        id = "/".join([model, "drift", *([by, region] if by else []), str(point.index)])
+        # A region's own count begins anew where it was let go meanwhile.
+        index = self.state.tally.learned if by else point.index
+        id = "/".join([model, "drift", *([by, region] if by else []), str(index)])
         value = point.after - point.before
         self.out.emit(DRIFT, id, time, model=model, detector=monitor.detector, value=value, by=by, region=region)
 

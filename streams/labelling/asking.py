@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streams.labelling.candidates import Candidate, Open, Region, State
+from streams.labelling.candidates import Candidate, Open, State
 from streams.labelling.choice import Pick, check_shares, choose
 from streams.labelling.items import ItemFields, probabilities
 from streams.recipe import job_of
@@ -43,9 +43,9 @@ class AskNext:
     **Drift.** Errors of predictions are counted as labels come, by `region`: a field of the items, or the predicted
     class. Where the recent error rate is above the long one, strategy `drift` asks. So it does where a job of `watched`
     told on `metrics.<job>` that errors grew in such a region (`drift.detected.v1` by the same field, or by `@class`),
-    by as much, and less with every label from there. **Spread** needs `embedding`, a
-    `json` field of the items that holds a list of numbers. **Routing:** `skills` names, by predicted class, what an
-    annotator must be able to do; `group_skills` likewise by group.
+    by as much, and less with every label from there. Of more than `candidates.REGIONS` the most used count. **Spread**
+    needs `embedding`, a `json` field of the items that holds a list of numbers. **Routing:** `skills` names, by
+    predicted class, what an annotator must be able to do; `group_skills` likewise by group.
 
     Probabilities that are none are dead-lettered. Raises `SubmissionError` where the settings do not fit together.
     """
@@ -194,13 +194,13 @@ class _Turn:
         number = self.numbers.get(str(value))
         if found is not None and number is not None:
             region = found[0] or self.recipe.classes[found[1]]
-            state.regions.setdefault(region, Region()).add(found[1] != number)
+            state.region(region).add(found[1] != number)
 
     def _drift(self, event: InputEvent) -> None:
         """A job that watches found that errors in a region grew, or fell again."""
         by, region, value = (event.data[name] for name in ("by", "region", "value"))
         if by == (self.recipe.region or PREDICTED) and region and value is not None and np.isfinite(value):
-            self.state.regions.setdefault(region, Region()).told = max(0.0, float(value))
+            self.state.region(region).told = max(0.0, float(value))
 
     def _round(self, time: int) -> None:
         """Choose, and ask."""

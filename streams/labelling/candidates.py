@@ -10,9 +10,12 @@ import numpy as np
 from streams.labelling import uncertainty
 from streams.labelling.choice import Pool
 from streams.labelling.items import Item
+from streams.regions import use
 
 QUICK, SLOW_FLOOR = 0.1, 10.0
 """What one label moves a region's recent error rate by, and labels before a region is judged at all."""
+REGIONS = 1_000
+"""Regions whose errors are counted (`streams.regions.use` says which)."""
 
 
 class Candidate(msgspec.Struct, array_like=True):
@@ -73,6 +76,7 @@ class State(msgspec.Struct):
     open: dict[str, Open] = {}
     labelled: dict[str, int] = {}
     regions: dict[str, Region] = {}
+    uses: dict[str, int] = {}
     centres: list[list[float]] = []
     turns: int = 0
     asked: int = 0
@@ -84,10 +88,18 @@ class State(msgspec.Struct):
     def __post_init__(self) -> None:
         self.pool, self.open = in_turn(self.pool), in_turn(self.open)
         self.labelled = dict(sorted(self.labelled.items(), key=lambda one: one[1]))
+        # A state that was saved before it counted uses.
+        self.uses = {name: max(1, int(region.labels)) for name, region in self.regions.items()} | self.uses
 
     def turn(self) -> int:
         self.turns += 1
         return self.turns
+
+    def region(self, name: str) -> Region:
+        """That of this name, which is used; of more than `REGIONS` those that are used least are dropped."""
+        for gone in use(self.uses, name, REGIONS):
+            self.regions.pop(gone, None)
+        return self.regions.setdefault(name, Region())
 
     def known(self, id: str) -> bool:
         """Whether the item is asked about or labelled already."""

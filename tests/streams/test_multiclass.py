@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from streams.multiclass import of_list, online_multiclass
+from streams import regions
+from streams.multiclass import State, of_list, online_multiclass
+from tidemill import state as states
 from tidemill.block import Block, column
 from tidemill.checks.jobs import Subject, check_job, keyed
 from tidemill.errors import SubmissionError
@@ -137,6 +139,36 @@ def test_where_errors_grew_is_told(by):
     ids = [id for r in effects.emit if r.output == "drift" for id in r.ids]
     assert len(set(ids)) == len(ids)
     assert not [r for r in rows(make().step(make().init(), Batch.sort([items, given])), "drift") if r["by"]]
+
+
+def test_where_regions_are_told_apart_by_another_field_they_begin_anew():
+    """What waits since before counts in none, for its key is of the field before."""
+    items, given = sample(60)
+    given.columns["value"] = np.array([CLASSES[i % 3] for i in range(60)], np.object_)
+    half = given.take(np.arange(60) < 30), given.take(np.arange(60) >= 30)
+    state = make(drift_by="scene").step(make().init(), Batch.sort([items, half[0]])).state
+    assert set(state.regions) <= {"s0", "s1", "s2"} and len(state.regions) == 3 == len(state.uses)
+    same = states.decode(states.encode(state), State)
+    after = make(drift_by="scene").step(same, Batch.sort([half[1]])).state
+    assert sum(after.uses.values()) > 25 and after.by == "scene"
+    other = make(drift_by="id").step(states.decode(states.encode(state), State), Batch.sort([half[1]])).state
+    assert (other.by, other.regions, other.uses) == ("id", {}, {})
+    by_class = make(drift_by="@class").step(state, Batch.sort([half[1]])).state
+    assert set(by_class.regions) == set(by_class.uses) <= set(CLASSES) and by_class.regions
+
+
+def test_a_region_that_was_let_go_tells_under_no_id_twice(monkeypatch):
+    monkeypatch.setattr(regions, "MOST", 1)
+    job = make(drift_by="scene", learner={"lr": 1e-9, "replay": 0})
+    n = 900
+    at = 1_600_000_000 * SECOND + np.arange(n) * SECOND
+    ids, scenes = [f"p{i}" for i in range(n)], ["s" if i % 300 else "junk" for i in range(n)]
+    items = block("pets", "data.pets", ids, at, vector=[[1.0, 0.0]] * n, scene=scenes)
+    values = ["cat" if i % 300 < 150 else "eel" for i in range(n)]
+    given = block("labels.pets", "labels.pets", [f"l{i}" for i in range(n)], at + 1, about=ids, value=values, by=ids)
+    effects = job.step(job.init(), Batch.sort([items, given]))
+    told = [id for r in effects.emit if r.output == "drift" for id in r.ids if "/scene/" in id]
+    assert len(told) == 3 == len(set(told))
 
 
 def test_a_corrected_label_is_unlearned():

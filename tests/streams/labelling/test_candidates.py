@@ -1,5 +1,6 @@
 """What is remembered is bounded, the oldest goes first, and a state that was saved goes on in the same order."""
 
+from streams.labelling import candidates
 from streams.labelling.candidates import Region, State
 from streams.labelling.items import Item
 from tidemill import state as states
@@ -50,6 +51,17 @@ def test_a_rise_that_was_told_counts_at_once_and_fades_with_labels():
         region.add(False)
     assert 0.0 < region.rise < 0.07
     assert states.decode(states.encode([3.0, 1.0, 0.5]), Region) == Region(3.0, 1.0, 0.5)  # as it was saved before
+
+
+def test_regions_are_remembered_within_bounds_and_the_least_used_goes(monkeypatch):
+    monkeypatch.setattr(candidates, "REGIONS", 3)
+    state = State(regions={"old": Region(5.0, 1.0, 0.2)})  # as it was saved before uses were counted
+    for i in range(50):
+        state.region(f"junk {i}").add(False)
+        state.region("s").add(i > 25)
+    assert len(state.regions) == len(state.uses) == 3 and state.regions["s"].rise > 0.3
+    again = states.decode(states.encode(state), State)
+    assert (again.uses, again.regions) == (state.uses, state.regions)
 
 
 def test_a_pool_of_the_doubtful():
