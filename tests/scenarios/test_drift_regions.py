@@ -1,5 +1,5 @@
-"""Where a model errs more is told on its metrics topic, and another job asks people about just that: on a real
-broker."""
+"""Where a model errs more is told on its metrics topic, and another job asks people about just that: in memory, and on
+a real broker."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streams import progress
-from tests.tidemill_app.in_memory import run
+from tests.tidemill_app.in_memory import memory_platform, run
 from tidemill import events
 from tidemill.cloudevents import headers_of
 from tidemill.events import DriftDetected, LabelGiven
@@ -18,8 +18,6 @@ from tidemill_app.job_file import Target
 from tidemill_app.reading import read_all
 from tidemill_app.submission import submit
 from tidemill_app.wiring import Platform
-
-pytestmark = pytest.mark.stack
 
 JOBS = """
 from streams.labelling.asking import ask_next
@@ -38,13 +36,16 @@ def ask():
                     strategies={"drift": 1.0}, budget=6, every=61)
 """
 CENTRES = np.array([[3.0, 0.0], [0.0, 3.0], [-3.0, -3.0]])
-KNOWN, ALL = 840, 900
+KNOWN, ALL = 480, 540
 """Items that have a label, and items in all but one."""
 
 
-@pytest.fixture
-def platform(stack):
-    platform = Platform.open(stack.home.path)
+@pytest.fixture(params=["memory", pytest.param("broker", marks=[pytest.mark.stack, pytest.mark.slow])])
+def platform(request, tmp_path):
+    if request.param == "memory":
+        yield memory_platform(tmp_path)
+        return
+    platform = Platform.open(request.getfixturevalue("stack").home.path)
     yield platform
     platform.close()
 
@@ -81,7 +82,7 @@ def over(platform, wish, *topics):
     """Run a job until it has read all that is there."""
     ends = {topic: platform.log.end(Partition(topic, 0)) for topic in topics}
     for _ in range(60):
-        run(platform, wish, rounds=5)
+        run(platform, wish, rounds=2)
         made = progress.last(platform.log, wish.job)
         read = {topic: at for topic, _, at in made.offsets} if made is not None else {}
         if all(read.get(topic, 0) >= end for topic, end in ends.items()):

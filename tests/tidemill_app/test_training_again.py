@@ -4,6 +4,7 @@ archive, on a real broker; and what neither holds is named."""
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 pytest.importorskip("torch")
@@ -19,7 +20,7 @@ from tidemill_app.wiring import Platform
 
 pytestmark = pytest.mark.stack
 
-LOST = 40
+LOST = 24
 """Offsets of each topic that Kafka has lost before anything is learned."""
 
 
@@ -32,7 +33,7 @@ def world(stack, fresh, tmp_path_factory):
     topics = [Partition(f"{kind}.{name}", 0) for kind in ("data", "labels")]
     for p in topics:
         platform.log.create(p.topic, TopicSpec(retention_ms=3_600_000))
-    bring_digits(platform, folder, name, 120)
+    bring_digits(platform, folder, name, 72)
     lose(platform, topics, lambda p: LOST)
     datasets.create(platform, name, datasets.Wanted(name))
     made = {}
@@ -63,6 +64,11 @@ def test_a_lineage_names_what_was_read_and_not_what_was_gone_before(world):
         assert mine.unrepeatable == ""
         assert [(s.topic, s.partition) for s in mine.read] == world.topics
         assert all(LOST <= s.first < s.next <= world.platform.log.begin(Partition(s.topic, 0)) for s in mine.read)
+    for function in ("tail", "free", "early"):
+        mine = lineage(world, function)
+        items = msgspec.json.decode(world.platform.artefacts.get(mine.items), type=list[tuple[int, int, int]])
+        assert sum(next - first for _, first, next in items) == sum(s.next - s.first for s in mine.segments) > 0
+    assert lineage(world, "run").items == ""
     tail, early = lineage(world, "tail"), lineage(world, "early")
     assert tail.records_hash != early.records_hash and tail.streams == {world.name: 1}
     labels = next(s for s in tail.read if s.topic == f"labels.{world.name}")

@@ -125,6 +125,15 @@ def test_where_the_items_stand_is_said_in_the_order_of_their_labels(tmp_path):
     assert whole.checkpoint.items == [(0, 0, 1), (0, 9, 10), (0, 2, 9), (0, 1, 2), (0, 10, 100)]
 
 
+def test_a_checkpoint_of_an_earlier_build_says_nowhere_where_the_items_stand(tmp_path):
+    """For it would say it of the later labels alone."""
+    was = {"came": 0, "draws": 0, "kept": [], "segments": [], "data": []}
+    for state, stands in ((b"", [(0, 0, 8)]), (msgspec.msgpack.encode(was), [])):
+        feed = continual_parts(configuration(**SETTINGS), tmp_path).feed
+        next(feed.from_step(0, state))
+        assert feed.standing(1).items == stands and len(feed.standing(1).segments) == 2
+
+
 ERASED = [block.Place("labels.digits", 0, 3), block.Place("data.digits", 0, 3)]
 
 
