@@ -166,7 +166,7 @@ def _unmark(h: Any, a: int) -> None:
 
 
 @njit(cache=True)
-def _rarity(h: Any, node: int) -> float:
+def _rarity(h: Any, node: int) -> Any:
     """What one shared node weighs: the less, the more partners it has."""
     return 1.0 / np.log(2.0 + h.node_count[node, PARTNERS_OUT] + h.node_count[node, PARTNERS_IN])
 
