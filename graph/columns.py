@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import weakref
 from contextlib import suppress
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,15 @@ class Column:
     def _grown(self, rows: int, lazily: bool) -> NDArray[Any]:
         """Room for `rows` rows; for more where these are in memory, to be written to `lazily`, and the system gives as
         much."""
-        size = self._dtype.itemsize * max(self._width, 1)
+        width = max(self._width, 1)
+        size = self._dtype.itemsize * width
         if lazily and self._file is None and rows * size > _LARGE:
-            with suppress(MemoryError):
-                return self._made(max(16 * rows, _RESERVED // size))
+            with suppress(OSError):
+                # NumPy would ask for pages of 2 MiB: to have one zeroed as a row is added takes what is in use out of
+                # the cache, and twice the time.
+                memory = mmap(-1, max(16 * rows, _RESERVED // size) * size, MAP_PRIVATE | MAP_ANONYMOUS)
+                array = np.frombuffer(memory, self._dtype)
+                return array.reshape(-1, width) if self._width else array
         return self._made(rows)
 
     def _made(self, rows: int) -> NDArray[Any]:

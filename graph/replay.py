@@ -192,16 +192,17 @@ class _Native:
 
     def _played(self, told: list[int], n: int) -> Played:
         """What was told, cut from the arena."""
-        name, arena, start, seeds = self.stream.node_type, self.arena, told[START], told[SEEDS]
-        at = start + 2 * n
-        frontiers = [{name: Frontier(arena[at : at + seeds], arena[at + seeds : at + 2 * seeds])}]
+        name, arena, start, field = self.stream.node_type, self.arena, told[START], HOPS
+        rows, at, last = start + n, start + 2 * n, start + 2 * n + told[SEEDS]
+        frontiers = [{name: Frontier(arena[at:last], arena[last : last + told[SEEDS]])}]
         blocks = []
-        for field, hop in enumerate(self.hops):
-            at, bound, found, reached = told[HOPS + FIELDS * field : HOPS + FIELDS * (field + 1)]
-            behind = at + 4 * bound
-            columns = [arena[c : c + found] for c in range(at, behind, bound)] if bound else [arena[:0]] * 4
+        for hop in self.hops:
+            a, bound, found, reached = told[field : field + FIELDS]
+            b, c, d, behind = a + bound, a + 2 * bound, a + 3 * bound, a + 4 * bound
+            columns = arena[a : a + found], arena[b : b + found], arena[c : c + found], arena[d : d + found]
             blocks.append([Block(hop, *columns)])
             middle = behind + reached
             frontiers.append({name: Frontier(arena[behind:middle], arena[middle : middle + reached])})
-        rows = arena[start : start + n], arena[start + n : start + 2 * n]
-        return Played(told[EDGE], told[BEFORE], *rows, Sample(frontiers, blocks))
+            field += FIELDS
+        around = Sample(frontiers, blocks)
+        return Played(told[EDGE], told[BEFORE], arena[start:rows], arena[rows : rows + n], around)
