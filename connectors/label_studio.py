@@ -1,17 +1,26 @@
-"""How Label Studio's people and annotations are called here, whichever way they come: by its webhook or in an export.
+"""How Label Studio's people, tasks and annotations are called here, whichever way they come: by its webhook or in an
+export.
 
 Both say the same of one annotation, so that what was heard of it and is imported later is one answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from tidemill.state import digest
 from tidemill.time import round_micros
 
 BY = "label-studio"
 """How the names of Label Studio's annotators begin; no account of ours has such a one."""
+
+
+_PLACED = frozenset({"id", "time", "media", "media_type", "group", "split"})
+"""Fields of an item that are not its data, but say where it belongs."""
 
 
 def annotator(name: int | str) -> str:
@@ -22,6 +31,26 @@ def annotator(name: int | str) -> str:
 def answer_id(annotation: int, stamp: int) -> str:
     """The id of the answer that an annotation gives, as it was changed last at `stamp`."""
     return f"{BY}-{annotation}-t{stamp}"
+
+
+def item_name(number: int | str, data: Mapping[str, Any], held: Callable[[str], Mapping[str, Any] | None]) -> str:
+    """What a text or a row that Label Studio alone knows is called: by its task's number, with the digest of its data
+    where the item of that name is another. For a task that is deleted, Label Studio on SQLite gives its number again,
+    and each Label Studio counts from 1.
+
+    `held` gives the fields of the item of a name, None where there is none. It is another where a field differs that
+    both have, or no field is common: an item of ours lacks fields that its stream does not declare.
+    """
+    name = f"{BY}-{str(number)[:80]}"
+    there = held(name)
+    shown = {k: v for k, v in data.items() if k != "id"}
+    if there is None:
+        return name
+    ours = {k for k, v in there.items() if v is not None and k not in _PLACED}
+    both = ours & shown.keys()
+    if all(there[k] == shown[k] for k in both) and (both or not (ours or shown.keys() - _PLACED)):
+        return name
+    return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
 
 
 def micros_of(text: Any) -> int | None:

@@ -43,12 +43,12 @@ class Crowd:
         self._first = ""
 
     def say(self, item: RawItem, id: str, payload: dict[str, Any], own: dict[str, str], now: int) -> None:
-        """Send what is said of the item with this id. `payload` and `own` (media, media_type, group) are what is shown
-        of it to those who review."""
+        """Send what is said of the item with this id, and what it is: `payload` and `own` (media, media_type, group)
+        are what is shown of it to those who review."""
         for said in item.answers:
             self._answer(id, said, now)
-        if item.answers and id not in self._there.asked:
-            # What makes it known to who looks at it; nobody is asked.
+        if id not in self._there.asked:
+            # What makes it known to who looks at it, and to the webhook which data have its name; nobody is asked.
             self._there.asked.add(id)
             name = f"import/{id}/shown"
             shown = LabelAsked(

@@ -84,7 +84,7 @@ def read(folder: Path) -> Incoming:
     passed_over = _passed_over(found_of)
     several = [len(of.answers) + (of.label is not None) for of in found_of if of.answers]
     items = _items(root, tasks, found_of, kind, medium, fields, passed_over)
-    return Incoming(kind, medium, classes, items, fields, passed_over, min(several, default=0))
+    return Incoming(kind, medium, classes, items, fields, passed_over, min(several, default=0), True)
 
 
 def _passed_over(found_of: list[Taken]) -> list[str]:
@@ -134,7 +134,11 @@ def _items(
         if medium in _MEDIA:
             file = _file(task.data.get(medium), i)
             data = root.read(file)
-        id = str(task.data.get("id") or (PurePosixPath(file).stem if file else task.id if task.id is not None else i))
+        id, known = _own(task.data), None
+        if not id and file:
+            id = PurePosixPath(file).stem
+        elif not id:
+            known = (i if task.id is None else task.id, task.data)
         payload = {name: task.data.get(name) for name in fields}
         if file:
             payload.setdefault("name", PurePosixPath(file).name)
@@ -147,9 +151,15 @@ def _items(
         silent += sum(value is None for *_, value in said)
         answers = tuple(Said(by, v, one.name, one.stamp, one.seconds) for by, one, v in said if v is not None)
         group, split = str(task.data.get("group") or ""), str(task.data.get("split") or "")
-        yield RawItem(id, data, "", payload, label, group, split, answers=answers, decided=of.by)
+        yield RawItem(id, data, "", payload, label, group, split, answers=answers, decided=of.by, task=known)
     if silent:
         passed_over.append(f"{silent:,} annotations that say nothing")
+
+
+def _own(data: dict[str, Any]) -> str:
+    """The id of ours in a task's data; empty where it has none. Label Studio reads a column of numbers as numbers."""
+    id = data.get("id")
+    return str(id) if type(id) is int or isinstance(id, str) else ""
 
 
 def _file(value: Any, at: int) -> str:

@@ -84,7 +84,7 @@ def test_what_several_annotators_say_are_answers_and_what_is_left_out_is_counted
         )
     )
     one, two, three, four = found.items
-    assert (found.classes, found.annotators) == (("a", "b"), 3)
+    assert (found.classes, found.fewest) == (("a", "b"), 3)
     first, second = one.answers
     assert (first.by, first.value, first.name, first.seconds) == ("1", "a", "label-studio-11-t1704153600000000", 2.5)
     assert (second.by, second.value, second.name, second.time) == ("2", "b", "", None)
@@ -125,7 +125,7 @@ def test_answers_that_were_written_are_read_again_beside_the_label_or_without_on
     assert (a.by, a.value, a.time, items["a"].decided) == ("ann", out.named(values[0]), 5, "")
     said = [(a.by, a.value, a.time, a.seconds) for a in items["c.3"].answers]
     assert said == [("7", out.named(values[1]), 6, 2.0), ("ann", out.named(values[0]), 5, None)]
-    assert items["b-2"].answers == () and found.annotators == 2
+    assert items["b-2"].answers == () and found.fewest == 2
     write(replace(out, answers={"c.3": answers["c.3"][:1]}), tmp_path / "two")
     write(out, tmp_path / "three")
     assert tree(tmp_path / "two") == tree(tmp_path / "three")
