@@ -6,6 +6,7 @@ Both say the same of one annotation, so that what was heard of it and is importe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ BY = "label-studio"
 """How the names of Label Studio's annotators begin; no account of ours has such a one."""
 
 
+_ANSWER = re.compile(rf"{BY}-([0-9]{{1,19}})-t([0-9]{{1,19}})")
 _PLACED = frozenset({"id", "time", "media", "media_type", "group", "split"})
 """Fields of an item that are not its data, but say where it belongs."""
 
@@ -51,6 +53,17 @@ def item_name(number: int | str, data: Mapping[str, Any], held: Callable[[str], 
     if all(there[k] == shown[k] for k in both) and (both or not (ours or shown.keys() - _PLACED)):
         return name
     return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
+
+
+def told_by(id: str) -> tuple[int, int] | None:
+    """The annotation that gave an answer, and as of when, by the answer's id; None for an answer of another kind."""
+    found = _ANSWER.fullmatch(id)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def seconds_of(lead_time: Any) -> float | None:
+    """How long an annotation took, seconds; None where nothing of a day at most says so."""
+    return float(lead_time) if type(lead_time) in (int, float) and 0 <= lead_time <= 86_400 else None
 
 
 def micros_of(text: Any) -> int | None:

@@ -92,7 +92,7 @@ def test_several_annotators_say_answers_and_one_says_a_label(tmp_path):
     platform = memory_platform(tmp_path)
     done = import_(platform, "pets", source(tmp_path / "in"))
     assert (done.format, done.items, done.labels, done.answers, done.asked) == ("labelstudio", 5, 2, 7, 0)
-    assert done.left_out == ["1 cancelled annotations"]
+    assert done.left_out == ["1 annotation that was cancelled"]
     assert {e.about: e.value for e in told(platform, LabelGiven)} == {"one": "cat", "gold": "dog"}
     answers = {(a.about, a.by): a for a in told(platform, AnswerGiven)}
     assert {k: a.value for k, a in answers.items()} == {

@@ -50,9 +50,10 @@ class RawItem:
     """An item as a format holds it. `id` names it within its source; `data` are its bytes (None: it is a row), of type
     `media_type` (empty: to be found out); `fields` the rest of its payload. `label` is in the forms of
     `tidemill.label_events` with names of classes, None where there is none. `answers` are those of several annotators,
-    each once; a label beside them was decided, by `decided` (empty: nobody is named). `original`: see `kept`. `task` is
-    the Label Studio task, number and data, of what Label Studio alone knows: its name depends on what is there
-    (`connectors.label_studio.item_name`)."""
+    each once; a label beside them was decided, by `decided` (empty: nobody is named). `said` is the label as its
+    annotator said it, where it is one's alone. `original`: see `kept`. `task` is the Label Studio task, number and
+    data, of what Label Studio alone knows: its name depends on what is there (`connectors.label_studio.item_name`).
+    """
 
     id: str
     data: bytes | None = None
@@ -64,6 +65,7 @@ class RawItem:
     original: str = ""
     answers: tuple[Said, ...] = ()
     decided: str = ""
+    said: Said | None = None
     task: tuple[int | str, dict[str, Any]] | None = None
 
     def kept(self) -> RawItem:
