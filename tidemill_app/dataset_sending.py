@@ -6,7 +6,7 @@ What is there is known by its id, so nothing is sent twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -25,11 +25,11 @@ from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import LabelAsked, LabelClass, LabelSchema, ProjectChanged
 from tidemill.log import MAX_RECORD_BYTES, Record, TopicSpec
-from tidemill.state import digest as digest_of
+from tidemill.state import digest
 from tidemill.stream import RECORD_TIME, StreamSpec
 from tidemill.time import to_rfc3339
-from tidemill_app.dataset_answers import SOURCE, Crowd, check_order
-from tidemill_app.dataset_there import there
+from tidemill_app.dataset_answers import Crowd, check_order
+from tidemill_app.dataset_there import SOURCE, digest_of, there
 from tidemill_app.wiring import Platform
 
 OWN = ("id", "time", "media", "media_type", "group", "split")
@@ -122,6 +122,7 @@ class Sending:
         stored = iter(self._platform.artefacts.put_all(item.data for item in items if item.data is not None))
         media_of = [next(stored) if item.data is not None else "" for item in items]
         ids = [self._called(item) for item in items]
+        items = [self._counted(item, id) for item, id in zip(items, ids, strict=True)]
         rows = [self._item(item, id, media, now) for item, id, media in zip(items, ids, media_of, strict=True)]
         new = [row for row in rows if row is not None]
         self._check(new)
@@ -158,6 +159,12 @@ class Sending:
         named.setdefault(id, item.task[1])  # another task of this source may have its number
         return id
 
+    def _counted(self, item: RawItem, id: str) -> RawItem:
+        """The item with the one annotator's label as an answer, where a crowd labels the item: one voice among them."""
+        if item.said is None or id not in self._there.crowd:
+            return item
+        return replace(item, label=None, answers=(item.said,))
+
     def _item(self, item: RawItem, id: str, media: str, now: int) -> tuple[str, dict[str, Any], bytes, int] | None:
         """Id, payload, its JSON, and event time of an item; None where it is there already."""
         if not id.isprintable():
@@ -170,7 +177,7 @@ class Sending:
             if self._there.items[id] not in (media, item.original or media):
                 raise self._another(id, "bytes")
             text, there = item.fields.get("text"), self._there.texts.get(id)
-            if isinstance(text, str) and there not in (None, digest_of(text.encode())):
+            if isinstance(text, str) and there not in (None, digest(text.encode())):
                 raise self._another(id, "text")
             return None
         at = item.fields.get(self._spec.time)  # Parquet of ours holds it, as microseconds
@@ -211,18 +218,20 @@ class Sending:
         return payload
 
     def _label(self, id: str, value: Any, now: int) -> None:
-        told = f"import/{id}/{digest_of(msgspec.json.encode(value))[:16]}"
-        if told in self._there.told:
+        if self._there.labels.get(id) == digest_of(value):
             return
-        self._there.told.add(told)
-        self._send(LabelGiven(id=told, time=now, source=SOURCE, about=id, value=value, by="import"), id)
+        told = self._there.unused(f"import/{id}/{digest_of(value)}")
+        event = LabelGiven(id=told, time=now, source=SOURCE, about=id, value=value, by="import")
+        self._send(event, id)
+        self._there.take(event)
         self._done.labels += 1
 
     def _question(self, id: str, payload: dict[str, Any], now: int) -> None:
         shown, own = self._shown(payload)
         event = LabelAsked(id=f"import/{id}/asked", time=now, source=SOURCE, about=id, payload=shown, reason="import")
-        self._send(msgspec.structs.replace(event, **own), id)
-        self._there.asked.add(id)
+        event = msgspec.structs.replace(event, **own)
+        self._send(event, id)
+        self._there.take(event)
         self._done.asked += 1
 
     def _shown(self, payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.label_studio import annotator, answer_id, item_name, micros_of
+from connectors.label_studio import annotator, answer_id, item_name, micros_of, seconds_of, told_by
 
 
 def test_who_and_what():
@@ -33,3 +33,14 @@ def test_what_a_task_is_called_where_its_name_is_taken():
     # Nothing in common is another item, unless neither holds anything.
     assert item_name(1, {"other": 1}, held.get) != "label-studio-1" == item_name(1, {"n": 1}, held.get)
     assert item_name(2, {"id": 7}, held.get) == "label-studio-2" != item_name(2, {"x": 7}, held.get)
+
+
+def test_the_annotation_behind_an_answer():
+    assert told_by(answer_id(17, 5)) == (17, 5)
+    for id in ("import/a/b/c", "label-studio-17", "label-studio-17-0123456789abcdef", "x-label-studio-1-t2", ""):
+        assert told_by(id) is None
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(3, 3.0), (-1, None), (True, None), (86_401, None), (None, None)])
+def test_how_long_it_took(given, seconds):
+    assert seconds_of(given) == seconds

@@ -283,7 +283,7 @@ def _annotations(out: Outgoing, example: Example) -> list[dict[str, Any]]:
         # Label Studio takes what is imported for ground truth unless it is told that it is none.
         whose = {"annotator": LABEL} if answers else {}
         made.append(whose | {"result": _results(out, example.label, size), "ground_truth": bool(answers)})
-    for one in sorted(answers, key=lambda a: a.by):
+    for one in sorted(answers, key=lambda a: written_as(a.by)):
         told: dict[str, Any] = {"annotator": written_as(one.by), "ground_truth": False}
         told |= {"updated_at": to_rfc3339(one.time)} | ({} if one.seconds is None else {"lead_time": one.seconds})
         made.append(told | {"result": _results(out, one.value, size)})
