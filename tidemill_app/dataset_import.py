@@ -17,8 +17,9 @@ from typing import Any
 from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
 from connectors.datasets.formats.files import Root, is_archive, unpack
 from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, check_classes
-from tidemill.errors import ConfigError, TidemillError
+from tidemill.errors import ConfigError, TidemillError, UserError
 from tidemill.stream import Field, StreamSpec, check_name
+from tidemill_app.dataset_answers import check_order
 from tidemill_app.dataset_sending import OWN, Imported, Sending
 from tidemill_app.wiring import Platform
 
@@ -49,10 +50,10 @@ def import_(
 ) -> Imported:
     """Import a folder or an archive. A project that is not there yet is made, with the source's classes.
 
-    `prefix` goes before every id, for two sources with the same names. With `ask`, people are asked about the items
-    sent now that have no label. What several annotators said of an item are answers, which a consensus makes the label
-    of. Raises `UserError` for a source that is not what it should be, an item whose id is another's already, a class
-    that the project does not have.
+    `prefix` goes before every id and every annotator's name, for two sources with the same ones. With `ask`, people are
+    asked about the items sent now that have no label. What several annotators said of an item are answers, which a
+    consensus makes the label of. Raises `UserError` for a source that is not what it should be, an item whose id is
+    another's already, a class that the project does not have.
     """
     check_name(project, "project")
     with tempfile.TemporaryDirectory(prefix="tidemill-import-") as scratch:
@@ -66,6 +67,12 @@ def import_(
         except TidemillError as error:
             raise _named(error, folder, source) from None
         check_classes(incoming.classes, str(source))
+        if incoming.people and prefix[-1:].isdigit():
+            raise UserError(
+                "numbers of annotators would run into the prefix", wanted="one that ends in no digit", got=prefix,
+                fix=f"Say --prefix {prefix}/ (annotator 1 of prefix 1 is annotator 11 of none).",
+            )  # fmt: skip
+        check_order(incoming.fewest, _partitions(platform, project, partitions), project)
         spec = _declared(platform, project, incoming, partitions)
         done = Imported(project, format)
         run = Sending(platform, spec, incoming, done, prefix, ask)
@@ -126,6 +133,15 @@ def guess(folder: Path) -> str:
     if any(Path(n).suffix.lower() in EXTENSIONS.values() for n in names):
         return "folders"
     raise ConfigError("of no format that is known", where=str(folder), wanted=", ".join(READERS), fix="Say --format.")
+
+
+def _partitions(platform: Platform, project: str, wanted: int) -> int:
+    """How many partitions `labels.<project>` has, or will have where it is declared as `wanted`."""
+    if (topic := f"labels.{project}") in platform.log.topics():
+        return len(platform.log.partitions(topic))
+    there = platform.catalogue().versions()
+    declared = there.get(topic) or there.get(project)
+    return declared[-1].partitions if declared else wanted
 
 
 def _declared(platform: Platform, project: str, incoming: Incoming, partitions: int) -> StreamSpec:

@@ -28,7 +28,7 @@ from tidemill.log import MAX_RECORD_BYTES, Record, TopicSpec
 from tidemill.state import digest
 from tidemill.stream import RECORD_TIME, StreamSpec
 from tidemill.time import to_rfc3339
-from tidemill_app.dataset_answers import Crowd, check_order
+from tidemill_app.dataset_answers import Crowd
 from tidemill_app.dataset_there import SOURCE, digest_of, there
 from tidemill_app.wiring import Platform
 
@@ -61,14 +61,17 @@ class Sending:
         self._platform, self._spec, self._incoming, self._done, self._prefix = platform, spec, incoming, done, prefix
         self._ask = ask
         self._names = {f.name for f in spec.fields}
-        self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
-        check_order(incoming.fewest, len(platform.log.partitions(f"labels.{spec.name}")), spec.name)
-        self._there = there(platform, spec, incoming.people)
         self._begun: set[str] = set()
         self._dropped: set[str] = set()
         self._decoder = Decoder(spec, max_event_bytes=MAX_RECORD_BYTES)
         self._type = spec.tag or f"{spec.name}.v{spec.version}"
-        schema = self._schema(self._there.schema)
+        self._writer = platform.log.writer(f"tidemill.import.{spec.name}")  # an earlier import is over from here on
+        try:
+            self._there = there(platform, spec, incoming.people)
+            schema = self._schema(self._there.schema)
+        except BaseException:
+            self._writer.close()
+            raise
         self._into = merges(schema)
         self._crowd = Crowd(spec.name, schema, self._there, prefix, self._ids, self._send)
 

@@ -340,3 +340,18 @@ def test_answers_need_a_project_of_one_order(tmp_path):
     platform = memory_platform(tmp_path)
     with pytest.raises(UserError, match="one order"):
         import_(platform, "pets", source(tmp_path / "in"), partitions=2)
+    # Nothing was made of it: the name is free.
+    assert "pets" not in platform.catalogue().versions() and "data.pets" not in platform.log.topics()
+    assert import_(platform, "pets", source(tmp_path / "in")).answers == 7
+    import_(platform, "many", source(tmp_path / "one", task("a", says("cat", 1))), partitions=2)
+    with pytest.raises(UserError, match=r"labels\.many"):
+        import_(platform, "many", source(tmp_path / "in"))
+
+
+def test_a_prefix_that_numbers_run_into_is_refused(tmp_path):
+    platform = memory_platform(tmp_path)
+    pair = task("two", says("cat", 1), says("cat", 11))
+    with pytest.raises(UserError, match="run into the prefix"):
+        import_(platform, "pets", source(tmp_path / "in", pair), prefix="1")
+    assert "pets" not in platform.catalogue().versions()
+    assert import_(platform, "pets", source(tmp_path / "in", pair), prefix="1/").answers == 2

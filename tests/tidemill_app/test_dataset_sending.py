@@ -115,3 +115,20 @@ def test_other_data_under_the_id_of_an_item_are_refused(tmp_path):
     with pytest.raises(UserError, match="other text"):
         import_(platform, "pets", source(tmp_path / "in", task(1, "a dog barks", says("dog"), id="x")))
     assert len(told(platform, LabelGiven)) == 1
+
+
+def test_an_import_that_is_refused_leaves_no_writer_open(tmp_path, monkeypatch):
+    platform = memory_platform(tmp_path)
+    import_(platform, "pets", source(tmp_path / "in", task(1, "a", says("cat"))))
+    real, closed = type(platform.log).writer, []
+
+    def writer(*args, **more):
+        made = real(*args, **more)
+        close = made.close
+        monkeypatch.setattr(made, "close", lambda: (closed.append(1), close()))
+        return made
+
+    monkeypatch.setattr(type(platform.log), "writer", writer)
+    with pytest.raises(UserError, match="no such classes"):
+        import_(platform, "pets", source(tmp_path / "in", task(1, "a", says("hen"))))
+    assert closed == [1]
