@@ -41,7 +41,7 @@ def item_name(number: int | str, data: Mapping[str, Any], held: Callable[[str], 
     and each Label Studio counts from 1.
 
     `held` gives the fields of the item of a name, None where there is none. It is another where a field differs that
-    both have, or no field is common: an item of ours lacks fields that its stream does not declare.
+    both have, or it has none of the data's: an item of ours lacks fields that its stream does not declare.
     """
     name = f"{BY}-{str(number)[:80]}"
     there = held(name)
@@ -50,7 +50,7 @@ def item_name(number: int | str, data: Mapping[str, Any], held: Callable[[str], 
         return name
     ours = {k for k, v in there.items() if v is not None and k not in _PLACED}
     both = ours & shown.keys()
-    if all(there[k] == shown[k] for k in both) and (both or not (ours or shown.keys() - _PLACED)):
+    if all(there[k] == shown[k] for k in both) and (both or not ours):
         return name
     return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
 

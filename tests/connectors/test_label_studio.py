@@ -30,9 +30,9 @@ def test_what_a_task_is_called_where_its_name_is_taken():
     assert item_name(3, {"text": "a"}, held.get) == "label-studio-3"
     # The order of fields, and an id that is none, say nothing.
     assert item_name(1, {"more": [2], "id": None, "n": 1, "text": "b"}, held.get) == names["b"]
-    # Nothing in common is another item, unless neither holds anything.
+    # Nothing in common is another item, unless nothing is known of the one that is there.
     assert item_name(1, {"other": 1}, held.get) != "label-studio-1" == item_name(1, {"n": 1}, held.get)
-    assert item_name(2, {"id": 7}, held.get) == "label-studio-2" != item_name(2, {"x": 7}, held.get)
+    assert item_name(2, {"id": 7}, held.get) == "label-studio-2" == item_name(2, {"x": 7}, held.get)
 
 
 def test_the_annotation_behind_an_answer():

@@ -11,6 +11,7 @@ from tidemill import events
 from tidemill.errors import UserError
 from tidemill.events import LabelGiven
 from tidemill.label_events import AnswerGiven, LabelAsked
+from tidemill.stream import Field, StreamSpec
 from tidemill_app.dataset_import import import_
 from tidemill_app.datasets import Wanted, create, load
 from tidemill_app.reading import read_all
@@ -107,6 +108,14 @@ def test_an_item_that_an_import_alone_knows_keeps_its_name_from_another_task(tmp
     platform = memory_platform(tmp_path)
     import_(platform, "pets", source(tmp_path / "in", task(2, "one", says("cat"))))
     assert heard(platform, task(2, "one")) == "label-studio-2" != heard(platform, task(2, "another"))
+
+
+def test_a_task_of_which_the_stream_declares_nothing_is_one_item_all_the_same(tmp_path):
+    platform = memory_platform(tmp_path)
+    fields = (Field("id", "string"), Field("time", "time"))
+    platform.catalogue().declare(StreamSpec(name="pets", fields=fields, key="id", time="time", id="id"))
+    for items in (1, 0, 0):
+        assert import_(platform, "pets", source(tmp_path / "in", task(1, "a cat purrs", says("cat")))).items == items
 
 
 def test_other_data_under_the_id_of_an_item_are_refused(tmp_path):
