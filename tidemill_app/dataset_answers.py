@@ -52,7 +52,7 @@ class Crowd:
             self._there.asked.add(id)
             name = f"import/{id}/shown"
             shown = LabelAsked(
-                id=name, time=now, source=SOURCE, about=id, payload=payload, reason="import", closed=True
+                id=name, time=now, source=SOURCE, about=id, payload=payload, reason="import", closed=True, shows=True
             )
             self._send(msgspec.structs.replace(shown, **own), id)
         if item.answers and item.label is not None:

@@ -237,7 +237,9 @@ def _member(project: str, by: str, now: int) -> MemberChanged:
 
 def _shown(one: Question, now: int) -> LabelAsked:
     """What makes an item known that Label Studio alone asks about: nobody here is asked for it."""
-    return LabelAsked(id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True)
+    return LabelAsked(
+        id=uuid.uuid4().hex, time=now, about=one.item, payload=one.payload, reason=BY, closed=True, shows=True
+    )
 
 
 def _withdrawn(answer: AnswerGiven, now: int, reason: str) -> AnswerWithdrawn:

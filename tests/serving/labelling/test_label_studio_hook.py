@@ -15,7 +15,7 @@ from tests.serving.helpers import until
 from tests.serving.labelling.project import desk, until_known
 from tests.serving.labelling.studio import PETS, Model, backend, created, deleted, moment, pets, together
 from tidemill.errors import RequestError
-from tidemill.label_events import AnswerGiven, AnswerWithdrawn, MemberChanged
+from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, MemberChanged
 
 
 def test_annotations_become_answers_and_come_again_as_one(tmp_path):
@@ -300,6 +300,23 @@ def test_a_deletion_waits_for_what_is_being_taken(tmp_path, monkeypatch):
         heard(made, created(first, "cat"), hook)
         gone[0].join(30)
         assert standing(made, "pets", first) == {}
+
+
+def test_a_question_that_is_asked_meanwhile_stays_open(tmp_path, monkeypatch):
+    with desk(tmp_path) as made:
+        pets(made)
+        append = made.service.book.append
+
+        def late(project, events):
+            monkeypatch.undo()
+            append(project, [LabelAsked(id="q", time=1, about="there", payload={"text": "x"}, priority=3.0)])
+            append(project, events)
+
+        monkeypatch.setattr(made.service.book, "append", late)
+        heard(made, created("there", "cat"))
+        with made.service.book.reading("pets") as state:
+            item = state.items["there"]
+            assert (item.outside, item.asked.closed, item.asked.priority, len(item.answers)) == (False, False, 3.0, 1)
 
 
 def test_a_skipped_annotation_takes_back_no_other(tmp_path):
