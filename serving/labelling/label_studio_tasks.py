@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
-from connectors.label_studio import BY
+from connectors.label_studio import item_name
 from serving.labelling.annotations_seen import number_of
 from serving.labelling.label_config import Control
 from serving.labelling.state import Project
 from tidemill.errors import RequestError
 from tidemill.label_events import LabelAsked
-from tidemill.state import digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
@@ -78,11 +77,11 @@ def task_number(task: dict[str, Any], field: str) -> int:
 
 
 def _name(state: Project, task: dict[str, Any], shown: dict[str, Any]) -> str:
-    name = f"{BY}-{str(task.get('id', ''))[:80]}"
-    there = state.items.get(name)
-    if there is None or not there.asked.id or there.asked.payload == shown:
-        return name
-    return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
+    def held(name: str) -> dict[str, Any] | None:
+        there = state.items.get(name)
+        return None if there is None or not there.asked.id else there.asked.payload
+
+    return item_name(task.get("id", ""), shown, held)
 
 
 def _own(source: Any, project: str) -> str | None:

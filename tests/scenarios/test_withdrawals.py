@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.datasets.answers import standing
+from connectors.datasets.answers import answers_at
 from connectors.datasets.assembling import Told
 from serving.labelling.state import Project as Folded
 from streams.labelling.project import Project as Estimated
@@ -98,7 +98,7 @@ def kept(run):
     """The answers in a version of a data set."""
     told = [Told(0, 0, ProjectChanged(id="p", time=0, project="p", schema=SCHEMA))]
     told += [Told(0, n, event) for n, event in enumerate(run, 1) if isinstance(event, AnswerGiven | AnswerWithdrawn)]
-    return {(i, a.by): a.value for i, said in standing("p", told, SCHEMA, {}).items() for a in said}
+    return {(i, a.by): a.value for i, said in answers_at("p", told, SCHEMA, {}).items() for a in said}
 
 
 def by_the_rule(run):
