@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from connectors.label_studio import BY, annotator, answer_id
+from connectors.label_studio import BY, annotator, answer_id, seconds_of
 from serving.labelling import label_studio_values as written
 from serving.labelling.annotations_seen import AnnotationsSeen, annotation_in, number_of, stamp_in, stamp_of
 from serving.labelling.label_config import Control, control
@@ -168,7 +168,7 @@ class Hook:
         made += [_shown(one, now)] if known is None or not known.asked.id else []
         at = min(stamp, now)
         at = at if known is None else known.after(by, at)
-        seconds, version = _seconds(annotation.get("lead_time")), schema.version
+        seconds, version = seconds_of(annotation.get("lead_time")), schema.version
         answer = AnswerGiven(id=id, time=at, about=one.item, by=by, value=value, schema=version, seconds=seconds)
         return Taken([*made, answer], True)
 
@@ -223,10 +223,6 @@ def _may_answer(member: MemberChanged | None) -> None:
     if member is not None and (member.restricted or member.state == "removed"):
         what = "removed from the project" if member.state == "removed" else f"restricted: {member.restricted}"
         raise IncompatibleError("the annotator may not answer", where=member.member, got=what[:200])
-
-
-def _seconds(given: Any) -> float | None:
-    return float(given) if type(given) in (int, float) and 0 <= given <= 86_400 else None
 
 
 def _member(project: str, by: str, now: int) -> MemberChanged:
