@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 _FIRST = 1024
 _SHARE = 1.5
 """Each growth makes room for half as much again, so that adding row by row stays linear."""
+_LARGE, _RESERVED = 1 << 20, 1 << 29
+"""What is larger than the one many bytes gets room for the other many, or for 16 times as much: pages that nobody has
+written to cost nothing, and to copy into new ones costs more than all else that is done with an edge."""
 
 
 class Column:
@@ -35,7 +40,7 @@ class Column:
         have = len(self.array)
         if rows <= have:
             return
-        grown = self._made(max(rows, int(have * _SHARE), _FIRST))
+        grown = self._grown(max(rows, int(have * _SHARE), _FIRST), fill is None)
         if self._file is None:
             grown[:have] = self.array
         if fill is not None:
@@ -57,6 +62,20 @@ class Column:
         self.array = self._made(0)
         self.room(len(rows))
         self.array[: len(rows)] = rows
+
+    def _grown(self, rows: int, lazily: bool) -> NDArray[Any]:
+        """Room for `rows` rows; for more where these are in memory, to be written to `lazily`, and the system gives as
+        much."""
+        width = max(self._width, 1)
+        size = self._dtype.itemsize * width
+        if lazily and self._file is None and rows * size > _LARGE:
+            with suppress(OSError):
+                # NumPy would ask for pages of 2 MiB: to have one zeroed as a row is added takes what is in use out of
+                # the cache, and twice the time.
+                memory = mmap(-1, max(16 * rows, _RESERVED // size) * size, MAP_PRIVATE | MAP_ANONYMOUS)
+                array = np.frombuffer(memory, self._dtype)
+                return array.reshape(-1, width) if self._width else array
+        return self._made(rows)
 
     def _made(self, rows: int) -> NDArray[Any]:
         shape = (rows, self._width) if self._width else (rows,)

@@ -1,4 +1,7 @@
-"""Cheap temporal features of a possible edge: recencies, counts, first meetings, common neighbours, latent factors.
+"""Cheap temporal features of a possible edge: recencies, counts, first meetings, common neighbours, fellows, factors.
+
+Fellows of a source are the others that lately had an edge to one of its late destinations: where they went, it may go
+next. What is looked through is the `RING` last edges of each node, as for common neighbours.
 
 Times enter as $\\log(1 + \\Delta t / 30)/13$ (0 now, about 1 after five months; `NEVER` where it has not happened),
 counts as logarithms.
@@ -44,12 +47,23 @@ _PAIR = (
     *("count", "share", "just_now"),
 )
 _HOPS = ("common_out", "weighted_out", "common_in", "weighted_in", "recency_out", "recency_in")
-_FACTORS = ("factors", "factors_reverse", "factors_out", "factors_in", "factor_bias")
+_FELLOWS = ("fellows", "fellows_weighted", "fellows_recency", "last_fellow")
+_FACTORS = (
+    "factors",
+    "factors_reverse",
+    "factors_out",
+    "factors_in",
+    "factor_bias",
+    "met_factors",
+    "met_factors_reverse",
+)
 _MET = tuple(f"met_{way}{what}" for what in ("_recency", "", "_share", "_last") for way in ("out", "in"))
 NODE = len(_ONE) + len(_RATES)
 MET = len(_MET)
 PAIR = len(_PAIR)
 HOPS = len(_HOPS)
+_LOOKED = 2
+"""A stamp: marked (1), and its own neighbours looked through."""
 
 
 def feature_names(scales: int) -> tuple[str, ...]:
@@ -67,6 +81,7 @@ def feature_names(scales: int) -> tuple[str, ...]:
         "dst_spoke_last",
         "popularity_product",
         *_FACTORS,
+        *_FELLOWS,
     )
 
 
@@ -151,6 +166,12 @@ def _unmark(h: Any, a: int) -> None:
 
 
 @njit(cache=True)
+def _rarity(h: Any, node: int) -> Any:
+    """What one shared node weighs: the less, the more partners it has."""
+    return 1.0 / np.log(2.0 + h.node_count[node, PARTNERS_OUT] + h.node_count[node, PARTNERS_IN])
+
+
+@njit(cache=True)
 def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> None:
     """Recent neighbours of `b` in direction `way` that are recent neighbours of the source too, each once."""
     n = h.node_count[b, way]
@@ -162,7 +183,7 @@ def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> No
         if mark[0] + mark[1] == 0 or mark[2 + way] == stamp:
             continue
         mark[2 + way] = stamp
-        weight = 1.0 / np.log(2.0 + h.node_count[node, PARTNERS_OUT] + h.node_count[node, PARTNERS_IN])
+        weight = _rarity(h, node)
         for mine in range(2):
             if mark[mine]:
                 x[2 * mine] += 1.0
@@ -171,6 +192,58 @@ def _of_hops(h: Any, b: int, way: int, stamp: int, time: float, x: Matrix) -> No
                 x[4 + mine] = max(x[4 + mine], 1.0 - squash(elapsed(time, older)))
     for j in range(4):
         x[j] = np.log1p(x[j])
+
+
+@njit(cache=True)
+def _mark_fellows(h: Any, a: int) -> None:
+    """Note of each fellow of `a`, whose neighbours are marked: the edges to late destinations of `a`, the sum of their
+    weights, and the time of the last."""
+    n = h.node_count[a, OUT]
+    for i in range(max(n - RING, 0), n):
+        shared = h.ring_node[a, OUT, i % RING]
+        if h.stamp[shared, OUT] == _LOOKED:
+            continue
+        h.stamp[shared, OUT] = _LOOKED
+        weight = _rarity(h, shared)
+        m = h.node_count[shared, IN]
+        for j in range(max(m - RING, 0), m):
+            fellow = h.ring_node[shared, IN, j % RING]
+            if fellow != a:
+                when = h.ring_time[shared, IN, j % RING]
+                h.fellow[fellow, 2] = max(h.fellow[fellow, 2], when) if h.fellow[fellow, 0] > 0.0 else when
+                h.fellow[fellow, 0] += 1.0
+                h.fellow[fellow, 1] += weight
+
+
+@njit(cache=True)
+def _unmark_fellows(h: Any, a: int) -> None:
+    for i in range(min(h.node_count[a, OUT], RING)):
+        shared = h.ring_node[a, OUT, i]
+        if h.stamp[shared, OUT] == _LOOKED:
+            h.stamp[shared, OUT] = 1
+            for j in range(min(h.node_count[shared, IN], RING)):
+                fellow = h.ring_node[shared, IN, j]
+                h.fellow[fellow] = 0.0
+                h.stamp[fellow, 4] = 0
+
+
+@njit(cache=True)
+def _of_fellows(h: Any, b: int, stamp: int, time: float, x: Matrix) -> None:
+    """Fellows of the source among the late sources of `b`, each once."""
+    n = h.node_count[b, IN]
+    for i in range(n - 1, max(n - RING, 0) - 1, -1):
+        fellow = h.ring_node[b, IN, i % RING]
+        edges, weight, last = h.fellow[fellow]
+        if edges == 0.0 or h.stamp[fellow, 4] == stamp:
+            continue
+        h.stamp[fellow, 4] = stamp
+        x[0] += edges
+        x[1] += weight * _rarity(h, fellow)
+        x[2] = max(x[2], NEVER - squash(elapsed(time, min(last, h.ring_time[b, IN, i % RING]))))
+        if i == n - 1:
+            x[3] = np.log1p(weight)
+    x[0] = np.log1p(x[0]) / 3.0
+    x[1] = np.log1p(x[1]) / 2.0
 
 
 @njit(cache=True)
@@ -183,12 +256,14 @@ def features_of(h: Any, src: int, candidates: Ints, time: float, X: Matrix) -> N
     X[:] = 0.0
     if a >= 0:
         _mark(h, a)
+        _mark_fellows(h, a)
     for i in range(len(candidates)):
         x = X[i]
         b, _ = find(h.node_table, h.node_id, candidates[i])
         x[last] = 1.0 if candidates[i] == src else 0.0
-        if a >= 0:
+        if a >= 0 and i == 0:
             _of_node(h, a, time, x[:node])
+        x[:node] = X[0, :node]
         if b >= 0:
             _of_node(h, b, time, x[node : 2 * node])
         if a < 0 or b < 0:
@@ -213,7 +288,11 @@ def features_of(h: Any, src: int, candidates: Ints, time: float, X: Matrix) -> N
         x[last + 7] = dot(h.source_factor, a, h.source_factor, b)
         x[last + 8] = dot(h.target_factor, a, h.target_factor, b)
         x[last + 9] = h.target_bias[b]
+        x[last + 10] = dot(h.met_source_factor, a, h.met_target_factor, b)
+        x[last + 11] = dot(h.met_source_factor, b, h.met_target_factor, a)
+        _of_fellows(h, b, i + 1, time, x[last + 12 :])
     if a >= 0:
+        _unmark_fellows(h, a)
         _unmark(h, a)
 
 

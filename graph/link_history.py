@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 RING = 32
 """Neighbours kept of each node and direction: the most recent ones."""
 
+STEPS = 3
+"""Of the factors by a first meeting, each way: meetings are few beside edges."""
+
 HOUR, DAY = 3600.0, 86400.0
 SCALES = (HOUR, DAY, 7 * DAY, 60 * DAY)
 NODES, PAIRS, EVENTS = range(3)
@@ -53,6 +56,9 @@ class Nodes(NamedTuple):
     source_factor: Floats
     target_factor: Floats
     target_bias: Floats
+    met_source_factor: Floats
+    met_target_factor: Floats
+    met_target_bias: Floats
 
 
 class Pairs(NamedTuple):
@@ -65,7 +71,7 @@ class Pairs(NamedTuple):
     pair_rank: Ints
 
 
-_SHARED = ("node_table", "pair_table", "scales", "size", "mark", "stamp")
+_SHARED = ("node_table", "pair_table", "scales", "size", "mark", "stamp", "fellow")
 Past = cast(Any, namedtuple("Past", _SHARED + Nodes._fields + Pairs._fields))
 """What compiled code is given: hash tables, time scales, sizes, scratch, and the columns of `Nodes` and `Pairs`."""
 
@@ -86,6 +92,7 @@ def _node(h: Any, name: int, time: float) -> Any:
         h.node_table[at] = row + 1
         h.node_time[row, FIRST] = time
         begin(h.source_factor, h.target_factor, row)
+        begin(h.met_source_factor, h.met_target_factor, row)
     return row
 
 
@@ -97,6 +104,15 @@ def _met(h: Any, node: int, way: int, time: float) -> None:
         h.met_decay[node, way, k] = h.met_decay[node, way, k] * fading + 1.0
     h.met_time[node, way] = time
     h.met_count[node, way] += 1
+
+
+@njit(cache=True)
+def _acquaint(h: Any, a: int, b: int) -> None:
+    """Factors of who meets whom, whichever way: some steps each way by a first meeting."""
+    for step in range(STEPS):
+        event = 2 * (STEPS * h.size[EVENTS] + step)
+        learn(h.met_source_factor, h.met_target_factor, h.met_target_bias, a, b, h.size[NODES], event)
+        learn(h.met_source_factor, h.met_target_factor, h.met_target_bias, b, a, h.size[NODES], event + 1)
 
 
 @njit(cache=True)
@@ -118,6 +134,7 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
         if reverse < 0:
             _met(h, a, OUT, time)
             _met(h, b, IN, time)
+            _acquaint(h, a, b)
     else:
         node_count[a, REPEATS_OUT] += 1
         node_count[b, REPEATS_IN] += 1
@@ -179,6 +196,9 @@ class LinkHistory:
             source_factor=_rows(np.float64, SIZE),
             target_factor=_rows(np.float64, SIZE),
             target_bias=_rows(np.float64),
+            met_source_factor=_rows(np.float64, SIZE),
+            met_target_factor=_rows(np.float64, SIZE),
+            met_target_bias=_rows(np.float64),
         )
         self._pair = Pairs(
             pair_key=_rows(np.int64),
@@ -196,8 +216,8 @@ class LinkHistory:
         node, pair = np.zeros(2 * nodes, np.int64), np.zeros(2 * pairs, np.int64)
         index(node, self._node.node_id, self._size[NODES])
         index(pair, self._pair.pair_key, self._size[PAIRS])
-        mark, stamp = np.zeros((nodes, 2)), np.zeros((nodes, 4), np.int64)
-        self.arrays = Past(node, pair, np.array(self.scales), self._size, mark, stamp, *self._node, *self._pair)
+        mark, stamp, fellow = np.zeros((nodes, 2)), np.zeros((nodes, 5), np.int64), np.zeros((nodes, 3))
+        self.arrays = Past(node, pair, np.array(self.scales), self._size, mark, stamp, fellow, *self._node, *self._pair)
 
     def reserve(self, edges: int) -> None:
         """Room for `edges` more, so that what runs compiled need not grow."""

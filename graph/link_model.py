@@ -82,6 +82,7 @@ def _learn(
     rate: float,
     decay: float,
     told: Any,
+    start: int,
 ) -> None:
     negatives, past, strange, seed = plan
     weights, grad, mean, square = w
@@ -91,7 +92,7 @@ def _learn(
     out = np.zeros(m, np.float32)
     for low in range(0, len(src), block):
         high = min(low + block, len(src))
-        for i in range(low, high):
+        for i in range(max(low, start), high):
             candidates[0] = dst[i]
             draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
             features_of(h, src[i], candidates, time[i], X)
@@ -183,20 +184,30 @@ class LinkModel:
         self._run(src, dst, time, 1, self.rate, told)
         return Told(*np.ascontiguousarray(told.T))
 
-    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 6) -> None:
+    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int = 8) -> None:
         """Learn from edges in blocks of `block`, from an empty past, `passes` times over with other negatives, at
-        twice the rate and slower with each pass."""
+        twice the rate and slower with each pass. The second half of the passes learns from the later half of the edges
+        alone, and has the others as past: what will be asked comes after much past, as those did."""
         src, dst, time = edges(src, dst, time)
         for done in range(passes):
             self.past.reset()
-            self._run(src, dst, time, block, 2.0 * self.rate * (1.0 - 0.7 * done / passes))
+            start = 0 if 2 * done < passes else len(src) // 2
+            self._run(src, dst, time, block, 2.0 * self.rate * (1.0 - 0.7 * done / passes), start=start)
 
     def _run(
-        self, src: Ints, dst: Ints, time: Floats, block: int, rate: float, told: Floats = np.zeros((0, 3))
+        self,
+        src: Ints,
+        dst: Ints,
+        time: Floats,
+        block: int,
+        rate: float,
+        told: Floats = np.zeros((0, 3)),
+        start: int = 0,
     ) -> None:
+        """From `start` on weights learn; what is before is past alone."""
         self.past.reserve(len(src))
         plan = (self.negatives, self.historical, self.strangers, self.seed)
-        _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay, told)
+        _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay, told, start)
 
     @property
     def weights(self) -> F32:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from graph.adjacency import EDGE_BITS, GONE, LENGTH, START, TIME, WORD, Int, edge_of, first_not_before
+from graph.adjacency import EDGE_BITS, GONE, LENGTH, START, WORD, Int, edge_of, first_not_before
+from graph.lanes import LANES, all_apart
 from graph.selection import RECENT, choose
 
 _SHARE = 1.5
+_EDGES = (1 << EDGE_BITS) - 1
 
 
 class Marks:
@@ -79,39 +81,61 @@ def reach(
 ) -> tuple[int, int]:
     """Enter what `choose` finds of each of `nodes` into the four arrays, in turn, and who was not reached yet into
     `reached`. How many edges, and how many are reached now, `count` of them before."""
-    at, now = np.uint64(0), np.uint64(count)
+    at, one, word_ = np.uint64(0), np.uint64(1), np.uint64(WORD)
+    flat = pool.reshape(-1)
+    entries = pool.ctypes.data
+    columns = targets.ctypes.data, sources.ctypes.data, times.ctypes.data, edges.ctypes.data
+    # Unsigned places: signed ones would be looked at for counting from the end.
     for i in range(len(nodes)):
-        node = nodes[i]
+        node = nodes[np.uint64(i)]
         if not 0 <= node < size:
             continue
-        # The newest edges, none of them retracted, stand in a row.
-        row = strategy == RECENT and heads[node, GONE] == 0
-        if row:
-            low = heads[node, START]
-            high = first_not_before(pool, low, low + heads[node, LENGTH], before)
-            if ttl > 0 and low < high and pool[low, TIME] < before - ttl:
-                low = first_not_before(pool, low, high, before - ttl)
-            found = min(k, high - low)
-        else:
-            high = 0
+        low = heads[np.uint64(node), START]
+        high = low + heads[np.uint64(node), LENGTH]
+        if strategy != RECENT or heads[np.uint64(node), GONE] > 0:
             found = choose(heads, pool, until, base, node, before, k, ttl, strategy, seed, fading, places)
-        for j in range(found):
-            # Unsigned places, as others would be looked at for counting from the end; and no branches on who is new,
-            # which nobody foretells.
-            place = np.uint64(high - 1 - j if row else places[j])
-            word = pool[place, WORD]
-            other = np.uint64(word >> (EDGE_BITS + 2))
-            known = marks[other] - origin
-            source = np.int64(now) if known < 0 else known
-            marks[other] = origin + source
-            reached[now] = other
-            now += np.uint64(known < 0)
-            targets[at] = i
-            sources[at] = source
-            times[at] = pool[place, TIME]
-            edges[at] = base + edge_of(word)
-            at += np.uint64(1)
-    return int(at), int(now)
+            for j in range(found):
+                place = np.uint64(2 * places[j])
+                word = flat[place + word_]
+                targets[at], times[at], edges[at] = i, flat[place], base + edge_of(word)
+                sources[at] = word >> (EDGE_BITS + 2)
+                at += one
+            continue
+        # The newest edges, none of them retracted, stand in a row.
+        if low < high and flat[np.uint64(2 * high - 2)] >= before:
+            high = first_not_before(pool, low, high, before)
+        if ttl > 0 and low < high and flat[np.uint64(2 * low)] < before - ttl:
+            low = first_not_before(pool, low, high, before - ttl)
+        found = min(k, high - low)
+        if found < LANES:
+            place = np.uint64(2 * high)
+            for _ in range(found):
+                place -= np.uint64(2)
+                word = flat[place + word_]
+                targets[at], times[at], edges[at] = i, flat[place], base + ((word >> 2) & _EDGES)
+                sources[at] = word >> (EDGE_BITS + 2)
+                at += one
+            continue
+        all_apart(entries + 16 * high, found, base, i, 8 * np.int64(at), columns)
+        at += np.uint64(found)
+    return int(at), _numbered(sources[: np.int64(at)], marks, origin, count, reached)
+
+
+@njit(cache=True, nogil=True)
+def _numbered(others: Int, marks: Int, origin: int, count: int, reached: Int) -> int:
+    """Put rows in the place of nodes; how many are reached now."""
+    now = np.uint64(count)
+    for i in range(len(others)):
+        # No branches on who is new, which nobody foretells.
+        at = np.uint64(i)
+        other = np.uint64(others[at])
+        known = marks[other] - origin
+        row = np.int64(now) if known < 0 else known
+        marks[other] = origin + row
+        reached[now] = other
+        now += np.uint64(known < 0)
+        others[at] = row
+    return int(now)
 
 
 @njit(cache=True, nogil=True)

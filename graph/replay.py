@@ -17,8 +17,8 @@ from graph.store import TemporalGraph
 from graph.turn import BEFORE, EDGE, END, FIELDS, HOPS, INTO, NODES, ORIGIN, OUT, SEEDS, START, turns
 from tidemill.errors import UserError
 
-_ARENA = 1 << 17
-"""Words of memory that samples are cut from, a megabyte in all: it goes when the last of them goes."""
+_ARENA = 1 << 18
+"""Words of memory that samples are cut from, two megabytes in all: it goes when the last of them goes."""
 
 
 class Played(NamedTuple):
@@ -135,7 +135,7 @@ class _Native:
         kinds = [(h.k, inward, STRATEGIES[h.strategy], key) for h, (inward, key) in zip(hops, ways, strict=True)]
         self.kinds = np.array(kinds, np.int64).reshape(-1, 4)
         self.taus = np.array([float(hop.tau or 1.0) for hop in hops])
-        self.marks, self.arena, self.at = Marks(), np.empty(_ARENA, np.int64), 0
+        self.marks, self.arena, self.at, self.largest = Marks(), np.empty(_ARENA, np.int64), 0, 0
 
     def play(self, block: int, ahead: int) -> Iterator[Played]:
         """The whole stream, up to `ahead` blocks a step."""
@@ -166,6 +166,8 @@ class _Native:
         spans = np.empty((-(-(last - first) // block), HOPS + FIELDS * len(self.hops)), np.int64)
         place = edges.count, edges.base, graph.ttl or 0, not edges.relation.directed
         planes = edges.out.arrays(), edges.into.arrays()
+        if self.at + self.largest > len(self.arena):  # the next would be begun in vain
+            self.arena, self.at = np.empty(max(_ARENA, 2 * self.largest), np.int64), 0
         given = ids[:2], planes, edges.columns(), place, stream[2:5], block, self.kinds, self.taus, self.marks.array
         spans[0, [NODES, ORIGIN, START]] = known, self.marks.origin, self.at
         while True:
@@ -179,6 +181,7 @@ class _Native:
             graph._grow()
         told: list[list[int]] = spans[:done].tolist()
         self.at = told[-1][END]
+        self.largest = (self.at - told[-1][START]) * 5 // 4
         new, before = min(done * block, last - first), (done - 1) * block
         features = None if stream.features is None else stream.features[:new]
         directed = edges.relation.directed
@@ -189,16 +192,17 @@ class _Native:
 
     def _played(self, told: list[int], n: int) -> Played:
         """What was told, cut from the arena."""
-        name, arena, start, seeds = self.stream.node_type, self.arena, told[START], told[SEEDS]
-        at = start + 2 * n
-        frontiers = [{name: Frontier(arena[at : at + seeds], arena[at + seeds : at + 2 * seeds])}]
+        name, arena, start, field = self.stream.node_type, self.arena, told[START], HOPS
+        rows, at, last = start + n, start + 2 * n, start + 2 * n + told[SEEDS]
+        frontiers = [{name: Frontier(arena[at:last], arena[last : last + told[SEEDS]])}]
         blocks = []
-        for field, hop in enumerate(self.hops):
-            at, bound, found, reached = told[HOPS + FIELDS * field : HOPS + FIELDS * (field + 1)]
-            behind = at + 4 * bound
-            columns = [arena[c : c + found] for c in range(at, behind, bound)] if bound else [arena[:0]] * 4
+        for hop in self.hops:
+            a, bound, found, reached = told[field : field + FIELDS]
+            b, c, d, behind = a + bound, a + 2 * bound, a + 3 * bound, a + 4 * bound
+            columns = arena[a : a + found], arena[b : b + found], arena[c : c + found], arena[d : d + found]
             blocks.append([Block(hop, *columns)])
             middle = behind + reached
             frontiers.append({name: Frontier(arena[behind:middle], arena[middle : middle + reached])})
-        rows = arena[start : start + n], arena[start + n : start + 2 * n]
-        return Played(told[EDGE], told[BEFORE], *rows, Sample(frontiers, blocks))
+            field += FIELDS
+        around = Sample(frontiers, blocks)
+        return Played(told[EDGE], told[BEFORE], arena[start:rows], arena[rows : rows + n], around)

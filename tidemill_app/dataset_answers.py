@@ -50,7 +50,7 @@ class Crowd:
             # What makes it known to who looks at it, and to the webhook which data have its name; nobody is asked.
             name = f"import/{id}/shown"
             shown = LabelAsked(
-                id=name, time=now, source=SOURCE, about=id, payload=payload, reason="import", closed=True
+                id=name, time=now, source=SOURCE, about=id, payload=payload, reason="import", closed=True, shows=True
             )
             shown = msgspec.structs.replace(shown, **own)
             self._send(shown, id)

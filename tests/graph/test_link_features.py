@@ -2,7 +2,6 @@
 
 import math
 from operator import mul
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from graph.link_factors import NEGATIVES, RATE, SIZE
 from graph.link_features import NEVER, LinkFeatures
-from graph.link_history import RING, SCALES
+from graph.link_history import RING, SCALES, STEPS
 from tests.graph.link_reference import FULL, mixed
 from tidemill.errors import ConfigError
 
@@ -64,9 +63,14 @@ def of_meetings(past: list[Edge], node: int, now: float) -> dict[str, float]:
     return x
 
 
-def of_factors(past: list[Edge]) -> tuple[dict[int, list[float]], dict[int, list[float]], dict[int, float]]:
-    """`u`, `v` and `w` of each node after all edges, in Python's own numbers."""
+Factors = tuple[dict[int, list[float]], dict[int, list[float]], dict[int, float]]
+
+
+def of_factors(past: list[Edge], meetings: bool = False) -> Factors:
+    """`u`, `v` and `w` of each node after all edges, in Python's own numbers; with `meetings`, of those by the first
+    edges between two, `STEPS` times each way."""
     u, v, w, rows = dict[int, list[float]](), dict[int, list[float]](), dict[int, float](), list[int]()
+    met = set[frozenset[int]]()
 
     def drawn(number: int, draw: int) -> int:
         return mixed((number * 0x9E3779B97F4A7C15 + draw * 0xBF58476D1CE4E5B9) & FULL)
@@ -74,11 +78,7 @@ def of_factors(past: list[Edge]) -> tuple[dict[int, list[float]], dict[int, list
     def start(number: int, way: int) -> list[float]:
         return [(2 * ((drawn(number, 2 * j + way) >> 11) / 2**53) - 1) * 0.15 for j in range(SIZE)]
 
-    for event, (src, dst, _) in enumerate(past):
-        for node in (src, dst):
-            if node not in u:
-                rows.append(node)
-                u[node], v[node], w[node] = start(len(rows), 0), start(len(rows), 1), 0.0
+    def learn(src: int, dst: int, event: int) -> None:
         asked = [dst, *(rows[drawn(event + 1, i) % len(rows)] for i in range(1, NEGATIVES + 1))]
         odds = [math.exp(sum(map(mul, u[src], v[node])) + w[node]) for node in asked]
         odds[1:] = [0.0 if node == dst else one for node, one in zip(asked[1:], odds[1:], strict=True)]
@@ -89,6 +89,19 @@ def of_factors(past: list[Edge]) -> tuple[dict[int, list[float]], dict[int, list
             pull = [p + g * one for p, one in zip(pull, v[node], strict=True)]
             v[node] = [one - RATE * g * mine for one, mine in zip(v[node], u[src], strict=True)]
         u[src] = [one - RATE * p for one, p in zip(u[src], pull, strict=True)]
+
+    for event, (src, dst, _) in enumerate(past):
+        for node in (src, dst):
+            if node not in u:
+                rows.append(node)
+                u[node], v[node], w[node] = start(len(rows), 0), start(len(rows), 1), 0.0
+        if not meetings:
+            learn(src, dst, event)
+        elif frozenset((src, dst)) not in met:
+            for step in range(STEPS):
+                learn(src, dst, 2 * (STEPS * event + step))
+                learn(dst, src, 2 * (STEPS * event + step) + 1)
+        met.add(frozenset((src, dst)))
     return u, v, w
 
 
@@ -132,7 +145,29 @@ def of_hops(past: list[Edge], src: int, dst: int, end: int, now: float) -> dict[
     return x
 
 
-def reference(past: list[Edge], src: int, dst: int, now: float, factors: Any) -> dict[str, float]:
+def of_fellows(past: list[Edge], src: int, dst: int, now: float) -> dict[str, float]:
+    """Others with a recent edge to a recent destination of `src`, among the recent sources of `dst`."""
+
+    def rarity(node: int) -> float:
+        return 1 / math.log(2 + len({e[1] for e in past if e[0] == node}) + len({e[0] for e in past if e[1] == node}))
+
+    shared = [e for node in recent(past, src, 0) for e in [e for e in past if e[1] == node][-RING:] if e[0] != src]
+    his = recent(past, dst, 1)
+    edges = [e for e in shared if e[0] in his]
+    weight = {fellow: sum(rarity(e[1]) for e in edges if e[0] == fellow) for fellow in his}
+    last = {fellow: max(e[2] for e in edges if e[0] == fellow) for fellow, w in weight.items() if w}
+    x = {
+        "fellows": math.log1p(len(edges)) / 3,
+        "fellows_weighted": math.log1p(sum(w * rarity(fellow) for fellow, w in weight.items())) / 2,
+    }
+    if last:
+        x["fellows_recency"] = max(0.0, *(NEVER - squash(now - min(t, his[fellow])) for fellow, t in last.items()))
+    if his:
+        x["last_fellow"] = math.log1p(weight[next(e[0] for e in reversed(past) if e[1] == dst)])
+    return x
+
+
+def reference(past: list[Edge], src: int, dst: int, now: float, factors: Factors, met: Factors) -> dict[str, float]:
     one, other = of_node(past, src, now), of_node(past, dst, now)
     x = {f"src_{name}": value for name, value in one.items()} | {f"dst_{name}": value for name, value in other.items()}
     x["self_loop"] = src == dst
@@ -157,6 +192,7 @@ def reference(past: list[Edge], src: int, dst: int, now: float, factors: Any) ->
         x["dst_spoke_last"] = there["recency"] > back["recency"]
     for name, end in (("dst_out", 0), ("dst_in", 1)):
         x |= {f"{name}_{k}": value for k, value in of_hops(past, src, dst, end, now).items()}
+    x |= of_fellows(past, src, dst, now)
     x["age_apart"] = abs(one["age"] - other["age"])
     out, into = len({e[1] for e in past if e[0] == src}), len({e[0] for e in past if e[1] == dst})
     x["popularity_product"] = math.log1p(out * into) / 10
@@ -164,6 +200,8 @@ def reference(past: list[Edge], src: int, dst: int, now: float, factors: Any) ->
     x["factors"], x["factors_reverse"] = sum(map(mul, u[src], v[dst])), sum(map(mul, u[dst], v[src]))
     x["factors_out"], x["factors_in"] = sum(map(mul, u[src], u[dst])), sum(map(mul, v[src], v[dst]))
     x["factor_bias"] = w[dst]
+    u, v, _ = met
+    x["met_factors"], x["met_factors_reverse"] = sum(map(mul, u[src], v[dst])), sum(map(mul, u[dst], v[src]))
     return x
 
 
@@ -177,12 +215,12 @@ def test_features_equal_the_reference_on_any_history(rows: list[tuple[int, int, 
     now = past[-1][2] + later
     links = LinkFeatures()
     links.update(*map(np.array, zip(*past, strict=True)))
-    factors = of_factors(past)
+    factors = of_factors(past), of_factors(past, meetings=True)
     for src in (0, 3, 8):
         got = links.features([src], [[*range(8), 3]], [now])[0]
         assert (got[3] == got[8]).all()
         for dst in range(8):
-            wanted = reference(past, src, dst, now, factors)
+            wanted = reference(past, src, dst, now, *factors)
             assert set(wanted) <= set(links.names)
             exact = np.array([wanted.get(name, 0.0) for name in links.names], float)
             wrong = np.flatnonzero(~np.isclose(got[dst], exact, rtol=1e-5, atol=1e-6))
@@ -207,6 +245,18 @@ def test_a_common_neighbour_by_hand() -> None:
     assert x["dst_out_common_out"] == pytest.approx(math.log(2))
     assert x["dst_out_recency_out"] == pytest.approx(1 - math.log(3) / 13)
     assert x["dst_in_common_out"] == x["dst_out_common_in"] == x["pair_known"] == 0.0
+
+
+def test_a_fellow_by_hand() -> None:
+    """1 and 2 both wrote to 5, and 2 to 6 twice: one fellow by one edge, of rarity 1/log(2 + 2), as is 5's."""
+    links = LinkFeatures()
+    links.update([1, 2, 2, 2], [5, 5, 6, 6], [0.0, 30.0, 60.0, 90.0])
+    x = dict(zip(links.names, links.features([1], [[6]], [90.0])[0, 0].tolist(), strict=True))
+    assert x["fellows"] == pytest.approx(math.log(2) / 3)
+    assert x["fellows_weighted"] == pytest.approx(math.log1p(1 / math.log(4) ** 2) / 2)
+    assert x["fellows_recency"] == pytest.approx(NEVER - math.log(3) / 13)
+    assert x["last_fellow"] == pytest.approx(math.log1p(1 / math.log(4)))
+    assert not any(x[f"{way}_common_{mine}"] for way in ("dst_out", "dst_in") for mine in ("out", "in"))
 
 
 def test_asking_leaves_nothing_behind() -> None:

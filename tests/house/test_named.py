@@ -27,7 +27,6 @@ PROVEN = {
     "tests/graph/test_store.py": [
         "graph/adjacency.py",
         "graph/checking.py",
-        "graph/columns.py",
         "graph/edges.py",
         "graph/lock.py",
         "graph/relation.py",

@@ -33,10 +33,7 @@ SHAPES = ((40, 70), (41, 70), (42, 70))
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: Any) -> Iterator[Studio]:
-    try:
-        python = environment("label_studio")
-    except (subprocess.CalledProcessError, OSError) as error:
-        pytest.skip(f"Label Studio cannot be installed: {error}")
+    python = environment("label_studio")
     files = tmp_path_factory.mktemp("files")
     running = Studio(python, tmp_path_factory.mktemp("studio"), files)
     yield running

@@ -115,6 +115,7 @@ def test_several_annotators_say_answers_and_one_says_a_label(tmp_path):
     assert sorted(m.member for m in told(platform, MemberChanged)) == [f"label-studio-{n}" for n in (1, 2, 3)]
     (project,) = told(platform, ProjectChanged)
     assert project.overlap == (2, 5)
+    assert {(e.closed, e.shows) for e in told(platform, LabelAsked)} == {(True, True)}
     assert not any(b"example.org" in (r.value or b"") for r in read_all(platform.log, "labels.pets"))
 
 
