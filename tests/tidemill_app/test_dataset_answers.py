@@ -356,3 +356,21 @@ def test_a_prefix_that_numbers_run_into_is_refused(tmp_path):
         import_(platform, "pets", source(tmp_path / "in", pair), prefix="1")
     assert "pets" not in platform.catalogue().versions()
     assert import_(platform, "pets", source(tmp_path / "in", pair), prefix="1/").answers == 2
+
+
+def test_a_question_that_is_asked_while_an_import_is_under_way_stays_open(tmp_path, monkeypatch):
+    platform = memory_platform(tmp_path)
+    store = type(platform.artefacts)
+    real = store.put_all
+
+    def put_all(self, contents):
+        asked = LabelAsked(id="q", time=platform.clock.now(), about="two", priority=2.0, reason="manager")
+        tell(platform.log, "labels.pets", asked, "two")
+        return real(self, contents)
+
+    monkeypatch.setattr(store, "put_all", put_all)
+    assert import_(platform, "pets", source(tmp_path / "in", task("two", says("cat", 1), says("cat", 2)))).answers == 2
+    shown, asked = told(platform, LabelAsked)[::-1]
+    assert (shown.reason, shown.shows, asked.id) == ("import", True, "q")
+    item = folded(platform).items["two"]
+    assert (item.asked.closed, item.asked.priority, item.asked.reason, item.outside) == (False, 2.0, "manager", False)
