@@ -95,7 +95,10 @@ class MemberChanged(Event, frozen=True, kw_only=True, tag="member.changed.v1"):
 
 class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
     """Item `about` is to be labelled; `closed` takes it back. A later one in the log changes priority and reason, and
-    of the rest what it is not silent on: a gold question that is asked again for another reason is one still.
+    of the rest what it is not silent on: a gold question that is asked again for another reason is one still, and a
+    gold answer or an overlap can be replaced but not taken away. `shows` (with `closed`, for readers that do not know
+    it) asks nobody and takes nothing back: it says what there is to see of an item that people answered elsewhere, and
+    changes none that people were ever asked about.
 
     `media` is the digest of its bytes in the artefact store (empty: none) of type `media_type`, `payload` the fields
     that are shown. `priority`: the highest is leased first. `gold` is the known answer of a gold question: it tests
@@ -115,6 +118,7 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
     reason: str = ""
     prelabel: dict[str, Any] | None = None
     closed: bool = False
+    shows: bool = False
 
 
 class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
@@ -134,8 +138,9 @@ class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):
     """What annotator `by` took item `about` for, under version `schema` of the project's schema.
 
     Its `id` is its lease's, so that an answer sent twice is one. The last by (time, id) of one annotator about one item
-    is what they say of it, whatever order answers come in; it counts unless it is withdrawn. `seconds` is how long it
-    took.
+    is what they say of it, whatever order answers come in; it counts unless it is withdrawn. An id names an answer of
+    one annotator about one item: by another, or about another, it is another answer, and at a later time this one
+    anew. `seconds` is how long it took.
     """
 
     about: str

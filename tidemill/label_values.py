@@ -150,10 +150,15 @@ def fits(schema: LabelSchema, since: Mapping[str, int], value: Any, version: int
     return True
 
 
+def is_overlap(value: Any) -> bool:
+    """Whether this can be `[least, most]` answers of an item."""
+    good = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(n) is int for n in value)
+    return good and 1 <= value[0] <= value[1] <= MAX_OVERLAP
+
+
 def read_overlap(value: Any) -> tuple[int, int]:
     """`[least, most]` answers of an item. Raises `WrongTypeError`."""
-    good = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(n) is int for n in value)
-    if not good or not 1 <= value[0] <= value[1] <= MAX_OVERLAP:
+    if not is_overlap(value):
         raise wrong("not an overlap", f"[least, most], 1 ≤ least ≤ most ≤ {MAX_OVERLAP}", value, "overlap")
     return value[0], value[1]
 

@@ -56,7 +56,7 @@ def page(version: DatasetVersion, report: dict[str, Any]) -> str:
         f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>",
         f"<p>Project {escape(report['project'])}, {facts['examples']:,} examples, "
-        f"{facts['unlabelled']:,} without a label, of which {facts['answered']:,} have answers.<br>"
+        f"{facts['unlabelled']:,} without a label, {facts['answered']:,} with answers and no label of these.<br>"
         f"Manifest <code>{report['digest']}</code>.</p>",
         _table(["class", *splits, "all"], rows),
         "<h2>Previews</h2>",

@@ -134,10 +134,10 @@ def _replace(place: Path, data: bytes) -> None:
     os.replace(beside, place)
 
 
-def answered(unlabelled: int, answered: int) -> str:
+def answered(count: int) -> str:
     """What to know of items that people answered and nothing settled."""
     return (
-        f"{answered:,} of {unlabelled:,} examples without a label have answers: a consensus job makes labels of these "
+        f"{count:,} examples have answers and no label of these yet: a consensus job makes one "
         "(docs/labelling-consensus.md), or a reviewer does"
     )
 
@@ -151,7 +151,7 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         f"{report['dataset']}@{report['version']} of project {report['project']}: {facts['examples']:,} examples, "
         f"{facts['unlabelled']:,} without a label",
-        *([answered(facts["unlabelled"], facts["answered"])] if facts["answered"] else []),
+        *([answered(facts["answered"])] if facts["answered"] else []),
         f"manifest {report['digest']}",
         f"examples {report['examples_digest']}",
         "",

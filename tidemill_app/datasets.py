@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from connectors import arrow
-from connectors.datasets.answers import standing
+from connectors.datasets.answers import answers_at, undecided
 from connectors.datasets.assembling import Found, Told, assemble, gather_items, gather_labels, schema_of
 from connectors.datasets.examples import Example
 from connectors.datasets.filter_check import check_filter
@@ -167,7 +167,7 @@ def _answers(
 ) -> dict[str, list[AnswerGiven]]:
     """What annotators said of the examples."""
     void = {r.about: r.time for r in manifest.retracted if r.label_only}
-    found = standing(manifest.project, told, manifest.schema, void)
+    found = answers_at(manifest.project, told, manifest.schema, void)
     return {e.id: found[e.id] for e in examples if e.id in found}
 
 
@@ -235,7 +235,8 @@ def _fill(platform: Platform, manifest: DatasetManifest, workers: int) -> tuple[
     for example in examples:
         counts[example.split] += 1
     counts |= {"@bad": bad, "@unlabelled": sum(e.label is None for e in examples)}
-    waiting = _answers(manifest, [e for e in examples if e.label is None], told)
+    waits = undecided(told)
+    waiting = _answers(manifest, [e for e in examples if e.label is None or waits(e.id)], told)
     counts |= {"@answered": len(waiting)} if waiting else {}
     filled = msgspec.structs.replace(
         manifest,

@@ -23,6 +23,7 @@ from tidemill.events import LabelGiven
 from tidemill.label_events import (
     AnswerGiven,
     AnswerWithdrawn,
+    LabelReviewed,
     LabelRevised,
     LabelSchema,
     LabelSettled,
@@ -36,7 +37,10 @@ Absent = Callable[[Partition, Sequence[Item]], Sequence[Item]]
 """What is left of a partition's items when those erased on request are taken out (`streams.erasures`)."""
 
 _READ = frozenset({"label.given.v1", "label.settled.v1", "label.revised.v1", "project.changed.v1"})
-_ANSWERS = _READ | {"answer.given.v1", "answer.withdrawn.v1"}
+_ANSWERS = _READ | {"answer.given.v1", "answer.withdrawn.v1", "label.reviewed.v1"}
+
+
+_TOLD = LabelGiven, LabelSettled, LabelRevised, LabelReviewed, ProjectChanged, AnswerGiven, AnswerWithdrawn
 
 
 class Found(msgspec.Struct):
@@ -55,7 +59,7 @@ class Told(msgspec.Struct):
 
     partition: int
     offset: int
-    event: LabelGiven | LabelSettled | LabelRevised | ProjectChanged | AnswerGiven | AnswerWithdrawn
+    event: LabelGiven | LabelSettled | LabelRevised | LabelReviewed | ProjectChanged | AnswerGiven | AnswerWithdrawn
 
 
 def gather_items(decoder: Decoder, records: Sequence[Record], absent: Absent) -> tuple[list[Found], int]:
@@ -89,7 +93,7 @@ def gather_labels(records: Iterable[Record], erased: Container[Place] = (), *, a
             event = events.decode(record.value or b"")
         except BadEvent:
             continue
-        if isinstance(event, LabelGiven | LabelSettled | LabelRevised | ProjectChanged | AnswerGiven | AnswerWithdrawn):
+        if isinstance(event, _TOLD):
             yield Told(record.partition, record.offset, event)
 
 
@@ -115,9 +119,9 @@ class Labels:
         self._said: dict[str, dict[int, tuple[Any, float | None, int]]] = {}
         for one in sorted(told, key=lambda t: (t.partition, t.offset)):
             event = one.event
-            if isinstance(event, ProjectChanged | AnswerGiven | AnswerWithdrawn) or event.time <= void.get(
-                event.about, -1
-            ):
+            if not isinstance(event, LabelGiven | LabelSettled | LabelRevised):
+                continue
+            if event.time <= void.get(event.about, -1):
                 continue
             mine = self._said.setdefault(event.about, {})
             value, sure, time = mine.get(one.partition, (None, None, event.time))

@@ -107,8 +107,8 @@ class DatasetVersion:
     """A manifest with its examples, as read from the log and verified.
 
     `bytes_of` fetches what an example's `media` names, by `get` (`ArtefactStore.get`). `answers` are those that stood,
-    by example, where they were read. `erased` is how many records of
-    its ranges were erased on request since: it then holds fewer examples than its manifest says.
+    by example, where they were read. `erased` is how many records of its ranges were erased on request since: it then
+    holds fewer examples than its manifest says.
     """
 
     def __init__(

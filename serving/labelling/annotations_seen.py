@@ -1,7 +1,8 @@
 """Which annotations of Label Studio a project has heard of, and as of when.
 
-The id of an answer says both (`connectors.label_studio.answer_id`), so the log is the only memory. Webhooks come late
-and out of order; what is older than what was heard counts for nothing.
+The id of an answer says both (`connectors.label_studio.answer_id`), so the log is the only memory of answers; that an
+annotation says nothing any more is remembered here alone. Webhooks come late and out of order; what is older than what
+was heard counts for nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from connectors.label_studio import micros_of
 from serving.labelling.state import Project
 from tidemill.errors import RequestError
 
-_ID = re.compile(r"label-studio-([0-9]+)-(?:t([0-9]+)|[0-9a-f]{16})")
+MOST_SILENT = 100_000
+"""As many annotations that say nothing are remembered; of more the earliest are forgotten."""
+
+_ID = re.compile(r"label-studio-([0-9]{1,19})-(?:t([0-9]{1,19})|[0-9a-f]{16})")
+
+
+def number_of(given: dict[str, Any], name: str, field: str = "") -> int:
+    """A number by which Label Studio calls something. Raises `RequestError` where it is none."""
+    found = given.get(name)
+    if type(found) is not int or not 0 <= found < 1 << 63:
+        raise RequestError("not a number of Label Studio's", got=ascii(found)[:40], field=field or name)
+    return found
 
 
 def stamp_of(annotation: dict[str, Any]) -> int:
@@ -39,14 +51,17 @@ def annotation_in(id: str) -> int:
 
 
 class AnnotationsSeen:
-    """The newest answer of each annotation, by project; each call reads what came since the one before.
+    """The newest answer of each annotation, by project; each call reads what came since the one before. And of at most
+    `most` annotations, when they were last heard to say nothing.
 
     Whoever calls it holds the book's lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_SILENT) -> None:
+        self._most = most
         self._of: WeakKeyDictionary[Project, tuple[dict[int, str], list[str]]] = WeakKeyDictionary()
-        self._skipped: dict[tuple[str, int], int] = {}
+        self._silent: dict[tuple[str, int], int] = {}
+        self._ahead: dict[str, int] = {}
 
     def newest(self, state: Project, annotation: int) -> str:
         """The id of its newest answer; empty where there is none."""
@@ -63,12 +78,25 @@ class AnnotationsSeen:
         last[0] = new[0] if new else last[0]
         return known.get(annotation, "")
 
-    def skipped(self, state: Project, annotation: int, stamp: int) -> None:
-        """It was skipped, or taken back, at that time: no answer remembers that."""
+    def heard(self, state: Project, stamp: int, now: int) -> None:
+        """An annotation that was changed at `stamp`, by Label Studio's clock, is heard of `now`, by ours."""
+        self._ahead[state.name] = max(stamp - now, self._ahead.get(state.name, stamp - now))
+
+    def silent(self, state: Project, annotation: int, stamp: int) -> None:
+        """It says nothing as of that time: it was skipped, emptied, or cannot be taken. No answer remembers that."""
         at = (state.name, annotation)
-        self._skipped[at] = max(stamp, self._skipped.get(at, -1))
+        self._silent[at] = max(stamp, self._silent.pop(at, -1))
+        if len(self._silent) > self._most:
+            del self._silent[next(iter(self._silent))]
+
+    def deleted(self, state: Project, annotation: int, now: int) -> None:
+        """It is gone, as is heard `now`: what was said of it before may yet come. What is said later is of another
+        annotation, of the same number. When it went by Label Studio's clock nobody says; what was heard soonest after
+        its change tells how far that is ahead of ours, or behind."""
+        there = now + self._ahead.get(state.name, 0)
+        self.silent(state, annotation, max(there, stamp_in(self.newest(state, annotation)) + 1))
 
     def older(self, state: Project, annotation: int, stamp: int) -> bool:
         """Whether something newer of it was heard."""
-        heard = max(stamp_in(self.newest(state, annotation)), self._skipped.get((state.name, annotation), -1))
+        heard = max(stamp_in(self.newest(state, annotation)), self._silent.get((state.name, annotation), -1))
         return stamp < heard

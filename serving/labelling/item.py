@@ -58,13 +58,16 @@ class Item(msgspec.Struct, kw_only=True):
         return self.asked.closed and not self.outside
 
     def ask(self, event: LabelAsked) -> None:
-        """Take a question. What it is silent on stays as it was."""
+        """Take a question. What it is silent on stays as it was, and all of it where it only shows the item and people
+        were asked before."""
+        if event.shows and not self.outside:
+            return
         # No boxes, no classes and an empty text are answers: gold may be one.
         silent = [name for name in ("media", "media_type", "payload", "group", "skills") if not getattr(event, name)]
         silent += [name for name in ("overlap", "gold", "prelabel") if getattr(event, name) is None]
         kept = {name: getattr(self.asked, name) for name in silent}
-        self.asked = msgspec.structs.replace(event, **kept)
-        self.outside &= event.closed
+        self.asked = msgspec.structs.replace(event, **kept, closed=event.closed or event.shows)
+        self.outside &= self.asked.closed
 
     def after(self, who: str, now: int) -> int:
         """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from connectors.label_studio import BY
+from connectors.label_studio import item_name
+from serving.labelling.annotations_seen import number_of
 from serving.labelling.label_config import Control
 from serving.labelling.state import Project
 from tidemill.errors import RequestError
 from tidemill.label_events import LabelAsked
-from tidemill.state import digest
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
@@ -49,19 +49,21 @@ def question(
     if state.now.schema.medium not in ("image", "audio"):
         shown = {k: v for k, v in data.items() if k != "id"}
         if not (isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable()):
+            task_number(task, field)
             id = _name(state, task, shown)
         return Question(id, "", "", shown)
     media = _own(source, state.name)
-    if media is None or media not in state.media:
+    by_media = {} if by_media is None else by_media
+    if media in state.media and not by_media:
+        by_media.update((i.asked.media, _of(i.asked, i.size)) for i in reversed(state.items.values()))
+    # Bytes that an item had before it was given others are of no item.
+    if media is None or media not in by_media:
         raise RequestError(
             "the task names no bytes of this project, and nothing is fetched",
             wanted="`id` of an item in the task's data, a digest, or the path of an item's media",
             got=ascii(source)[:120],
             field=f"{field}.data.{found.source}",
         )
-    by_media = {} if by_media is None else by_media
-    if not by_media:
-        by_media.update((i.asked.media, _of(i.asked, i.size)) for i in reversed(state.items.values()))
     return by_media[media]
 
 
@@ -69,12 +71,17 @@ def _of(asked: LabelAsked, size: tuple[int, int] | None) -> Question:
     return Question(asked.about, asked.media, asked.media_type, asked.payload, size)
 
 
+def task_number(task: dict[str, Any], field: str) -> int:
+    """The number that Label Studio gave a task. Raises `RequestError` where it has none."""
+    return number_of(task, "id", f"{field}.id")
+
+
 def _name(state: Project, task: dict[str, Any], shown: dict[str, Any]) -> str:
-    name = f"{BY}-{str(task.get('id', ''))[:80]}"
-    there = state.items.get(name)
-    if there is None or not there.asked.id or there.asked.payload == shown:
-        return name
-    return f"{name}-{digest(msgspec.json.encode(shown, order='sorted'))[:12]}"
+    def held(name: str) -> dict[str, Any] | None:
+        there = state.items.get(name)
+        return None if there is None or not there.asked.id else there.asked.payload
+
+    return item_name(task.get("id", ""), shown, held)
 
 
 def _own(source: Any, project: str) -> str | None:

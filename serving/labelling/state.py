@@ -30,7 +30,7 @@ from tidemill.label_events import (
     MemberChanged,
     ProjectChanged,
 )
-from tidemill.label_values import ends, fits, is_name, merged
+from tidemill.label_values import ends, fits, is_name, is_overlap, merged
 from tidemill.project_standing import Standing, revision_of
 from tidemill.time import MAX_TIME, MIN_TIME
 
@@ -183,7 +183,9 @@ class Project:
         self.members[event.member] = event
 
     def _asked(self, event: LabelAsked) -> None:
-        if event.gold is not None and not self._fits(event.gold):
+        if not is_name(event.about) or (event.gold is not None and not self._fits(event.gold)):
+            return
+        if event.overlap is not None and not is_overlap(event.overlap):
             return
         item = self._known(event)
         before = item.gold
@@ -225,17 +227,13 @@ class Project:
     def _answered(self, event: AnswerGiven) -> None:
         if not (is_name(event.about) and is_name(event.by) and self._fits(event.value, event.schema)):
             return
-        item, lease = self._known(event), self.leases.get(event.id)
-        if lease is not None:
-            # An answer that is sent twice is one; and nobody answers with another's lease.
-            if lease.fate in ("answered", "withdrawn") or (lease.about, lease.by) != (event.about, event.by):
-                return
-            if lease.fate == "leased":
-                self._end(item, lease, "answered")
-            lease.fate, lease.value = "answered", event.value
-        else:
-            self.leases[event.id] = Lease(event.about, event.by, event.time, event.time, "answered", event.value)
-        if (event.time, event.id) > item.said.get(event.by, NEVER):
+        item = self._known(event)
+        self.leases.setdefault(event.id, Lease(event.about, event.by, event.time, event.time, "answered", event.value))
+        lease = self._lease_of(event)
+        if lease is not None and lease.fate == "leased":
+            self._end(item, lease, "answered")
+        later = (event.time, event.id) > item.said.get(event.by, NEVER)
+        if later:
             item.said[event.by] = event.time, event.id
             self._take_out(item, event.by)
             if (event.by, event.id) not in item.gone:
@@ -243,8 +241,10 @@ class Project:
                 self.given.setdefault(event.by, {})[event.about] = event
                 self.spent += event.cost
                 self._observe(event.by, Observation(event.about, False, event.seconds))
-        if (event.by, event.id) in item.gone:
-            self.leases[event.id].fate = "withdrawn"
+        if lease is not None and (later or lease.fate not in ("answered", "withdrawn")):
+            lease.fate, lease.value = "answered", event.value
+        if lease is not None and (event.by, event.id) in item.gone:
+            lease.fate = "withdrawn"
         self.answered_at[event.by] = max(event.time, self.answered_at.get(event.by, MIN_TIME))
         self._replace(event.about, item)
 
@@ -260,7 +260,9 @@ class Project:
         else:
             item.said[event.by] = event.time, event.id
         if answer is not None and event.answer in ("", answer.id):
-            self.leases[answer.id].fate = "withdrawn"
+            lease = self._lease_of(answer)
+            if lease is not None:
+                lease.fate = "withdrawn"
             self._take_out(item, event.by)
             self._replace(event.about, item)
 
@@ -305,6 +307,11 @@ class Project:
             isinstance(event, LabelAsked) and event.about in self.items and self.items[event.about].answers
         ):
             self.unestimated, self.unestimated_at = event.id, max(event.time, self.unestimated_at)
+
+    def _lease_of(self, answer: AnswerGiven) -> Lease | None:
+        """The lease that the answer's id names; None where it is another annotator's, or of another item."""
+        lease = self.leases[answer.id]
+        return lease if (lease.about, lease.by) == (answer.about, answer.by) else None
 
     def _end(self, item: Item, lease: Lease, fate: Fate) -> None:
         lease.fate = fate

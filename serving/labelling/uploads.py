@@ -288,11 +288,14 @@ class Uploads:
 
 
 def close_items(service: Labelling, project: str, ids: list[str], *, closed: bool = True) -> list[str]:
-    """Take questions back, or ask them again; the ids that were changed."""
+    """Take questions back, or ask them again; the ids that were changed. Of an item of which an answer is all that is
+    known there is nothing to ask."""
     with service.book.reading(project) as state:
-        found = [state.items[id].asked for id in ids if id in state.items and state.items[id].asked.closed != closed]
-    now = service.clock.now()
-    made = [msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed) for asked in found]
+        all_asked = [state.items[id].asked for id in ids if id in state.items]
+    found, now = [asked for asked in all_asked if asked.id and asked.closed != closed], service.clock.now()
+    made = [
+        msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed, shows=False) for asked in found
+    ]
     service.book.append(project, made)
     return [asked.about for asked in found]
 

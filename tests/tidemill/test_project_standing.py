@@ -79,7 +79,7 @@ def test_an_imported_project_is_one_and_is_not_made_again(tmp_path):
 def test_a_project_that_the_index_does_not_name_is_not_made_over(tmp_path, monkeypatch):
     """As one imported before imports named it: whoever makes it is told, and what stands goes on standing."""
     platform = memory_platform(tmp_path)
-    monkeypatch.setattr("tidemill_app.dataset_import._Run._named", lambda run, event: None)
+    monkeypatch.setattr("tidemill_app.dataset_sending.Sending._named", lambda run, event: None)
     import_(platform, "pets", class_folders(tmp_path / "in"))
     with desk(tmp_path / "desk", log=platform.log) as made:
         with pytest.raises(IncompatibleError, match="exists"):

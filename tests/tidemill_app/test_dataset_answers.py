@@ -58,6 +58,13 @@ def source(folder, *tasks):
     return folder
 
 
+def both_classes(folder):
+    """A platform whose project knows cats and dogs."""
+    platform = memory_platform(folder)
+    import_(platform, "pets", source(folder / "both", task("a cat", says("cat", 9)), task("a dog", says("dog", 9))))
+    return platform
+
+
 def told(platform, kind=None, name="pets"):
     found = [events.decode(r.value) for r in read_all(platform.log, f"labels.{name}")]
     return [e for e in found if kind is None or isinstance(e, kind)]
@@ -92,7 +99,7 @@ def test_several_annotators_say_answers_and_one_says_a_label(tmp_path):
     platform = memory_platform(tmp_path)
     done = import_(platform, "pets", source(tmp_path / "in"))
     assert (done.format, done.items, done.labels, done.answers, done.asked) == ("labelstudio", 5, 2, 7, 0)
-    assert done.left_out == ["1 cancelled annotations"]
+    assert done.left_out == ["1 annotation that was cancelled"]
     assert {e.about: e.value for e in told(platform, LabelGiven)} == {"one": "cat", "gold": "dog"}
     answers = {(a.about, a.by): a for a in told(platform, AnswerGiven)}
     assert {k: a.value for k, a in answers.items()} == {
@@ -108,6 +115,7 @@ def test_several_annotators_say_answers_and_one_says_a_label(tmp_path):
     assert sorted(m.member for m in told(platform, MemberChanged)) == [f"label-studio-{n}" for n in (1, 2, 3)]
     (project,) = told(platform, ProjectChanged)
     assert project.overlap == (2, 5)
+    assert {(e.closed, e.shows) for e in told(platform, LabelAsked)} == {(True, True)}
     assert not any(b"example.org" in (r.value or b"") for r in read_all(platform.log, "labels.pets"))
 
 
@@ -150,13 +158,114 @@ def test_a_version_says_how_many_have_answers_and_no_label(tmp_path):
     assert version.manifest.counts["@unlabelled"] == 3 and version.manifest.counts["@answered"] == 2
     found = report(platform, version)
     assert found["statistics"]["answered"] == 2
-    assert "2 of 3 examples without a label have answers" in text(found)
+    assert "2 examples have answers and no label of these yet" in text(found)
     # Once they are settled none waits, and nothing is said of it.
     for about, value in (("two", "cat"), ("split", "dog")):
         tell(platform.log, "labels.pets", LabelGiven(id=f"c{about}", time=9, about=about, value=value), about)
     version = made(platform)
     assert version.manifest.counts["@unlabelled"] == 1 and "@answered" not in version.manifest.counts
     assert "have answers" not in text(report(platform, version))
+
+
+def test_a_label_that_an_import_gave_before_others_answered_waits_for_what_they_make_of_it(tmp_path):
+    platform = both_classes(tmp_path)
+    import_(platform, "pets", source(tmp_path / "in", task("one", says("cat", 1)), task("two", says("cat", 1))))
+    assert "@answered" not in made(platform).manifest.counts
+    crowd = [says("cat", 1), says("dog", 2), says("dog", 3)]
+    import_(platform, "pets", source(tmp_path / "in", task("one", *crowd), task("two", says("cat", 1))))
+    counts = made(platform).manifest.counts
+    assert (counts["@unlabelled"], counts["@answered"]) == (0, 1)
+    tell(platform.log, "labels.pets", LabelReviewed(id="r", time=9, about="one", by="rev", value="dog"), "one")
+    assert "@answered" not in made(platform).manifest.counts
+
+
+@pytest.mark.parametrize("crowd", ["answers", "consensus", "review"])
+def test_what_one_annotator_says_of_what_a_crowd_labels_is_one_voice_among_them(tmp_path, crowd):
+    platform = both_classes(tmp_path)
+    import_(platform, "pets", source(tmp_path / "in", task("one", says("dog", 2), says("dog", 3)), task("two")))
+    about = {"answers": "one"}.get(crowd, "two")
+    if crowd == "consensus":
+        given = LabelGiven(id="c", time=9, about="two", value="dog", by="consensus:majority")
+        tell(platform.log, "labels.pets", given, "two")
+    elif crowd == "review":
+        tell(platform.log, "labels.pets", LabelReviewed(id="r", time=9, about="two", value="dog", by="rev"), "two")
+    before = len(told(platform, LabelGiven))
+    for prefix in ("", ""):
+        done = import_(platform, "pets", source(tmp_path / "in", task(about, says("cat", 1))), prefix=prefix)
+        assert done.labels == 0
+    said = folded(platform).items[about].answers["label-studio-1"]
+    assert said.value == "cat" and len(told(platform, LabelGiven)) == before
+    assert len([a for a in told(platform, AnswerGiven) if a.by == "label-studio-1"]) == 1
+
+
+def test_what_was_changed_in_label_studio_counts_whoever_tells(tmp_path):
+    """The webhook dates answers by our clock, which is later than any change of them that an export tells."""
+    platform = both_classes(tmp_path)
+    import_(platform, "pets", source(tmp_path / "in", task("one", says("cat", 2), says("dog", 3)), task("two")))
+
+    def heard(number, stamp, value, time, about="one"):
+        id = f"label-studio-{number}-t{stamp}"
+        event = AnswerGiven(id=id, time=time, about=about, by="label-studio-1", value=value)
+        tell(platform.log, "labels.pets", event, about)
+        return id
+
+    def imported(value, number, at):
+        folder = source(tmp_path / "in", task("one", says(value, 1, id=number, updated_at=at), says("cat", 2)))
+        return import_(platform, "pets", folder).answers
+
+    def stands():
+        said = folded(platform).items["one"].answers.get("label-studio-1")
+        return said and said.value
+
+    now, stamp = platform.clock.now(), 1_704_164_645_500_000  # AT
+    first = heard(5, stamp, "cat", now)
+    assert (imported("dog", 5, "2024-01-02T03:04:06Z"), stands()) == (1, "dog")
+    assert (imported("dog", 5, "2024-01-02T03:04:06Z"), stands()) == (0, "dog")
+    assert (imported("cat", 5, "2024-01-02T03:04:07Z"), stands()) == (1, "cat")
+    assert (imported("dog", 6, "2024-01-02T03:04:08Z"), stands()) == (1, "dog")
+    # What is older than what was heard says nothing, whether it was heard then or not.
+    assert (imported("cat", 5, AT), imported("cat", 5, "2024-01-02T03:04:01Z"), stands()) == (0, 0, "dog")
+    # Where the later one is taken back an older one counts, but for what that one was before.
+    last = told(platform, AnswerGiven)[-1].id
+    assert last.startswith("label-studio-6-") and first != last
+    tell(
+        platform.log,
+        "labels.pets",
+        AnswerWithdrawn(id="w", time=now, about="one", by="label-studio-1", answer=last),
+        "one",
+    )
+    assert (imported("cat", 6, "2024-01-02T03:04:03Z"), stands()) == (0, None)
+    assert (imported("cat", 4, "2024-01-02T03:04:03Z"), stands()) == (1, "cat")
+
+
+def test_a_change_back_to_what_was_said_before_counts(tmp_path):
+    platform = both_classes(tmp_path)
+    for value in ("cat", "dog", "cat", "cat", "dog"):
+        crowd = task("two", says(value, 1), says("cat", 2))
+        decided = task("gold", says("cat", 1), says("cat", 2), says(value, 3, ground_truth=True))
+        import_(platform, "pets", source(tmp_path / "in", task("one", says(value, 1)), crowd, decided))
+        state, version = folded(platform), made(platform)
+        labels = {e.id: e.label for e in version.examples()}
+        assert (labels["one"], labels["gold"], state.items["gold"].review.value) == (value, value, value)
+        assert state.items["two"].answers["label-studio-1"].value == value
+    counts = [len(told(platform, kind)) for kind in (LabelGiven, AnswerGiven, LabelReviewed)]
+    assert counts == [2 + 8, 4 + 1 + 2, 4]
+    assert len({e.id for e in told(platform)}) == len(told(platform))
+
+
+def test_an_answer_that_one_of_ours_gave_is_known_when_it_comes_back(tmp_path):
+    platform = both_classes(tmp_path)
+    import_(platform, "pets", source(tmp_path / "in", task("two", says("cat", 3, id=1, updated_at=AT), says("cat", 2))))
+    for n, by in enumerate(("3", "ann")):
+        said = AnswerGiven(id=f"lease-{n}", time=50 + n, about="two", by=by, value="dog")
+        tell(platform.log, "labels.pets", said, "two")
+    export(made(platform), "labelstudio", tmp_path / "out")
+    assert import_(platform, "pets", tmp_path / "out").answers == 0
+    other = both_classes(tmp_path / "other")
+    assert import_(other, "pets", tmp_path / "out").answers == 4
+    assert len(folded(other).items["two"].answers) == 4
+    export(made(other), "labelstudio", tmp_path / "again")
+    assert tree(tmp_path / "out") == tree(tmp_path / "again")
 
 
 def test_what_was_exported_comes_back_with_its_annotators_and_its_labels(tmp_path):
@@ -232,3 +341,36 @@ def test_answers_need_a_project_of_one_order(tmp_path):
     platform = memory_platform(tmp_path)
     with pytest.raises(UserError, match="one order"):
         import_(platform, "pets", source(tmp_path / "in"), partitions=2)
+    # Nothing was made of it: the name is free.
+    assert "pets" not in platform.catalogue().versions() and "data.pets" not in platform.log.topics()
+    assert import_(platform, "pets", source(tmp_path / "in")).answers == 7
+    import_(platform, "many", source(tmp_path / "one", task("a", says("cat", 1))), partitions=2)
+    with pytest.raises(UserError, match=r"labels\.many"):
+        import_(platform, "many", source(tmp_path / "in"))
+
+
+def test_a_prefix_that_numbers_run_into_is_refused(tmp_path):
+    platform = memory_platform(tmp_path)
+    pair = task("two", says("cat", 1), says("cat", 11))
+    with pytest.raises(UserError, match="run into the prefix"):
+        import_(platform, "pets", source(tmp_path / "in", pair), prefix="1")
+    assert "pets" not in platform.catalogue().versions()
+    assert import_(platform, "pets", source(tmp_path / "in", pair), prefix="1/").answers == 2
+
+
+def test_a_question_that_is_asked_while_an_import_is_under_way_stays_open(tmp_path, monkeypatch):
+    platform = memory_platform(tmp_path)
+    store = type(platform.artefacts)
+    real = store.put_all
+
+    def put_all(self, contents):
+        asked = LabelAsked(id="q", time=platform.clock.now(), about="two", priority=2.0, reason="manager")
+        tell(platform.log, "labels.pets", asked, "two")
+        return real(self, contents)
+
+    monkeypatch.setattr(store, "put_all", put_all)
+    assert import_(platform, "pets", source(tmp_path / "in", task("two", says("cat", 1), says("cat", 2)))).answers == 2
+    shown, asked = told(platform, LabelAsked)[::-1]
+    assert (shown.reason, shown.shows, asked.id) == ("import", True, "q")
+    item = folded(platform).items["two"]
+    assert (item.asked.closed, item.asked.priority, item.asked.reason, item.outside) == (False, 2.0, "manager", False)

@@ -48,7 +48,7 @@ def create(out: Output, name: str, project: str, splits: tuple[str, ...], augmen
     facts |= {"unlabelled": unlabelled, "answered": waiting}
     said = "" if new else " is there already, of the same offsets and settings"
     lines = [f"{name}@{event.version}{said}: {event.examples:,} examples, manifest {event.digest[:16]}"]
-    lines += [answered(unlabelled, waiting)] if waiting else []
+    lines += [answered(waiting)] if waiting else []
     out.answer(facts, "\n".join(lines))
 
 

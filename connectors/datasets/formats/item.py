@@ -50,7 +50,10 @@ class RawItem:
     """An item as a format holds it. `id` names it within its source; `data` are its bytes (None: it is a row), of type
     `media_type` (empty: to be found out); `fields` the rest of its payload. `label` is in the forms of
     `tidemill.label_events` with names of classes, None where there is none. `answers` are those of several annotators,
-    each once; a label beside them was decided, by `decided` (empty: nobody is named). `original`: see `kept`."""
+    each once; a label beside them was decided, by `decided` (empty: nobody is named). `said` is the label as its
+    annotator said it, where it is one's alone. `original`: see `kept`. `task` is the Label Studio task, number and
+    data, of what Label Studio alone knows: its name depends on what is there (`connectors.label_studio.item_name`).
+    """
 
     id: str
     data: bytes | None = None
@@ -62,6 +65,8 @@ class RawItem:
     original: str = ""
     answers: tuple[Said, ...] = ()
     decided: str = ""
+    said: Said | None = None
+    task: tuple[int | str, dict[str, Any]] | None = None
 
     def kept(self) -> RawItem:
         """The item with the bytes that an import keeps (`connectors.datasets.images.kept`); `original` is the digest of
@@ -76,9 +81,9 @@ class RawItem:
 class Incoming:
     """A source that was opened: its kind of label, its classes in their order, and its items, read as they are taken.
 
-    `fields` are further fields that items have, as declared types by name (`tidemill.stream.FieldType`). `annotators`
-    is the fewest who said anything of an item that several did (0: there is none). What is `passed_over` may grow as
-    items are taken.
+    `fields` are further fields that items have, as declared types by name (`tidemill.stream.FieldType`). `fewest` is
+    how many said something of an item that several did, at the least (0: there is none such), `people` whether the
+    format holds who said what.
     """
 
     kind: Kind
@@ -87,7 +92,8 @@ class Incoming:
     items: Iterator[RawItem]
     fields: dict[str, str] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
-    annotators: int = 0
+    fewest: int = 0
+    people: bool = False
 
 
 @dataclass(frozen=True)

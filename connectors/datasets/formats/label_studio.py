@@ -3,15 +3,15 @@
 Rectangles are in per cent of the image there, in pixels here. Which annotations of a task count, and as what, is said
 in `annotators`; predictions never do. Written are the label, as ground truth where there are answers beside it, and
 everybody's answers; the answer of one person to an item without a label is not, for it would come back as its label.
-Media are files beside the tasks, also as
-`/data/local-files/?d=PATH`: an address is refused, for nothing is ever fetched. `id`, `group` and `split` of a task's
-data are ours. Source: Label Studio's task format and labelling configuration.
+Media are files beside the tasks, also as `/data/local-files/?d=PATH`: an address is refused, for nothing is ever
+fetched. `id`, `group` and `split` of a task's data are ours. Source: Label Studio's task format and labelling
+configuration.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote
@@ -20,12 +20,11 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import msgspec
 
 from connectors.datasets.examples import Example
-from connectors.datasets.formats.annotators import Annotation, Region, Taken, taken
+from connectors.datasets.formats.annotators import LABEL, Annotation, Region, Taken, taken, written_as
 from connectors.datasets.formats.files import MAX_TEXT, Root, json_of
 from connectors.datasets.formats.item import Incoming, Outgoing, RawItem, Said
 from connectors.datasets.formats.plain_xml import MAX_BYTES, parse
 from connectors.datasets.images import probe
-from connectors.label_studio import annotator
 from tidemill.errors import UserError
 from tidemill.label_events import Kind, Medium
 from tidemill.time import to_rfc3339
@@ -66,8 +65,7 @@ def read(folder: Path) -> Incoming:
         found = json_of(root.read(name, MAX_TEXT), name, list[_Task])
         assert isinstance(found, list)
         tasks += found
-    found_of = [taken(task.annotations, f"task {i}") for i, task in enumerate(tasks, 1)]
-    used = [annotation for of in found_of for annotation in of.used]
+    used = [annotation for of in _taken(tasks, lambda one: bool(one.result)) for annotation in of.used]
     kinds = {_KINDS[r.type] for a in used for r in a.result if r.type in _KINDS}
     config = _config(root)
     if len(kinds) > 1:
@@ -75,25 +73,37 @@ def read(folder: Path) -> Incoming:
     kind: Kind = next(iter(kinds)) if kinds else config[0] if config else "single"
     if kind == "single" and (_several(used) or (config is not None and config[0] == "multi")):
         kind = "multi"
+    # No boxes and no classes are an answer.
+    found_of = _taken(tasks, lambda one: kind in ("boxes", "multi") or _label(one, kind, (0, 0), "") is not None)
+    used = [annotation for of in found_of for annotation in of.used]
     medium: Medium = next((m for m in _MEDIA if any(m in t.data for t in tasks)), "row")
     if medium == "row" and any("text" in t.data for t in tasks):
         medium = "text"
     named = sorted({c for a in used for r in a.result for c in _classes(r)})
     classes = config[1] + tuple(c for c in named if c not in config[1]) if config else tuple(named)
     fields = _fields(tasks, medium)
-    passed_over = _passed_over(found_of)
     several = [len(of.answers) + (of.label is not None) for of in found_of if of.answers]
-    items = _items(root, tasks, found_of, kind, medium, fields, passed_over)
-    return Incoming(kind, medium, classes, items, fields, passed_over, min(several, default=0))
+    items = _items(root, tasks, found_of, kind, medium, fields)
+    return Incoming(kind, medium, classes, items, fields, _passed_over(found_of), min(several, default=0), True)
+
+
+def _taken(tasks: list[_Task], says: Callable[[Annotation], bool]) -> list[Taken]:
+    return [taken(task.annotations, f"task {i}", says) for i, task in enumerate(tasks, 1)]
 
 
 def _passed_over(found_of: list[Taken]) -> list[str]:
-    cancelled, replaced = sum(of.cancelled for of in found_of), sum(of.replaced for of in found_of)
-    what = {
-        f"{cancelled:,} cancelled annotations": cancelled,
-        f"{replaced:,} annotations of who annotated the task again (those that name nobody count as one's)": replaced,
+    counts = {
+        "that was cancelled|that were cancelled": sum(of.cancelled for of in found_of),
+        "that says nothing|that say nothing": sum(of.silent for of in found_of),
+        "in whose place its annotator gave a later one|in whose place their annotator gave a later one": sum(
+            of.replaced for of in found_of
+        ),
     }
-    return [text for text, count in what.items() if count]
+    return [_counted(n, *words.split("|")) for words, n in counts.items() if n]
+
+
+def _counted(n: int, one: str, several: str) -> str:
+    return f"1 annotation {one}" if n == 1 else f"{n:,} annotations {several}"
 
 
 def _several(used: list[Annotation]) -> bool:
@@ -126,15 +136,17 @@ def _items(
     kind: Kind,
     medium: Medium,
     fields: dict[str, str],
-    passed_over: list[str],
 ) -> Iterator[RawItem]:
-    silent = 0
     for i, (task, of) in enumerate(zip(tasks, found_of, strict=True), 1):
         data, file = None, ""
         if medium in _MEDIA:
             file = _file(task.data.get(medium), i)
             data = root.read(file)
-        id = str(task.data.get("id") or (PurePosixPath(file).stem if file else task.id if task.id is not None else i))
+        id, known = _own(task.data), None
+        if not id and file:
+            id = PurePosixPath(file).stem
+        elif not id:
+            known = (i if task.id is None else task.id, task.data)
         payload = {name: task.data.get(name) for name in fields}
         if file:
             payload.setdefault("name", PurePosixPath(file).name)
@@ -143,13 +155,23 @@ def _items(
             found = probe(data, file)
             size = (found.width, found.height)
         label = None if of.label is None else _label(of.label, kind, size, id)
-        said = [(by, one, _label(one, kind, size, id)) for by, one in of.answers]
-        silent += sum(value is None for *_, value in said)
-        answers = tuple(Said(by, v, one.name, one.stamp, one.seconds) for by, one, v in said if v is not None)
+        answers = tuple(_said(by, one, _label(one, kind, size, id)) for by, one in of.answers)
+        alone = None if of.label is None or answers or not of.by else _said(of.by, of.label, label)
         group, split = str(task.data.get("group") or ""), str(task.data.get("split") or "")
-        yield RawItem(id, data, "", payload, label, group, split, answers=answers, decided=of.by)
-    if silent:
-        passed_over.append(f"{silent:,} annotations that say nothing")
+        decided = of.by if answers else ""
+        yield RawItem(
+            id, data, "", payload, label, group, split, answers=answers, decided=decided, said=alone, task=known
+        )
+
+
+def _said(by: str, one: Annotation, value: Any) -> Said:
+    return Said(by, value, one.name, one.stamp, one.seconds)
+
+
+def _own(data: dict[str, Any]) -> str:
+    """The id of ours in a task's data; empty where it has none. Label Studio reads a column of numbers as numbers."""
+    id = data.get("id")
+    return str(id) if type(id) is int or isinstance(id, str) else ""
 
 
 def _file(value: Any, at: int) -> str:
@@ -259,9 +281,10 @@ def _annotations(out: Outgoing, example: Example) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if example.label is not None:
         # Label Studio takes what is imported for ground truth unless it is told that it is none.
-        made.append({"result": _results(out, example.label, size), "ground_truth": bool(answers)})
-    for one in sorted(answers, key=lambda a: a.by):
-        told: dict[str, Any] = {"annotator": one.by.removeprefix(annotator("")), "ground_truth": False}
+        whose = {"annotator": LABEL} if answers else {}
+        made.append(whose | {"result": _results(out, example.label, size), "ground_truth": bool(answers)})
+    for one in sorted(answers, key=lambda a: written_as(a.by)):
+        told: dict[str, Any] = {"annotator": written_as(one.by), "ground_truth": False}
         told |= {"updated_at": to_rfc3339(one.time)} | ({} if one.seconds is None else {"lead_time": one.seconds})
         made.append(told | {"result": _results(out, one.value, size)})
     return made

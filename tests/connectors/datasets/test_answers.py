@@ -1,8 +1,18 @@
-"""The answers that stand at a watermark. That they are the service's and the consensus's: `tests/scenarios`."""
+"""The answers that count at a watermark. That they are the service's and the consensus's: `tests/scenarios`."""
 
-from connectors.datasets.answers import standing
+from connectors.datasets.answers import answers_at, undecided
 from connectors.datasets.assembling import Told
-from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelClass, LabelSchema, ProjectChanged
+from tidemill.events import LabelGiven
+from tidemill.label_events import (
+    AnswerGiven,
+    AnswerWithdrawn,
+    LabelClass,
+    LabelReviewed,
+    LabelRevised,
+    LabelSchema,
+    LabelSettled,
+    ProjectChanged,
+)
 
 FIRST = LabelSchema(kind="single", medium="text", classes=(LabelClass("cat", "Cat"), LabelClass("pup", "Puppy")))
 MERGED = LabelSchema(
@@ -23,7 +33,7 @@ def said(about, by, value, time=1, schema=1):
 
 def found(events, schema=FIRST, void=None):
     told = [Told(0, n, event) for n, event in enumerate(events)]
-    kept = standing("p", reversed(told), schema, void or {})
+    kept = answers_at("p", reversed(told), schema, void or {})
     return {about: [(a.by, a.value) for a in answers] for about, answers in kept.items()}
 
 
@@ -48,3 +58,22 @@ def test_of_each_the_latest_stands_unless_it_is_withdrawn_or_retracted():
     assert found([*run, gone]) == {"j": [("x", "cat")]}
     assert found([*run, AnswerWithdrawn(id="w", time=9, about="i", by="x")], void={"j": 5}) == {}
     assert found(run, void={"j": 4}) == found(run)
+
+
+def test_what_waits_for_the_label_of_its_answers():
+    def given(about, by):
+        return LabelGiven(id="g", time=1, about=about, value="a", by=by)
+
+    def review(about, time, value):
+        return LabelReviewed(id=f"r{time}", time=time, about=about, by="rev", value=value)
+
+    events = [
+        given("imported", "import"), given("decided", "import"), review("decided", 1, "a"),
+        given("open", "import"), review("open", 2, None), review("open", 1, "a"),
+        given("person", "ann"), given("settled", "import"), given("settled", "consensus:majority"),
+        LabelSettled(id="s", time=1, about="unsettled", value="a", confidence=1.0),
+        LabelRevised(id="v", time=1, about="unsettled", value=None, before="a", confidence=0.1),
+    ]  # fmt: skip
+    waits = undecided([Told(0, n, event) for n, event in enumerate(events)][::-1])
+    names = ("imported", "decided", "open", "person", "settled", "unsettled", "none")
+    assert [name for name in names if waits(name)] == ["imported", "open", "unsettled", "none"]

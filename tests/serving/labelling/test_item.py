@@ -17,6 +17,18 @@ def test_an_item_is_outside_until_somebody_is_asked_about_it():
     assert (item.outside, item.dropped) == (False, True)
 
 
+def test_what_only_shows_an_item_changes_none_that_people_were_asked_about():
+    item = Item.unasked("i", 0)
+    shows = LabelAsked(id="s", time=1, about="i", payload={"text": "there"}, reason="import", shows=True)
+    item.ask(shows)
+    assert (item.outside, item.asked.closed, item.asked.payload) == (True, True, {"text": "there"})
+    for n, closed in enumerate((False, True)):
+        asked = LabelAsked(id=f"q{n}", time=2, about="i", payload={"text": "here"}, priority=3.0, closed=closed)
+        item.ask(asked)
+        item.ask(shows)
+        assert item.asked == asked and (item.outside, item.dropped) == (False, closed)
+
+
 def test_gold_stays_until_a_question_names_another_be_it_an_empty_one():
     item = Item.unasked("i", 0)
     for n, (gold, wanted) in enumerate([(["a"], ["a"]), (None, ["a"]), ([], []), (None, [])]):

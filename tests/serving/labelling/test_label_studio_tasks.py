@@ -1,13 +1,13 @@
 """What Label Studio's tasks are about: items of ours by id or bytes, and texts of its own."""
 
+import msgspec
 import pytest
 
 from serving.labelling.label_config import control
 from serving.labelling.label_studio_tasks import question
 from tests.serving.labelling.project import Desk, desk
+from tests.serving.labelling.studio import PETS, Model, backend, cells, created, deleted, image, pets
 from tests.serving.labelling.test_label_config import BOXES
-from tests.serving.labelling.test_label_studio import PETS, backend, cells, created, deleted, image, pets
-from tests.serving.labelling.test_label_studio import Model as Fixed
 from tidemill.errors import RequestError
 from tidemill.label_events import AnswerGiven
 
@@ -41,11 +41,11 @@ def test_bytes_are_of_the_first_item_that_holds_them(tmp_path):
 
 def test_a_number_that_a_deleted_task_had_names_another_text(tmp_path):
     """On SQLite, Label Studio gives them again."""
-    with desk(tmp_path) as made, backend(made, Fixed("cat")) as client:
+    with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         project, _ = pets(made)
 
         def hook(text: str, value: str, annotation: int) -> None:
-            body = {**created("", value, annotation=annotation), "task": {"id": 3, "data": {"text": text}}}
+            body = {**created("", value, annotation=annotation, task=3), "task": {"id": 3, "data": {"text": text}}}
             assert client.post(f"/{project}/webhook", json=body).json() == {"answers": 1}
 
         hook("one", "cat", 1)
@@ -58,3 +58,24 @@ def test_a_number_that_a_deleted_task_had_names_another_text(tmp_path):
         assert again.startswith("label-studio-3-")
         with made.service.book.reading(project) as state:
             assert [state.items[i].asked.payload["text"] for i in (first, again)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("number", [None, "19", -1, True, 1 << 63, 10**40, "a\nb", {"a": 1}, "../../etc", 1.5])
+def test_a_text_of_label_studios_own_is_named_by_its_tasks_number_and_nothing_else(tmp_path, number):
+    with desk(tmp_path) as made:
+        project, _ = pets(made)
+        with pytest.raises(RequestError, match="not a number of Label Studio's") as error:
+            about(made, project, PETS, {"id": number, "data": {"text": "x"}})
+        assert error.value.field == "task.id"
+
+
+def test_bytes_that_an_item_had_before_are_of_none(tmp_path):
+    with desk(tmp_path) as made:
+        project = cells(made)
+        id, digest = image(made, project)
+        with made.service.book.reading(project) as state:
+            other = msgspec.structs.replace(state.items[id].asked, id="again", media="1" * 64)
+        made.service.book.append(project, [other])
+        assert about(made, project, BOXES, {"data": {"image": "1" * 64}}) == [id]
+        with pytest.raises(RequestError, match="names no bytes of this project"):
+            about(made, project, BOXES, {"data": {"image": digest}})

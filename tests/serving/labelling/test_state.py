@@ -131,6 +131,40 @@ def test_an_answer_is_one_however_often_it_is_sent_and_a_later_one_takes_its_pla
     assert (state.items["i"].answers, state.spent, state.leases["later"].fate) == ({}, 0.0, "withdrawn")
 
 
+def test_an_id_of_anothers_lease_is_an_answer_of_its_own():
+    """The consensus and data sets know no leases: there it is one too."""
+    state = project(overlap=(3, 3))
+    for event in (asked("i"), asked("j"), lease("i", "x", "l"), answer("i", "y", id="l"), answer("j", "x", id="l")):
+        state.fold(event)
+    assert (set(state.items["i"].answers), set(state.items["j"].answers)) == ({"y"}, {"x"})
+    assert fates(state) == {"l": "leased"} and state.running == 1
+    state.fold(answer("i", "x", "b", id="l"))
+    state.fold(AnswerWithdrawn(id="w", time=3, about="i", by="y", answer="l"))
+    assert set(state.items["i"].answers) == {"x"} and fates(state) == {"l": "answered"} and state.spent == 2.0
+
+
+def test_an_id_given_again_is_that_answer_as_of_its_latest_time():
+    state = project()
+    state.fold(asked("i"))
+    for time, value in ((2, "a"), (5, "b"), (4, "a")):
+        state.fold(AnswerGiven(id="l", time=time, about="i", by="x", value=value, cost=1.0))
+    assert state.items["i"].answers["x"].value == state.leases["l"].value == "b" and state.spent == 1.0
+    state.fold(AnswerWithdrawn(id="w", time=3, about="i", by="x", answer="l"))
+    state.fold(AnswerGiven(id="l", time=9, about="i", by="x", value="a", cost=1.0))
+    assert state.items["i"].answers == {} and fates(state) == {"l": "withdrawn"} and state.spent == 0.0
+
+
+@pytest.mark.parametrize("overlap", [(5, 3), (0, 0), (1, 10_001)])
+def test_a_question_by_an_overlap_that_cannot_be_changes_nothing(overlap):
+    state = project()
+    state.fold(asked("i", priority=1.0, overlap=(1, 2)))
+    state.fold(asked("i", priority=2.0, overlap=overlap, gold="a", payload={"text": "x"}))
+    state.fold(asked("j", overlap=overlap))
+    item = state.items["i"]
+    assert (item.asked.priority, item.asked.overlap, item.gold, item.asked.payload) == (1.0, (1, 2), False, {})
+    assert list(state.items) == ["i"]
+
+
 def test_who_has_skipped_or_answered_an_item_is_not_asked_again():
     state = project(overlap=(3, 3))
     state.fold(asked("i"))

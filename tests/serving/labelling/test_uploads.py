@@ -220,3 +220,17 @@ def test_questions_are_taken_back_and_asked_again(tmp_path):
         made.managing.close("pets", "boss")
         with pytest.raises(IncompatibleError, match="closed"):
             made.texts("pets", 1)
+
+
+def test_what_was_only_answered_is_not_asked_about_and_what_was_shown_is_asked_whole(tmp_path):
+    """An item without a word of what there is to see could not be answered."""
+    with desk(tmp_path) as made:
+        made.project()
+        made.member("pets", "ann")
+        shown = LabelAsked(id="q", time=2, about="shown", payload={"text": "x"}, closed=True, shows=True)
+        made.service.book.append("pets", [AnswerGiven(id="a", time=1, about="bare", by="x", value="cat"), shown])
+        assert close_items(made.service, "pets", ["bare", "shown"], closed=False) == ["shown"]
+        assert [t.item for t in made.service.leasing.next("pets", "ann", 2)[0]] == ["shown"]
+        assert close_items(made.service, "pets", ["bare", "shown"]) == ["shown"]
+        with made.service.book.reading("pets") as state:
+            assert (state.items["bare"].outside, state.items["shown"].dropped) == (True, True)

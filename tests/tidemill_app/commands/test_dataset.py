@@ -55,12 +55,12 @@ def test_a_crowd_of_label_studio_s_comes_in_and_goes_out(tidemill, tmp_path, fre
     folder = source(tmp_path / "in")
     said = tidemill("dataset", "import", name, folder).out
     assert "5 items" in said and "2 labels" in said and "7 answers of several annotators" in said
-    assert "left out: 1 cancelled annotations" in said
+    assert "left out: 1 annotation that was cancelled" in said
     words = ("dataset", "create", name, "--project", name)
-    assert "2 of 3 examples without a label have answers" in tidemill(*words).out
+    assert "2 examples have answers and no label of these yet" in tidemill(*words).out
     facts = tidemill(*words, "--json").json
     assert (facts["unlabelled"], facts["answered"], facts["new"]) == (3, 2, False)
-    assert "2 of 3 examples without a label have answers" in tidemill("dataset", "show", name).out
+    assert "2 examples have answers and no label of these yet" in tidemill("dataset", "show", name).out
     tidemill("dataset", "export", name, tmp_path / "out", "--format", "labelstudio")
     done = tidemill("dataset", "import", other, tmp_path / "out", "--json").json
     assert (done["items"], done["labels"], done["answers"]) == (5, 2, 7)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.house.test_layout import ROOT
-from tests.serving.labelling.test_label_studio import KEY, PETS, created
+from tests.serving.labelling.studio import KEY, PETS, created
 
 pytestmark = pytest.mark.stack
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from connectors.datasets.formats.annotators import UNNAMED, Annotation, annotator_of, taken
+from connectors.datasets.formats.annotators import LABEL, UNNAMED, Annotation, annotator_of, read_as, taken, written_as
 from tidemill.errors import UserError
 
 
@@ -17,19 +17,57 @@ def said(annotation):
     return None if annotation is None else annotation.result[0].value["choices"][0]
 
 
-def found(*annotations):
-    of = taken(annotations, "task 1")
+def found(*annotations, says=lambda annotation: True):
+    of = taken(annotations, "task 1", says)
+    assert of.silent == sum(not says(a) and not a.was_cancelled for a in annotations)
     return said(of.label), of.by, [(by, said(a)) for by, a in of.answers], of.cancelled, of.replaced
 
 
 def test_what_one_annotator_says_is_the_label():
     assert found() == (None, "", [], 0, 0)
-    assert found(one("a", 1)) == ("a", "", [], 0, 0)
-    assert found(one("a", 1), one("b", 2, was_cancelled=True)) == ("a", "", [], 1, 0)
+    assert found(one("a", 1)) == ("a", "1", [], 0, 0)
+    assert found(one("a", 1), one("b", 2, was_cancelled=True)) == ("a", "1", [], 1, 0)
     # Those that name nobody are one's: the last counts, or the ground truth.
-    assert found(one("a"), one("b")) == ("b", "", [], 0, 1)
-    assert found(one("a", ground_truth=True), one("b")) == ("a", "", [], 0, 1)
-    assert found(one("a", 1), one("b", {"id": 1, "email": "x@example.org"})) == ("b", "", [], 0, 1)
+    assert found(one("a"), one("b")) == ("b", UNNAMED, [], 0, 1)
+    assert found(one("a", ground_truth=True), one("b")) == ("a", UNNAMED, [], 0, 1)
+    assert found(one("a", 1), one("b", {"id": 1, "email": "x@example.org"})) == ("b", "1", [], 0, 1)
+
+
+def test_what_says_nothing_is_nobody_s():
+    def says(annotation):
+        return said(annotation) != ""
+
+    assert found(one("a", 1), one("", 2), says=says) == ("a", "1", [], 0, 0)
+    assert found(one("a", 1), one("", 1), says=says) == ("a", "1", [], 0, 0)
+    assert found(one("", 1, ground_truth=True), one("a", 2), one("b", 3), says=says)[2] == [("2", "a"), ("3", "b")]
+    assert found(one("", 1), one("", 2, was_cancelled=True), says=says) == (None, "", [], 1, 0)
+
+
+def test_of_one_s_ground_truths_the_last_counts():
+    times = [f"2024-01-0{n}T00:00:00Z" for n in (1, 2)]
+    for late, early in (times[::-1], times):
+        pair = [one(v, 1, ground_truth=True, updated_at=at) for v, at in (("a", early), ("b", late))]
+        last = "b" if late > early else "a"
+        assert found(*pair) == (last, "1", [], 0, 1)
+        assert found(*pair, one("c", 2)) == (last, "1", [("2", "c")], 0, 1)
+    assert found(one("a", 1, ground_truth=True), one("b", 1, ground_truth=True), one("c", 2))[0] == "b"
+
+
+def test_the_label_that_stands_beside_answers_is_nobody_s_answer():
+    label = one("a", annotator=LABEL, ground_truth=True)
+    assert found(label, one("b")) == ("a", "", [(UNNAMED, "b")], 0, 0)
+    assert found(label, one("b", 1, ground_truth=True), one("c", 2)) == ("a", "", [("1", "b"), ("2", "c")], 0, 0)
+    assert found(label) == ("a", "", [], 0, 0)
+
+
+def test_nobody_who_is_written_is_read_as_another():
+    ours = ["3", "ann", "unnamed", "@", "@ann", "mail-1", "x@example.org"]
+    theirs = [f"label-studio-{name}" for name in ("3", "ann", "unnamed", "@ann", "mail-1")]
+    names = [annotator_of(one("a", annotator=written_as(by)), "task 1") for by in (*ours, *theirs)]
+    assert [f"label-studio-{name}" for name in names] == [read_as(by) for by in (*ours, *theirs)]
+    assert names[len(ours) :] == ["3", "ann", "unnamed", "@ann", "mail-1"] and LABEL not in names
+    assert len(set(names)) == len(names) - 1  # an annotator of ours who comes back is the same
+    assert not any("example" in name for name in names) and read_as("") == ""
 
 
 def test_what_several_say_are_answers_and_of_each_the_last():

@@ -84,13 +84,39 @@ def test_what_several_annotators_say_are_answers_and_what_is_left_out_is_counted
         )
     )
     one, two, three, four = found.items
-    assert (found.classes, found.annotators) == (("a", "b"), 3)
+    assert (found.classes, found.fewest) == (("a", "b"), 2)
     first, second = one.answers
     assert (first.by, first.value, first.name, first.seconds) == ("1", "a", "label-studio-11-t1704153600000000", 2.5)
     assert (second.by, second.value, second.name, second.time) == ("2", "b", "", None)
     assert (one.label, two.label, two.answers, four.label, four.answers) == (None, "b", (), None, ())
     assert (three.label, three.decided, [a.by for a in three.answers]) == ("a", "2", ["1", "3", "4"])
-    assert [text[:11] for text in found.passed_over] == ["1 cancelled", "1 annotatio", "1 annotatio"]
+    assert found.passed_over == [
+        "1 annotation that was cancelled", "1 annotation that says nothing",
+        "1 annotation in whose place its annotator gave a later one",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("empty", [[], [{"type": "choices", "value": {"choices": []}}]])
+def test_what_says_nothing_neither_makes_a_crowd_nor_takes_the_place_of_what_does(tmp_path, empty):
+    silent = {"result": empty, "completed_by": 2, "id": 9, "updated_at": "2024-01-02T00:00:00Z"}
+    folder = tasks(
+        tmp_path,
+        {"data": {"text": "1"}, "annotations": [chosen("a", completed_by=1, id=7), silent]},
+        {"data": {"text": "2"}, "annotations": [chosen("b", completed_by=2), silent, silent | {"completed_by": 3}]},
+    )
+    found = read(folder)
+    assert [(item.label, item.answers, item.said.by) for item in found.items] == [("a", (), "1"), ("b", (), "2")]
+    assert (found.fewest, found.passed_over) == (0, ["3 annotations that say nothing"])
+
+
+def test_an_export_neither_loses_nor_doubles_anybody(tmp_path):
+    people = ["3", "label-studio-3", "label-studio-unnamed", "unnamed", "ann", "label-studio-ann"]
+    out = sample("single")
+    answers = {"a": [AnswerGiven(id=by, time=n, about="a", by=by, value="cat") for n, by in enumerate(people)]}
+    write(replace(out, answers=answers), tmp_path)
+    (a,) = [item for item in read(tmp_path).items if item.id == "a"]
+    assert (a.label, a.decided) == (named(out)[0], "") and sorted(one.time for one in a.answers) == [0, 1, 2, 3, 4, 5]
+    assert len({one.by for one in a.answers}) == 6
 
 
 def test_a_task_of_too_many_annotations_and_one_of_nobody_are_refused(tmp_path):
@@ -122,10 +148,10 @@ def test_answers_that_were_written_are_read_again_beside_the_label_or_without_on
     items = {item.id: item for item in found.items}
     assert [items[e.id].label for e in out.examples] == named(out)
     (a,) = items["a"].answers
-    assert (a.by, a.value, a.time, items["a"].decided) == ("ann", out.named(values[0]), 5, "")
+    assert (a.by, a.value, a.time, items["a"].decided) == ("@ann", out.named(values[0]), 5, "")
     said = [(a.by, a.value, a.time, a.seconds) for a in items["c.3"].answers]
-    assert said == [("7", out.named(values[1]), 6, 2.0), ("ann", out.named(values[0]), 5, None)]
-    assert items["b-2"].answers == () and found.annotators == 2
+    assert said == [("7", out.named(values[1]), 6, 2.0), ("@ann", out.named(values[0]), 5, None)]
+    assert items["b-2"].answers == () and found.fewest == 2
     write(replace(out, answers={"c.3": answers["c.3"][:1]}), tmp_path / "two")
     write(out, tmp_path / "three")
     assert tree(tmp_path / "two") == tree(tmp_path / "three")
@@ -229,3 +255,10 @@ def test_a_row_is_shown_by_its_id_and_the_fields_that_all_have(tmp_path):
     found = read(tmp_path)
     assert (found.kind, found.medium, [i.label for i in found.items]) == ("single", "row", ["cat", "cat"])
     write(Outgoing("single", "row", ("cat",), {"c": "cat"}, [], lambda e: b""), tmp_path / "none")
+
+
+def test_the_kind_is_what_was_said_where_it_was_taken_back_last(tmp_path):
+    task = rectangle()
+    task["annotations"] = [one | {"completed_by": 1} for one in (*task["annotations"], {"result": []})]
+    found = read(tasks(tmp_path, task))
+    assert (found.kind, [item.label for item in found.items]) == ("boxes", [[]])
