@@ -13,7 +13,18 @@ from serving.labelling.label_config import control
 from serving.labelling.label_studio_hook import Hook, Webhook
 from tests.serving.helpers import until
 from tests.serving.labelling.project import desk, until_known
-from tests.serving.labelling.studio import PETS, Model, backend, created, deleted, moment, pets, together
+from tests.serving.labelling.studio import (
+    PETS,
+    Model,
+    backend,
+    created,
+    deleted,
+    heard,
+    moment,
+    pets,
+    standing,
+    together,
+)  # fmt: skip
 from tidemill.errors import RequestError
 from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, MemberChanged
 
@@ -223,18 +234,6 @@ def test_a_closed_project_takes_no_answers(tmp_path):
         project, (first, _) = pets(made)
         made.managing.close(project, "boss")
         assert client.post(f"/{project}/webhook", json=created(first, "cat")).status_code == 409
-
-
-def standing(made, project, about):
-    """What each annotator says of an item."""
-    with made.service.book.reading(project) as state:
-        item = state.items.get(about)
-        return {by: answer.value for by, answer in item.answers.items()} if item is not None else {}
-
-
-def heard(made, body, hook=None):
-    """What a hook makes of a call."""
-    return (hook or Hook(made.service)).heard("pets", msgspec.convert(body, Webhook))
 
 
 def test_an_answer_is_of_the_time_of_its_annotations_change(tmp_path):
