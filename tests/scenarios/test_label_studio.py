@@ -185,9 +185,13 @@ def test_texts_that_two_people_label_there(
     outside.tidemill("dataset", "export", f"{crowd}-d", tmp_path / "crowd", "--format", "labelstudio")
     elsewhere = StudioProject(studio, (tmp_path / "crowd/config.xml").read_text())
     elsewhere.put(json.loads((tmp_path / "crowd/tasks.json").read_text()))
-    given = [[a["result"][0]["value"]["choices"] for a in task["annotations"]] for task in elsewhere.export()]
-    # Label Studio gives the annotations of a task in no order.
-    assert [sorted(one) for one in given] == [[["None"], ["Some"]], [["None"], ["None"]], [["None"], ["Some"]]]
+    said = {
+        task["data"]["text"]: [a["result"][0]["value"]["choices"] for a in task["annotations"]]
+        for task in elsewhere.export()
+    }
+    assert said == {
+        "one two three four five six": [["Some"], ["None"]], "one": [["None"], ["None"]], "mine": [["None"], ["Some"]],
+    }  # fmt: skip
     there.act("delete_tasks_annotations")
     told.become({})
 

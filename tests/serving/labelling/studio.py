@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
+import msgspec
 
 from serving.labelling.label_studio import Asker, Guess, LabelStudioDoor
+from serving.labelling.label_studio_hook import Hook, Webhook
 from serving.labelling.uploads import NewItem, NewItems
 from tests.serving.helpers import serving
 from tests.serving.labelling.project import Desk, png
@@ -93,3 +95,15 @@ def moment(micros: int) -> str:
 def deleted(*annotations: int) -> dict:
     named = [{"id": one} for one in annotations]
     return {"action": "ANNOTATIONS_DELETED", "annotations": named, "project": {"id": 2, "label_config": PETS}}
+
+
+def standing(made: Desk, project: str, about: str) -> dict:
+    """What each annotator says of an item."""
+    with made.service.book.reading(project) as state:
+        item = state.items.get(about)
+        return {by: answer.value for by, answer in item.answers.items()} if item is not None else {}
+
+
+def heard(made: Desk, body: dict, hook: Hook | None = None) -> dict:
+    """What a hook makes of a call."""
+    return (hook or Hook(made.service)).heard("pets", msgspec.convert(body, Webhook))

@@ -13,7 +13,18 @@ from serving.labelling.label_config import control
 from serving.labelling.label_studio_hook import Hook, Webhook
 from tests.serving.helpers import until
 from tests.serving.labelling.project import desk, until_known
-from tests.serving.labelling.studio import PETS, Model, backend, created, deleted, moment, pets, together
+from tests.serving.labelling.studio import (
+    PETS,
+    Model,
+    backend,
+    created,
+    deleted,
+    heard,
+    moment,
+    pets,
+    standing,
+    together,
+)  # fmt: skip
 from tidemill.errors import RequestError
 from tidemill.label_events import AnswerGiven, AnswerWithdrawn, LabelAsked, MemberChanged
 
@@ -27,25 +38,21 @@ def test_annotations_become_answers_and_come_again_as_one(tmp_path):
             assert answer.status_code == 201, answer.text
             return answer.json()
 
-        def standing(about: str) -> dict:
-            with made.service.book.reading(project) as state:
-                return {by: answer.value for by, answer in state.items[about].answers.items()}
-
         for _ in range(2):
             assert hook(created(first, "cat")) == {"answers": 1}
         (given,) = made.kept(project, AnswerGiven)
         assert (given.about, given.by, given.value, given.seconds) == (first, "label-studio-1", "cat", 37.13)
         assert [m.member for m in made.kept(project, MemberChanged)][-1] == "label-studio-1"
         hook(created(first, "dog", annotation=18, by={"id": 2, "email": "x@example.org"}))
-        assert standing(first) == {"label-studio-1": "cat", "label-studio-2": "dog"}
+        assert standing(made, project, first) == {"label-studio-1": "cat", "label-studio-2": "dog"}
         # Changed and changed back: the last one counts, also where an earlier one is delivered again.
         for at_second, value in ((49, "dog"), (50, "cat"), (49, "dog")):
             at = f"2021-08-17T13:52:{at_second}Z"
             hook({**created(first, value, at=at), "action": "ANNOTATION_UPDATED"})
-        assert standing(first)["label-studio-1"] == "cat"
+        assert standing(made, project, first)["label-studio-1"] == "cat"
         assert hook(deleted(17, 99)) == {"withdrawn": 1}
         assert hook(deleted(17)) == {"withdrawn": 0}
-        assert standing(first) == {"label-studio-2": "dog"}
+        assert standing(made, project, first) == {"label-studio-2": "dog"}
         hook(created(second, "dog", annotation=30))
         hook(
             {
@@ -53,7 +60,7 @@ def test_annotations_become_answers_and_come_again_as_one(tmp_path):
                 "action": "ANNOTATION_UPDATED",
             }
         )
-        assert standing(second) == {}
+        assert standing(made, project, second) == {}
         assert len(made.kept(project, AnswerWithdrawn)) == 2
         assert hook({"action": "TASKS_CREATED", "tasks": []}) == {"ignored": "TASKS_CREATED"}
 
@@ -223,18 +230,6 @@ def test_a_closed_project_takes_no_answers(tmp_path):
         project, (first, _) = pets(made)
         made.managing.close(project, "boss")
         assert client.post(f"/{project}/webhook", json=created(first, "cat")).status_code == 409
-
-
-def standing(made, project, about):
-    """What each annotator says of an item."""
-    with made.service.book.reading(project) as state:
-        item = state.items.get(about)
-        return {by: answer.value for by, answer in item.answers.items()} if item is not None else {}
-
-
-def heard(made, body, hook=None):
-    """What a hook makes of a call."""
-    return (hook or Hook(made.service)).heard("pets", msgspec.convert(body, Webhook))
 
 
 def test_an_answer_is_of_the_time_of_its_annotations_change(tmp_path):
