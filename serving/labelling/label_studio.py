@@ -200,11 +200,10 @@ class LabelStudioDoor(Router):
         found = control(ask.label_config, schema)
         questions: dict[int, Question] = {}
         refused: list[RequestError] = []
-        by_media: dict[str, Question] = {}
         with self._service.book.reading(project) as state:
             for i, task in enumerate(ask.tasks):
                 try:
-                    questions[i] = question(state, found, task, f"tasks[{i}]", by_media)
+                    questions[i] = question(state, found, task, f"tasks[{i}]")
                 except RequestError as error:
                     refused.append(error)
         if refused and not questions:

@@ -32,11 +32,8 @@ class Question(msgspec.Struct, frozen=True):
     size: tuple[int, int] | None = None
 
 
-def question(
-    state: Project, found: Control, task: dict[str, Any], field: str, by_media: dict[str, Question] | None = None
-) -> Question:
-    """What a task is about. Raises `RequestError` for a task that names bytes which are not ours. `by_media` is filled
-    at need, for the tasks of one call."""
+def question(state: Project, found: Control, task: dict[str, Any], field: str) -> Question:
+    """What a task is about. Raises `RequestError` for a task that names bytes which are not ours."""
     data = task.get("data")
     if not isinstance(data, dict):
         raise RequestError("the task has no data", wanted="data of the task", field=f"{field}.data")
@@ -53,18 +50,16 @@ def question(
             id = _name(state, task, shown)
         return Question(id, "", "", shown)
     media = _own(source, state.name)
-    by_media = {} if by_media is None else by_media
-    if media in state.media and not by_media:
-        by_media.update((i.asked.media, _of(i.asked, i.size)) for i in reversed(state.items.values()))
     # Bytes that an item had before it was given others are of no item.
-    if media is None or media not in by_media:
+    about = None if media is None else state.showing.get(media)
+    if about is None:
         raise RequestError(
             "the task names no bytes of this project, and nothing is fetched",
             wanted="`id` of an item in the task's data, a digest, or the path of an item's media",
             got=ascii(source)[:120],
             field=f"{field}.data.{found.source}",
         )
-    return by_media[media]
+    return _of(state.items[about].asked, state.items[about].size)
 
 
 def _of(asked: LabelAsked, size: tuple[int, int] | None) -> Question:

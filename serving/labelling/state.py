@@ -8,6 +8,7 @@ over. No item is ever leased beyond its overlap, with Redis or without it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -62,7 +63,8 @@ class Observation(msgspec.Struct, frozen=True):
 class Project:
     """The state of one project. Not made for threads: whoever reads it holds the book's lock. `given` are the answers
     that stand, by annotator and item, `answered_at` when each last answered, `stood` the changes of the project that
-    were taken. `unestimated` is the id of the newest event that the consensus depends on and no `estimation.asked.v1`
+    were taken, `media` the types of all bytes ever shown, by digest, and `showing` the item that shows them now.
+    `unestimated` is the id of the newest event that the consensus depends on and no `estimation.asked.v1`
     stands behind (empty: none), `unestimated_at` the latest time of all such."""
 
     def __init__(self, name: str) -> None:
@@ -80,6 +82,7 @@ class Project:
         self.given: dict[str, dict[str, AnswerGiven]] = {}
         self.answered_at: dict[str, int] = {}
         self.media: dict[str, str] = {}
+        self.showing: dict[str, str] = {}
         self.open = Places()
         self.behind = Places()
         self.golds: list[str] = []
@@ -188,10 +191,11 @@ class Project:
         if event.overlap is not None and not is_overlap(event.overlap):
             return
         item = self._known(event)
-        before = item.gold
+        gold, media = item.gold, item.asked.media
         item.ask(event)
-        if item.gold and not before:
+        if item.gold and not gold:
             self.golds.append(event.about)
+        self._shows(event.about, media, item.asked.media)
         if item.asked.media:
             self.media[item.asked.media] = item.asked.media_type
         self._replace(event.about, item)
@@ -299,6 +303,15 @@ class Project:
         if item is None:
             item = self.items[event.about] = Item.unasked(event.about, len(self.items))
         return item
+
+    def _shows(self, about: str, before: str, now: str) -> None:
+        """The item shows the bytes of digest `now` in the place of `before` (empty: none)."""
+        if before != now and self.showing.get(before) == about:
+            del self.showing[before]
+            others = (other for other, item in self.items.items() if item.asked.media == before)
+            self.showing.update((before, other) for other in islice(others, 1))
+        if now:
+            self.showing.setdefault(now, about)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, EstimationAsked):

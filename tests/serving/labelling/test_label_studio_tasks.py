@@ -15,8 +15,7 @@ from tidemill.label_events import AnswerGiven
 def about(made: Desk, project: str, config: str, *tasks: dict) -> list[str]:
     with made.service.book.reading(project) as state:
         found = control(config, state.now.schema)
-        by_media: dict = {}
-        return [question(state, found, task, "task", by_media).item for task in tasks]
+        return [question(state, found, task, "task").item for task in tasks]
 
 
 def test_an_item_is_named_by_its_id_also_where_that_is_a_number(tmp_path):

@@ -323,3 +323,19 @@ def test_whatever_the_log_holds_the_counts_are_those_of_a_recount(seed, count):
             item = state.items[event.about]
             stands = state.leases[event.lease].fate == "leased"
             assert not stands or item.gold or len(state.holders(item)) <= state.wanted(item)
+
+
+def test_bytes_are_shown_by_the_first_item_that_holds_them_still():
+    state = project()
+    wanted = [
+        ("i", "d", {"d": "i"}),
+        ("j", "d", {"d": "i"}),
+        ("k", "e", {"d": "i", "e": "k"}),
+        ("i", "e", {"d": "j", "e": "k"}),
+        ("j", "", {"d": "j", "e": "k"}),
+        ("j", "f", {"e": "k", "f": "j"}),
+    ]
+    for n, (about, media, showing) in enumerate(wanted):
+        state.fold(LabelAsked(id=f"q{n}", time=n, about=about, media=media, media_type="image/png"))
+        assert state.showing == showing
+    assert set(state.media) == {"d", "e", "f"}
