@@ -104,8 +104,10 @@ class Project:
 
     def serve(self, time: int, page: Page) -> None:
         """Estimate exactly, if the project has been quiet until `time`."""
-        due = self.deadline
-        if due is not None and due <= time:
+        if not self.fresh:
+            return
+        due = self.clock + self.settings.quiet
+        if due <= time:
             self.flush(page)
             self._tick(due)
             self.estimate(page, "exact", "quiet")
@@ -226,7 +228,7 @@ class Project:
 
     def _note(self, change: Change, reason: str) -> None:
         self.fresh += 1
-        self._pending.append((change, self.clock, reason, self._reviewed(change.item)))
+        self._pending.append((change, self.clock, reason, bool(self.reviews) and self._reviewed(change.item)))
 
     def _change(self, data: Mapping[str, Any], time: int, page: Page) -> None:
         """The project's schema or rules are others from here on."""
@@ -272,7 +274,8 @@ class Project:
         return self.items[number]
 
     def _tick(self, time: int) -> None:
-        self.clock = max(self.clock, time)
+        if time > self.clock:
+            self.clock = time
 
     def _rules(self) -> Callable[[int], Rule]:
         """By which rule an item is settled: the project's, or by an overlap of its own."""

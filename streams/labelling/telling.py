@@ -43,26 +43,22 @@ def outputs(project: str, job: str) -> tuple[Output, ...]:
 
 
 class Page:
-    """Rows to emit, by output, kept as columns: a tuple for each would keep the garbage collector busy."""
+    """Rows to emit, by output: id, time (µs) and the values of its columns."""
 
     def __init__(self) -> None:
-        self.ids: dict[str, list[str]] = {name: [] for name in _COLUMNS}
-        self.times: dict[str, list[int]] = {name: [] for name in _COLUMNS}
-        self.columns: dict[str, list[list[Any]]] = {name: [[] for _ in of] for name, of in _COLUMNS.items()}
+        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
 
-    def add(self, output: str, id: str, time: int, *values: Any) -> None:
-        self.ids[output].append(id)
-        self.times[output].append(time)
-        for column, value in zip(self.columns[output], values, strict=True):
-            column.append(value)
+    def add(self, output: str, *row: Any) -> None:
+        self.rows[output].append(row)
 
     def emit(self) -> list[Rows]:
         """Everything, as an engine takes it."""
         out = []
-        for name, columns in self.columns.items():
-            if self.ids[name]:
+        for name, rows in self.rows.items():
+            if rows:
+                ids, times, *columns = map(list, zip(*rows, strict=True))
                 of = dict(zip(_COLUMNS[name], columns, strict=True))
-                out.append(Rows(name, np.array(self.times[name], np.int64), self.ids[name], of))
+                out.append(Rows(name, np.array(times, np.int64), ids, of))
         return out
 
 
@@ -95,10 +91,10 @@ def tell(
     value, confidence, _, answers = found
     settled = value is not None and is_settled(confidence, answers, rule.overlap, rule.sure, reviewed=reviewed)
     alike = same if mode == "exact" else near
-    kept = item.settled is not None and alike(item.settled, value)
+    kept = item.settled is not None and (item.settled is value or alike(item.settled, value))
     if not settled and kept and mode != "exact":
         settled = answers >= rule.overlap[0] and confidence >= rule.sure - SLACK
-    changed = not alike(item.value, value)
+    changed = item.value is not value and not alike(item.value, value)
     news = mode == "answered" or changed or settled != (item.settled is not None) or (settled and not kept)
     if not news:
         moved = abs(confidence - item.confidence)
