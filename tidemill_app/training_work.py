@@ -21,6 +21,7 @@ from tidemill_app import datasets
 from tidemill_app.dataset_log import DatasetLog
 from tidemill_app.home import write_atomically
 from tidemill_app.label_tail import LabelTail
+from tidemill_app.orphaned import end_with_parent
 from tidemill_app.run_reporter import RunReporter
 from tidemill_app.trained import Made, Source, publish, submitted_run
 from tidemill_app.training_spec import Asked, Ended, Spec
@@ -176,6 +177,7 @@ def main(path: str) -> int:
     ended = spec.folder / "ended.json"
     if ended.exists():
         return 0  # another life found what would be found again
+    end_with_parent()
     platform = Platform.open(spec.home)
     asked = Asked(patient=True)
     try:
