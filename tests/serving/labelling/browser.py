@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,17 @@ def answers(made: Desk, project: str) -> dict[tuple[str, str], Any]:
     """The answers that stand, by item and annotator."""
     with made.service.book.reading(project) as state:
         return {(about, by): a.value for about, item in state.items.items() for by, a in item.answers.items()}
+
+
+def stroke(page: Page, first: tuple[float, float], *further: tuple[float, float]) -> None:
+    """Draw a finger over the window from the first point through the others, let it rest, and lift it.
+
+    It is told as of the seconds that are just over. After a finger that is lifted in full flight, Chromium takes the
+    next tap for the end of a fling, and makes no click of it.
+    """
+    touch, pace = page.context.new_cdp_session(page), 0.2
+    points = [first, *further, further[-1]]
+    begun = time.time() - pace * (len(points) + 1)
+    told = [("touchMove" if n else "touchStart", [{"x": x, "y": y}]) for n, (x, y) in enumerate(points)]
+    for n, (kind, at) in enumerate([*told, ("touchEnd", [])]):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at, "timestamp": begun + pace * n})

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.labelling.uploads import NewItem
-from tests.serving.labelling.browser import HOSTILE, PHONE, add, answers, people, picture, schema
+from tests.serving.labelling.browser import HOSTILE, PHONE, add, answers, people, picture, schema, stroke
 from tests.serving.labelling.project import PASSWORD
 
 pytestmark = pytest.mark.stack
@@ -190,21 +190,12 @@ def test_a_box_is_drawn_by_touch_on_a_phone_and_nothing_is_wider_than_it(web):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     place = image.bounding_box()
     scale = place["width"] / 200
-    touch = page.context.new_cdp_session(page)
-
-    def finger(kind, x=None, y=None):
-        points = [] if x is None else [{"x": place["x"] + x * scale, "y": place["y"] + y * scale}]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-    finger("touchStart", 20, 20)
-    finger("touchMove", 60, 50)
-    finger("touchMove", 80, 60)
-    finger("touchEnd")
+    points = ((20, 20), (60, 50), (80, 60))
+    stroke(page, *((place["x"] + x * scale, place["y"] + y * scale) for x, y in points))
     expect(page.locator(".box-list li")).to_have_count(1)
-    # Not by `tap`: right after a drag by raw touches the browser now and then takes it for no click.
-    page.locator(".box-panel label", has_text="White").locator("input").check(force=True)
+    page.locator(".box-panel label", has_text="White").tap()
     expect(page.locator(".box-list li")).to_contain_text("White")
-    page.locator("#send").click()
+    page.locator("#send").tap()
     expect(page.get_by_text("Nothing to label for now")).to_be_visible()
     (box,) = answers(web.desk, web.name)["i0", "ada"]
     assert box[0] == "white" and box[1:] == pytest.approx([20, 20, 60, 40], abs=1.5)

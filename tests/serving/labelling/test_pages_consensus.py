@@ -11,7 +11,7 @@ from serving.labelling.uploads import NewItem
 from streams.engines.local import LocalEngine
 from streams.labelling.consensus import Consensus
 from streams.state_store import FolderStore
-from tests.serving.labelling.browser import PHONE, add, answers, people, picture, schema
+from tests.serving.labelling.browser import PHONE, add, answers, people, picture, schema, stroke
 from tests.serving.labelling.project import PASSWORD
 from tidemill.engine import Parts
 from tidemill.events import LabelGiven
@@ -175,17 +175,8 @@ def test_boxes_come_to_consensus(web, agreed):
 
     phone = web.open("/", who="cy", size=PHONE)
     at = frame(phone)
-    touch = phone.context.new_cdp_session(phone)
-
-    def finger(kind, *point):
-        points = [dict(zip("xy", at(*point), strict=True))] if point else []
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
     x, y, w, h = CELL
-    finger("touchStart", x + 1, y - 1)
-    finger("touchMove", x + w / 2, y + h / 2)
-    finger("touchMove", x + w + 1, y + h - 1)
-    finger("touchEnd")
+    stroke(phone, at(x + 1, y - 1), at(x + w / 2, y + h / 2), at(x + w + 1, y + h - 1))
     expect(phone.locator(".box-list li")).to_have_count(1)
     phone.locator("#send").tap()
     done(phone)
