@@ -13,16 +13,14 @@ from typing import Any
 
 import msgspec
 
+from connectors.datasets.examples import PLACED
 from tidemill.state import digest
 from tidemill.time import round_micros
 
 BY = "label-studio"
 """How the names of Label Studio's annotators begin; no account of ours has such a one."""
 
-
 _ANSWER = re.compile(rf"{BY}-([0-9]{{1,19}})-t([0-9]{{1,19}})")
-_PLACED = frozenset({"id", "time", "media", "media_type", "group", "split"})
-"""Fields of an item that are not its data, but say where it belongs."""
 
 
 def annotator(name: int | str) -> str:
@@ -48,7 +46,7 @@ def item_name(number: int | str, data: Mapping[str, Any], held: Callable[[str], 
     shown = {k: v for k, v in data.items() if k != "id"}
     if there is None:
         return name
-    ours = {k for k, v in there.items() if v is not None and k not in _PLACED}
+    ours = {k for k, v in there.items() if v is not None and k not in PLACED}
     both = ours & shown.keys()
     if all(there[k] == shown[k] for k in both) and (both or not ours):
         return name

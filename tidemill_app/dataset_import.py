@@ -14,13 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from connectors.datasets.examples import PLACED
 from connectors.datasets.formats import coco, folders, idx, label_studio, parquet, voc
 from connectors.datasets.formats.files import Root, is_archive, unpack
 from connectors.datasets.formats.item import EXTENSIONS, Incoming, RawItem, check_classes
 from tidemill.errors import ConfigError, TidemillError, UserError
 from tidemill.stream import Field, StreamSpec, check_name
 from tidemill_app.dataset_answers import check_order
-from tidemill_app.dataset_sending import OWN, Imported, Sending
+from tidemill_app.dataset_sending import Imported, Sending
 from tidemill_app.wiring import Platform
 
 READERS: dict[str, Callable[[Path], Incoming]] = {
@@ -156,11 +157,11 @@ def _declared(platform: Platform, project: str, incoming: Incoming, partitions: 
             raise ConfigError("the stream has no id field", where=f"stream {project}", wanted="ids, to label items by")
     else:
         fields = [Field("id", "string"), Field("time", "time")]
-        fields += [Field(n, "string", default="") for n in OWN[2:]]
+        fields += [Field(n, "string", default="") for n in PLACED[2:]]
         extra: dict[str, Any] = dict(incoming.fields)
         if incoming.medium == "image":
             extra = {"name": "string", "width": "int", "height": "int"} | extra
-        fields += [Field(n, kind, nullable=True) for n, kind in extra.items() if n not in OWN]
+        fields += [Field(n, kind, nullable=True) for n, kind in extra.items() if n not in PLACED]
         spec = catalogue.declare(
             StreamSpec(
                 name=project,

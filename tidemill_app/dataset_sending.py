@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from connectors.datasets.assembling import merges
+from connectors.datasets.examples import PLACED
 from connectors.datasets.formats.files import MAX_MEDIA
 from connectors.datasets.formats.item import Incoming, RawItem, classes_in
 from connectors.datasets.images import probe
@@ -31,9 +32,6 @@ from tidemill.time import to_rfc3339
 from tidemill_app.dataset_answers import Crowd
 from tidemill_app.dataset_there import SOURCE, digest_of, there
 from tidemill_app.wiring import Platform
-
-OWN = ("id", "time", "media", "media_type", "group", "split")
-"""Fields of an item that are not its data: what it is called, when it was, and what is declared of it here."""
 
 
 @dataclass
@@ -239,7 +237,7 @@ class Sending:
 
     def _shown(self, payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """What people are shown of an item, and which bytes."""
-        shown = {n: v for n, v in payload.items() if n not in (*OWN, self._spec.id, self._spec.time)}
+        shown = {n: v for n, v in payload.items() if n not in (*PLACED, self._spec.id, self._spec.time)}
         return shown, {n: payload.get(n) or "" for n in ("media", "media_type", "group")}
 
     def _send(self, event: Event, key: str) -> None:

@@ -79,8 +79,8 @@ def _opened(platform: Platform, training: Training, lineage: Lineage, copy: Log 
         items = platform.artefacts.get(lineage.items) if lineage.items else b"[]"
         labels = RecordedLabels(log, archive, spec, lineage, msgspec.json.decode(items, type=list[Run]))
         digest = version.digest if version is not None else ""
-        never = lambda: False  # noqa: E731
-        feed = ContinualFeed(training, labels, digest or data.project, media_of(platform), Alone(), never, lineage.step)
+        media = media_of(platform)
+        feed = ContinualFeed(training, labels, digest or data.project, media, Alone(), lambda: False, lineage.step)
         return _Opened(feed, digest, labels.erased, test)
     assert version is not None
     source, batches = of_dataset(platform, training, data, version, Alone())

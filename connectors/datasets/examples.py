@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+PLACED = ("id", "time", "media", "media_type", "group", "split")
+"""Fields of an item that are not its data: what it is called, when it was, and what is declared of it here."""
+
 
 class Example(msgspec.Struct, frozen=True):
     """An item, where its event stands in the log, and what was known of it.
