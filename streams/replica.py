@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, count, takewhile
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -23,13 +24,14 @@ from streams import progress
 from streams.engines.recovery import Positions, Recovered, Recovery, positions_of
 from streams.engines.snapshot import Snapshot
 from streams.journal import Moves
+from streams.progress import Segment
 from streams.sources import Segments, sources_of
 from tidemill import events
 from tidemill.engine import Parts
 from tidemill.errors import IncompatibleError, IntegrityError, SubmissionError, UnavailableError
 from tidemill.events import ProgressMade
 from tidemill.job import DeadRow, Effects, Job
-from tidemill.log import Log, Partition
+from tidemill.log import Log, Partition, Record
 from tidemill.order import Arrival, Batch
 from tidemill.state import NO_STATES
 
@@ -228,16 +230,16 @@ class Replica(Generic[S]):
         reader, segments = log.reader({at: end}), Segments(log, {})
         try:
             while not self._stop.is_set():
-                for record in reader.poll(1_000, 0.1):
-                    made = events.decode(record.value or b"")
-                    if not isinstance(made, ProgressMade) or _before(made, committed):
-                        continue
-                    if made.sequence != self.sequence + 1:
-                        _log.info("copy of job %s: it began anew, or commits are gone: copying anew", self.name)
-                        return
-                    _apply(found, made, segments)
-                    self.sequence = made.sequence
-                    self._take(copied, made)
+                made = _commits(reader.poll(1_000, 0.1), committed)
+                # All that are there at once: one by one, a copy that fell behind might never catch up.
+                following = [m for m, _ in takewhile(_is_next, zip(made, count(self.sequence + 1), strict=False))]
+                if following:
+                    _apply(found, following, segments)
+                    self.sequence = following[-1].sequence
+                    self._take(copied, following[-1])
+                if len(following) < len(made):
+                    _log.info("copy of job %s: it began anew, or commits are gone: copying anew", self.name)
+                    return
                 self._failing = None
         finally:
             reader.close()
@@ -336,20 +338,41 @@ def recovered(
     return recovery.recovered(committed)
 
 
-def _apply(found: Recovered, made: ProgressMade, segments: Segments) -> None:
-    """Take what one commit covered."""
+def _commits(records: Sequence[Record], after: ProgressMade) -> list[ProgressMade]:
+    """The commits that these records tell of, without what `after` covered."""
+    made = [events.decode(record.value or b"") for record in records]
+    return [m for m in made if isinstance(m, ProgressMade) and (m.sequence > after.sequence or m.time > after.time)]
+
+
+def _is_next(commit: tuple[ProgressMade, int]) -> bool:
+    return commit[0].sequence == commit[1]
+
+
+def _apply(found: Recovered, made: Sequence[ProgressMade], segments: Segments) -> None:
+    """Take what commits in a row covered, at once."""
     arrival = isinstance(found.pipeline.job.order, Arrival)
-    moves = Moves([] if arrival else made.moved)
-    for partition, records in segments.runs(made.segments):
-        moves.feed(found.intake, partition, records)
-    moves.reach(found.intake, positions_of(made.offsets))
+    moves = Moves([] if arrival else chain.from_iterable(m.moved for m in made))
+    rows = 0
+    for partition, records in segments.runs(_joined(made)):
+        rows += moves.feed(found.intake, partition, records)[0]
+        if rows >= _BATCH:
+            found.pipeline.step()
+            rows = 0
+    moves.reach(found.intake, positions_of(made[-1].offsets))
     found.pipeline.step()
     if not found.erasures.met:
-        check_cut(found, made)
+        check_cut(found, made[-1])
 
 
-def _before(made: ProgressMade, committed: ProgressMade) -> bool:
-    return made.sequence <= committed.sequence and made.time <= committed.time
+def _joined(made: Sequence[ProgressMade]) -> list[Segment]:
+    """What they read, in order: one segment where one goes on from the one before."""
+    out: list[Segment] = []
+    for topic, number, first, stop in chain.from_iterable(m.segments for m in made):
+        if out and out[-1][:2] == (topic, number) and out[-1][3] == first:
+            out[-1] = (topic, number, out[-1][2], stop)
+        else:
+            out.append((topic, number, first, stop))
+    return out
 
 
 def _is_own(found: Recovered, partition: Partition) -> bool:
