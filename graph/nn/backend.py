@@ -22,12 +22,13 @@ BACKENDS = ("pyg", "dgl")
 @dataclass(frozen=True)
 class Edges:
     """Messages of one layer: from row `sources[i]` of S to row `targets[i]` of T. Target t is source t as well (T ≤ S),
-    where both are of one type of node."""
+    where both are of one type of node. `features` (E, D) say more of each message; `GATv2` looks at them."""
 
     sources: Tensor
     targets: Tensor
     n_sources: int
     n_targets: int
+    features: Tensor | None = None
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What a backend has made of it, by its name."""
 
@@ -37,11 +38,18 @@ class Edges:
         return cls(torch.from_numpy(block.sources), torch.from_numpy(block.targets), block.n_sources, block.n_targets)
 
     def with_loops(self) -> Edges:
-        """With one more message of each target to itself; kept, so that layers over the same edges share it."""
+        """With one more message of each target to itself, whose features are the mean of the target's others, or 0;
+        kept, so that layers over the same edges share it."""
         if "loops" not in self.kept:
             own = torch.arange(self.n_targets)
             both = torch.cat((self.sources, own)), torch.cat((self.targets, own))
-            self.kept["loops"] = Edges(*both, self.n_sources, self.n_targets)
+            every = None
+            if self.features is not None:
+                total = self.features.new_zeros(self.n_targets, self.features.shape[1])
+                total.index_add_(0, self.targets, self.features)
+                count = torch.bincount(self.targets, minlength=self.n_targets).clamp(min=1)
+                every = torch.cat((self.features, total / count[:, None]))
+            self.kept["loops"] = Edges(*both, self.n_sources, self.n_targets, every)
         loops: Edges = self.kept["loops"]
         return loops
 

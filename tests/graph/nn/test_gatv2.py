@@ -3,9 +3,27 @@
 import pytest
 import torch
 
-from graph.nn.backend import load
+from graph.nn.backend import Edges, load
 from graph.nn.gatv2 import GATv2Conv
 from tests.graph.nn.graphs import edges
+
+
+@pytest.mark.parametrize("backend", ["pyg", "dgl"])
+def test_a_layer_that_looks_at_edges_is_that_of_pyg(backend):
+    from torch_geometric.nn import GATv2Conv as PyGs
+
+    torch.manual_seed(0)
+    ours, x, e = GATv2Conv(5, 8, load(backend), heads=2, edge=3), torch.randn(9, 5), edges(9, 6)
+    kept = e.sources != e.targets  # PyG takes loops away
+    e = Edges(e.sources[kept], e.targets[kept], 9, 6, torch.randn(int(kept.sum()), 3))
+    pyg = PyGs(5, 4, heads=2, edge_dim=3)
+    for mine, other in ((ours.source, pyg.lin_l), (ours.target, pyg.lin_r), (ours.edge, pyg.lin_edge)):
+        other.load_state_dict(mine.state_dict())
+    pyg.att.data, pyg.bias.data = ours.attention.data[None], ours.bias.data
+    found = ours(x, e)
+    assert (found - pyg((x, x[:6]), torch.stack((e.sources, e.targets)), e.features)).abs().max() < 1e-5
+    still = Edges(e.sources, e.targets, 9, 6, torch.zeros_like(e.features))
+    assert (found - ours(x, still)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("average", [False, True])
