@@ -24,7 +24,6 @@ from streams import progress
 from streams.engines.recovery import Positions, Recovered, Recovery, positions_of
 from streams.engines.snapshot import Snapshot
 from streams.journal import Moves
-from streams.progress import Segment
 from streams.sources import Segments, sources_of
 from tidemill import events
 from tidemill.engine import Parts
@@ -126,13 +125,14 @@ class _Silent(Recovery):
 
 def check_cut(found: Recovered, committed: ProgressMade) -> None:
     """Raises `IntegrityError` where a copy does not stand where the job did."""
-    got = (found.pipeline.watermark, found.pipeline.last, found.pipeline.counts.dead)
-    wanted = (committed.watermark, committed.last, committed.dead)
+    pipeline = found.pipeline
+    got = (pipeline.watermark, pipeline.last, pipeline.counts.stepped, pipeline.counts.dead)
+    wanted = (committed.watermark, committed.last, committed.stepped, committed.dead)
     if got != wanted:
         raise IntegrityError(
             f"the copy is not where commit {committed.sequence} stood",
             where=f"job {committed.job}",
-            wanted=f"watermark, last event, dead letters {wanted}",
+            wanted=f"watermark, last event, events stepped, dead letters {wanted}",
             got=str(got),
             fix="The step is not deterministic, or the log was changed; check it with tidemill.checks.jobs.",
         )
@@ -231,12 +231,14 @@ class Replica(Generic[S]):
         try:
             while not self._stop.is_set():
                 made = _commits(reader.poll(1_000, 0.1), committed)
-                # All that are there at once: one by one, a copy that fell behind might never catch up.
                 following = [m for m, _ in takewhile(_is_next, zip(made, count(self.sequence + 1), strict=False))]
-                if following:
-                    _apply(found, following, segments)
-                    self.sequence = following[-1].sequence
-                    self._take(copied, following[-1])
+                # Several that are there at once: one by one, a copy that fell behind might never catch up.
+                for few in _together(following, copied.position):
+                    if self._stop.is_set():
+                        return
+                    _apply(found, few, segments)
+                    self.sequence = few[-1].sequence
+                    self._take(copied, few[-1])
                 if len(following) < len(made):
                     _log.info("copy of job %s: it began anew, or commits are gone: copying anew", self.name)
                     return
@@ -348,31 +350,32 @@ def _is_next(commit: tuple[ProgressMade, int]) -> bool:
     return commit[0].sequence == commit[1]
 
 
+def _together(made: Sequence[ProgressMade], stepped: int) -> Iterator[Sequence[ProgressMade]]:
+    """Commits in a row, in parts in each of which the job stepped about a batch, after `stepped` events."""
+    first = 0
+    for i, one in enumerate(made):
+        if one.stepped - stepped >= _BATCH or i + 1 == len(made):
+            yield made[first : i + 1]
+            first, stepped = i + 1, one.stepped
+
+
 def _apply(found: Recovered, made: Sequence[ProgressMade], segments: Segments) -> None:
     """Take what commits in a row covered, at once."""
-    arrival = isinstance(found.pipeline.job.order, Arrival)
-    moves = Moves([] if arrival else chain.from_iterable(m.moved for m in made))
-    rows = 0
-    for partition, records in segments.runs(_joined(made)):
-        rows += moves.feed(found.intake, partition, records)[0]
-        if rows >= _BATCH:
-            found.pipeline.step()
-            rows = 0
-    moves.reach(found.intake, positions_of(made[-1].offsets))
+    until = positions_of(made[-1].offsets)
+    if isinstance(found.pipeline.job.order, Arrival):
+        spans, moves = progress.merged(chain.from_iterable(m.segments for m in made)), Moves([])
+    else:
+        # In which order partitions were read does not count, and not every engine says.
+        at = found.positions
+        spans = [(*p, at.get(p, end), end) for p, end in sorted(until.items()) if at.get(p, end) < end]
+        moves = Moves(chain.from_iterable(m.moved for m in made))
+    for partition, records in segments.runs(spans):
+        moves.feed(found.intake, partition, records)
+    moves.reach(found.intake, until)
     found.pipeline.step()
+    found.positions = until
     if not found.erasures.met:
         check_cut(found, made[-1])
-
-
-def _joined(made: Sequence[ProgressMade]) -> list[Segment]:
-    """What they read, in order: one segment where one goes on from the one before."""
-    out: list[Segment] = []
-    for topic, number, first, stop in chain.from_iterable(m.segments for m in made):
-        if out and out[-1][:2] == (topic, number) and out[-1][3] == first:
-            out[-1] = (topic, number, out[-1][2], stop)
-        else:
-            out.append((topic, number, first, stop))
-    return out
 
 
 def _is_own(found: Recovered, partition: Partition) -> bool:

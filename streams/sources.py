@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 from streams.pipeline import Source
@@ -252,7 +254,7 @@ class Segments:
                     if waited >= timeout:
                         raise UnavailableError("the log gives no more records", where=f"{topic}/{number} at {position}")
                     at = position
-                mine = [r for r in records if r.offset < stop]
+                mine = records[: bisect_left(records, stop, key=attrgetter("offset"))]
                 if len(mine) < len(records):
                     self._stash[p] = records[len(mine) :]
                     at = stop

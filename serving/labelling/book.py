@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from serving.labelling.state import Project
@@ -47,6 +47,7 @@ class Book:
         self._writer = log.writer()
         self._writing = threading.Lock()
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._seen: dict[str, list[threading.Event]] = {}
         self._projects: dict[str, Project] = {}
         self._positions: dict[Partition, int] = {Partition(INDEX, 0): log.begin(Partition(INDEX, 0))}
@@ -83,6 +84,11 @@ class Book:
                     fix="tidemill labelling project list shows them; tidemill labelling project create makes one.",
                 )
             yield found
+
+    def wait_until(self, project: str, holds: Callable[[Project], bool], seconds: float) -> bool:
+        """Wait until the project's state is so; False where it is not in time."""
+        with self.reading(project) as state:
+            return self._changed.wait_for(lambda: holds(state), seconds)
 
     @contextmanager
     def all(self) -> Iterator[list[Project]]:
@@ -210,6 +216,7 @@ class Book:
                     _log.exception("event %s of %s is passed over", event.id, record.topic, exc_info=error)
                 for taken in self._seen.pop(event.id, []):
                     taken.set()
+            self._changed.notify_all()
 
     def _named(self, project: str) -> None:
         if project in self._projects:

@@ -47,6 +47,10 @@ class Claims(Protocol):
         """Whether no other answer is on its way for this lease."""
         ...
 
+    def on_their_way(self, project: str, leases: Sequence[str]) -> list[str]:
+        """Those that were answered a moment ago, by any process."""
+        ...
+
     def estimating(self, project: str, newest: str) -> bool:
         """Whether nobody else asks at this moment for an estimation up to event `newest`."""
         ...
@@ -64,6 +68,9 @@ class NoClaims:
 
     def answering(self, project: str, lease: str, digest: str) -> bool:
         return True
+
+    def on_their_way(self, project: str, leases: Sequence[str]) -> list[str]:
+        return []
 
     def estimating(self, project: str, newest: str) -> bool:
         return True
@@ -123,6 +130,11 @@ class RedisClaims:
             return bool((self._client.get(key) or digest.encode()) == digest.encode())
 
         return bool(self._asking(attempt, True))
+
+    def on_their_way(self, project: str, leases: Sequence[str]) -> list[str]:
+        keys = [_PREFIX % (project, "answer", lease) for lease in leases]
+        found = self._asking(lambda: self._client.mget(keys), [None] * len(keys)) if keys else []
+        return [lease for lease, digest in zip(leases, found, strict=True) if digest is not None]
 
     def estimating(self, project: str, newest: str) -> bool:
         key = _PREFIX % (project, "estimation", newest)

@@ -25,6 +25,8 @@ from tidemill.time import SECOND, Clock
 MAX_IN_HAND = 20
 """Leases that an annotator may hold at once."""
 _ROUNDS = 4
+ANSWERED = 1.0
+"""Seconds that an annotator's next tasks wait for an answer that another process took and this one has not read yet."""
 
 
 class Prelabel(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class Leasing:
         if not 1 <= count <= MAX_IN_HAND:
             raise RequestError("so many at once are not leased", wanted=f"1 to {MAX_IN_HAND}", field="count")
         restricted = ""
+        self._read_own(project, who)
         for _ in range(_ROUNDS):
             now = self._clock.now()
             with self._book.reading(project) as state:
@@ -85,6 +88,18 @@ class Leasing:
             tasks = [_task(state, lease) for lease in held]
         drafts = self._claims.drafts(project, held)
         return [msgspec.structs.replace(t, draft=d) for t, d in zip(tasks, drafts, strict=True)], restricted
+
+    def _read_own(self, project: str, who: str) -> None:
+        """Whoever answered a task is not given it again, whichever process took the answer."""
+        with self._book.reading(project) as state:
+            held = _held(state, who, self._clock.now())
+        answered = self._claims.on_their_way(project, held)
+
+        def read(state: Project) -> bool:
+            return all(state.leases[lease].fate != "leased" for lease in answered)
+
+        if answered:
+            self._book.wait_until(project, read, ANSWERED)
 
     def _claimed(self, project: str, who: str, about: str) -> LabelLeased | None:
         """The lease to be written, where nobody else goes for the same place at this moment."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from connectors.files import FileLog
@@ -15,6 +16,7 @@ from streams import progress, replica
 from streams.engines.local import LocalEngine
 from streams.erasures import TOPIC as ERASURES
 from streams.replica import SLICE, Copied, Replica, recovered, visit
+from streams.sources import Segments
 from streams.state_store import FolderStore
 from tests.serving.helpers import until
 from tests.streams.engines.helpers import SPEC, Learned, make_job, publish, row, rows_of, run, step
@@ -130,8 +132,10 @@ def test_it_is_the_jobs_own_state_at_every_commit(tmp_path, order, unbroken):
             assert states.encode(found.pipeline.states[0]) == own[one.stepped]
 
 
+@pytest.mark.parametrize("batch", [30, 50_000])
 @pytest.mark.parametrize("order", ORDERS)
-def test_commits_that_came_meanwhile_are_taken_at_once(order, tmp_path, unbroken):
+def test_commits_that_came_meanwhile_are_taken_at_once(order, batch, tmp_path, unbroken, monkeypatch):
+    monkeypatch.setattr(replica, "_BATCH", batch)
     log, store, own, copied = MemoryLog(), FolderStore(tmp_path), {}, {}
     job = make_job(order=ORDERS[order])
     interleaved(log, store, watched(job, own), 0, 100, 7)
@@ -144,7 +148,22 @@ def test_commits_that_came_meanwhile_are_taken_at_once(order, tmp_path, unbroken
         until(lambda: is_at(log, copy))
         assert state_of(copy) == own[copy.position]
     live = {one.stepped for one in commits(log) if one.sequence > begun}
-    assert len(live) > 10 and len(live & copied.keys()) < len(live) - 5
+    both = live & copied.keys()
+    assert len(live) > 10 and len(both) < len(live) - 5
+    assert all(copied[n] == own[n] for n in both) and (len(both) > 5) is (batch == 30)
+
+
+def test_commits_that_do_not_say_in_which_order_they_read_are_followed(tmp_path):
+    log, store, own = MemoryLog(), FolderStore(tmp_path), {}
+    job = make_job(order=ORDERS["event_time"])
+    interleaved(log, store, watched(job, own), 0, 200, 7)
+    made = [msgspec.structs.replace(one, segments=[]) for one in commits(log)]  # as the Flink engine writes them
+    copied = Copied(job, lambda *_: SLICE)
+    found = recovered(copied.job, parts_on(log), made[5], lambda: False)
+    begun, segments = copied.position, Segments(log, {})
+    for one in made[6:]:
+        replica._apply(found, [one], segments)
+    assert begun < copied.position == made[-1].stepped and states.encode(copied.state) == own[copied.position]
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
@@ -505,3 +524,20 @@ def test_what_was_erased_is_absent_from_a_copy_made_after(tmp_path, unbroken):
         if one["id"] != "e7":  # the fourth of partition 1
             rides[one["who"]] += one["km"]
     assert km == rides
+
+
+def test_a_copy_does_not_stay_where_its_job_has_heeded_an_erasure(tmp_path):
+    log, store, own = MemoryLog(), FolderStore(tmp_path), {}
+    job = make_job(order=ORDERS["event_time"])
+    publish(log, [row(i) for i in range(100)])
+    run(job, log, store)
+    with following(job, log) as copy:
+        until(lambda: is_at(log, copy))
+        log.create(ERASURES, TopicSpec())
+        erased = RecordErased(id="", time=0, topic=SPEC.topic, partition=1, offset=55, row=0)
+        log.writer().send(ERASURES, events.encode(erased))
+        run(job, log, store)  # from its next snapshot on the job heeds it
+        publish(log, [row(i) for i in range(100, 160)])
+        run(watched(job, own), log, store)
+        until(lambda: is_at(log, copy) and copy.position == progress.last(log, "sums").stepped)
+        assert copy.position < 160 and state_of(copy) == own[copy.position]

@@ -55,6 +55,8 @@ def test_one_answer_is_on_its_way_for_a_lease(claims, fresh):
     name = fresh("p")
     assert [claims.answering(name, "l", d) for d in ("a", "a", "b", "a")] == [True, True, False, True]
     assert claims.answering(name, "other", "b")
+    assert claims.on_their_way(name, ["l", "none", "other"]) == ["l", "other"]
+    assert claims.on_their_way(name, []) == claims.on_their_way(fresh("q"), ["l"]) == []
 
 
 def test_drafts_come_back(claims, fresh):
@@ -71,6 +73,7 @@ def test_without_redis_the_log_judges_and_drafts_are_not_kept(caplog):
         for claims in (RedisClaims(client), NoClaims()):
             assert claims.claim(claim_of("p", "x", "l", wanted=0))
             assert claims.answering("p", "l", "a") and claims.answering("p", "l", "b")
+            assert claims.on_their_way("p", ["l"]) == []
             assert not claims.keep_draft("p", "l", 1, 60)
             assert claims.drafts("p", ["a", "b"]) == [None, None]
     assert len(caplog.records) == 1  # said once, not at every request

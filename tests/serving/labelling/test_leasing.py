@@ -8,8 +8,11 @@ import pytest
 import redis
 
 from connectors.kafka import KafkaLog
+from connectors.memory import MemoryLog
+from serving.labelling import leasing
 from serving.labelling.claims import NoClaims, RedisClaims
 from serving.labelling.leasing import MAX_IN_HAND
+from tests.serving.helpers import until
 from tests.serving.labelling.project import Hands, desk, until_known
 from tidemill.cloudevents import headers_of
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
@@ -149,6 +152,37 @@ def test_processes_at_once_never_lease_beyond_the_overlap(kept, tmp_path, kafka,
                 service.__exit__(None, None, None)
             for log in logs:
                 log.close()
+
+
+def test_who_answered_at_one_process_is_not_asked_again_by_another_that_lags(tmp_path, redis_url, fresh, monkeypatch):
+    name, log = fresh("pets"), MemoryLog()
+    with redis.Redis.from_url(redis_url) as client:
+        claims = RedisClaims(client)
+        with desk(tmp_path / "a", log=log, claims=claims) as one, desk(tmp_path / "b", log=log, claims=claims) as other:
+            one.project(name)
+            one.member(name, "ann")
+            one.texts(name, 5)
+            first, _ = one.service.leasing.next(name, "ann", 2)
+            until_known(other, name, items=5, people=1)
+            until(lambda: other.service.leasing.next(name, "ann", 2)[0] == first)
+            # From now on what it reads reaches it only once somebody waits for it.
+            late, take, wait = threading.Event(), other.service.book._take, other.service.book.wait_until
+            monkeypatch.setattr(other.service.book, "_take", lambda records: (late.wait(20), take(records)))
+
+            def waited(*asked):
+                late.set()
+                return wait(*asked)
+
+            monkeypatch.setattr(other.service.book, "wait_until", waited)
+            for task in first:
+                one.service.leasing.answer(name, "ann", task.lease, "cat")
+            following, _ = other.service.leasing.next(name, "ann", 2)
+            assert late.is_set() and len(following) == 2
+            assert not {t.lease for t in following} & {t.lease for t in first}
+            # An answer that never comes, for its process was killed, holds nobody up for long.
+            assert claims.answering(name, following[0].lease, "digest")
+            monkeypatch.setattr(leasing, "ANSWERED", 0.05)
+            assert other.service.leasing.next(name, "ann", 2)[0] == following
 
 
 def test_undo_gives_the_same_task_anew_where_it_may_be_had(tmp_path):
