@@ -29,7 +29,7 @@ class Edges:
     n_sources: int
     n_targets: int
     features: Tensor | None = None
-    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
     """What a backend has made of it, by its name."""
 
     @classmethod
@@ -41,7 +41,7 @@ class Edges:
         """With one more message of each target to itself, whose features are the mean of the target's others, or 0;
         kept, so that layers over the same edges share it."""
         if "loops" not in self.kept:
-            own = torch.arange(self.n_targets)
+            own = torch.arange(self.n_targets, device=self.targets.device)
             both = torch.cat((self.sources, own)), torch.cat((self.targets, own))
             every = None
             if self.features is not None:

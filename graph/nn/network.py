@@ -59,7 +59,7 @@ class Network(nn.Module):
                     x = self.activation(x)
             return x
         h = self.dropout(self.activation(self.encoder(x)))
-        for conv, norm, step in zip(self.convs, self.norms, edges, strict=False):
+        for conv, norm, step in zip(self.convs, self.norms[:-1], edges, strict=True):
             h = h[: step.n_targets] + self.dropout(self.activation(conv(norm(h), step)))
         out: Tensor = self.head(self.norms[-1](h))
         return out

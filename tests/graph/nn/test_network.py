@@ -84,3 +84,11 @@ def test_a_target_is_told_nothing_by_those_who_are_not_its_neighbours(name):
     rows[19] += 5
     changed = (network(x, layers) - before).abs().sum(1) > 0
     assert set(changed.nonzero().flatten().tolist()) == reached != set(range(6))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_as_many_layers_of_edges_as_the_network_has(residual):
+    network = GraphSAGE(6, 16, 3, residual=residual)
+    for layers in (two_layers()[:1], [*two_layers(), two_layers()[1]]):
+        with pytest.raises(ValueError, match="zip"):
+            network(torch.randn(20, 6), layers)

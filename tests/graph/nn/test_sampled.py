@@ -11,7 +11,7 @@ from graph.nn.hgt import HGT, HeteroEdges
 from graph.nn.sage import GraphSAGE
 from graph.nn.sampled import messages, relation_of
 from graph.relation import NodeType, Relation
-from graph.sampling import Hop, sample
+from graph.sampling import Hop
 from graph.store import TemporalGraph
 from tidemill.errors import UserError
 
@@ -80,7 +80,7 @@ def on_the_whole(graph, ways):
 def test_hgt_says_of_seeds_what_it_says_on_the_whole_graph(backend):
     graph = market()
     seeds = np.array([3, 0, 7])
-    found = messages(graph, sample(graph, "user", seeds, NOW, hops(ALL)))
+    found = messages(graph, "user", seeds, NOW, hops(ALL))
     assert found.nodes["user"][:3].tolist() == [3, 0, 7] and (found.before["user"] == NOW).all()
     torch.manual_seed(0)
     net = HGT({"user": 3, "shop": 3}, [*PAYS, FRIENDS], "user", 8, 2, heads=2, backend=backend)
@@ -90,7 +90,7 @@ def test_hgt_says_of_seeds_what_it_says_on_the_whole_graph(backend):
     got = net(inputs(graph, found.nodes), found.layers)
     assert got.shape == (3, 2) and (got - wanted).abs().max() < 1e-5
     # It is the neighbours that say so.
-    nobody = messages(graph, sample(graph, "user", seeds, 1, hops(ALL)))
+    nobody = messages(graph, "user", seeds, 1, hops(ALL))
     assert (net(inputs(graph, nobody.nodes), nobody.layers) - wanted).abs().max() > 1e-2
 
 
@@ -98,7 +98,7 @@ def test_hgt_says_of_seeds_what_it_says_on_the_whole_graph(backend):
 def test_networks_of_one_relation_say_of_seeds_what_they_say_on_the_whole_graph(kind):
     graph = market()
     seeds = np.array([5, 2])
-    found = messages(graph, sample(graph, "user", seeds, NOW, [Hop("knows", ALL)] * 2))
+    found = messages(graph, "user", seeds, NOW, [Hop("knows", ALL)] * 2)
     torch.manual_seed(0)
     net = kind(3, 8, 2, **({"edge": 2, "heads": 2} if kind is GATv2 else {}))
     every = {t: np.arange(len(graph.nodes[t])) for t in graph.node_types}
@@ -110,11 +110,10 @@ def test_networks_of_one_relation_say_of_seeds_what_they_say_on_the_whole_graph(
 
 def test_a_seed_says_the_same_alone_as_among_others():
     graph = market()
-    torch.manual_seed(0)
     net = HGT({"user": 3, "shop": 3}, [*PAYS, FRIENDS], "user", 8, 2, heads=2)
 
     def said(seeds):
-        found = messages(graph, sample(graph, "user", np.array(seeds), NOW, hops(2, "uniform"), seed=4))
+        found = messages(graph, "user", np.array(seeds), NOW, hops(2, "uniform"), seed=4)
         return net(inputs(graph, found.nodes), found.layers)
 
     together = said([3, 0, 7, 9])
@@ -125,7 +124,7 @@ def test_a_seed_says_the_same_alone_as_among_others():
 def test_messages_say_what_their_edges_say_as_of_their_targets_moment():
     graph = market()
     moments = np.array([NOW, NOW // 2])
-    found = messages(graph, sample(graph, "user", np.array([3, 3]), moments, [Hop("pays", 5)], seed=1))
+    found = messages(graph, "user", np.array([3, 3]), moments, [Hop("pays", 5)], seed=1)
     assert found.before["user"].tolist() == moments.tolist()
     edges = found.layers[0].relations[PAYS[0]]
     asked = graph.found("pays", np.array([3, 3]), moments, 5)
@@ -139,7 +138,7 @@ def test_messages_say_what_their_edges_say_as_of_their_targets_moment():
 
 def test_a_layer_without_the_features_it_looks_at_is_refused():
     graph = market()
-    found = messages(graph, sample(graph, "user", np.array([1]), NOW, [Hop("knows", 3)]))
+    found = messages(graph, "user", np.array([1]), NOW, [Hop("knows", 3)])
     net = GATv2(3, 8, 2, heads=2, edge=3, layers=1)
     with pytest.raises(UserError, match=r"messages without the features that the layer looks at.*3 columns.*2 columns"):
         net(inputs(graph, found.nodes)["user"], found.of(FRIENDS))
@@ -147,6 +146,51 @@ def test_a_layer_without_the_features_it_looks_at_is_refused():
 
 def test_a_relation_between_two_types_is_not_taken_alone():
     graph = market()
-    found = messages(graph, sample(graph, "user", np.array([1]), NOW, [Hop("pays", 3)]))
+    found = messages(graph, "user", np.array([1]), NOW, [Hop("pays", 3)])
     with pytest.raises(UserError, match=r"no relation to pass messages along alone.*rev_pays"):
         found.of(PAYS[0])
+
+
+def test_each_node_asked_about_finds_its_row():
+    graph = market()
+    asked = np.array([4, -1, 2, 4, -1])
+    found = messages(graph, "user", asked, np.array([NOW, NOW, NOW, NOW, 1]), hops(2))
+    assert found.seeds.tolist() == [0, 1, 2, 0, 3]
+    assert found.nodes["user"][found.seeds].tolist() == asked.tolist()
+    assert found.before["user"][found.seeds].tolist() == [NOW, NOW, NOW, NOW, 1]
+    net = HGT({"user": 3, "shop": 3}, [*PAYS, FRIENDS], "user", 8, 2, heads=2)
+    assert net(inputs(graph, found.nodes), found.layers)[found.seeds].shape == (5, 2)
+    assert messages(graph, "user", np.empty(0, np.int64), NOW, hops(2)).seeds.tolist() == []
+
+
+def test_types_that_do_not_come_up_need_no_inputs():
+    graph = TemporalGraph(["user", "shop", "city"], [Relation("pays", "user", "shop"), Relation("in", "shop", "city")])
+    graph.add("pays", ["a", "b"], ["s", "s"], [1, 2])
+    graph.add("in", ["s"], ["c"], [1])
+    found = messages(graph, "user", np.array([0]), 5, [Hop("pays", 3), Hop("pays", 3, "in")], features=False)
+    assert sorted(found.nodes) == ["shop", "user"]
+    assert all(edges.features is None for layer in found.layers for edges in layer.relations.values())
+    net = HGT({"user": 3, "shop": 3}, PAYS, "user", 8, 2, heads=2)
+    assert net({t: torch.ones(len(found.nodes[t]), 3) for t in found.nodes}, found.layers).shape == (1, 2)
+
+
+def test_two_relations_of_one_name_are_refused():
+    graph = TemporalGraph(["user", "shop"], [Relation("pays", "user", "shop"), Relation("rev_pays", "shop", "user")])
+    graph.add("pays", ["a"], ["s"], [1])
+    with pytest.raises(UserError, match="pays and rev_pays: messages of two relations would have one name"):
+        messages(graph, "user", np.array([0]), 5, [[Hop("pays", 3), Hop("rev_pays", 3, "in")]])
+
+
+def test_messages_weigh_what_experts_say_and_are_of_edges_that_stand():
+    graph = market()
+    ids = graph.ids("user")
+    first = messages(graph, "user", np.array([3]), NOW, [Hop("knows", ALL)]).layers[0].relations[FRIENDS]
+    other = int(graph.neighbours("knows", np.array([3]), NOW, 1).nodes[0, 0])
+    graph.judge("knows", ids[3], ids[other], NOW - 1, "weight", 5.0)
+    weighed = messages(graph, "user", np.array([3]), NOW, [Hop("knows", ALL)]).layers[0].relations[FRIENDS]
+    plain = messages(graph, "user", np.array([3]), NOW, [Hop("knows", ALL, experts=False)]).layers[0].relations[FRIENDS]
+    np.testing.assert_array_equal(plain.features, first.features)
+    assert set(np.round(np.expm1(weighed.features[:, 0].numpy()), 4).tolist()) == {1.0, 5.0}
+    graph.judge("knows", ids[3], ids[other], NOW - 1, "forbid")
+    left = messages(graph, "user", np.array([3]), NOW, [Hop("knows", ALL)]).layers[0].relations[FRIENDS]
+    assert 0 < len(left.sources) < len(first.sources)
