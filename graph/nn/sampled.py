@@ -147,8 +147,8 @@ def _layer(
             parts.setdefault(relation, []).append(placed)
     edges = {}
     for relation, placed_ in parts.items():
-        ends = [torch.from_numpy(np.concatenate([one[i] for one in placed_])) for i in range(2)]
+        from_, to = (torch.from_numpy(np.concatenate([one[i] for one in placed_])) for i in range(2))
         told = [one[2] for one in placed_ if one[2] is not None]
         more = torch.from_numpy(np.concatenate(told)) if told else None
-        edges[relation] = Edges(*ends, sources[relation[0]], targets[relation[2]], more)
+        edges[relation] = Edges(from_, to, sources[relation[0]], targets[relation[2]], more)
     return HeteroEdges(edges, targets)
