@@ -187,7 +187,7 @@ def test_a_manifest_that_does_not_fit_is_refused_before_anything_is_written(stor
 def test_names_cannot_lead_elsewhere(store, name, version):
     with pytest.raises(UserError):
         store.put_version(name, version, FILES, manifest_of(name, version))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="cannot be a file's"):
         store.load(name, version, DIGEST)
 
 

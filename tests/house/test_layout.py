@@ -79,7 +79,8 @@ def test_locks_are_pinned_with_hashes_and_no_address():
         assert not [x for x in lines if "://" in x or x.startswith(("--index", "--extra-index", "--find"))], lock
         pins = [x for x in lines if x and not x.startswith((" ", "#"))]
         assert all("==" in x for x in pins), [x for x in pins if "==" not in x]
-        assert len(pins) <= sum("--hash=sha256:" in x for x in lines)
+        following = zip(lines, [*lines[1:], ""], strict=True)
+        assert not [x for x, after in following if x in pins and "--hash=sha256:" not in after], lock
 
 
 def test_locks_hold_every_declared_dependency():

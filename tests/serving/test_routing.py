@@ -71,6 +71,7 @@ def test_bodies_that_are_held_at_once_have_a_bound_and_nobody_has_more_than_half
         go.set()
         assert await asyncio.gather(*taken) == [200] * 3
         assert await ask(b"kim", 50) == 200
+        assert await ask(b"kim", 51, read=False) == 413
         assert not door._held
 
     asyncio.run(all_of_it())

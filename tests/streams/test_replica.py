@@ -420,6 +420,7 @@ def test_a_copy_is_asked_while_it_goes_on(tmp_path, monkeypatch, unbroken):
         asking.join()
     assert max(sizes) == 10, "more than a slice at a time"
     positions = [position for position, _, _ in found]
+    assert {*positions} - {one.stepped for one in commits(log)}, "asked between commits only"
     assert positions == sorted(positions) and all(position == n for position, n, _ in found)
     sums = {told["id"]: told["sum"] for told in rows_of(log, "data.sums")}
     after = [0.0, *sums.values()]

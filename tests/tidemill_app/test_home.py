@@ -1,6 +1,7 @@
 """A home is made, marked, read, and removed; no other folder ever is."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -94,13 +95,14 @@ def test_the_lock_is_held_by_one(tmp_path):
 
 
 def test_who_waits_for_the_lock_gets_it_once_it_is_free(tmp_path):
-    home, inside, times = Home(tmp_path / "h"), [], []
+    home, inside, times, meanwhile = Home(tmp_path / "h"), [], [], threading.Event()
     home.create()
 
     def enter(number):
         with home.locked():
             inside.append(number)
             times.append(len(inside))
+            meanwhile.wait(0.1)
             inside.remove(number)
 
     with ThreadPoolExecutor(4) as pool:

@@ -56,6 +56,9 @@ CLUSTER: dict[str, Any] = {
     "heartbeat.interval": "1 s",
     "heartbeat.timeout": "20 s",
     "heartbeat.rpc-failure-threshold": 2,
+    # Else a cluster that is older than five minutes fails at once a job that finds no slot; here it waits for one, and
+    # a TaskManager that was killed may come back meanwhile. 240 days, in milliseconds: its timer takes 248 at most.
+    "resourcemanager.standalone.start-up-time": 20_736_000_000,
     "restart-strategy.type": "exponential-delay",
     "restart-strategy.exponential-delay.initial-backoff": "500 ms",
     "restart-strategy.exponential-delay.max-backoff": "10 s",

@@ -162,6 +162,7 @@ def test_pages_are_served_under_a_policy_that_runs_nothing_of_others(tmp_path, m
     folder.mkdir()
     for name in ("annotate.html", "manage.html", "app.js", "notes.txt", ".hidden.js"):
         (folder / name).write_text(name)
+    (tmp_path / "outside.js").write_text("secret")
     monkeypatch.setattr(page_desk, "STATIC", folder)
     with desk(tmp_path) as made, served(made) as caller:
         nobody = caller()
@@ -172,7 +173,7 @@ def test_pages_are_served_under_a_policy_that_runs_nothing_of_others(tmp_path, m
             assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
             assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
             assert answer.headers["x-content-type-options"] == "nosniff"
-        for name in ("notes.txt", "none.js", "..%2fdoor.py", "%2e%2e%2fdoor.py", "/etc/passwd", "app.js%00.html"):
+        for name in ("notes.txt", "none.js", "..%2foutside.js", "%2e%2e%2foutside.js", "/etc/passwd", "app.js%00.html"):
             assert nobody.http.get(f"/static/{name}").status_code == 404, name
 
 

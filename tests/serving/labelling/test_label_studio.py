@@ -28,7 +28,7 @@ def test_only_who_shows_a_key_is_answered_and_basic_authentication_will_do(tmp_p
             assert httpx.get(f"{client.base_url}/health", headers={b"authorization": text}).status_code == 401
 
 
-def test_setup_says_which_model_answers_and_what_does_not_fit(tmp_path):
+def test_setup_says_which_model_answers_and_what_does_not_fit(tmp_path, caplog):
     with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         pets(made)
         asked = {"project": "2.1629208166", "schema": PETS, "hostname": "http://127.0.0.1:1", "access_token": "secret"}
@@ -38,6 +38,7 @@ def test_setup_says_which_model_answers_and_what_does_not_fit(tmp_path):
         assert client.post("/nobody/setup", json=asked).status_code == 404
         assert client.post("/setup", json=asked).status_code == 400
         assert "secret" not in "".join(p.read_text(errors="replace") for p in tmp_path.rglob("*") if p.is_file())
+        assert "secret" not in caplog.text + "".join(map(str, made.kept("pets")))
 
 
 def test_a_backend_of_one_project_needs_no_name(tmp_path):
@@ -112,17 +113,19 @@ def test_an_item_of_unknown_size_keeps_no_other_from_a_prediction(tmp_path):
 def test_a_configuration_is_read_while_nobody_else_waits(tmp_path, monkeypatch):
     with desk(tmp_path) as made, backend(made, Model("cat")) as client:
         project, _ = pets(made)
+        waiting = []
 
         def slow(text, schema):
             others = threading.Thread(target=lambda: made.service.roles(project, "boss"))
             others.start()
             others.join(10)
-            assert not others.is_alive()
+            waiting.append(others.is_alive())
             return control(text, schema)
 
         monkeypatch.setattr(label_studio, "control", slow)
         asked = {"tasks": [{"id": 1, "data": {"text": "x"}}], "label_config": PETS}
         assert client.post("/pets/predict", json=asked).json()["results"][0]["score"] == 0.8
+        assert waiting == [False]
 
 
 def test_a_body_of_more_parts_than_there_can_be_tasks_is_refused_before_it_is_read(tmp_path):
@@ -184,8 +187,10 @@ def test_an_address_is_refused_and_never_asked(tmp_path):
                 refused = client.post("/cells/predict", json={"tasks": [task], "label_config": BOXES})
                 assert refused.status_code == 400 and "nothing is fetched" in refused.json()["error"], source
                 assert refused.json()["field"] == "tasks[0].data.image"
-                hook = {**created("", annotation=1), "task": task, "project": {"label_config": BOXES}}
-                assert client.post("/cells/webhook", json=hook).status_code == 400
+                hook = created("", annotation=1, task=1, result=[])
+                hook |= {"task": task, "project": {"label_config": BOXES}}
+                taken = client.post("/cells/webhook", json=hook)
+                assert taken.status_code == 400 and "nothing is fetched" in taken.json()["error"], source
             assert model.asked == [] and made.kept("cells", AnswerGiven) == []
         with pytest.raises(BlockingIOError):
             trap.accept()

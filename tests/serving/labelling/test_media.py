@@ -122,8 +122,9 @@ def test_what_is_damaged_or_two_is_refused():
 
 
 def test_sizes_are_bounded():
-    with pytest.raises(TooLargeError):
-        checked(image("PNG") + b"\0" * MAX_BYTES, "image", "m")
+    for whole, kind in ((image("PNG"), "image"), (sound(), "audio")):
+        with pytest.raises(TooLargeError, match=r"^m: too large"):
+            checked(whole + b"\0" * MAX_BYTES, kind, "m")
     with pytest.raises(TooLargeError, match="scans"):  # each goes over all pixels
         checked(image("JPEG") + b"\xff\xda" * MAX_SCANS, "image", "m")
     assert MAX_PIXELS * 4 < 200_000_000

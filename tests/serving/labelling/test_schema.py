@@ -30,7 +30,7 @@ def test_classes_are_added_renamed_and_merged_and_the_version_before_stays():
     four = changed(three, [Change("rename", "bird", name="dog")])
     assert four.classes[3].name == "dog"
     with pytest.raises(RequestError):
-        changed(four, [Change("add", "dog")])
+        changed(four, [Change("add", "dog", name="hound")])
 
 
 @pytest.mark.parametrize(

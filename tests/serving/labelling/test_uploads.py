@@ -8,6 +8,7 @@ import pytest
 
 from serving.labelling.uploads import NewItem, NewItems, close_items, stream_of
 from tests.serving.labelling.project import PAIR, desk, png
+from tidemill.block import Block
 from tidemill.decode import Decoder
 from tidemill.errors import IncompatibleError, RequestError, TooLargeError
 from tidemill.label_events import AnswerGiven, LabelAsked, LabelSchema
@@ -38,7 +39,7 @@ def test_an_item_is_an_event_of_the_stream_and_a_question(tmp_path):
         block = next(iter(Decoder(stream_of("pets")).decode([record])))
         assert json.loads(record.value)["media"] == asked.media and record.key == b"a"
         assert "gold" not in json.loads(record.value)
-        assert block is not None
+        assert isinstance(block, Block) and block.ids == ["a"]
 
 
 def test_sent_again_nothing_is_added(tmp_path):

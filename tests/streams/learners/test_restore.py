@@ -55,7 +55,7 @@ class Trap:
     [
         None,
         {},
-        {"format": 99, "nodes": [], "root": [0]},
+        {"format": 99, "nodes": [["list", []]], "root": [0]},
         {"format": 1, "nodes": [], "root": [0]},
         saved(["tuple", [[0]]]),
         saved(["tuple", [[1]]], ["tuple", [[0]]]),
@@ -75,6 +75,7 @@ class Trap:
         saved(["method", [1], "no_such"], ["object", "river.stats.mean:Mean", [], None]),
         saved(["method", [1], "append"], ["list", []]),
         saved(["object", "river.stats.mean:Mean", [["__class__", None]], None]),
+        saved(["object", "river.stats.mean:Mean", [["__doc__", "x"]], None]),
         saved(["object", "river._river_rust.drift:AdaptiveWindowing", [], None]),
         saved(["native", "river._river_rust.drift:AdaptiveWindowing", [0.002, 32, 5, 5, 10], b"short"]),
         saved(["native", "river.stats.mean:Mean", [], b""]),
@@ -109,6 +110,9 @@ def test_no_special_method_of_python_classes_runs():
     linear_model.LogisticRegression.__init__ = lambda self, *a, **k: called.append(1)
     try:
         loaded = decode(data)
+        name = next(n[1] for n in data["nodes"] if n[0] == "object" and "LogisticRegression" in n[1])
+        with pytest.raises(IntegrityError):
+            decode(saved(["native", name, [], b""]))
     finally:
         linear_model.LogisticRegression.__init__ = original
     assert not called and loaded.intercept == 0.0
