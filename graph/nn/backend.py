@@ -37,6 +37,11 @@ class Edges:
         """The same memory as tensors."""
         return cls(torch.from_numpy(block.sources), torch.from_numpy(block.targets), block.n_sources, block.n_targets)
 
+    def to(self, device: torch.device | str) -> Edges:
+        """The same on another device."""
+        features = None if self.features is None else self.features.to(device)
+        return Edges(self.sources.to(device), self.targets.to(device), self.n_sources, self.n_targets, features)
+
     def with_loops(self) -> Edges:
         """With one more message of each target to itself, whose features are the mean of the target's others, or 0;
         kept, so that layers over the same edges share it."""

@@ -22,6 +22,10 @@ class HeteroEdges:
     relations: Mapping[Relation, Edges]
     n_targets: Mapping[str, int]
 
+    def to(self, device: torch.device | str) -> HeteroEdges:
+        """The same on another device."""
+        return HeteroEdges({name: edges.to(device) for name, edges in self.relations.items()}, self.n_targets)
+
 
 class HGTConv(nn.Module):
     """h'ᵢ = σ(s) W gelu(Σⱼ αᵢⱼ M hⱼᵛ) + (1 − σ(s)) hᵢ, α = softmaxⱼ μ (A hⱼᵏ)ᵀ hᵢ^q / √C, over all relations to i.
@@ -41,11 +45,11 @@ class HGTConv(nn.Module):
         self.backend, self.heads, self.size = backend, heads, size // heads
 
         def linear() -> nn.ModuleDict:
-            return nn.ModuleDict({kind: nn.Linear(size, size) for kind in types})
+            return nn.ModuleDict({name_of(kind): nn.Linear(size, size) for kind in types})
 
         self.key, self.query, self.value, self.out = linear(), linear(), linear(), linear()
-        self.skip = nn.ParameterDict({kind: nn.Parameter(torch.ones(())) for kind in types})
-        names = {name_of(relation) for relation in relations}
+        self.skip = nn.ParameterDict({name_of(kind): nn.Parameter(torch.ones(())) for kind in types})
+        names = {name_of(*relation) for relation in relations}
         square = (heads, self.size, self.size)
         self.attention = nn.ParameterDict({name: nn.Parameter(torch.empty(square)) for name in sorted(names)})
         self.message = nn.ParameterDict({name: nn.Parameter(torch.empty(square)) for name in sorted(names)})
@@ -57,8 +61,9 @@ class HGTConv(nn.Module):
         out = {}
         for kind, count in layer.n_targets.items():
             before = x[kind][:count]
-            new = self.out[kind](F.gelu(self._gathered(kind, before, x, layer)))
-            share = self.skip[kind].sigmoid()
+            name = name_of(kind)
+            new = self.out[name](F.gelu(self._gathered(kind, before, x, layer)))
+            share = self.skip[name].sigmoid()
             out[kind] = share * new + (1 - share) * before
         return out
 
@@ -70,8 +75,8 @@ class HGTConv(nn.Module):
             return torch.zeros_like(targets)
         keys, values, sources, aims, at = [], [], [], [], 0
         for relation, edges in mine.items():
-            name, rows = name_of(relation), x[relation[0]]
-            key, value = (each[relation[0]](rows).view(-1, self.heads, self.size) for each in (self.key, self.value))
+            name, source, rows = name_of(*relation), name_of(relation[0]), x[relation[0]]
+            key, value = (each[source](rows).view(-1, self.heads, self.size) for each in (self.key, self.value))
             scale = (self.prior[name] / self.size**0.5).view(1, -1, 1)
             keys.append(torch.einsum("nhc,hcd->nhd", key, self.attention[name]) * scale)
             values.append(torch.einsum("nhc,hcd->nhd", value, self.message[name]))
@@ -79,7 +84,7 @@ class HGTConv(nn.Module):
             aims.append(edges.targets)
             at += len(rows)
         every = Edges(torch.cat(sources), torch.cat(aims), at, len(targets))
-        query = self.query[kind](targets).view(-1, self.heads, self.size)
+        query = self.query[name_of(kind)](targets).view(-1, self.heads, self.size)
         weights = self.backend.softmax(self.backend.dot(torch.cat(keys), query, every), every)
         return self.backend.weigh(torch.cat(values), weights, every).flatten(1)
 
@@ -105,20 +110,21 @@ class HGT(nn.Module):
         super().__init__()
         self.backend = load(backend) if isinstance(backend, str) else backend
         self.target = target
-        self.encoder = nn.ModuleDict({kind: nn.Linear(size, hidden) for kind, size in inputs.items()})
+        self.encoder = nn.ModuleDict({name_of(kind): nn.Linear(size, hidden) for kind, size in inputs.items()})
         self.convs = nn.ModuleList(
             HGTConv(hidden, list(inputs), relations, self.backend, heads=heads) for _ in range(layers)
         )
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, x: Mapping[str, Tensor], layers: Sequence[HeteroEdges]) -> Tensor:
-        h = {kind: torch.relu(self.encoder[kind](rows)) for kind, rows in x.items()}
+        h = {kind: torch.relu(self.encoder[name_of(kind)](rows)) for kind, rows in x.items()}
         for conv, layer in zip(self.convs, layers, strict=True):
             h = conv(h, layer)
         out: Tensor = self.head(h[self.target])
         return out
 
 
-def name_of(relation: Relation) -> str:
-    """The relation in the name of a parameter."""
-    return "__".join(relation)
+def name_of(*words: str) -> str:
+    """A type of node, or a relation, in the name of a parameter: torch has no dots there, nor names of its own like
+    `train`, and `a__b` and `c` are another relation than `a` and `b__c`."""
+    return "".join(":" + word.replace("%", "%25").replace(":", "%3A").replace(".", "%2E") for word in words)

@@ -34,6 +34,10 @@ class Messages(NamedTuple):
     seeds: Int
     layers: list[HeteroEdges]
 
+    def to(self, device: torch.device | str) -> Messages:
+        """With layers on another device; what numbers and moments are looked up by stays here."""
+        return self._replace(layers=[layer.to(device) for layer in self.layers])
+
     def of(self, relation: Relation) -> list[Edges]:
         """The layers of one relation within one type of node, as `GraphSAGE` and `GATv2` take them.
 

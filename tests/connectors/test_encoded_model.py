@@ -32,10 +32,10 @@ def test_a_text_goes_in_as_it_is():
 
 def test_items_that_do_not_fit_are_refused():
     model = EncodedModel(brightness())
-    for item in (b"", b"junk", "text", grey(3)[:40]):
-        with pytest.raises(RequestError):
+    for item, why in ((b"", "image"), (b"junk", "image"), ("text", "not bytes"), (grey(3)[:40], "image")):
+        with pytest.raises(RequestError, match=why):
             model.answer(item)
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError, match="not a text"):
         EncodedModel(words()).answer(b"bytes")
     with pytest.raises(TooLargeError):
         EncodedModel(words()).answer("x" * 100_000)

@@ -1,6 +1,7 @@
 """What cannot run on Flink is refused in one line before anything is kept of it; what fails there says why."""
 
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import psutil
@@ -53,9 +54,9 @@ def submit(flink, made, capfd):
             assert made.name not in platform.jobs().jobs
             assert topics(platform) == before
             assert not [there for there in cluster.jobs() if there["name"] == f"tidemill.{made.name}"]
-            for kept in ("state", "jobs"):
-                assert not (platform.home.path / kept / made.name).exists()
-            assert not list(platform.home.logs.glob(f"job-{made.name}*"))
+            for it in {flink.home.path, Path(home)}:
+                assert not [there for kept in ("state", "jobs") if (there := it / kept / made.name).exists()]
+                assert not list(Home(it).logs.glob(f"job-{made.name}*"))
             if file.suffix == ".py" and (code_of := bundle_of(file)) is not None:
                 assert not platform.artefacts.has(digest(code_of))
         return code, told.err

@@ -120,7 +120,9 @@ def test_declare_publish_learn_and_read_over_sasl_and_tls(secured, tmp_path, eng
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with process.open("rb") as words:
             assert PASSWORD.encode() not in words.read()
-    for log in Path(secured["TIDEMILL_HOME"]).rglob("*.log"):
+    logs = list(Path(secured["TIDEMILL_HOME"]).rglob("*.log"))
+    assert any(log.name.startswith("job-") for log in logs), logs
+    for log in logs:
         assert PASSWORD not in log.read_text(errors="replace"), log
 
 

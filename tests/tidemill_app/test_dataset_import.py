@@ -80,7 +80,7 @@ def test_an_image_that_was_kept_as_it_came_is_known_again(tmp_path, monkeypatch)
         assert import_(platform, "pets", folder).items == 2
     assert import_(platform, "pets", folder).there == 2
     Image.open(BytesIO(png(5))).save(folder / "cat" / "4.webp", lossless=True)
-    with pytest.raises(UserError, match=r"other bytes.*cat-4|cat/4"):
+    with pytest.raises(UserError, match=r"other bytes.*cat[-/]4"):
         import_(platform, "pets", folder)
 
 

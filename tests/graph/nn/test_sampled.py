@@ -163,6 +163,19 @@ def test_each_node_asked_about_finds_its_row():
     assert messages(graph, "user", np.empty(0, np.int64), NOW, hops(2)).seeds.tolist() == []
 
 
+def test_all_of_a_network_s_work_goes_on_on_the_layers_device():
+    graph = market()
+    found = messages(graph, "user", np.array([3, 0]), NOW, hops(2))
+    net = HGT({"user": 3, "shop": 3}, [*PAYS, FRIENDS], "user", 8, 2, heads=2)
+    here, there = inputs(graph, found.nodes), found.to("meta")
+    net.to("meta")
+    assert net({t: rows.to("meta") for t, rows in here.items()}, there.layers).device.type == "meta"
+    edges = there.layers[0].relations[FRIENDS]
+    assert edges.features.device.type == "meta" and found.layers[0].relations[FRIENDS].sources.device.type == "cpu"
+    same = found.to("cpu").layers[1].relations[PAYS[0]]
+    assert torch.equal(same.sources, found.layers[1].relations[PAYS[0]].sources)
+
+
 def test_types_that_do_not_come_up_need_no_inputs():
     graph = TemporalGraph(["user", "shop", "city"], [Relation("pays", "user", "shop"), Relation("in", "shop", "city")])
     graph.add("pays", ["a", "b"], ["s", "s"], [1, 2])

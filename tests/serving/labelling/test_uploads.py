@@ -144,14 +144,14 @@ def test_to_know_a_digest_is_not_to_be_shown_what_it_is_of(tmp_path):
             (digest,) = state.media
         made.publish("evil", id="e", media=made.objects.put(png(2, 2)), media_type="image/png", width=2, height=2)
         made.publish("words", id="e", text="t")
-        for project, item in (
-            ("evil", NewItem(digest=digest)),
-            ("evil", NewItem(id="e", event=True, digest=digest)),
-            ("evil", NewItem(id="a", event=True, digest=digest)),
-            ("words", NewItem(id="e", event=True, digest=digest)),
-            ("words", NewItem(id="a", event=True, digest=digest)),
+        for project, item, why in (
+            ("evil", NewItem(digest=digest), "no item of this project has such bytes"),
+            ("evil", NewItem(id="e", event=True, digest=digest), "not the event's bytes"),
+            ("evil", NewItem(id="a", event=True, digest=digest), "no such event"),
+            ("words", NewItem(id="e", event=True, digest=digest), "not the event's bytes"),
+            ("words", NewItem(id="a", event=True, digest=digest), "no such event"),
         ):
-            with pytest.raises(RequestError):
+            with pytest.raises(RequestError, match=why):
                 made.uploads.add(project, NewItems([item]))
             with made.service.book.reading(project) as state:
                 assert state.media == {}

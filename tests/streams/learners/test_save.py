@@ -36,6 +36,16 @@ def _all():
 
 ESTIMATORS = _all()
 
+# Texts, counts, and vectors: what `_row` makes is nothing to them.
+OTHER_DATA = {
+    "feature_extraction.BagOfWords",
+    "feature_extraction.TFIDF",
+    "naive_bayes.ComplementNB",
+    "naive_bayes.MultinomialNB",
+    "preprocessing.GapEncoder",
+    "tree.ISOUPTreeRegressor",
+}
+
 
 def _row(rng):
     x = {name: rng.gauss(0, 1) for name in "ab"} | {"c": rng.random()}
@@ -61,11 +71,8 @@ def _drive(model, x, y):
 
 
 def _trained(model, rng):
-    try:
-        for _ in range(ROWS):
-            _drive(model, *_row(rng))
-    except (AttributeError, ValueError, TypeError):
-        pytest.skip("takes another kind of data (text, counts, vectors)")
+    for _ in range(ROWS):
+        _drive(model, *_row(rng))
     return model
 
 
@@ -74,7 +81,7 @@ def _listed():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize("name", sorted(ESTIMATORS.keys() - OTHER_DATA))
 def test_save_load_continue(name):
     rng = random.Random(1)
     model = _trained(ESTIMATORS[name], rng)
@@ -91,7 +98,7 @@ def test_save_load_continue(name):
 
 
 def test_many_are_tried():
-    assert len(ESTIMATORS) > 90
+    assert len(ESTIMATORS) > 90 and ESTIMATORS.keys() > OTHER_DATA
     assert len(_listed()) < 10
 
 
@@ -127,7 +134,7 @@ def test_bound_methods_and_native_state_come_back():
             for value in values:
                 model.update(value)
                 found[-1].append(model.drift_detected)
-        assert found[0] == found[1]
+        assert found[0] == found[1] and any(found[0])
 
 
 def test_what_cannot_be_saved_is_named():

@@ -92,24 +92,28 @@ def test_events_that_are_in_the_stream_are_asked_about(tidemill, name, tmp_path)
 
 
 def test_words_that_cannot_be_are_refused(tidemill, name, tmp_path):
-    for words in (
-        ["project", "create", name, "--kind", "boxes", "--medium", "text", "--class", "a"],
-        ["project", "create", name],
-        ["project", "create", "labels." + name, "--class", "a"],
-        ["project", "show", name],
-        ["items", name, str(tmp_path)],
-        ["token", name, "x"],
-        ["revoke", name],
+    for words, why in (
+        (
+            ["project", "create", name, "--kind", "boxes", "--medium", "text", "--class", "a"],
+            "boxes are drawn on images",
+        ),
+        (["project", "create", name], "wanted classes"),
+        (["project", "create", "labels." + name, "--class", "a"], "named as the stream"),
+        (["project", "show", name], "no such project"),
+        (["items", name, str(tmp_path)], "no such project"),
+        (["token", name, "x"], "no account"),
+        (["revoke", name], "no token"),
     ):
         told = tidemill("labelling", *words)
-        assert (told.code, bool(told.err.strip())) == (2, True), words
+        assert (told.code, why in told.err) == (2, True), (words, told.err)
     wish = tmp_path / "wish.json"
     rules = [{"collector": "skips", "at_least": 3, "action": "restrict"}]
     schema = {"kind": "rating", "medium": "text", "rating": [1, 3]}
     wish.write_text(json.dumps({"project": "x", "schema": schema, "rules": rules}))
     assert tidemill("labelling", "project", "create", name, "--file", wish).code == 0
     wish.write_text(json.dumps({"rules": [{**rules[0], "colector": 1}]}))
-    assert tidemill("labelling", "settings", name, wish).code == 2
+    told = tidemill("labelling", "settings", name, wish)
+    assert (told.code, "colector" in told.err) == (2, True), told.err
     wish.write_text(json.dumps({"instructions": "be kind", "budget": 3}))
     made = tidemill("labelling", "settings", name, wish, "--json").json
     assert (made["budget"], made["schema"]["instructions"], made["rules"]) == (3, "be kind", rules)
