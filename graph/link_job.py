@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -73,6 +73,7 @@ class LinkJob:
     metrics_every: int = 1_000
     version_every: int = 10_000
     commit_every: float = 0.5
+    kind: ClassVar[type[LinkState]] = LinkState
 
     def job(self) -> Job[LinkState]:
         rule = self.spec.rule_of(self.relation, f"job {self.name}")
@@ -96,7 +97,7 @@ class LinkJob:
             ),
             step=self._step,
             init=self._begin,
-            state=LinkState,
+            state=self.kind,
             order=self.order,
             needs=frozenset({"versions", "deltas"}),
             live=Live(models=lambda state: {self.name: self._content(state)}),
@@ -114,7 +115,7 @@ class LinkJob:
             reads=self.reads,
             step=self._grow,
             init=self._begin,
-            state=LinkState,
+            state=self.kind,
             order=self.order,
             exact_merge=False,
             warm=self._warm,
@@ -125,7 +126,10 @@ class LinkJob:
         return self.spec.reads
 
     def _begin(self) -> LinkState:
-        return LinkState(self.spec.graph(), LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed))
+        return self.kind(self.spec.graph(), self._links())
+
+    def _links(self) -> Any:
+        return LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed)
 
     def serves(self, rule: EdgeFrom) -> Endpoint:
         """How serving answers for an edge that may appear."""
@@ -147,7 +151,7 @@ class LinkJob:
         return content_of(self._asks, {"weights": state.links.weights.copy()})
 
     @cached_property
-    def _asks(self) -> LinkQuestion:
+    def _asks(self) -> Any:
         return LinkQuestion(relation=self.relation, scales=self.scales, against=self.against, seed=self.seed)
 
     def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[tuple[Block, Ends]]]:
@@ -226,7 +230,7 @@ class LinkJob:
 
     def _warm(self) -> None:
         warm(self.spec)
-        links = LinkModel(scales=self.scales, negatives=self.negatives)
+        links = self._links()
         links.follow([0, 1], [1, 0], [0.0, 1.0])
         links.past.update([0], [1], [2.0])
 

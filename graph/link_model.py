@@ -58,7 +58,7 @@ def place(scores: Any) -> Any:
 
 
 @njit(cache=True)
-def _tell(h: Any, src: int, candidates: Ints, time: float, scores: F32, out: Floats) -> None:
+def tell(h: Any, src: int, candidates: Ints, time: float, scores: F32, out: Floats) -> None:
     """A row of `Told`, of the first of the candidates."""
     mixed = np.zeros(len(candidates))
     a, _ = find(h.node_table, h.node_id, src)
@@ -98,7 +98,7 @@ def _learn(
             features_of(h, src[i], candidates, time[i], X)
             forward(weights, X, first, second, out)
             if len(told):
-                _tell(h, src[i], candidates, time[i], out, told[i])
+                tell(h, src[i], candidates, time[i], out, told[i])
             backward(weights, grad, X, first, second, softmax_slope(out))
             counts[0] += 1
             if counts[0] % GROUP == 0:

@@ -22,6 +22,12 @@ from tidemill.servable import TensorSpec
 
 
 @njit(cache=True, nogil=True)
+def event_of(src: int, dst: int) -> int:
+    """What the draw beside an edge that may appear is a function of."""
+    return int(mix(np.uint64(src) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(dst)) >> np.uint64(2))
+
+
+@njit(cache=True, nogil=True)
 def _ask(
     h: Any, src: Ints, dst: Ints, when: Ints, seed: int, weights: F32, X: F32, candidates: Ints, out: Floats
 ) -> None:
@@ -30,7 +36,7 @@ def _ask(
     first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
     scores = np.zeros(m, np.float32)
     for i in range(len(src)):
-        event = int(mix(np.uint64(src[i]) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(dst[i])) >> np.uint64(2))
+        event = event_of(src[i], dst[i])
         candidates[0] = dst[i]
         draw(h, src[i], dst[i], seed, event, 0, 0.0, candidates[1:])
         features_of(h, src[i], candidates, when[i] / 1e6, X)

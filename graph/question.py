@@ -26,6 +26,7 @@ Columns = Mapping[str, NDArray[Any]]
 KINDS = (
     "graph.class_question:ClassQuestion",
     "graph.link_question:LinkQuestion",
+    "graph.nn.network_question:NetworkQuestion",
     "graph.near_question:NearQuestion",
     "graph.sample_question:SampleQuestion",
 )
@@ -90,6 +91,10 @@ def question(kind: str, params: Mapping[str, Any]) -> Question:
         made: Question = getattr(importlib.import_module(module), name)(**params)
     except TypeError as error:
         raise IncompatibleError("parameters do not fit", where=kind, got=str(error)) from None
+    except ModuleNotFoundError as error:
+        raise IncompatibleError(
+            "what it needs is not installed here", where=kind, got=str(error), fix="Install torch: make torch."
+        ) from None
     return made
 
 

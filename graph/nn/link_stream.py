@@ -116,18 +116,39 @@ class LinkStream:
         src, candidates, time = queries(src, candidates, time)
         nodes = self.past.numbers(np.column_stack([src, candidates]))
         out = np.empty(candidates.shape, np.float32)
-        with torch.no_grad():
-            for low in range(0, len(src), CHUNK):
-                part = slice(low, low + CHUNK)
-                out[part] = self.network(self._tensors(self.around(nodes[part], time[part]))).numpy()
+        for low in range(0, len(src), CHUNK):
+            part = slice(low, low + CHUNK)
+            out[part] = self.asked(self.around(nodes[part], time[part]))
         # By the library's sums, equal rows can differ in the last bit.
         for row, strange in zip(out, nodes[:, 1:] < 0, strict=True):
             row[strange] = row[strange][:1]
         return out
 
+    def asked(self, told: Told) -> NDArray[np.float32]:
+        """The network's scores of what it is told, (n, m)."""
+        with torch.no_grad():
+            scores: NDArray[np.float32] = self.network(self._tensors(told)).numpy()
+        return scores
+
     def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
         """Learn from a block of links; see the class."""
         self._learn(*edges(src, dst, time), self.rate)
+
+    def follow(self, src: int, candidates: Ints, time: float) -> NDArray[np.float32]:
+        """Of one event, whose destination is the first of its 1 + `negatives` candidates, the scores of all of them
+        from what was before it; then it is learned against the others."""
+        nodes = self.past.numbers(np.concatenate([[src], candidates]))[None, :]
+        when = np.array([time])
+        told = self.around(nodes, when)
+        scores: NDArray[np.float32] = self.asked(told)[0]
+        scores[nodes[0, 1:] < 0] = scores[nodes[0, 1:] < 0][:1]
+        if not self.frozen:
+            self._pending.append(told)
+            self._counts[0] += 1
+            if sum(len(waiting["nodes"]) for waiting in self._pending) >= self.group:
+                self._step(self.rate)
+        self.remember(np.array([src]), candidates[:1], when)
+        return scores
 
     def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int | None = None) -> None:
         """Learn from links in blocks of `block`, from an empty past, `passes` times over with other negatives, at twice

@@ -41,8 +41,8 @@ class Prediction(msgspec.Struct, frozen=True):
 class Bench:
     """The job `job` of an example, run by engine after engine over the same log, each from the log's beginning."""
 
-    def __init__(self, outside: Outside, example: str, job: str) -> None:
-        self.out, self.file, self.job = outside, f"examples/{example}/job.py", job
+    def __init__(self, outside: Outside, example: str, job: str, file: str = "job.py") -> None:
+        self.out, self.file, self.job = outside, f"examples/{example}/{file}", job
         self._read: dict[int, int] = {}
         self._versions = 0
 

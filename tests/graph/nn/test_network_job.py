@@ -1,0 +1,112 @@
+"""A network of links in a job: the laws, however cut; a copy that learns as it does; a state that comes back."""
+
+import numpy as np
+import pytest
+
+from graph.link_job import METRICS, PREDICTIONS
+from graph.nn.network_job import NetworkJob, NetworkState, network_job
+from graph.nn.network_links import NetworkLinks
+from graph.nn.network_question import NetworkQuestion
+from tests.graph.test_link_job import BIPARTITE, MANY, ONE, TWO, events, played
+from tests.graph.test_mapping import STREAMS, sample
+from tidemill.checks.jobs import CHECKS, Subject
+from tidemill.errors import ConfigError, SubmissionError
+from tidemill.order import Batch
+from tidemill.state import decode, encode
+
+SMALL = {"width": 8, "features": 8, "k": 3, "time": 4, "group": 10}
+
+
+def made(what=ONE, relation="road", network="tgn", **changes):
+    given = {"name": "roads", "spec": what, "relation": relation, "network": network, "settings": SMALL}
+    return NetworkJob(**given | {"negatives": 4, "metrics_every": 7, "version_every": 23} | changes)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    ("what", "relation", "network"),
+    [(TWO, "road", "tgn"), (BIPARTITE, "to", "graph_mixer"), (MANY, "road", "tgn")],
+    ids=["both ways", "two types", "many rules"],
+)
+def test_the_job_keeps_the_laws(check, what, relation, network):
+    job = made(what, relation, network).job()
+    check(job, Subject("roads", job, STREAMS, sample).batch())
+
+
+@pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
+def test_it_learns_the_same_to_the_last_bit_however_cut_and_from_a_state_that_comes_back(network):
+    job, whole = made(network=network).job(), Batch.of([events(200)])
+    state, rows, cuts = played(job, whole, [200])
+    assert len(cuts) == 200 // 23 and len(rows[METRICS]) == 200 // 7 and len(rows[PREDICTIONS]) == 200
+    assert any((cuts[0].content.state[name] != cuts[-1].content.state[name]).any() for name in cuts[0].content.state)
+    for sizes in ([1], [3, 50], [22, 1, 1]):
+        again, other, versions = played(job, whole, sizes)
+        assert encode(again) == encode(state)
+        assert encode(other) == encode(rows)
+        assert encode([vars(cut) for cut in versions]) == encode([vars(cut) for cut in cuts])
+    half, _, _ = played(job, whole.take(np.arange(105)), [60])
+    back = decode(encode(half), NetworkState)
+    assert encode(job.step(back, whole.take(np.arange(105, 200))).state) == encode(state)
+
+
+@pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
+def test_each_edge_is_scored_before_it_is_learned(network):
+    model = NetworkLinks(network=network, settings={**SMALL, "negatives": 4, "seed": 3})
+    rng = np.random.default_rng(0)
+    src, dst = rng.integers(0, 12, (2, 60))
+    for i in range(60):
+        before = encode(model.state())
+        seen = model.network.score([src[i]], [[dst[i], *range(12)]], [float(i)])[0]
+        assert encode(model.state()) == before
+        candidates = np.array([dst[i], 1, 2, 3, 4])
+        followed = NetworkLinks(network=network, settings=model.settings)
+        followed.load_state(model.state())
+        scores = followed.network.follow(int(src[i]), candidates, float(i))
+        # Sums of matrices of other shapes may differ in the last bits.
+        assert np.abs(scores - seen[[0, 2, 3, 4, 5]]).max() < 1e-5
+        model.follow(src[i : i + 1], dst[i : i + 1], [float(i)])
+
+
+def test_a_network_learns_what_recurs():
+    """Each answers whoever wrote to it last: the network comes to know, as it learns."""
+    rng = np.random.default_rng(1)
+    src, dst = rng.integers(0, 30, (2, 2_000))
+    src[1::2], dst[1::2] = dst[0::2], src[0::2]
+    model = NetworkLinks(network="graph_mixer", settings={"negatives": 5})
+    told = model.follow(src, dst, np.arange(2_000.0))
+    answers = 1.0 / told.rank[1::2]
+    assert answers[:100].mean() + 0.2 < answers[-100:].mean() > 0.9
+
+
+@pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
+@pytest.mark.parametrize(("what", "relation"), [(ONE, "road"), (BIPARTITE, "to")], ids=["one type", "two types"])
+def test_a_copy_answers_as_the_job_would(network, what, relation):
+    whole = made(what, relation, network)
+    job, copy = whole.job(), whole.copy()
+    batch = Subject("roads", job, STREAMS, sample).batch()
+    own, other = job.init(), copy.init()
+    for piece in batch.cut(range(17, len(batch), 17)):
+        own, told = job.step(own, piece).state, copy.step(other, piece)
+        other = told.state
+        assert not (told.emit or told.versions)
+    assert encode(own.links.state()) == encode(other.links.state()) and own.graph.digest() == other.graph.digest()
+    (live,) = job.live.models(own).values()
+    asked = NetworkQuestion(**live.params)
+    asked.load_state(live.state)
+    row = {"source": np.array([3], object), "target": np.array([5], object), "time": np.array([300_000_000])}
+    assert asked.evidence(own, row) == asked.evidence(other, row)
+    assert asked.ask(own, row) == asked.ask(other, row)
+
+
+def test_settings_that_do_not_fit_are_refused():
+    for error, text, make in (
+        (SubmissionError, "no rule makes edges", lambda: made(ONE, "was")),
+        (SubmissionError, "counts out of range", lambda: made(metrics_every=0)),
+        (ConfigError, "no such network of links; wanted tgn or graph_mixer; got 'gat'", lambda: made(network="gat")),
+        (ConfigError, "does not have.*'depth'", lambda: made(settings={"depth": 3})),
+        (ConfigError, "set for the job; got seed", lambda: made(settings={"seed": 3})),
+        (ConfigError, "cannot be built so", lambda: made(negatives=0)),
+    ):
+        with pytest.raises(error, match=text):
+            make().job()
+    assert network_job(name="roads", spec=ONE, relation="road", settings=SMALL).endpoint.name == "trips"
