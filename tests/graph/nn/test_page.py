@@ -18,4 +18,5 @@ def test_the_blocks_of_the_page_run():
     assert space["batch"].blocks[-1].n_targets == 2
     assert space["scores"].shape == (200, 2)
     assert space["found"].validation > 0.6
+    assert space["live"].endpoint.name == "ratings"
     assert (space["new_to_it"] == np.arange(40, 60) % 2).mean() > 0.9
