@@ -5,7 +5,6 @@ import pytest
 
 from graph.link_job import METRICS, PREDICTIONS
 from graph.nn.network_job import NetworkJob, NetworkState, network_job
-from graph.nn.network_links import NetworkLinks
 from graph.nn.network_question import NetworkQuestion
 from tests.graph.test_link_job import BIPARTITE, MANY, ONE, TWO, events, played
 from tests.graph.test_mapping import STREAMS, sample
@@ -47,35 +46,6 @@ def test_it_learns_the_same_to_the_last_bit_however_cut_and_from_a_state_that_co
     half, _, _ = played(job, whole.take(np.arange(105)), [60])
     back = decode(encode(half), NetworkState)
     assert encode(job.step(back, whole.take(np.arange(105, 200))).state) == encode(state)
-
-
-@pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
-def test_each_edge_is_scored_before_it_is_learned(network):
-    model = NetworkLinks(network=network, settings={**SMALL, "negatives": 4, "seed": 3})
-    rng = np.random.default_rng(0)
-    src, dst = rng.integers(0, 12, (2, 60))
-    for i in range(60):
-        before = encode(model.state())
-        seen = model.network.score([src[i]], [[dst[i], *range(12)]], [float(i)])[0]
-        assert encode(model.state()) == before
-        candidates = np.array([dst[i], 1, 2, 3, 4])
-        followed = NetworkLinks(network=network, settings=model.settings)
-        followed.load_state(model.state())
-        scores = followed.network.follow(int(src[i]), candidates, float(i))
-        # Sums of matrices of other shapes may differ in the last bits.
-        assert np.abs(scores - seen[[0, 2, 3, 4, 5]]).max() < 1e-5
-        model.follow(src[i : i + 1], dst[i : i + 1], [float(i)])
-
-
-def test_a_network_learns_what_recurs():
-    """Each answers whoever wrote to it last: the network comes to know, as it learns."""
-    rng = np.random.default_rng(1)
-    src, dst = rng.integers(0, 30, (2, 2_000))
-    src[1::2], dst[1::2] = dst[0::2], src[0::2]
-    model = NetworkLinks(network="graph_mixer", settings={"negatives": 5})
-    told = model.follow(src, dst, np.arange(2_000.0))
-    answers = 1.0 / told.rank[1::2]
-    assert answers[:100].mean() + 0.2 < answers[-100:].mean() > 0.9
 
 
 @pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
