@@ -181,11 +181,14 @@ class LinkJob:
                 at = upto
         return out
 
+    def _follow(self, state: LinkState, block: Block, src: Any, dst: Any, time: Any) -> Any:
+        return state.links.follow(src, dst, time)
+
     def _due(self, state: LinkState) -> int:
         return min(every - state.edges % every for every in (self.metrics_every, self.version_every))
 
     def _learn(self, state: LinkState, block: Block, src: Any, dst: Any, time: Any, out: Effects[LinkState]) -> None:
-        told = state.links.follow(src, dst, time)
+        told = self._follow(state, block, src, dst, time)
         odd = (told.rank - 1.0) / self.negatives
         columns = {
             "about": block.ids.tolist(),

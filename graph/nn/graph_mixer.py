@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of, told_of_links
 from tidemill.errors import ConfigError
 
 
@@ -52,21 +52,21 @@ class MixerLayer(nn.Module):
 class MixerNetwork(nn.Module):
     """Link encoder, node encoder, link classifier.
 
-    Of each node at time t: its k most recent links, [direction; Φ(t − tⱼ)] of each and zeros for those it lacks,
+    Of each node at time t: its k most recent links, [direction; Φ(t − tⱼ); features] of each, zeros for those it lacks,
     through `MixerLayer` and the mean of the k; beside that vᵢ and the mean of vⱼ of the same links.
     """
 
-    def __init__(self, k: int, features: int, time: int, width: int, pairs: bool, log: bool) -> None:
+    def __init__(self, k: int, features: int, time: int, width: int, pairs: bool, log: bool, edge: int) -> None:
         super().__init__()
         self.time = FixedTimeEncoding(time, log)
-        self.link, self.mixer, self.norm = nn.Linear(time + 1, width), MixerLayer(k, width), nn.LayerNorm(width)
+        self.link, self.mixer, self.norm = nn.Linear(time + 1 + edge, width), MixerLayer(k, width), nn.LayerNorm(width)
         self.own, self.near = nn.Linear(features, width), nn.Linear(features, width, bias=False)
         self.mixed = nn.Linear(width, width, bias=False)
         self.decoder = LinkDecoder(width, width, 2 * width if pairs else 0)
 
     def forward(self, told: Mapping[str, Tensor]) -> Tensor:
         there = (told["near"] > 0).unsqueeze(-1)
-        tokens = self.link(torch.cat((told["out"].unsqueeze(-1), self.time(told["ago"])), dim=-1)) * there
+        tokens = self.link(told_of_links(told, self.time)) * there
         links = self.norm(self.mixer(tokens)).mean(2)
         v = told["features"]
         near = rows_of(self.near(v), told["near"]).sum(2) / there.sum(2).clamp(min=1)
@@ -97,15 +97,16 @@ class GraphMixer(LinkStream):
         frozen: bool = False,
         pairs: bool = True,
         log: bool = True,
+        edge: int = 0,
     ) -> None:
-        if min(time, width, k, features) < 1:
-            got = f"time={time}, width={width}, k={k}, features={features}"
+        if min(time, width, k, features) < 1 or edge < 0:
+            got = f"time={time}, width={width}, k={k}, features={features}, edge={edge}"
             raise ConfigError(
-                "a network of links cannot be built so", where="GraphMixer", wanted="sizes from 1", got=got
+                "a network of links cannot be built so", where="GraphMixer", wanted="sizes from 1, edge from 0", got=got
             )
         self.time, self.width = time, width
         super().__init__(
-            built(lambda: MixerNetwork(k, features, time, width, pairs, log), seed),
+            built(lambda: MixerNetwork(k, features, time, width, pairs, log, edge), seed),
             k=k,
             features=features,
             negatives=negatives,
@@ -117,6 +118,7 @@ class GraphMixer(LinkStream):
             frozen=frozen,
             pairs=pairs,
             log=log,
+            edge=edge,
         )
 
     def params(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from graph.link_features import queries
 from graph.link_history import Floats, Ints, edges
-from graph.nn.recent_links import RecentLinks, Told, join, negatives, signs
-from tidemill.errors import ConfigError, IncompatibleError
+from graph.nn.recent_links import RecentLinks, Said, Told, join, negatives, signs
+from tidemill.errors import ConfigError, IncompatibleError, UserError
 
 CHUNK = 50
 """Events scored at once, of so many that the memory of what is in between stays small."""
@@ -28,6 +28,12 @@ def log_rates(size: int) -> Tensor:
 def rows_of(x: Tensor, places: Tensor) -> Tensor:
     """x (u, C) at places (…) → (…, C). Its gradient sums in order, where that of `x[places]` sorts first."""
     return x.index_select(0, places.flatten()).view(*places.shape, -1)
+
+
+def told_of_links(told: Mapping[str, Tensor], time: nn.Module) -> Tensor:
+    """(n, c, k, 1 + time + edge) of each link looked at: direction, encoded age, and its features."""
+    said = [told["said"]] if "said" in told else []
+    return torch.cat((told["out"].unsqueeze(-1), time(told["ago"]), *said), dim=-1)
 
 
 def between(told: Mapping[str, Tensor], links: Tensor) -> Tensor:
@@ -93,18 +99,19 @@ class LinkStream:
         frozen: bool,
         pairs: bool,
         log: bool,
+        edge: int,
     ) -> None:
-        if min(k, features, negatives, group) < 1 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
+        if min(k, features, negatives, group) < 1 or edge < 0 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
             raise ConfigError(
                 "a network of links cannot be built so",
                 where=type(self).__name__,
-                wanted="k, features, negatives and group from 1, a share of strangers, and a rate in (0, 1)",
-                got=f"k={k}, features={features}, negatives={negatives}, group={group}, "
+                wanted="k, features, negatives and group from 1, edge from 0, a share of strangers, a rate in (0, 1)",
+                got=f"k={k}, features={features}, negatives={negatives}, group={group}, edge={edge}, "
                 f"strangers={strangers}, rate={rate}",
             )
         self.k, self.features, self.negatives, self.strangers = k, features, negatives, float(strangers)
         self.rate, self.decay, self.group, self.seed, self.frozen = float(rate), float(decay), group, seed, frozen
-        self.pairs, self.log, self.past = pairs, log, RecentLinks(k)
+        self.pairs, self.log, self.edge, self.past = pairs, log, edge, RecentLinks(k, edge)
         self.network = network
         self._adam = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, foreach=True)
         self._pending: list[Told] = []
@@ -130,13 +137,14 @@ class LinkStream:
             scores: NDArray[np.float32] = self.network(self._tensors(told)).numpy()
         return scores
 
-    def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> None:
-        """Learn from a block of links; see the class."""
-        self._learn(*edges(src, dst, time), self.rate)
+    def learn(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, said: ArrayLike | None = None) -> None:
+        """Learn from a block of links, with features `said` (n, edge) where they have any; see the class."""
+        self._learn(*edges(src, dst, time), self.rate, self._said(said, np.shape(src)))
 
-    def follow(self, src: int, candidates: Ints, time: float) -> NDArray[np.float32]:
+    def follow(self, src: int, candidates: Ints, time: float, said: ArrayLike | None = None) -> NDArray[np.float32]:
         """Of one event, whose destination is the first of its 1 + `negatives` candidates, the scores of all of them
-        from what was before it; then it is learned against the others."""
+        from what was before it; then it is learned against the others. What is `said` of it (1, edge) is past to
+        later ones alone."""
         nodes = self.past.numbers(np.concatenate([[src], candidates]))[None, :]
         when = np.array([time])
         told = self.around(nodes, when)
@@ -147,19 +155,30 @@ class LinkStream:
             self._counts[0] += 1
             if sum(len(waiting["nodes"]) for waiting in self._pending) >= self.group:
                 self._step(self.rate)
-        self.remember(np.array([src]), candidates[:1], when)
+        self.remember(np.array([src]), candidates[:1], when, self._said(said, (1,)))
         return scores
 
-    def fit(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, *, block: int, passes: int | None = None) -> None:
+    def fit(
+        self,
+        src: ArrayLike,
+        dst: ArrayLike,
+        time: ArrayLike,
+        said: ArrayLike | None = None,
+        *,
+        block: int,
+        passes: int | None = None,
+    ) -> None:
         """Learn from links in blocks of `block`, from an empty past, `passes` times over with other negatives, at twice
         the rate and slower with each pass."""
         src, dst, time = edges(src, dst, time)
+        told = self._said(said, np.shape(src))
         passes = self.passes if passes is None else passes
         for done in range(passes):
             self.reset()
             for low in range(0, len(src), block):
                 part = slice(low, low + block)
-                self._learn(src[part], dst[part], time[part], 2.0 * self.rate * (1.0 - 0.7 * done / passes))
+                some = None if told is None else told[part]
+                self._learn(src[part], dst[part], time[part], 2.0 * self.rate * (1.0 - 0.7 * done / passes), some)
 
     passes = 3
     """Of `fit`, unless it is told otherwise."""
@@ -173,11 +192,23 @@ class LinkStream:
         """What the network is told of `nodes` (n, c) at `time` (n,): of each event its source, then candidates."""
         return self.past.around(nodes, time)
 
-    def remember(self, src: Ints, dst: Ints, time: Floats) -> None:
+    def remember(self, src: Ints, dst: Ints, time: Floats, said: Said = None) -> None:
         """Take a block of links into the past."""
-        self.past.add(src, dst, time)
+        self.past.add(src, dst, time, said)
 
-    def _learn(self, src: Ints, dst: Ints, time: Floats, rate: float) -> None:
+    def _said(self, said: ArrayLike | None, shape: tuple[int, ...]) -> Said:
+        """Features as they are taken. Raises `UserError` where they are not those that the links have."""
+        given = None if said is None else np.asarray(said, np.float32)
+        wanted, got = (*shape, self.edge), () if given is None else given.shape
+        if self.edge == 0 and (given is None or got == wanted):
+            return None
+        if given is None or got != wanted or not np.isfinite(given).all():
+            what = "none" if given is None else "what is not finite" if got == wanted else str(got)
+            where = f"{type(self).__name__}, features of links"
+            raise UserError("not the features that links have", where=where, wanted=f"finite ones {wanted}", got=what)
+        return given
+
+    def _learn(self, src: Ints, dst: Ints, time: Floats, rate: float, said: Said) -> None:
         if not self.frozen:
             ends = self.past.numbers(np.column_stack([src, dst]))
             for low in range(0, len(src), self.group):
@@ -194,7 +225,7 @@ class LinkStream:
                 self._counts[0] += len(some)
                 if sum(len(told["nodes"]) for told in self._pending) >= self.group:
                     self._step(rate)
-        self.remember(src, dst, time)
+        self.remember(src, dst, time, said)
 
     def _step(self, rate: float) -> None:
         told, self._pending = join(self._pending), []
@@ -210,8 +241,21 @@ class LinkStream:
         return tensors | {"features": torch.from_numpy(signs(told["rows"], self.features, self.seed))}
 
     def params(self) -> dict[str, Any]:
-        names = ("k", "features", "negatives", "strangers", "rate", "decay", "group", "seed", "frozen", "pairs", "log")
-        return {name: getattr(self, name) for name in names}
+        names = (
+            "k",
+            "features",
+            "negatives",
+            "strangers",
+            "rate",
+            "decay",
+            "group",
+            "seed",
+            "frozen",
+            "pairs",
+            "log",
+            "edge",
+        )
+        return {name: getattr(self, name) for name in (*names, "pairs", "log", "edge")}
 
     def state(self) -> dict[str, Any]:
         """Arrays by name: `weight.*`, Adam's `mean.*` and `square.*`, `counts` (events, steps), `link.*` (the log, in
@@ -231,7 +275,8 @@ class LinkStream:
         own = {f"{what}.{n}": tuple(w.shape) for n, w in weights.items() for what in ("weight", "mean", "square")}
         own |= {"counts": (2,)}
         got = {name: np.shape(state[name]) for name in own if name in state}
-        lost = [f"link.{name}" for name in ("source", "target", "time") if f"link.{name}" not in state]
+        links = ("source", "target", "time", *(("said",) if self.edge else ()))
+        lost = [f"link.{name}" for name in links if f"link.{name}" not in state]
         if got != own or lost:
             wrong = {name: shape for name, shape in own.items() if got.get(name) != shape}
             wanted = ", ".join([*(f"{name} {shape}" for name, shape in wrong.items()), *lost])

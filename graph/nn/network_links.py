@@ -33,8 +33,8 @@ class NetworkLinks:
         self.name, self.settings = network, dict(settings or {})
         self.network, self.past, self.events = made(network, self.settings), LinkHistory(), 0
 
-    def follow(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike) -> Told:
-        """Predict each edge from all before it, and then learn it."""
+    def follow(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, said: NDArray[Any] | None = None) -> Told:
+        """Predict each edge from all before it, and then learn it, with what is `said` of it (n, edge)."""
         src, dst, time = edges(src, dst, time)
         told = np.zeros((len(src), len(Told._fields)))
         net = self.network
@@ -44,7 +44,7 @@ class NetworkLinks:
             for i in range(len(src)):
                 candidates[0] = dst[i]
                 draw(self.past.arrays, src[i], dst[i], net.seed, self.events, 0, net.strangers, candidates[1:])
-                scores = net.follow(int(src[i]), candidates, float(time[i]))
+                scores = net.follow(int(src[i]), candidates, float(time[i]), None if said is None else said[i : i + 1])
                 tell(self.past.arrays, src[i], candidates, time[i], scores, told[i])
                 self.past.update(src[i : i + 1], dst[i : i + 1], time[i : i + 1])
                 self.events += 1

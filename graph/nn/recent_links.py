@@ -21,16 +21,22 @@ Told = dict[str, NDArray[Any]]
 """What `RecentLinks.around` gives, by name, and what a model adds for each of `rows`."""
 
 
-class RecentLinks:
-    """A `TemporalGraph` of one type of node and one relation, walked along both ways, its times in seconds."""
+Said = NDArray[np.float32] | None
+"""Features of links (n, edge); None where they have none."""
 
-    def __init__(self, k: int) -> None:
-        self.k = k
+
+class RecentLinks:
+    """A `TemporalGraph` of one type of node and one relation, walked along both ways, its times in seconds; a link has
+    `edge` features."""
+
+    def __init__(self, k: int, edge: int = 0) -> None:
+        self.k, self.edge = k, edge
         self.reset()
 
     def reset(self) -> None:
         """Forget every link."""
-        self.graph = TemporalGraph(["node"], [Relation(LINK, "node", "node", directed=False)])
+        features = tuple(f"f{i}" for i in range(self.edge))
+        self.graph = TemporalGraph(["node"], [Relation(LINK, "node", "node", features=features, directed=False)])
 
     @property
     def nodes(self) -> int:
@@ -40,17 +46,17 @@ class RecentLinks:
         """Numbers of any shape of ids, in the order of first coming; −1 for what was never seen."""
         return self.graph.numbers("node", ids.ravel()).reshape(ids.shape)
 
-    def add(self, src: Ints, dst: Ints, time: Floats) -> tuple[Ints, Ints]:
-        """Take in a block of links; the numbers of their ends."""
-        self.graph.add(LINK, src, dst, micros(time))
+    def add(self, src: Ints, dst: Ints, time: Floats, said: Said = None) -> tuple[Ints, Ints]:
+        """Take in a block of links, with the features `said` (n, edge); the numbers of their ends."""
+        self.graph.add(LINK, src, dst, micros(time), said)
         return self.numbers(src), self.numbers(dst)
 
     def around(self, nodes: Ints, time: Floats) -> Told:
         """Of `nodes` (n, c), numbers, at `time` (n,): what came strictly before it, and had come.
 
         `rows` (u): the numbers that occur, −1 first; `nodes` (n, c) and `near` (n, c, k), the newest first: places in
-        `rows`; `ago` (n, c, k): seconds since each link; `out` (n, c, k): 1 where the node was its source. Where a node
-        has fewer than k, `near` is place 0.
+        `rows`; `ago` (n, c, k): seconds since each link; `out` (n, c, k): 1 where the node was its source; where links
+        have features, `said` (n, c, k, edge). Where a node has fewer than k, `near` is place 0.
         """
         shape, before = (*nodes.shape, self.k), np.repeat(micros(time), nodes.shape[1])
         found = self.graph.found(LINK, nodes.ravel(), before, self.k)
@@ -59,20 +65,27 @@ class RecentLinks:
         near, ago, out = np.full(nodes.size * self.k, -1), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         near[places] = found.nodes
         ago.ravel()[places] = (before[found.rows] - found.times) / SECOND
-        out.ravel()[places] = self.graph.edges(LINK, found.edges)[0] == nodes.ravel()[found.rows]
+        sources, _, _, features = self.graph.edges(LINK, found.edges)
+        out.ravel()[places] = sources == nodes.ravel()[found.rows]
         rows, at = np.unique(np.concatenate([[-1], nodes.ravel(), near]), return_inverse=True)
         asked, neighbours = at[1 : 1 + nodes.size].reshape(nodes.shape), at[1 + nodes.size :].reshape(shape)
-        return {"rows": rows, "nodes": asked, "near": neighbours, "ago": ago, "out": out}
+        told = {"rows": rows, "nodes": asked, "near": neighbours, "ago": ago, "out": out}
+        if self.edge:
+            said = np.zeros((nodes.size * self.k, self.edge), np.float32)
+            said[places] = features
+            told["said"] = said.reshape(*shape, self.edge)
+        return told
 
     def state(self) -> Told:
-        """The links in the order of coming: ids `source` and `target`, `time` in µs."""
-        source, target, time, _ = self.graph.edges(LINK, np.arange(self.graph.count(LINK)))
+        """The links in the order of coming: ids `source` and `target`, `time` in µs, and `said` where they have it."""
+        source, target, time, said = self.graph.edges(LINK, np.arange(self.graph.count(LINK)))
         ids = np.array(self.graph.ids("node"), np.int64)
-        return {"source": ids[source], "target": ids[target], "time": time}
+        links = {"source": ids[source], "target": ids[target], "time": time}
+        return {**links, "said": said} if self.edge else links
 
     def load_state(self, state: Told) -> None:
         self.reset()
-        self.graph.add(LINK, state["source"], state["target"], state["time"])
+        self.graph.add(LINK, state["source"], state["target"], state["time"], state.get("said"))
 
 
 def micros(time: Floats) -> Ints:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graph.link_history import Floats, Ints
-from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of
-from graph.nn.recent_links import Told, signs
+from graph.nn.link_stream import LinkDecoder, LinkStream, built, log_rates, rows_of, told_of_links
+from graph.nn.recent_links import Said, Told, signs
 from tidemill.errors import ConfigError, IncompatibleError
 
 
@@ -38,35 +38,38 @@ class TimeEncoding(nn.Module):
 class TGNNetwork(nn.Module):
     """Memories, then embeddings, then scores.
 
-    The memory of node i after its last message, which came from node j Δt after the one before:
-    sᵢ' = GRU([sⱼ; vⱼ; direction; Φ(Δt)], sᵢ). With xᵢ = [sᵢ'; vᵢ], the embedding at time t attends over the k most
-    recent links, j at tⱼ: zᵢ = FFN([Σⱼ αⱼ V [xⱼ; direction; Φ(t − tⱼ)]; xᵢ]), α the softmax of Q xᵢ · K [the same].
+    The memory of node i after its last message, with features e, which came from node j Δt after the one before:
+    sᵢ' = GRU([sⱼ; vⱼ; direction; Φ(Δt); e], sᵢ). With xᵢ = [sᵢ'; vᵢ], the embedding at time t attends over the k most
+    recent links, j at tⱼ: zᵢ = FFN([Σⱼ αⱼ V [xⱼ; direction; Φ(t − tⱼ); eⱼ]; xᵢ]), α the softmax of Q xᵢ · K [the
+    same].
     """
 
-    def __init__(self, memory: int, features: int, time: int, width: int, heads: int, pairs: bool, log: bool) -> None:
+    def __init__(
+        self, memory: int, features: int, time: int, width: int, heads: int, pairs: bool, log: bool, edge: int
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.time = TimeEncoding(time, log)
-        self.gru = nn.GRUCell(memory + features + 1 + time, memory)
+        self.gru = nn.GRUCell(memory + features + 1 + time + edge, memory)
         self.query = nn.Linear(memory + features, width)
         # Of a node once, of a link at each time it is looked at: the sum is the projection of both side by side.
-        self.node, self.link = nn.Linear(memory + features, 2 * width, bias=False), nn.Linear(time + 1, 2 * width)
+        self.node = nn.Linear(memory + features, 2 * width, bias=False)
+        self.link = nn.Linear(time + 1 + edge, 2 * width)
         self.inner, self.outer = nn.Linear(width + memory + features, width), nn.Linear(width, width)
         self.skip = nn.Linear(width + memory + features, width, bias=False)
         self.decoder = LinkDecoder(width, width, 4 * width if pairs else 0)
 
     def memories(self, told: Mapping[str, Tensor]) -> Tensor:
         """(u, memory): each node's memory with its last message taken in."""
-        message = torch.cat(
-            (told["other"], told["partner"], told["role"].unsqueeze(-1), self.time(told["since"])), dim=-1
-        )
+        known = (told["other"], told["partner"], told["role"].unsqueeze(-1), self.time(told["since"]))
+        message = torch.cat((*known, told["heard"]), dim=-1)
         return torch.where(told["fresh"].unsqueeze(-1), self.gru(message, told["memory"]), told["memory"])
 
     def forward(self, told: Mapping[str, Tensor]) -> Tensor:
         x = torch.cat((self.memories(told), told["features"]), dim=-1)
         n, c, k = told["near"].shape
         there = told["near"] > 0
-        links = self.link(torch.cat((told["out"].unsqueeze(-1), self.time(told["ago"])), dim=-1))
+        links = self.link(told_of_links(told, self.time))
         pairs = (links + rows_of(self.node(x), told["near"])).view(n, c, k, 2, self.heads, -1)
         keys, values = pairs[..., 0, :, :], pairs[..., 1, :, :]
         query = rows_of(self.query(x), told["nodes"]).view(n, c, 1, self.heads, -1)
@@ -86,7 +89,7 @@ class TGN(LinkStream):
     """
 
     network: TGNNetwork
-    _MEMORY = ("memory", "other", "mate", "role", "since", "fresh", "last")
+    _MEMORY = ("memory", "other", "mate", "role", "since", "fresh", "last", "heard")
     passes = 2
 
     def __init__(
@@ -107,13 +110,14 @@ class TGN(LinkStream):
         frozen: bool = False,
         pairs: bool = True,
         log: bool = True,
+        edge: int = 0,
     ) -> None:
-        if min(memory, time, width, heads, features) < 1 or width % heads:
-            got = f"memory={memory}, time={time}, width={width}, heads={heads}, features={features}"
-            wanted = "sizes from 1, a width that is shared evenly among the heads"
+        if min(memory, time, width, heads, features) < 1 or width % heads or edge < 0:
+            got = f"memory={memory}, time={time}, width={width}, heads={heads}, features={features}, edge={edge}"
+            wanted = "sizes from 1, edge from 0, a width that is shared evenly among the heads"
             raise ConfigError("a network of links cannot be built so", where="TGN", wanted=wanted, got=got)
         self.memory, self.time, self.width, self.heads = memory, time, width, heads
-        network = built(lambda: TGNNetwork(memory, features, time, width, heads, pairs, log), seed)
+        network = built(lambda: TGNNetwork(memory, features, time, width, heads, pairs, log, edge), seed)
         self._rows: dict[str, NDArray[Any]] = {}
         super().__init__(
             network,
@@ -128,6 +132,7 @@ class TGN(LinkStream):
             frozen=frozen,
             pairs=pairs,
             log=log,
+            edge=edge,
         )
         self.reset()
 
@@ -135,7 +140,8 @@ class TGN(LinkStream):
         super().reset()
         one = {"role": np.float32, "since": np.float32, "mate": np.int64, "fresh": np.bool_, "last": np.float64}
         self._rows = {name: np.zeros(1, kind) for name, kind in one.items()}
-        self._rows |= {name: np.zeros((1, self.memory), np.float32) for name in ("memory", "other")}
+        wide = {"memory": self.memory, "other": self.memory, "heard": self.edge}
+        self._rows |= {name: np.zeros((1, width), np.float32) for name, width in wide.items()}
 
     def around(self, nodes: Ints, time: Floats) -> Told:
         told = super().around(nodes, time)
@@ -149,8 +155,8 @@ class TGN(LinkStream):
         partner = torch.from_numpy(signs(told["mate"], self.features, self.seed))
         return super()._tensors(told) | {"partner": partner}
 
-    def remember(self, src: Ints, dst: Ints, time: Floats) -> None:
-        a, b = self.past.add(src, dst, time)
+    def remember(self, src: Ints, dst: Ints, time: Floats, said: Said = None) -> None:
+        a, b = self.past.add(src, dst, time, said)
         self._grow(self.past.nodes + 1)
         # Of each node its last event of the block: what is written later stays.
         ends, mates = np.stack([a, b], 1).ravel(), np.stack([b, a], 1).ravel()
@@ -162,6 +168,8 @@ class TGN(LinkStream):
         rows, mates, now = self._rows, mates[at], np.repeat(time, 2)[at]
         rows["memory"][nodes + 1] = taken
         rows["other"][nodes + 1] = rows["memory"][mates + 1]
+        if said is not None:
+            rows["heard"][nodes + 1] = said[at // 2]
         rows["mate"][nodes + 1], rows["role"][nodes + 1] = mates, 1.0 - at % 2
         known = told["fresh"]
         rows["since"][nodes + 1] = np.where(known, np.maximum(now - rows["last"][nodes + 1], 0.0), 0.0)

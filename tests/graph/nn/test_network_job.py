@@ -1,11 +1,14 @@
 """A network of links in a job: the laws, however cut; a copy that learns as it does; a state that comes back."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from graph.link_job import METRICS, PREDICTIONS
+from graph.mapping import EdgeFrom, GraphSpec
 from graph.nn.network_job import NetworkJob, NetworkState, network_job
 from graph.nn.network_question import NetworkQuestion
+from graph.relation import Relation
 from tests.graph.test_link_job import BIPARTITE, MANY, ONE, TWO, events, played
 from tests.graph.test_mapping import STREAMS, sample
 from tidemill.checks.jobs import CHECKS, Subject
@@ -30,6 +33,34 @@ def made(what=ONE, relation="road", network="tgn", **changes):
 def test_the_job_keeps_the_laws(check, what, relation, network):
     job = made(what, relation, network).job()
     check(job, Subject("roads", job, STREAMS, sample).batch())
+
+
+RATED = GraphSpec(
+    nodes=["place"],
+    relations=[Relation("road", "place", "place", features=("km",))],
+    rules=[EdgeFrom("road", "trips", "origin", "dest")],
+)
+
+
+@pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
+def test_what_is_said_of_an_edge_is_heard_by_later_ones(network):
+    job, one = made(RATED, network=network).job(), events(60)
+    job.warm()
+    km = np.random.default_rng(0).normal(size=60)
+    state, rows, cuts = played(job, Batch.of([told(one, km)]), [25, 3])
+    assert encode(played(job, Batch.of([told(one, km)]), [1])[0]) == encode(state)
+    changed = km.copy()
+    changed[30] += 1.0
+    _, other, later = played(job, Batch.of([told(one, changed)]), [60])
+    same = [a == b for a, b in zip(rows[PREDICTIONS], other[PREDICTIONS], strict=True)]
+    assert all(same[:31]) and not all(same[31:])
+    names = {name for name, value in cuts[0].content.state.items() if (value != later[0].content.state[name]).any()}
+    assert not names and any((value != later[1].content.state[n]).any() for n, value in cuts[1].content.state.items())
+
+
+def told(trips, km):
+    """The trips with other distances."""
+    return msgspec.structs.replace(trips, columns={**trips.columns, "km": km})
 
 
 @pytest.mark.parametrize("network", ["tgn", "graph_mixer"])
@@ -74,7 +105,7 @@ def test_settings_that_do_not_fit_are_refused():
         (SubmissionError, "counts out of range", lambda: made(metrics_every=0)),
         (ConfigError, "no such network of links; wanted tgn or graph_mixer; got 'gat'", lambda: made(network="gat")),
         (ConfigError, "does not have.*'depth'", lambda: made(settings={"depth": 3})),
-        (ConfigError, "set for the job; got seed", lambda: made(settings={"seed": 3})),
+        (ConfigError, "set for the job; got edge, seed", lambda: made(settings={"seed": 3, "edge": 1})),
         (ConfigError, "cannot be built so", lambda: made(negatives=0)),
     ):
         with pytest.raises(error, match=text):

@@ -32,6 +32,21 @@ def test_what_is_told_is_what_a_look_through_the_log_finds():
     assert ids[told["nodes"]].tolist() == [[0, 3 * 10**12], [5 * 10**12, None]]
 
 
+def test_of_each_link_its_features_are_told():
+    past, (src, dst, time) = RecentLinks(4, 2), log()
+    said = np.random.default_rng(1).normal(size=(len(src), 2)).astype(np.float32)
+    past.add(src, dst, time, said)
+    told = past.around(past.numbers(np.array([[0, 77]])), np.array([9.0]))
+    seen = [e for e in range(len(src)) if time[e] < 9.0 and 0 in (src[e], dst[e])]
+    seen = sorted(seen, key=lambda e: (-time[e], -e))[:4]
+    assert told["said"].shape == (1, 2, 4, 2) and (told["said"][0, 0] == said[seen]).all()
+    assert (told["said"][0, 1] == 0).all()
+    again = RecentLinks(4, 2)
+    again.load_state(past.state())
+    assert (again.around(again.numbers(np.array([[0, 77]])), np.array([9.0]))["said"] == told["said"]).all()
+    assert "said" not in RecentLinks(4).around(np.array([[-1]]), np.zeros(1))
+
+
 def test_nothing_at_the_time_or_after_it_is_told():
     past = RecentLinks(3)
     past.add(np.array([1, 1, 1]), np.array([2, 3, 4]), np.array([10.0, 20.0, 20.000001]))
