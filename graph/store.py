@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.adjacency import MIN_TIME, Int
+from graph.adjacency import FOREVER, MIN_TIME, Int
 from graph.barrier import Barrier
 from graph.checking import (
     BOUND,
@@ -276,6 +276,25 @@ class TemporalGraph(Judged, Kept):
         with self._lock.reading():
             check_lost(edges, self.ttl, np.array([before]))
             return edges.degrees(direction, before, self.ttl or 0)
+
+    def first_seen(self, node_type: str) -> Int:
+        """When each node was first seen, in the order of their numbers: the earliest time of an edge, a version of its
+        features or a verdict that names it. `MIN_TIME` where nothing that is still there tells: its edges were dropped,
+        or it was made without a time."""
+        known = self._ids(node_type)
+        with self._lock.reading():
+            first = np.full(len(known), FOREVER)
+            for edges in self._edges.values():
+                said, verdicts = edges.verdicts.columns, edges.verdicts.count
+                told = [(edges.relation.source, edges.source, said["source"])]
+                told += [(edges.relation.target, edges.target, said["target"])]
+                for _, ends, judged in (one for one in told if one[0] == node_type):
+                    np.minimum.at(first, ends.array[: edges.count], edges.time.array[: edges.count])
+                    np.minimum.at(first, judged.array[:verdicts], said["time"].array[:verdicts])
+            if versions := self._versions.get(node_type):
+                np.minimum.at(first, versions.node.array[: versions.count], versions.time.array[: versions.count])
+        first[first == FOREVER] = MIN_TIME
+        return first
 
     def features(self, node_type: str, nodes: Int, before: int | Int) -> Floats:
         """The features of nodes (numbers) as of `before`, n × features; NaN where there are none."""

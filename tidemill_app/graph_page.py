@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import cos, pi, sin
 from typing import TYPE_CHECKING, Any
 
 from tidemill.time import to_rfc3339
-from tidemill_app.graphs import Near, Stats
+from tidemill_app.graphs import Around, Near, Stats, valued
 from tidemill_app.report import BLUE, GREY, INK, ORANGE
 
 if TYPE_CHECKING:
@@ -20,23 +20,28 @@ _MOST = 60
 """Nodes that are drawn at most: more cannot be read. The table has all."""
 
 
-def neighbourhood(name: str, before: int, edges: Sequence[Near]) -> str:
-    """The page of one node: a picture of what is near, newer edges darker, and all edges in a table."""
-    title = f"{name} as of {to_rfc3339(before)}"
+def neighbourhood(about: Around) -> str:
+    """The page of one node: its features, a picture of what is near, newer edges darker, and all edges in a table."""
+    edges = about.edges
     rows = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in _cells(edge)) + "</tr>" for edge in edges
     )
-    head = "".join(f"<th>{word}</th>" for word in ("hop", "of", "relation", "", "node", "time", "features"))
+    words = ("hop", "of", "relation", "", "node", "time", "features of the edge", "of the node")
+    head = "".join(f"<th>{word}</th>" for word in words)
+    own = f"<p>{html.escape(_said(about.features))}</p>" if about.features else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return document(title, (_drawn(name, edges) if edges else "<p>No edges before that.</p>") + table)
+    drawn = _drawn(about.node, edges) if edges else "<p>No edges before that.</p>"
+    return document(f"{about.node} as of {to_rfc3339(about.time)}", own + drawn + table)
 
 
 def whole(stats: Stats, graph: TemporalGraph, before: int) -> str:
     """The page of the whole graph: how it grew, and how many edges nodes have."""
     facts = [f"{name}: {count:,} nodes" for name, count in stats.nodes.items()]
-    facts += [f"{name}: {count:,} edges, {stats.living[name]:,} living" for name, count in stats.edges.items()]
+    facts += [f"{name}: {count:,} edges, {stats.living[name]:,} that stand" for name, count in stats.edges.items()]
     items = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
-    return document(f"Graph of {stats.job}", f"<ul>{items}</ul>" + shape(graph, before))
+    # The clock of a graph to which nothing came stands before all dates.
+    when = f" as of {to_rfc3339(before)}" if any(stats.nodes.values()) else ""
+    return document(f"Graph of {stats.job}{when}", f"<ul>{items}</ul>" + shape(graph, before))
 
 
 def experts(told: Effects) -> str:
@@ -77,8 +82,12 @@ def _moved(told: Effects) -> str:
 
 def _cells(edge: Near) -> list[Any]:
     arrow = {"out": "→", "in": "←", "both": "–"}[edge.direction]
-    features = ", ".join(f"{name} {value:g}" for name, value in edge.features.items())
-    return [edge.hops, edge.of, edge.relation, arrow, edge.node, to_rfc3339(edge.time), features]
+    features = _said(valued(edge)), _said(edge.node_features)
+    return [edge.hops, edge.of, edge.relation, arrow, edge.node, to_rfc3339(edge.time), *features]
+
+
+def _said(features: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in features.items())
 
 
 def _places(name: str, edges: Sequence[Near]) -> dict[str, tuple[float, float]]:
@@ -137,27 +146,33 @@ def shape(graph: TemporalGraph, before: int) -> str:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from graph.selection import DIRECTIONS
+
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     growth, degree = figure.subplots(1, 2)
     for name, relation in graph.relations.items():
-        times = np.sort(graph.times(name))
-        times = times[times < before]
+        times = np.sort(graph.edges(name, graph.standing(name, before))[2])
         if len(times):
-            days = (times[:: max(1, len(times) // 500)] - times[0]) / 86_400e6
-            growth.plot(days, np.linspace(0, len(times), len(days)), label=name)
-        counts = np.bincount(graph.degrees(name, before))
-        there = np.flatnonzero(counts)
-        there = there[there > 0]
-        degree.loglog(there, counts[there], ".", label=name if not relation.directed else f"{name} out")
+            shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), 500)).astype(np.int64))
+            growth.plot((times[shown] - times[0]) / 86_400e6, shown + 1, label=name)
+        for direction in DIRECTIONS[: 1 + relation.directed]:
+            counts = np.bincount(graph.degrees(name, before, direction=direction))
+            there = np.flatnonzero(counts)
+            there = there[there > 0]
+            mark = "." if direction == "out" else "x"
+            if len(there):
+                degree.loglog(there, counts[there], mark, label=f"{name} {direction}" if relation.directed else name)
     growth.set_xlabel("days since the first edge")
-    growth.set_ylabel("edges")
+    growth.set_ylabel("edges that stand")
     degree.set_xlabel("edges of a node")
     degree.set_ylabel("nodes")
     for axes in (growth, degree):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=GREY)
-        axes.legend(frameon=False, fontsize=8)
-    return f"<figure>{svg(figure)}<figcaption>How it grew, and how many nodes have so many edges.</figcaption></figure>"
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    note = "The edges that stand, by when they happened, and how many nodes have so many of them."
+    return f"<figure>{svg(figure)}<figcaption>{note}</figcaption></figure>"
 
 
 def svg(figure: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.errors import NotFoundError, UserError
 from tidemill.job import Job
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Near(msgspec.Struct):
     """One edge of a node: along which relation and in which direction, to which node, when (µs), with which features,
     of which weight (its own times an expert's). `hops` counts from the node asked about; `of` is the end that is nearer
-    to it."""
+    to it; `node_features` are those that `node` has as of the moment asked about."""
 
     hops: int
     relation: str
@@ -31,11 +32,22 @@ class Near(msgspec.Struct):
     time: int
     features: dict[str, float]
     weight: float = 1.0
+    node_features: dict[str, float] = {}
+
+
+class Around(msgspec.Struct):
+    """A node as of `time` (µs): the newest version of its features, none where there is none, and the edges near it."""
+
+    node: str
+    time: int
+    features: dict[str, float]
+    edges: list[Near]
 
 
 class Stats(msgspec.Struct):
-    """The nodes of each type, the edges of each relation that stand (`living`) of all that came, the newest time (µs),
-    and for each relation and direction the degrees: mean, median and largest."""
+    """As of `time` (µs): the nodes of each type that had been seen, the edges of each relation that had happened and
+    those of them that stood (`living`), and for each relation and direction the degrees of the nodes that had been
+    seen: mean, median and largest."""
 
     job: str
     time: int
@@ -155,17 +167,44 @@ def near(
                     found = graph.found(relation.name, np.array([at]), before, k, direction=direction, experts=experts)
                     features = graph.edges(relation.name, found.edges)[3].tolist()
                     weights = graph.weights(relation.name, found.edges, before, experts=experts)
-                    columns = found.nodes.tolist(), found.times.tolist(), features, weights.tolist()
-                    for other, time, row, weight in zip(*columns, strict=True):
+                    told = features_of(graph, end, found.nodes, before)
+                    columns = found.nodes.tolist(), found.times.tolist(), features, weights.tolist(), told
+                    for other, time, row, weight, own in zip(*columns, strict=True):
                         values = dict(zip(relation.features, row, strict=True))
                         arrow = direction if relation.directed else "both"
                         names = called(graph, name, at), called(graph, end, other)
-                        out.append(Near(hop, relation.name, arrow, *names, time, values, weight))
+                        out.append(Near(hop, relation.name, arrow, *names, time, values, weight, own))
                         if (end, other) not in seen:
                             seen.add((end, other))
                             following.append((end, other))
         ring = following
     return out
+
+
+def around(
+    graph: TemporalGraph, node_type: str, number: int, before: int, k: int, hops: int, experts: bool = True
+) -> Around:
+    """A node's own features as of `before`, and what is `near` it."""
+    (features,) = features_of(graph, node_type, np.array([number]), before)
+    edges = near(graph, node_type, number, before, k, hops, experts)
+    return Around(called(graph, node_type, number), before, features, edges)
+
+
+def features_of(
+    graph: TemporalGraph, node_type: str, numbers: NDArray[np.int64], before: int
+) -> list[dict[str, float]]:
+    """The features of each node as of `before`, by name; empty where its type has none, or no version came before."""
+    names = graph.node_types[node_type].features
+    if not names:
+        return [{} for _ in numbers]
+    rows = graph.features(node_type, numbers, before)
+    # What was put is finite: a row of NaN is of no version.
+    return [{} if np.isnan(row[0]) else dict(zip(names, row.tolist(), strict=True)) for row in rows]
+
+
+def valued(edge: Near) -> dict[str, float]:
+    """An edge's features, and its weight where that is not 1."""
+    return edge.features if edge.weight == 1.0 else {**edge.features, "weight": edge.weight}
 
 
 def called(graph: TemporalGraph, node_type: str, number: int) -> str:
@@ -176,14 +215,18 @@ def called(graph: TemporalGraph, node_type: str, number: int) -> str:
 
 
 def stats(graph: TemporalGraph, job: str, before: int) -> Stats:
-    """Figures of the whole graph as of `before`."""
+    """Figures of the whole graph as of `before`: what happened at that time or later counts nowhere."""
     from graph.selection import DIRECTIONS
 
-    out = Stats(job, graph.clock, {n: len(ids) for n, ids in graph.nodes.items()}, {}, {}, {})
+    seen = {name: graph.first_seen(name) < before for name in graph.nodes}
+    out = Stats(job, before, {name: int(there.sum()) for name, there in seen.items()}, {}, {}, {})
     for name, relation in graph.relations.items():
-        out.edges[name], out.living[name] = graph.count(name), graph.living(name)
+        times = graph.times(name)
+        # What was dropped happened before any moment that can be asked about.
+        out.edges[name] = graph.count(name) - len(times) + int((times < before).sum())
+        out.living[name] = len(graph.standing(name, before))
         for direction in DIRECTIONS[: 1 + relation.directed]:
-            degrees = graph.degrees(name, before, direction=direction)
+            degrees = graph.degrees(name, before, direction=direction)[seen[graph.ends(name, direction)[0]]]
             label = f"{name} {direction}" if relation.directed else name
             if len(degrees):
                 figures = {"mean": degrees.mean(), "median": np.median(degrees), "largest": degrees.max()}

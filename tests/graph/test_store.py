@@ -11,6 +11,7 @@ from tests.graph.reference import Reference, found, history, key_of, new, play, 
 from tidemill.errors import IncompatibleError, NotFiniteError, UserError, WrongTypeError
 from tidemill.state import decode, encode
 
+BUYS = Relation("buys", "user", "shop")
 STRATEGIES = ({"strategy": "recent"}, {"strategy": "uniform"}, {"strategy": "weighted", "tau": 3.0})
 
 
@@ -191,6 +192,30 @@ def test_a_retraction_is_seen_after_its_time_only():
     assert found(graph, "knows", "user", 1, 31, 5) == found(graph, "knows", "user", 2, 31, 5) == []
     assert graph.retract("knows", 1, 2, 15) == 1  # said later of an earlier time
     assert len(found(graph, "knows", "user", 1, 16, 5)) == 0
+
+
+def test_a_node_is_first_seen_with_whatever_names_it_first():
+    graph = TemporalGraph([NodeType("user", ("age",)), "shop"], [Relation("knows", "user", "user"), BUYS])
+    graph.add("knows", ["a", "b"], ["b", "c"], [5, 9])
+    graph.add("knows", ["c"], ["a"], [2])  # late
+    graph.retract("knows", "a", "b", 6)
+    graph.add("buys", ["b"], ["x"], [4])
+    graph.put("user", ["b", "d"], [3, 8], [[1.0], [2.0]])
+    graph.judge("knows", "e", "a", 7, "forbid")
+    graph.make("user", ["f"])
+    seen = dict(zip(graph.ids("user"), graph.first_seen("user").tolist(), strict=True))
+    assert seen == {"a": 2, "b": 3, "c": 2, "d": 8, "e": 7, "f": MIN_TIME}
+    assert graph.first_seen("shop").tolist() == [4]
+    with pytest.raises(UserError, match="no such node type"):
+        graph.first_seen("dog")
+
+
+def test_a_node_whose_edges_were_dropped_was_seen_before_any_moment_that_can_be_asked():
+    graph = TemporalGraph(["user"], [Relation("knows", "user", "user")], ttl=10)
+    graph.add("knows", [0] * 5_000, [1] * 5_000, [0] * 5_000)
+    graph.add("knows", [2], [3], [100])
+    assert len(graph.times("knows")) == 1
+    assert graph.first_seen("user").tolist() == [MIN_TIME, MIN_TIME, 100, 100]
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_added():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tidemill_app.cli import TEXT, Output, command
 from tidemill_app.tables import table
+
+if TYPE_CHECKING:
+    from tidemill_app.graphs import Around
 
 
 @click.group("graph")
@@ -42,7 +45,7 @@ def stats(out: Output, job: str, at: str | None, page: Path | None) -> None:
 
         graphs.save_page(page, whole(figures, made, before))
     rows: list[list[Any]] = [[f"{name} nodes", count, ""] for name, count in figures.nodes.items()]
-    rows += [[f"{name} edges", count, f"{figures.living[name]} living"] for name, count in figures.edges.items()]
+    rows += [[f"{name} edges", count, f"{figures.living[name]} that stand"] for name, count in figures.edges.items()]
     rows += [
         [f"{name}: edges of a node", "", "mean {mean:.2f}, median {median:g}, largest {largest:g}".format(**degrees)]
         for name, degrees in figures.degrees.items()
@@ -59,9 +62,9 @@ def stats(out: Output, job: str, at: str | None, page: Path | None) -> None:
 @click.option("--hops", type=click.IntRange(1, 3), default=1, help="How far. [default: 1]")
 @click.option("--without-experts", is_flag=True, help="As if no expert had asserted, forbidden or weighted an edge.")
 def neighbours(out: Output, job: str, node: str, hops: int, **given: Any) -> None:
-    """The newest edges of a node, strictly before a time."""
-    _, _, edges = _looked(out, job, node, hops, **given)
-    out.answer(edges, lambda: _listed(edges))
+    """A node's features and its newest edges, strictly before a time."""
+    about = _looked(out, job, node, hops, **given)
+    out.answer(about, lambda: _listed(about))
 
 
 @command("show")
@@ -74,13 +77,14 @@ def neighbours(out: Output, job: str, node: str, hops: int, **given: Any) -> Non
     "--page", type=click.Path(path_type=Path), default=Path("graph.html"), metavar="FILE", help="[graph.html]"
 )
 def show(out: Output, job: str, node: str, page: Path, **given: Any) -> None:
-    """A page with a picture of what is around a node, two hops far."""
+    """A page with a node's features and a picture of what is around it, two hops far."""
     from tidemill_app import graphs
     from tidemill_app.graph_page import neighbourhood
 
-    name, before, edges = _looked(out, job, node, 2, **given)
-    graphs.save_page(page, neighbourhood(name, before, edges))
-    out.answer({"page": str(page), "edges": len(edges)}, f"{name}: {len(edges)} edges.{_said(page)}")
+    about = _looked(out, job, node, 2, **given)
+    graphs.save_page(page, neighbourhood(about))
+    told = {"page": str(page), "edges": len(about.edges), "features": about.features}
+    out.answer(told, f"{about.node}: {len(about.edges)} edges.{_said(page)}")
 
 
 @command("verify")
@@ -187,7 +191,7 @@ def _looked(
     at: str | None,
     k: int,
     without_experts: bool = False,
-) -> tuple[str, int, Any]:
+) -> Around:
     from tidemill_app import graphs
     from tidemill_app.wiring import connected
 
@@ -195,8 +199,7 @@ def _looked(
         made = graphs.graph_of(platform, job)
     before = _moment(made, at)
     kind, number = graphs.find(made, node, node_type)
-    edges = graphs.near(made, kind, number, before, k, hops, not without_experts)
-    return graphs.called(made, kind, number), before, edges
+    return graphs.around(made, kind, number, before, k, hops, not without_experts)
 
 
 def _moment(made: Any, at: str | None) -> int:
@@ -211,21 +214,23 @@ def _moment(made: Any, at: str | None) -> int:
         raise ConfigError("not a time", where="--at", wanted="as 2013-06-01T00:00:00Z", got=repr(at)) from None
 
 
-def _listed(edges: Any) -> str:
+def _listed(about: Around) -> str:
     from tidemill.time import to_rfc3339
+    from tidemill_app.graphs import valued
 
-    if not edges:
-        return "No edges before that."
+    own = table(["", ""], [[f"{about.node}:", about.features]]) + "\n" if about.features else ""
+    if not about.edges:
+        return own + "No edges before that."
     arrows = {"out": "->", "in": "<-", "both": "--"}
     rows = [
-        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), _valued(e) or None]
-        for e in edges
+        [e.hops, e.of, f"{arrows[e.direction]} {e.relation}", e.node, to_rfc3339(e.time), valued(e) or None]
+        for e in about.edges
     ]
-    return table(["hop", "of", "relation", "node", "time", "features"], rows)
-
-
-def _valued(edge: Any) -> dict[str, float]:
-    return edge.features if edge.weight == 1.0 else {**edge.features, "weight": edge.weight}
+    head = ["hop", "of", "relation", "node", "time", "features"]
+    if any(e.node_features for e in about.edges):
+        head.append("of the node")
+        rows = [[*row, e.node_features or None] for row, e in zip(rows, about.edges, strict=True)]
+    return own + table(head, rows)
 
 
 def _said(page: Path | None) -> str:

@@ -2,10 +2,14 @@
 
 import json
 import random
+from unittest.mock import patch
 
 import pytest
 
 from tests.examples.examples import EXAMPLES
+from tidemill.time import DAY
+from tidemill_app import graph_page, graphs
+from tidemill_app.job_file import load_job
 
 pytestmark = pytest.mark.stack
 
@@ -51,15 +55,112 @@ def test_figures_of_the_whole(tidemill, job, tmp_path):
     assert stats["nodes"] == {"trader": 4, "shop": 3}
     assert stats["edges"] == stats["living"] == {"trusts": 5, "buys": 4}
     assert stats["degrees"]["trusts out"] == {"mean": 1.25, "median": 1.0, "largest": 2.0}
-    early = tidemill("graph", "stats", job, "--at", "2024-01-02T12:00:00Z", "--json").json
-    assert early["degrees"]["trusts in"] == {"mean": 0.5, "median": 0.5, "largest": 1.0}
     page = tmp_path / "all.html"
     assert f"Page: {page}" in tidemill("graph", "stats", job, "--page", page).out
-    assert page.read_text().count("<svg") == 1 and "trusts: 5 edges" in page.read_text()
+    text = page.read_text()
+    assert text.count("<svg") == 1 and "trusts: 5 edges, 5 that stand" in text
+    assert "trusts out" in text and "trusts in" in text and "Graph of" in text and "2024-01-05T00:00:00.000001Z" in text
+
+
+def test_figures_as_of_a_time_count_nothing_of_later(tidemill, job, tmp_path):
+    early = tidemill("graph", "stats", job, "--at", "2024-01-02T12:00:00Z", "--json").json
+    assert early["nodes"] == {"trader": 3, "shop": 1}  # 7, and two shops, were not seen yet
+    assert early["edges"] == early["living"] == {"trusts": 2, "buys": 1}
+    assert early["degrees"]["trusts in"] == {"mean": pytest.approx(2 / 3), "median": 1.0, "largest": 1.0}
+    exact = tidemill("graph", "stats", job, "--at", "2024-01-02T00:00:00Z", "--json").json
+    assert exact["nodes"] == {"trader": 2, "shop": 1} and exact["edges"]["trusts"] == 1  # strictly before
+    page = tmp_path / "early.html"
+    words = ("--at", "2024-01-02T12:00:00Z", "--page", page)
+    assert " ".join(tidemill("graph", "stats", job, *words).out.split()).startswith(
+        "trader nodes 3 shop nodes 1 trusts "
+    )
+    assert "2  2 that stand" in tidemill("graph", "stats", job, *words).out
+    assert "Graph of" in page.read_text() and "as of 2024-01-02T12:00:00Z" in page.read_text()
+    none = tidemill("graph", "stats", job, "--at", "2023-01-01T00:00:00Z", "--page", page, "--json").json
+    assert none["nodes"] == {"trader": 0, "shop": 0} and none["degrees"] == {}
+    empty = load_job(job, "job").init().graph
+    assert "<h1>Graph of x</h1>" in graph_page.whole(graphs.stats(empty, "x", empty.clock + 1), empty, empty.clock + 1)
+
+
+def declared(tidemill, folder, stream, *events):
+    rows = folder / f"{stream}.jsonl"
+    rows.write_text("".join(json.dumps(event) + "\n" for event in events))
+    tidemill("stream", "create", stream, "--infer", rows, "--time", "time", "--id", "id")
+    assert tidemill("publish", stream, rows).code == 0
+
+
+def test_edges_that_were_ended_or_forbidden_do_not_stand(tidemill, job, tmp_path, name):
+    declared(tidemill, tmp_path, f"{name}-off", {"id": "r0", "time": "2024-01-06T00:00:00Z", "who": 1, "whom": 3})
+    declared(
+        tidemill,
+        tmp_path,
+        f"{name}-said",
+        {"id": "v0", "time": "2024-01-07T00:00:00Z", "who": 3, "whom": 1, "verdict": "forbid"},
+    )
+    rules = [f'RetractionFrom("trusts", "{name}-off", "who", "whom")']
+    rules.append(f'ExpertFrom("trusts", "{name}-said", "who", "whom", "verdict")')
+    text = job.read_text().replace("EdgeFrom, ", "EdgeFrom, ExpertFrom, RetractionFrom, ").replace(', ("rating",)', "")
+    job.write_text(text.replace("optional=True)]", f"optional=True), {', '.join(rules)}]"))
+
+    def figures(*words):
+        told = tidemill("graph", "stats", job, "--json", *words).json
+        return told["edges"]["trusts"], told["living"]["trusts"], told["degrees"]["trusts out"]["mean"]
+
+    assert figures() == (5, 3, 0.75)
+    assert figures("--at", "2024-01-07T00:00:00Z") == (5, 4, 1.0)
+    assert figures("--at", "2024-01-06T00:00:00Z") == (5, 5, 1.25)
+    graph = load_job(job, "job").init().graph
+    graph.add("trusts", [1, 1, 1], [2, 3, 4], [0, DAY, 2 * DAY])
+    graph.retract("trusts", 1, 4, 3 * DAY)
+    (grown,) = grew(graph, 4 * DAY)
+    assert grown == ([0, 1], [1, 2])  # days, edges: without the one that was ended
+    ((_, count),) = grew(graph, 3 * DAY)
+    assert count == [1, 2, 3]
+
+
+def grew(graph, before):
+    """What the picture of a graph's growth shows, relation by relation that has edges."""
+    with patch.object(graph_page, "svg", side_effect=lambda figure: figure) as drawn:
+        graph_page.shape(graph, before)
+    growth, _ = drawn.call_args.args[0].axes
+    return [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in growth.lines]
+
+
+def test_the_features_of_nodes_are_shown_as_of_the_time(tidemill, job, tmp_path, name):
+    declared(
+        tidemill,
+        tmp_path,
+        f"{name}-who",
+        {"id": "n0", "time": "2024-01-01T00:00:00Z", "who": 1, "age": 20.0, "<i>": 0.5},
+        {"id": "n1", "time": "2024-01-04T12:00:00Z", "who": 1, "age": 21.0, "<i>": 1.5},
+        {"id": "n2", "time": "2024-01-03T00:00:00Z", "who": 3, "age": 40.0, "<i>": 2.5},
+    )
+    text = job.read_text().replace("EdgeFrom, ", "EdgeFrom, NodeFrom, ")
+    text = text.replace("import Relation\n", "import NodeType, Relation\n")
+    text = text.replace('["trader",', '[NodeType("trader", ("age", "<i>")),')
+    job.write_text(text.replace("optional=True)]", f'optional=True), NodeFrom("trader", "{name}-who", "who")]'))
+    now = tidemill("graph", "neighbours", job, "1", "--json").json
+    assert (now["node"], now["features"]) == ("trader 1", {"age": 21.0, "<i>": 1.5})
+    assert now["time"] == 1_704_412_800_000_001
+    own = [(edge["node"], edge["node_features"]) for edge in now["edges"] if edge["relation"] == "trusts"]
+    assert own[:2] == [("trader 3", {"age": 40.0, "<i>": 2.5}), ("trader 2", {})]
+    then = tidemill("graph", "neighbours", job, "3", "--at", "2024-01-04T12:00:00Z", "--json").json
+    assert then["features"]["age"] == 40.0
+    assert {e["node_features"]["age"] for e in then["edges"] if e["node"] == "trader 1"} == {20.0}
+    assert tidemill("graph", "neighbours", job, "3", "--at", "2024-01-03T00:00:00Z", "--json").json["features"] == {}
+    first, head, *_ = tidemill("graph", "neighbours", job, "1").out.splitlines()
+    assert first.split() == ["trader", "1:", '{"age":21.0,"<i>":1.5}'] and head.endswith("of the node")
+    none = tidemill("graph", "neighbours", job, "1", "--at", "2024-01-01T00:00:00Z").out
+    assert none == "No edges before that.\n"
+    page = tmp_path / "one.html"
+    told = tidemill("graph", "show", job, "1", "--page", page, "--json").json
+    assert told["features"] == {"age": 21.0, "<i>": 1.5}
+    text = page.read_text()
+    assert "<p>age 21, &lt;i&gt; 1.5</p>" in text and "<td>age 40, &lt;i&gt; 2.5</td>" in text and "<i>" not in text
 
 
 def test_neighbours_are_those_before_the_time(tidemill, job):
-    found = tidemill("graph", "neighbours", job, "1", "--json").json
+    found = tidemill("graph", "neighbours", job, "1", "--json").json["edges"]
     seen = [(e["relation"], e["direction"], e["node"], e["features"]) for e in found]
     assert seen == [
         ("trusts", "out", "trader 3", {"rating": 2.5}),
@@ -69,13 +170,10 @@ def test_neighbours_are_those_before_the_time(tidemill, job):
         ("buys", "out", "shop 7", {}),
         ("buys", "out", "shop tea", {}),
     ]
-    then = tidemill("graph", "neighbours", job, "1", "--at", "2024-01-03T00:00:00Z", "--json").json
+    then = tidemill("graph", "neighbours", job, "1", "--at", "2024-01-03T00:00:00Z", "--json").json["edges"]
     assert [e["node"] for e in then] == ["trader 2", "shop tea"]
-    assert [e["node"] for e in tidemill("graph", "neighbours", job, "1", "-k", "1", "--json").json] == [
-        "trader 3",
-        "trader 7",
-        "shop 7",
-    ]
+    newest = tidemill("graph", "neighbours", job, "1", "-k", "1", "--json").json["edges"]
+    assert [e["node"] for e in newest] == ["trader 3", "trader 7", "shop 7"]
     lines = tidemill("graph", "neighbours", job, "tea", "--hops", "2").out.splitlines()
     assert lines[0].split() == ["hop", "of", "relation", "node", "time", "features"]
     assert lines[1].split()[:8] == ["1", "shop", "tea", "<-", "buys", "trader", "3", "2024-01-04T00:00:00Z"]
@@ -101,10 +199,13 @@ def test_what_experts_said_is_seen_and_can_be_left_out(tidemill, job, tmp_path, 
     tidemill("publish", f"{name}-said", rows)
 
     def seen(*words):
-        found = tidemill("graph", "neighbours", job, "1", *words, "--json").json
+        found = tidemill("graph", "neighbours", job, "1", *words, "--json").json["edges"]
         return [(e["node"], e["weight"]) for e in found if e["relation"] == "trusts" and e["direction"] == "out"]
 
     assert seen() == [("trader 2", 2.5)]
+    page = tmp_path / "one.html"
+    assert tidemill("graph", "show", job, "1", "--page", page).code == 0
+    assert "<td>weight 2.5</td>" in page.read_text()
     assert seen("--without-experts") == seen("--at", "2024-01-06T00:00:00Z") == [("trader 3", 1.0), ("trader 2", 1.0)]
 
 
@@ -196,7 +297,7 @@ def test_a_page_shows_a_node(tidemill, job, tmp_path):
     page = tmp_path / "one.html"
     told = tidemill("graph", "show", job, "1", "--page", page, "--json").json
     text = page.read_text()
-    assert told == {"page": str(page), "edges": text.count("<tr><td>")}
+    assert told == {"page": str(page), "edges": text.count("<tr><td>"), "features": {}}
     assert "<h1>trader 1 as of 2024-01-05T" in text and text.count("<svg") == 1
     assert "shop &lt;b&gt;$\\x$" in text and "<b>" not in text and "<script" not in text
 
@@ -218,4 +319,4 @@ def test_what_is_not_there_is_told(tidemill, job, tmp_path, name):
     ):
         told = tidemill("graph", *words)
         assert (told.code, told.err.count("\n"), said in told.err) == (2, 1, True), told.err
-    assert len(tidemill("graph", "neighbours", job, "7", "--type", "shop", "--json").json) == 1
+    assert len(tidemill("graph", "neighbours", job, "7", "--type", "shop", "--json").json["edges"]) == 1
