@@ -44,6 +44,9 @@ SLICE = 200
 STALE = 60.0
 """Seconds for which a copy that cannot go on answers from what it has."""
 
+UNREAD = "the job has not read the files that it began on to their end"
+"""The problem of a copy that waits for its job."""
+
 _BATCH, _BUFFERED = 50_000, 1_000_000
 _LONGEST_PAUSE = 2.0
 
@@ -270,7 +273,7 @@ class Replica(Generic[S]):
         if found is None:
             return None
         if not all(found.pipeline.active(p) for p in found.pipeline.sources if _is_own(found, p)):
-            self.problem = "the job has not read the files that it began on to their end"
+            self.problem = UNREAD
             return None
         return copied, found
 

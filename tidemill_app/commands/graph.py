@@ -109,6 +109,23 @@ def verify(out: Output, job: str) -> None:
         raise click.exceptions.Exit(1)
 
 
+@command("reached")
+@click.argument("job", type=TEXT)
+@click.argument("name", type=TEXT)
+@click.option("--wait", type=click.FloatRange(0), default=0.0, help="Seconds to wait for it. [default: 0]")
+def reached(out: Output, job: str, name: str, wait: float) -> None:
+    """Whether a running job's graph has passed the barrier NAME: then everything before it can be sampled, by answers
+    too that name that position or a later one. Ends with 1 where it has not."""
+    from tidemill_app import graph_reached
+    from tidemill_app.wiring import connected
+
+    with connected(out) as platform, out.progress(f"following {job}"):
+        found = graph_reached.reached(platform, job, name, wait)
+    out.answer(found, f"{name}: {'reached' if found.reached else 'not reached'}, at position {found.position}.")
+    if not found.reached:
+        raise click.exceptions.Exit(1)
+
+
 @command("annotators")
 @click.argument("job", metavar="JOB|FILE.py")
 @click.option("--relation", type=TEXT, help="From annotators to tasks; its first feature is the label.")
@@ -237,5 +254,5 @@ def _said(page: Path | None) -> str:
     return "" if page is None else f"\nPage: {page}"
 
 
-for each in (stats, neighbours, show, annotators, verify, effect, explain):
+for each in (stats, neighbours, show, reached, annotators, verify, effect, explain):
     graph.add_command(each)

@@ -13,6 +13,7 @@ from tidemill_app.job_file import load_job
 
 pytestmark = pytest.mark.stack
 
+ARRIVAL = "from tidemill.order import Arrival"
 JOB = """
 from graph.job import graph_job
 from graph.mapping import EdgeFrom, GraphSpec
@@ -157,6 +158,29 @@ def test_the_features_of_nodes_are_shown_as_of_the_time(tidemill, job, tmp_path,
     assert told["features"] == {"age": 21.0, "<i>": 1.5}
     text = page.read_text()
     assert "<p>age 21, &lt;i&gt; 1.5</p>" in text and "<td>age 40, &lt;i&gt; 2.5</td>" in text and "<i>" not in text
+
+
+@pytest.mark.usefixtures("supervised")
+def test_a_running_job_is_asked_whether_it_passed_a_barrier(tidemill, job, tmp_path, name):
+    declared(tidemill, tmp_path, f"{name}-marks", {"id": "b0", "time": "2024-01-06T00:00:00Z", "mark": "first"})
+    text = job.read_text().replace("EdgeFrom, ", "BarrierFrom, EdgeFrom, ")
+    text = text.replace("optional=True)]", f'optional=True), BarrierFrom("{name}-marks", "mark")]')
+    job.write_text(text.replace("spec=", "order=Arrival(), spec=").replace("def job", f"{ARRIVAL}\n\ndef job"))
+    never = tidemill("graph", "reached", job, "first", "--json")
+    assert never.code == 1 and never.json == {"job": name, "name": "first", "reached": False, "position": 0}
+    assert tidemill("submit", job).code == 0
+    try:
+        first = tidemill("graph", "reached", name, "first", "--wait", "120", "--json")
+        assert first.code == 0 and first.json["reached"] and 0 < first.json["position"] <= 6
+        second = tidemill("graph", "reached", name, "second")
+        assert (second.code, second.err) == (1, "") and second.out.startswith("second: not reached, at position ")
+        (tmp_path / "more.jsonl").write_text('{"id": "b1", "time": "2024-01-07T00:00:00Z", "mark": "second"}\n')
+        assert tidemill("publish", f"{name}-marks", tmp_path / "more.jsonl").code == 0
+        assert tidemill("graph", "reached", name, "second", "--wait", "120").out == "second: reached, at position 7.\n"
+    finally:
+        tidemill("job", "stop", name, "--wait", "0")
+    refused = tidemill("graph", "reached", "nowhere", "first")
+    assert refused.code == 2 and "no such job" in refused.err
 
 
 def test_neighbours_are_those_before_the_time(tidemill, job):
