@@ -23,10 +23,10 @@ _MOST = 60
 def neighbourhood(about: Around) -> str:
     """The page of one node: its features, a picture of what is near, newer edges darker, and all edges in a table."""
     edges = about.edges
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in _cells(edge)) + "</tr>" for edge in edges
-    )
-    words = ("hop", "of", "relation", "", "node", "time", "features of the edge", "of the node")
+    words = ["hop", "of", "relation", "", "node", "time", "features of the edge"]
+    words += ["of the node"] if any(edge.node_features for edge in edges) else []
+    cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in _cells(edge)[: len(words)]) for edge in edges)
+    rows = "".join(f"<tr>{row}</tr>" for row in cells)
     head = "".join(f"<th>{word}</th>" for word in words)
     own = f"<p>{html.escape(_said(about.features))}</p>" if about.features else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -150,18 +150,18 @@ def shape(graph: TemporalGraph, before: int) -> str:
 
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     growth, degree = figure.subplots(1, 2)
-    for name, relation in graph.relations.items():
+    for i, (name, relation) in enumerate(graph.relations.items()):
         times = np.sort(graph.edges(name, graph.standing(name, before))[2])
         if len(times):
             shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), 500)).astype(np.int64))
-            growth.plot((times[shown] - times[0]) / 86_400e6, shown + 1, label=name)
+            growth.plot((times[shown] - times[0]) / 86_400e6, shown + 1, color=f"C{i}", label=name)
         for direction in DIRECTIONS[: 1 + relation.directed]:
             counts = np.bincount(graph.degrees(name, before, direction=direction))
             there = np.flatnonzero(counts)
             there = there[there > 0]
-            mark = "." if direction == "out" else "x"
             if len(there):
-                degree.loglog(there, counts[there], mark, label=f"{name} {direction}" if relation.directed else name)
+                label = f"{name} {direction}" if relation.directed else name
+                degree.loglog(there, counts[there], "." if direction == "out" else "x", color=f"C{i}", label=label)
     growth.set_xlabel("days since the first edge")
     growth.set_ylabel("edges that stand")
     degree.set_xlabel("edges of a node")
