@@ -29,7 +29,7 @@ STEPS = 3
 
 HOUR, DAY = 3600.0, 86400.0
 SCALES = (HOUR, DAY, 7 * DAY, 60 * DAY)
-NODES, PAIRS, EVENTS = range(3)
+NODES, PAIRS, EVENTS, TARGETS = range(4)
 """Places in `size`."""
 
 OUT, IN, PARTNERS_OUT, PARTNERS_IN, REPEATS_OUT, REPLIES_OUT, REPEATS_IN, REPLIES_IN = range(8)
@@ -48,6 +48,7 @@ class Nodes(NamedTuple):
     node_count: Ints
     node_decay: Floats
     node_event: Ints
+    target_row: Ints
     ring_node: Ints
     ring_time: Floats
     met_time: Floats
@@ -121,6 +122,9 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
     node_time, node_count, node_decay, node_event = h.node_time, h.node_count, h.node_decay, h.node_event
     pair_time, pair_decay, scales, size = h.pair_time, h.pair_decay, h.scales, h.size
     a, b = _node(h, src, time), _node(h, dst, time)
+    if node_count[b, IN] == 0:
+        h.target_row[size[TARGETS]] = b
+        size[TARGETS] += 1
     key = (a << 32) | b
     pair, at = find(h.pair_table, h.pair_key, key)
     reverse, _ = find(h.pair_table, h.pair_key, (b << 32) | a)
@@ -188,6 +192,7 @@ class LinkHistory:
             node_count=_rows(np.int64, 8),
             node_decay=_rows(np.float64, 2, k),
             node_event=_rows(np.int64, 2),
+            target_row=_rows(np.int64),
             ring_node=_rows(np.int64, 2, RING),
             ring_time=_rows(np.float64, 2, RING),
             met_time=_rows(np.float64, 2),
@@ -207,7 +212,7 @@ class LinkHistory:
             pair_decay=_rows(np.float64, k),
             pair_rank=_rows(np.int64, 2),
         )
-        self._size = np.zeros(3, np.int64)
+        self._size = np.zeros(4, np.int64)
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -253,9 +258,9 @@ class LinkHistory:
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.reset()
         names = Nodes._fields + Pairs._fields
-        if set(state) != {*names, "size"} or np.shape(state["size"]) != (3,):
+        if set(state) != {*names, "size"} or np.shape(state["size"]) != (4,):
             raise IncompatibleError("not a history of links", wanted=", ".join(names), got=str(list(state)))
-        nodes, pairs, events = (int(n) for n in state["size"])
+        nodes, pairs, *_ = (int(n) for n in state["size"])
         for rows, n in ((self._node, nodes), (self._pair, pairs)):
             for name, array in rows._asdict().items():
                 if np.shape(state[name]) != (n, *array.shape[1:]):
@@ -268,7 +273,7 @@ class LinkHistory:
         for rows, n in ((self._node, nodes), (self._pair, pairs)):
             for name, array in rows._asdict().items():
                 array[:n] = state[name]
-        self._size[:] = nodes, pairs, events
+        self._size[:] = state["size"]
         self._rebuild()
 
 

@@ -40,6 +40,8 @@ class LinkState(msgspec.Struct):
     count: int = 0
     reciprocal: float = 0.0
     reciprocal_mix: float = 0.0
+    reciprocal_bank: float = 0.0
+    below: float = 0.0
     share: float = 0.0
 
 
@@ -50,9 +52,11 @@ class LinkJob:
 
     It emits on `predictions.<name>` a `prediction.made.v1` for each edge as it appears: `score` is the share of the
     true target among itself and `negatives` drawn ones, and `outputs` are [oddness, share]: oddness is the share of
-    the drawn ones that the model held likelier. On `metrics.<name>`, every `metrics_every` edges, the mean reciprocal
-    rank (`mrr`) against these negatives since the last version, beside that of the training-free mix of recencies and
-    popularity (`mrr_mix`) that it should beat. A version every `version_every` edges, and deltas between.
+    the drawn ones that the model held likelier. On `metrics.<name>`, every `metrics_every` edges, what it was against
+    these negatives since the last version: the mean reciprocal rank (`mrr`; of one true target it is the average
+    precision as well), beside those of the training-free mix of recencies and popularity (`mrr_mix`) that it should
+    beat and of EdgeBank (`mrr_edgebank`), and `auc`, the mean share of the negatives that came below, ties by half. A
+    version every `version_every` edges, and deltas between.
 
     The endpoint (`endpoint`, or the stream of the first rule for `relation`) answers for an event of that stream that
     did not happen yet; see `graph.link_question`. What was retracted stays in the model's past.
@@ -128,8 +132,13 @@ class LinkJob:
     def _begin(self) -> LinkState:
         return self.kind(self.spec.graph(), self._links())
 
+    @property
+    def _between(self) -> bool:
+        (it,) = (relation for relation in self.spec.relations if relation.name == self.relation)
+        return it.source != it.target
+
     def _links(self) -> Any:
-        return LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed)
+        return LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed, targets=self._between)
 
     def serves(self, rule: EdgeFrom) -> Endpoint:
         """How serving answers for an edge that may appear."""
@@ -204,10 +213,12 @@ class LinkJob:
         out.emit.append(Rows(PREDICTIONS, block.time, ids, columns))
         state.edges += len(block)
         state.count += len(block)
-        for share, rank, mix in zip(told.share.tolist(), told.rank.tolist(), told.mix_rank.tolist(), strict=True):
+        for share, rank, mix, bank in zip(*(column.tolist() for column in told), strict=True):
             state.share += share
             state.reciprocal += 1.0 / rank
             state.reciprocal_mix += 1.0 / mix
+            state.reciprocal_bank += 1.0 / bank
+            state.below += 1.0 - (rank - 1.0) / self.negatives
         last = (int(block.time[-1]), str(block.sources[-1]), str(block.ids[-1]))
         if state.edges % self.metrics_every == 0:
             columns = {
@@ -220,7 +231,8 @@ class LinkJob:
         if state.edges % self.version_every == 0:
             state.version = max(state.version, state.after) + 1
             out.versions.append(VersionCut(self.name, state.version, last, self._content(state), self._measured(state)))
-            state.count, state.share, state.reciprocal, state.reciprocal_mix = 0, 0.0, 0.0, 0.0
+            state.count, state.share, state.below = 0, 0.0, 0.0
+            state.reciprocal, state.reciprocal_mix, state.reciprocal_bank = 0.0, 0.0, 0.0
 
     @staticmethod
     def _version(state: LinkState) -> str:
@@ -229,7 +241,13 @@ class LinkJob:
     @staticmethod
     def _measured(state: LinkState) -> dict[str, float]:
         n = max(state.count, 1)
-        return {"mrr": state.reciprocal / n, "mrr_mix": state.reciprocal_mix / n, "share": state.share / n}
+        return {
+            "mrr": state.reciprocal / n,
+            "mrr_mix": state.reciprocal_mix / n,
+            "mrr_edgebank": state.reciprocal_bank / n,
+            "auc": state.below / n,
+            "share": state.share / n,
+        }
 
     def _warm(self) -> None:
         warm(self.spec)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from graph.baselines import MIXED, mix_of
 from graph.draws import bits
 from graph.link_features import LinkFeatures, features_of, queries
-from graph.link_history import NODES, OUT, RING, SCALES, Floats, Ints, edges, update_one
+from graph.link_history import NODES, OUT, RING, SCALES, TARGETS, Floats, Ints, edges, update_one
 from graph.link_network import F32, HIDDEN, SECOND, adam, backward, forward, initial, softmax_slope
 from graph.table import find
 from tidemill.errors import ConfigError, IncompatibleError
@@ -31,16 +31,21 @@ GROUP = 16
 
 
 @njit(cache=True)
-def draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
-    """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger."""
+def draw(
+    h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, targets: bool, out: Ints
+) -> None:
+    """Negatives: the first `past` from the source's last destinations, the others from all nodes seen (with `targets`
+    from those that were a destination) or a stranger."""
+    among = h.size[TARGETS if targets else NODES]
     a, _ = find(h.node_table, h.node_id, src)
     for i in range(len(out)):
         out[i] = STRANGER
         drawn = np.int64(bits(seed, event - 1, i) >> np.uint64(1))
         if i < past and a >= 0 and h.node_count[a, OUT] > 0:
             out[i] = h.node_id[h.ring_node[a, OUT, drawn % min(h.node_count[a, OUT], RING)]]
-        elif h.size[NODES] > 0 and (drawn & 0xFFFFF) >= strange * 0x100000:
-            out[i] = h.node_id[(drawn >> 20) % h.size[NODES]]
+        elif among > 0 and (drawn & 0xFFFFF) >= strange * 0x100000:
+            row = (drawn >> 20) % among
+            out[i] = h.node_id[h.target_row[row] if targets else row]
         if out[i] == dst:
             out[i] = STRANGER
 
@@ -60,13 +65,15 @@ def place(scores: Any) -> Any:
 @njit(cache=True)
 def tell(h: Any, src: int, candidates: Ints, time: float, scores: F32, out: Floats) -> None:
     """A row of `Told`, of the first of the candidates."""
-    mixed = np.zeros(len(candidates))
+    mixed, met = np.zeros(len(candidates)), np.zeros(len(candidates))
     a, _ = find(h.node_table, h.node_id, src)
     for i in range(len(candidates)):
         b, _ = find(h.node_table, h.node_id, candidates[i])
         mixed[i] = mix_of(h, a, b, time, _MIX)
+        if a >= 0 and b >= 0:
+            met[i] = find(h.pair_table, h.pair_key, (a << 32) | b)[0] >= 0
     out[0] = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
-    out[1], out[2] = place(scores), place(mixed)
+    out[1], out[2], out[3] = place(scores), place(mixed), place(met)
 
 
 @njit(cache=True)
@@ -84,7 +91,7 @@ def _learn(
     told: Any,
     start: int,
 ) -> None:
-    negatives, past, strange, seed = plan
+    negatives, past, strange, seed, targets = plan
     weights, grad, mean, square = w
     m, d = negatives + 1, (len(weights) - HIDDEN - HIDDEN * SECOND - 2 * SECOND) // HIDDEN
     X, candidates = np.zeros((m, d), np.float32), np.zeros(m, np.int64)
@@ -94,7 +101,7 @@ def _learn(
         high = min(low + block, len(src))
         for i in range(max(low, start), high):
             candidates[0] = dst[i]
-            draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
+            draw(h, src[i], dst[i], seed, counts[0], past, strange, targets, candidates[1:])
             features_of(h, src[i], candidates, time[i], X)
             forward(weights, X, first, second, out)
             if len(told):
@@ -119,12 +126,13 @@ def _score(h: Any, src: Ints, candidates: Ints, time: Floats, weights: F32, X: F
 
 class Told(NamedTuple):
     """What was predicted of edges before they were learned, each against as many negatives as the model learns with:
-    `share`, the softmax of the true destination's score among all; `rank`, its mean rank from 1; and `mix_rank`, the
-    rank that `RecencyMix` gives it among the same."""
+    `share`, the softmax of the true destination's score among all; `rank`, its mean rank from 1; `mix_rank` and
+    `bank_rank`, those that `RecencyMix` and `EdgeBank` give it among the same."""
 
     share: Floats
     rank: Floats
     mix_rank: Floats
+    bank_rank: Floats
 
 
 class LinkModel:
@@ -132,7 +140,8 @@ class LinkModel:
 
     `score` answers from the edges learned so far. `learn` takes a block in stream order: each of its edges is learned
     from the past as it stood when the block began, and then the whole block becomes past. So the block is part of the
-    meaning (one event: causal; 200: stale). `frozen` stops the weights; the past still grows.
+    meaning (one event: causal; 200: stale). `frozen` stops the weights; the past still grows. With `targets` negatives
+    are nodes that were a destination before: where sources and destinations are of two types, no other can be one.
     """
 
     def __init__(
@@ -146,6 +155,7 @@ class LinkModel:
         decay: float = 1e-4,
         seed: int = 0,
         frozen: bool = False,
+        targets: bool = False,
     ) -> None:
         if not 0 <= historical <= negatives or negatives < 1 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
             raise ConfigError(
@@ -156,6 +166,7 @@ class LinkModel:
         self.past = LinkFeatures(scales)
         self.negatives, self.historical, self.strangers = negatives, historical, float(strangers)
         self.rate, self.decay, self.seed, self.frozen = float(rate), float(decay), seed, frozen
+        self.targets = targets
         weights = initial(len(self.past.names), seed)
         self._w = (weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros_like(weights))
         self._counts = np.zeros(2, np.int64)
@@ -180,7 +191,7 @@ class LinkModel:
         """Predict each edge from all before it, and then learn it: `learn` edge by edge, and the same however the
         stream is cut. What is predicted is kept in no way."""
         src, dst, time = edges(src, dst, time)
-        told = np.zeros((len(src), 3))
+        told = np.zeros((len(src), len(Told._fields)))
         self._run(src, dst, time, 1, self.rate, told)
         return Told(*np.ascontiguousarray(told.T))
 
@@ -201,12 +212,12 @@ class LinkModel:
         time: Floats,
         block: int,
         rate: float,
-        told: Floats = np.zeros((0, 3)),
+        told: Floats = np.zeros((0, 4)),
         start: int = 0,
     ) -> None:
         """From `start` on weights learn; what is before is past alone."""
         self.past.reserve(len(src))
-        plan = (self.negatives, self.historical, self.strangers, self.seed)
+        plan = (self.negatives, self.historical, self.strangers, self.seed, self.targets)
         _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay, told, start)
 
     @property
@@ -224,6 +235,7 @@ class LinkModel:
             "decay": self.decay,
             "seed": self.seed,
             "frozen": self.frozen,
+            "targets": self.targets,
         }
 
     def state(self) -> dict[str, Any]:

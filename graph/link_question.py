@@ -20,6 +20,9 @@ from graph.selection import DIRECTIONS, Direction, Found
 from tidemill.errors import ConfigError, IncompatibleError
 from tidemill.servable import TensorSpec
 
+HIDDEN_SCORE = -1e9
+"""Below every score of a network: JSON has no infinity."""
+
 
 @njit(cache=True, nogil=True)
 def event_of(src: int, dst: int) -> int:
@@ -29,18 +32,33 @@ def event_of(src: int, dst: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _ask(
-    h: Any, src: Ints, dst: Ints, when: Ints, seed: int, weights: F32, X: F32, candidates: Ints, out: Floats
+    h: Any,
+    src: Ints,
+    dst: Ints,
+    when: Ints,
+    seed: int,
+    targets: bool,
+    said: Floats,
+    weights: F32,
+    X: F32,
+    candidates: Ints,
+    out: Floats,
 ) -> None:
-    """Rows of `out`: share, oddness, score. `X` and `candidates` are left as they were for the last row."""
+    """Rows of `out`: share, oddness, score, to which `said` adds. `X` and `candidates` are left as they were for the
+    last row."""
     m = len(candidates)
     first, second = np.zeros((m, HIDDEN), np.float32), np.zeros((m, SECOND), np.float32)
     scores = np.zeros(m, np.float32)
     for i in range(len(src)):
         event = event_of(src[i], dst[i])
         candidates[0] = dst[i]
-        draw(h, src[i], dst[i], seed, event, 0, 0.0, candidates[1:])
+        draw(h, src[i], dst[i], seed, event, 0, 0.0, targets, candidates[1:])
         features_of(h, src[i], candidates, when[i] / 1e6, X)
         forward(weights, X, first, second, scores)
+        if said[i] == -np.inf:
+            out[i, 0], out[i, 1], out[i, 2] = 0.0, 1.0, HIDDEN_SCORE
+            continue
+        scores[0] += np.float32(said[i])
         out[i, 0] = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
         out[i, 1] = (place(scores) - 1.0) / (m - 1)
         out[i, 2] = scores[0]
@@ -54,8 +72,11 @@ class LinkQuestion:
     - `oddness`: the share of the others that the model holds likelier, 0 to 1;
     - `rank_score`: the model's own score, which only compares targets of one source at one time.
 
-    The draw is a function of `seed`, source and target. What is known is what had come; of `time` only the age of the
-    past counts here, and `neighbours` are strictly earlier. The learned state is `weights`, of `LinkModel`'s network.
+    The others are of the target's type, and drawn as a function of `seed`, source and target. What experts said before
+    `time` counts: a weight w adds log w to the target's score, and an edge that is forbidden (or of weight 0) has the
+    score 0, the oddness 1 and the rank score `HIDDEN_SCORE`. What is known is what had come: of `time` only the age of
+    the past counts here, so a `time` before the newest edges is no look into the past; `neighbours` are strictly
+    earlier. What was retracted stays in the model's past. The learned state is `weights`, of `LinkModel`'s network.
     """
 
     def __init__(
@@ -92,34 +113,39 @@ class LinkQuestion:
 
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         src, dst = ends(state.graph, self.relation, inputs["source"], inputs["target"])
-        out, _ = self._scored(state, src, dst, moments_of(state.graph, self.relation, inputs))
+        when = moments_of(state.graph, self.relation, inputs)
+        out, _ = self._scored(state, src, dst, when, said_of(state.graph, self.relation, inputs, when))
         return {"score": out[:, 0], "oddness": out[:, 1], "rank_score": out[:, 2]}
 
-    def _scored(self, state: Any, src: Ints, dst: Ints, when: Ints) -> tuple[Floats, F32]:
+    def _scored(self, state: Any, src: Ints, dst: Ints, when: Ints, said: Floats) -> tuple[Floats, F32]:
         out, X = np.zeros((len(src), 3)), np.zeros((self.against + 1, len(self.names)), np.float32)
         candidates = np.zeros(self.against + 1, np.int64)
-        _ask(state.links.past.arrays, src, dst, when, self.seed, self.weights, X, candidates, out)
+        targets = is_between(state.graph, self.relation)
+        _ask(state.links.past.arrays, src, dst, when, self.seed, targets, said, self.weights, X, candidates, out)
         return out, X
 
     def evidence(self, state: Any, inputs: Columns) -> str:
-        """Of the target's features, and of the newest edges of source and target before `time`."""
+        """Of the target's features, what experts said, and the newest edges of source and target before `time`."""
         graph, when = state.graph, times(inputs)
         src, dst = ends(graph, self.relation, inputs["source"], inputs["target"])
-        _, X = self._scored(state, src, dst, when)
+        said = said_of(graph, self.relation, inputs, when)
+        _, X = self._scored(state, src, dst, when, said)
         near = [
             part
             for end in ("source", "target")
             for _, found in near_of(graph, graph.relations[self.relation], end, inputs[end][0], when, self.near)
             for part in (found.nodes, found.times)
         ]
-        return digest_of(X[0], *near)
+        return digest_of(X[0], said, *near)
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
         """`features`: by how much the score falls where the feature were as it is of the others on average, the ten
-        largest of them; `neighbours`: the `near` newest edges of source and target before `time`."""
+        largest of them; `neighbours`: the `near` newest edges of source and target before `time`; where experts said
+        anything of the edge, `weight`: 0 where it is forbidden."""
         graph, when = state.graph, times(inputs)
         src, dst = ends(graph, self.relation, inputs["source"], inputs["target"])
-        out, X = self._scored(state, src, dst, when)
+        out, X = self._scored(state, src, dst, when, np.zeros(1))
+        said = float(np.exp(said_of(graph, self.relation, inputs, when)[0]))
         asked = np.repeat(X[:1], len(self.names), axis=0)
         np.fill_diagonal(asked, X[1:].mean(axis=0))
         first, second = np.zeros((len(asked), HIDDEN), np.float32), np.zeros((len(asked), SECOND), np.float32)
@@ -136,7 +162,8 @@ class LinkQuestion:
                     {"of": end, "direction": direction, "node": plain(id), "time": time}
                     for id, time in zip(ids, found.times.tolist(), strict=True)
                 ]
-        return {"features": {name: fall for name, fall in largest if fall}, "neighbours": near}
+        told = {"features": {name: fall for name, fall in largest if fall}, "neighbours": near}
+        return told if said == 1.0 else {**told, "weight": said}
 
 
 def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Ints]:
@@ -147,6 +174,25 @@ def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Int
     same = np.array([a == b for a, b in zip(source, target, strict=True)], np.bool_) & (it.source == it.target)
     named_src, named_dst = named(it, src, dst)
     return np.where(src < 0, STRANGER - 1, named_src), np.where((dst < 0) & same, STRANGER - 1, named_dst)
+
+
+def is_between(graph: Any, relation: str) -> bool:
+    """Whether a relation's sources and targets are of two types."""
+    it: Relation = graph.relations[relation]
+    return it.source != it.target
+
+
+def said_of(graph: Any, relation: str, inputs: Columns, when: Ints) -> Floats:
+    """What experts add to the score of each edge asked about: log w, −∞ where it is forbidden, 0 where they said
+    nothing before `when`."""
+    it: Relation = graph.relations[relation]
+    ends = numbers(graph, it.source, inputs["source"], "source"), numbers(graph, it.target, inputs["target"], "target")
+    out, known = np.zeros(len(when)), np.minimum(*ends) >= 0
+    if known.any():
+        hidden, weights = graph.said(relation, ends[0][known], ends[1][known], when[known])
+        with np.errstate(divide="ignore"):
+            out[known] = np.log(np.where(hidden, 0.0, weights))
+    return out
 
 
 def named(relation: Relation, src: Ints, dst: Ints) -> tuple[Ints, Ints]:

@@ -50,7 +50,7 @@ class NetworkJob(LinkJob):
         return it.features
 
     def _links(self) -> NetworkLinks:
-        return NetworkLinks(network=self.network, settings=self._settings)
+        return NetworkLinks(network=self.network, settings=self._settings, targets=self._between)
 
     @cached_property
     def _settings(self) -> dict[str, Any]:

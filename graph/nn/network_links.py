@@ -29,8 +29,8 @@ class NetworkLinks:
     baselines look at. Raises `ConfigError` for an unknown network, or settings that it does not have.
     """
 
-    def __init__(self, *, network: str, settings: Mapping[str, Any] | None = None) -> None:
-        self.name, self.settings = network, dict(settings or {})
+    def __init__(self, *, network: str, settings: Mapping[str, Any] | None = None, targets: bool = False) -> None:
+        self.name, self.settings, self.targets = network, dict(settings or {}), targets
         self.network, self.past, self.events = made(network, self.settings), LinkHistory(), 0
 
     def follow(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, said: NDArray[Any] | None = None) -> Told:
@@ -43,7 +43,17 @@ class NetworkLinks:
         with exactly():
             for i in range(len(src)):
                 candidates[0] = dst[i]
-                draw(self.past.arrays, src[i], dst[i], net.seed, self.events, 0, net.strangers, candidates[1:])
+                draw(
+                    self.past.arrays,
+                    src[i],
+                    dst[i],
+                    net.seed,
+                    self.events,
+                    0,
+                    net.strangers,
+                    self.targets,
+                    candidates[1:],
+                )
                 scores = net.follow(int(src[i]), candidates, float(time[i]), None if said is None else said[i : i + 1])
                 tell(self.past.arrays, src[i], candidates, time[i], scores, told[i])
                 self.past.update(src[i : i + 1], dst[i : i + 1], time[i : i + 1])
@@ -55,7 +65,7 @@ class NetworkLinks:
         return {name: value.detach().numpy().copy() for name, value in self.network.network.named_parameters()}
 
     def params(self) -> dict[str, Any]:
-        return {"network": self.name, "settings": self.settings}
+        return {"network": self.name, "settings": self.settings, "targets": self.targets}
 
     def state(self) -> dict[str, Any]:
         """`network.*` and `past.*` of what they are, and `events`."""

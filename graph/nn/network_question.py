@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graph.link_history import Ints
 from graph.link_model import draw, place
-from graph.link_question import ends, event_of
+from graph.link_question import HIDDEN_SCORE, ends, event_of, is_between, said_of
 from graph.nn.link_stream import LinkStream
 from graph.nn.network_links import exactly, load_weights, made, with_weights
 from graph.nn.recent_links import Told
@@ -22,8 +22,8 @@ from tidemill.servable import TensorSpec
 class NetworkQuestion:
     """Outputs as of `graph.link_question.LinkQuestion`, of each row (source, target, time), beside `against` others.
 
-    The links looked at are strictly earlier than `time`; TGN's memory is of all that had come. The learned state is
-    the network's weights.
+    What experts said counts as there. The links looked at are strictly earlier than `time`; TGN's memory is of all that
+    had come. The learned state is the network's weights.
     """
 
     def __init__(
@@ -57,23 +57,29 @@ class NetworkQuestion:
 
     def ask(self, state: Any, inputs: Columns) -> dict[str, NDArray[Any]]:
         src, dst = ends(state.graph, self.relation, inputs["source"], inputs["target"])
-        when = moments_of(state.graph, self.relation, inputs) / 1e6
-        seen, past = self._seen(state), state.links.past.arrays
+        moments = moments_of(state.graph, self.relation, inputs)
+        said, when = said_of(state.graph, self.relation, inputs, moments), moments / 1e6
+        seen, past, targets = self._seen(state), state.links.past.arrays, is_between(state.graph, self.relation)
         out, candidates = np.empty((len(src), 3)), np.empty(1 + self.against, np.int64)
         with exactly():
             for i in range(len(src)):
                 candidates[0] = dst[i]
-                draw(past, src[i], dst[i], self.seed, event_of(src[i], dst[i]), 0, 0.0, candidates[1:])
+                draw(past, src[i], dst[i], self.seed, event_of(src[i], dst[i]), 0, 0.0, targets, candidates[1:])
                 # A row alone, so that it has one answer among whichever others.
                 scores = seen.score(src[i : i + 1], candidates[None, :], when[i : i + 1])[0]
+                if np.isneginf(said[i]):
+                    out[i] = 0.0, 1.0, HIDDEN_SCORE
+                    continue
+                scores[0] += np.float32(said[i])
                 share = 1.0 / np.exp(scores.astype(np.float64) - scores[0]).sum()
                 out[i] = share, (place(scores) - 1.0) / self.against, scores[0]
         return {"score": out[:, 0], "oddness": out[:, 1], "rank_score": out[:, 2]}
 
     def evidence(self, state: Any, inputs: Columns) -> str:
-        """Of what the network is told of source and target: their links, and their memory."""
+        """Of what the network is told of source and target, their links and their memory, and of what experts said."""
         _, told = self._told(state, inputs)
-        return digest_of(*(told[name] for name in sorted(told)))
+        said = said_of(state.graph, self.relation, inputs, times(inputs))
+        return digest_of(said, *(told[name] for name in sorted(told)))
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
         """`neighbours`: the links of source and target that the network looks at, each with its `influence`: by how

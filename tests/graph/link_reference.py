@@ -28,9 +28,19 @@ def bits(seed: int, event: int, draw: int) -> int:
 
 
 def drawn(
-    past: LinkHistory, src: int, dst: int, seed: int, event: int, count: int, historical: int = 0, strange: float = 0.0
+    past: LinkHistory,
+    src: int,
+    dst: int,
+    seed: int,
+    event: int,
+    count: int,
+    historical: int = 0,
+    strange: float = 0.0,
+    targets: Sequence[int] | None = None,
 ) -> list[int]:
-    """The nodes drawn beside `dst`: the first from the source's last destinations, the others from all seen."""
+    """The nodes drawn beside `dst`: the first from the source's last destinations, the others from all seen, or from
+    `targets`, in the order in which they first were a destination."""
+    pool = past.arrays.node_id[: past.arrays.size[NODES]].tolist() if targets is None else list(targets)
     names = past.arrays.node_id[: past.arrays.size[NODES]].tolist()
     out = []
     for i in range(count):
@@ -38,8 +48,8 @@ def drawn(
         sent = int(past.arrays.node_count[names.index(src), OUT]) if src in names else 0
         if i < historical and sent:
             one = names[past.arrays.ring_node[names.index(src), OUT, random % min(sent, RING)]]
-        elif names and random & 0xFFFFF >= strange * 0x100000:
-            one = names[(random >> 20) % len(names)]
+        elif pool and random & 0xFFFFF >= strange * 0x100000:
+            one = pool[(random >> 20) % len(pool)]
         out.append(STRANGER if one == dst else one)
     return out
 

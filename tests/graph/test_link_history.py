@@ -34,7 +34,7 @@ def test_a_tiny_history_by_hand() -> None:
     assert state["pair_decay"][:, 0] == pytest.approx([1 + np.exp(-2), 1, 1])
     assert state["node_decay"][0, OUT, 0] == pytest.approx(2 + np.exp(-2))
     assert state["ring_node"][0, OUT, :3].tolist() == [1, 1, 2]
-    assert state["size"].tolist() == [3, 3, 4]
+    assert state["size"].tolist()[:3] == [3, 3, 4]
 
 
 @settings(deadline=None, max_examples=60)

@@ -88,7 +88,7 @@ def test_each_edge_is_predicted_as_the_model_follows_it(what, relation):
     dst = graph.numbers(it.target, trips.columns[rule.target].tolist())
     if relation == "to":
         src, dst = 2 * src, 2 * dst + 1
-    model = LinkModel(negatives=5, seed=3)
+    model = LinkModel(negatives=5, seed=3, targets=relation == "to")
     told = model.follow(src, dst, trips.time / 1e6)
     assert [row["score"] for row in rows[PREDICTIONS]] == told.share.tolist()
     wanted = np.stack([(told.rank - 1) / 5, told.share], axis=1).tolist()
@@ -104,6 +104,7 @@ def test_each_edge_is_predicted_as_the_model_follows_it(what, relation):
         since = slice((upto - 1) // 23 * 23, upto)
         assert row["count"] == upto - since.start
         values = {"mrr": 1 / told.rank[since], "mrr_mix": 1 / told.mix_rank[since], "share": told.share[since]}
+        values |= {"mrr_edgebank": 1 / told.bank_rank[since], "auc": 1 - (told.rank[since] - 1) / 5}
         assert row["values"] == pytest.approx({name: float(v.mean()) for name, v in values.items()})
     assert cuts[-1].number == 6 and (cuts[-1].content.state["weights"] != cuts[0].content.state["weights"]).any()
 
@@ -189,7 +190,7 @@ def test_what_was_retracted_stays_in_the_past_and_goes_from_the_graph():
     job, state = made(what).job(), made(what).job().init()
     job.step(state, Batch.of([block(TRIPS, [("a", 1, 2, 1.0)]), block(ENDS, [(1, 2, None)], first=5)]))
     near = state.graph.neighbours("road", state.graph.numbers("place", [1]), 10**9, 5)
-    assert near.counts.tolist() == [0] and state.links.past.state()["size"].tolist() == [2, 1, 1]
+    assert near.counts.tolist() == [0] and state.links.past.state()["size"].tolist() == [2, 1, 1, 1]
 
 
 def test_a_state_comes_back_from_its_bytes_and_goes_on():

@@ -5,7 +5,7 @@ import pytest
 
 from graph.link_job import LinkState
 from graph.link_model import STRANGER, LinkModel
-from graph.link_question import LinkQuestion
+from graph.link_question import HIDDEN_SCORE, LinkQuestion
 from graph.relation import Relation
 from graph.store import TemporalGraph
 from tests.graph.link_reference import asked_event, drawn, rank, scored, share
@@ -21,7 +21,7 @@ def grown(relation=ONE, n=300, nodes=20, seed=0, name=lambda i: i):
     """A state that has learned random edges, one each ten minutes."""
     rng = np.random.default_rng(seed)
     graph = TemporalGraph(["trader", "shop"], [ONE, TWO])
-    state = LinkState(graph, LinkModel(seed=1))
+    state = LinkState(graph, LinkModel(seed=1, targets=relation is TWO))
     src, dst = rng.integers(0, nodes, (2, n))
     for i, (a, b) in enumerate(zip(src.tolist(), dst.tolist(), strict=True)):
         tell(state, relation, name(a), name(b), i * 600 * SECOND)
@@ -42,6 +42,14 @@ def code(state, relation, source, target):
     wide, odd = (1, 0) if relation.source == relation.target else (2, 1)
     unknown = STRANGER - (source == target and not odd)  # the same stranger, or another
     return [STRANGER - 1 if a < 0 else wide * a], [unknown if b < 0 else wide * b + odd]
+
+
+def among(state, relation):
+    """Of two types, the targets in the order of first coming, by the log; of one, whoever was seen."""
+    if relation is ONE:
+        return None
+    _, targets, _, _ = state.graph.edges(relation.name, np.arange(state.graph.count(relation.name)))
+    return list(dict.fromkeys(2 * n + 1 for n in targets.tolist()))
 
 
 def question_of(state, relation=ONE, **settings):
@@ -72,7 +80,8 @@ def test_answers_are_those_of_plain_numpy(relation, against, seed):
     )
     for i, (source, target, when) in enumerate(ROWS):
         (src,), (dst,) = code(state, relation, source, target)
-        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst), against)
+        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst), against, targets=among(state, relation))
+        assert relation is ONE or all(other % 2 for other in others if other != STRANGER)
         X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
         # Equal rows tie in either arithmetic; others are apart by more than float32 rounds.
         scores = scored(asked.weights, X)
@@ -190,7 +199,7 @@ def test_what_an_answer_rests_on_is_shown(relation):
     asked, when = question_of(state, relation, near=4), END
     told = asked.explain(state, columns((1, 2, when)))
     (src,), (dst,) = code(state, relation, 1, 2)
-    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 50)
+    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 50, targets=among(state, relation))
     X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
     changed = np.repeat(X[:1], X.shape[1], axis=0)
     np.fill_diagonal(changed, X[1:].mean(axis=0))
@@ -212,6 +221,38 @@ def test_what_an_answer_rests_on_is_shown(relation):
         ]
     assert told["neighbours"] == near and len(near) == 4 * len(sides)
     assert question_of(state, relation, near=0).explain(state, columns((1, 2, when)))["neighbours"] == []
+
+
+@pytest.mark.parametrize("relation", [ONE, TWO], ids=["one type", "two types"])
+def test_what_experts_said_before_counts_and_is_taken_back(relation):
+    state = grown(relation)
+    asked, row = question_of(state, relation), columns((1, 2, END), (3, 17, END), (999, 4, END))
+    plain, shown, evidence = asked.ask(state, row), asked.explain(state, columns((1, 2, END))), []
+
+    def said(verdict, at, *weight):
+        state.graph.judge(relation.name, 1, 2, at, verdict, *weight)
+        evidence.append(asked.evidence(state, columns((1, 2, END))))
+        return {name: column.tolist() for name, column in asked.ask(state, row).items()}
+
+    found = said("weight", END - 9, 4.0)
+    assert found["rank_score"][0] == pytest.approx(plain["rank_score"][0] + np.log(4.0), rel=1e-6)
+    odds = plain["score"][0] / (1 - plain["score"][0])
+    assert found["score"][0] == pytest.approx(4 * odds / (1 + 4 * odds), rel=1e-5)
+    assert found["oddness"][0] <= plain["oddness"][0]
+    assert asked.explain(state, columns((1, 2, END))) == {**shown, "weight": pytest.approx(4.0)}
+    assert [column[1:] for column in found.values()] == [column[1:].tolist() for column in plain.values()]
+    before = asked.ask(state, columns((1, 2, END - 9)))["rank_score"][0]
+    assert before == asked.ask(grown(relation), columns((1, 2, END - 9)))["rank_score"][0], "not said yet"
+    found = said("forbid", END - 8)
+    assert (found["score"][0], found["oddness"][0], found["rank_score"][0]) == (0.0, 1.0, HIDDEN_SCORE)
+    assert asked.explain(state, columns((1, 2, END)))["weight"] == 0.0
+    assert (asked.ask(state, columns((2, 1, END)))["score"] > 0).all(), "the other way is not forbidden"
+    found = said("revoke", END - 7)
+    assert found == {name: column.tolist() for name, column in plain.items()}
+    found = said("weight", END - 6, 0.0)
+    assert found["score"][0] == 0.0
+    # What is forbidden is no neighbour either, so four answers rest on four things.
+    assert len(set(evidence)) == 4 and evidence[2] == asked.evidence(grown(relation), columns((1, 2, END)))
 
 
 def test_ends_of_two_types_are_two_nodes_though_their_ids_and_numbers_are_equal():

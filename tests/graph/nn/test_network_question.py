@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from graph.link_question import HIDDEN_SCORE
 from graph.nn.network_job import NetworkState
 from graph.nn.network_links import NetworkLinks
 from graph.nn.network_question import NetworkQuestion
 from graph.store import TemporalGraph
 from tests.graph.link_reference import asked_event, drawn, rank, share
-from tests.graph.test_link_question import ONE, ROWS, TWO, code, columns, tell
+from tests.graph.test_link_question import ONE, ROWS, TWO, among, code, columns, tell
 from tidemill.errors import ConfigError, IncompatibleError, RequestError
 from tidemill.state import encode
 
@@ -17,7 +18,7 @@ SETTINGS = {"width": 8, "features": 16, "k": 4, "time": 4, "negatives": 5}
 
 def grown(network, relation=ONE, n=200):
     graph = TemporalGraph(["trader", "shop"], [ONE, TWO])
-    state = NetworkState(graph, NetworkLinks(network=network, settings=SETTINGS))
+    state = NetworkState(graph, NetworkLinks(network=network, settings=SETTINGS, targets=relation is TWO))
     rng = np.random.default_rng(0)
     for i, (a, b) in enumerate(rng.integers(0, 20, (n, 2)).tolist()):
         tell(state, relation, a, b, i * 600_000_000)
@@ -39,7 +40,7 @@ def test_answers_are_of_the_network_beside_drawn_others(network, relation):
     found = asked.ask(state, columns(*ROWS))
     for i, (source, target, when) in enumerate(ROWS):
         (src,), (dst,) = code(state, relation, source, target)
-        others = drawn(state.links.past, src, dst, 3, asked_event(src, dst), 9)
+        others = drawn(state.links.past, src, dst, 3, asked_event(src, dst), 9, targets=among(state, relation))
         scores = state.links.network.score([src], [[dst, *others]], [when / 1e6])[0]
         assert found["rank_score"][i] == pytest.approx(scores[0], abs=1e-6)
         assert found["score"][i] == pytest.approx(share(scores), rel=1e-5)
@@ -83,6 +84,20 @@ def test_reasons_are_the_links_looked_at_by_how_much_they_count(network, relatio
     assert {(one["of"], one["direction"], one["node"], one["time"]) for one in found} == wanted
     sizes = [abs(one["influence"]) for one in found]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > 0
+
+
+def test_what_experts_said_counts():
+    state = grown("graph_mixer")
+    asked, row = question_of(state), columns(ROWS[0])
+    plain, evidence = asked.ask(state, row), asked.evidence(state, row)
+    state.graph.judge("trusts", 1, 2, 10**9, "weight", 4.0)
+    assert asked.ask(state, row)["rank_score"][0] == pytest.approx(plain["rank_score"][0] + np.log(4.0), rel=1e-5)
+    assert asked.evidence(state, row) != evidence
+    state.graph.judge("trusts", 1, 2, 10**9 + 1, "forbid")
+    found = asked.ask(state, row)
+    assert [found[name][0] for name in ("score", "oddness", "rank_score")] == [0.0, 1.0, HIDDEN_SCORE]
+    state.graph.judge("trusts", 1, 2, 10**9 + 2, "revoke")
+    assert asked.ask(state, row) == plain and asked.evidence(state, row) == evidence
 
 
 def test_evidence_is_of_what_the_answer_rests_on():
