@@ -36,6 +36,7 @@ from tidemill.version import Span
 from tidemill_app.dataset_log import DatasetLog, announce, new_id
 from tidemill_app.reading import pieces
 from tidemill_app.wiring import Platform
+from training.augmentation import declared
 
 LEAST = 1000
 """Offsets of the smallest part that a reader of its own reads."""
@@ -59,8 +60,8 @@ def create(platform: Platform, name: str, wanted: Wanted, workers: int = 1) -> t
     """Make a version of what the log holds now, and whether it is new: where the newest says the same, that is it.
 
     What it names of topics that forget is archived before it is announced. Raises `NotFoundError` for a project
-    without a stream, `ConfigError` for splits, filters or fields that cannot be, a name that another project's versions
-    have, and a version that would hold no example.
+    without a stream, `ConfigError` for splits, filters, fields or transforms that cannot be, a name that another
+    project's versions have, and a version that would hold no example.
     """
     check_name(name, "data set")
     check_splits(wanted.splits)
@@ -188,14 +189,15 @@ def _describe(
         check_filter(text, {f.name: f.type for f in spec.fields}, None)
     labels = f"labels.{wanted.project}"
     topics = platform.log.topics()
+    augmentation = declared(wanted.augmentation).plain()
     return DatasetManifest(
         name=name,
         project=wanted.project,
         data=_spans(platform.log, spec.topic, before.data if before else []),
         labels=_spans(platform.log, labels, before.labels if before else []) if labels in topics else [],
         stream=spec,
-        augmentation=list(wanted.augmentation),
-        augmentation_digest=augmentation_digest(wanted.augmentation),
+        augmentation=augmentation,
+        augmentation_digest=augmentation_digest(augmentation),
         splits=dict(sorted(wanted.splits.items())),
         by=wanted.by,
         fixed=wanted.fixed,

@@ -16,12 +16,14 @@ from tidemill.events import ModelPublished
 from tidemill.log import Log
 from tidemill.state import content_digest, digest
 from tidemill.version import WEIGHTS, Lineage, Manifest, Span, cpu_class
+from tidemill_app import datasets
 from tidemill_app.bundle import SIGNED, decode, unpack
 from tidemill_app.published import Published, publish_version
 from tidemill_app.publisher import lock_digest
 from tidemill_app.run_file import load_run, need_torch
 from tidemill_app.wiring import Platform
 from training.config import Training
+from training.declared import with_declared
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +136,16 @@ def submitted_run(platform: Platform, bundle: str, entry: str) -> Training:
     return load_run(target.path, target.function)
 
 
+def as_declared(platform: Platform, training: Training, dataset: str) -> Training:
+    """The configuration with the augmentation that its data set's version, `dataset`, declares. Raises `ConfigError`
+    where the task has another, or takes none."""
+    if not training.data.dataset:
+        return training
+    _, manifest = datasets.manifest_of(platform, dataset)
+    task = with_declared(training.task, manifest.augmentation, f"data set {dataset}")
+    return training if task is training.task else msgspec.structs.replace(training, task=task)
+
+
 def load(platform: Platform, event: ModelPublished) -> tuple[Training, torch.nn.Module, Manifest]:
     """The configuration and the network behind a version of weights, in evaluation mode; everything is verified.
     Raises `UserError` where it is no version of weights, `ConfigError` without torch."""
@@ -163,7 +175,7 @@ def reproduce(platform: Platform, manifest: Manifest, copy: Log | None = None) -
 
     lineage = manifest.lineage
     assert lineage is not None
-    training = submitted_run(platform, lineage.bundle, lineage.file)
+    training = as_declared(platform, submitted_run(platform, lineage.bundle, lineage.file), lineage.dataset)
     scratch = platform.home.path / "training"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f".again-{os.getpid()}-") as folder:

@@ -16,6 +16,7 @@ from tidemill_app.bundle import SIGNED, pack
 from tidemill_app.home import write_atomically
 from tidemill_app.job_file import Target
 from tidemill_app.run_file import load_run
+from tidemill_app.trained import as_declared
 from tidemill_app.training_spec import Asked, Ended, Spec
 from tidemill_app.wiring import Platform
 from training.config import Continual, Training
@@ -71,6 +72,7 @@ def _spec(platform: Platform, training: Training, workers: int, resume: bool, sh
     if data.dataset:
         event, manifest = datasets.manifest_of(platform, data.dataset)
         dataset = f"{manifest.name}@{event.version}"
+        as_declared(platform, training, dataset)  # refused before anything is stored
     name = training.name
     if resume:
         run = run_table.newest(platform.log, training.name)

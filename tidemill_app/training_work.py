@@ -23,7 +23,7 @@ from tidemill_app.home import write_atomically
 from tidemill_app.label_tail import LabelTail
 from tidemill_app.orphaned import end_with_parent
 from tidemill_app.run_reporter import RunReporter
-from tidemill_app.trained import Made, Source, publish, submitted_run
+from tidemill_app.trained import Made, Source, as_declared, publish, submitted_run
 from tidemill_app.training_spec import Asked, Ended, Spec
 from tidemill_app.wiring import Platform
 from training.config import Continual, Dataset, Training
@@ -41,7 +41,7 @@ TEST_BATCH = 256
 
 def work(platform: Platform, spec: Spec, stop: Callable[[], bool]) -> Ended:
     """Train as `spec` says, among the workers that torchrun started (alone: one). Worker 0 tells the log."""
-    training = submitted_run(platform, spec.bundle, spec.entry)
+    training = as_declared(platform, submitted_run(platform, spec.bundle, spec.entry), spec.dataset)
     device = settle(training, spec.workers, os.cpu_count() or 1)
     workers = join(device)
     lives = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

@@ -9,7 +9,7 @@ Reference: torchvision.transforms.v2, https://docs.pytorch.org/vision/stable/tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,48 +22,48 @@ from tidemill.errors import ConfigError
 from tidemill.hashing import xxh64
 from tidemill.state import digest
 
-ALLOWED = frozenset(
-    [
-        "AugMix",
-        "AutoAugment",
-        "CenterCrop",
-        "ColorJitter",
-        "ElasticTransform",
-        "GaussianBlur",
-        "GaussianNoise",
-        "Pad",
-        "RandAugment",
-        "RandomAdjustSharpness",
-        "RandomAffine",
-        "RandomAutocontrast",
-        "RandomChannelPermutation",
-        "RandomCrop",
-        "RandomEqualize",
-        "RandomErasing",
-        "RandomGrayscale",
-        "RandomHorizontalFlip",
-        "RandomInvert",
-        "RandomIoUCrop",
-        "RandomPerspective",
-        "RandomPhotometricDistort",
-        "RandomPosterize",
-        "RandomResize",
-        "RandomResizedCrop",
-        "RandomRotation",
-        "RandomShortestSize",
-        "RandomSolarize",
-        "RandomVerticalFlip",
-        "RandomZoomOut",
-        "Resize",
-        "ScaleJitter",
-        "TrivialAugmentWide",
-    ]
-)
-"""Of torchvision.transforms.v2, what changes one image, with its boxes, and draws from torch's generator alone. Nothing
-that takes code (`Lambda`), and nothing that mixes samples (`MixUp`)."""
+PARAMETERS: Mapping[str, str] = {
+    "AugMix": "severity mixture_width chain_depth alpha all_ops interpolation fill",
+    "AutoAugment": "policy interpolation fill",
+    "CenterCrop": "size!",
+    "ColorJitter": "brightness contrast saturation hue",
+    "ElasticTransform": "alpha sigma interpolation fill",
+    "GaussianBlur": "kernel_size! sigma",
+    "GaussianNoise": "mean sigma clip",
+    "Pad": "padding! fill padding_mode",
+    "RandAugment": "num_ops magnitude num_magnitude_bins interpolation fill",
+    "RandomAdjustSharpness": "sharpness_factor! p",
+    "RandomAffine": "degrees! translate scale shear interpolation fill center",
+    "RandomAutocontrast": "p",
+    "RandomChannelPermutation": "",
+    "RandomCrop": "size! padding pad_if_needed fill padding_mode",
+    "RandomEqualize": "p",
+    "RandomErasing": "p scale ratio value inplace",
+    "RandomGrayscale": "p",
+    "RandomHorizontalFlip": "p",
+    "RandomInvert": "p",
+    "RandomIoUCrop": "min_scale max_scale min_aspect_ratio max_aspect_ratio sampler_options trials",
+    "RandomPerspective": "distortion_scale p interpolation fill",
+    "RandomPhotometricDistort": "brightness contrast saturation hue p",
+    "RandomPosterize": "bits! p",
+    "RandomResize": "min_size! max_size! interpolation antialias",
+    "RandomResizedCrop": "size! scale ratio interpolation antialias",
+    "RandomRotation": "degrees! interpolation expand center fill",
+    "RandomShortestSize": "min_size! max_size interpolation antialias",
+    "RandomSolarize": "threshold! p",
+    "RandomVerticalFlip": "p",
+    "RandomZoomOut": "fill side_range p",
+    "Resize": "size! interpolation max_size antialias",
+    "ScaleJitter": "target_size! scale_range interpolation antialias",
+    "TrivialAugmentWide": "num_magnitude_bins interpolation fill",
+}
+"""Of torchvision.transforms.v2, what changes one image, with its boxes, and draws from torch's generator alone; nothing
+that takes code (`Lambda`), and nothing that mixes samples (`MixUp`). Of each its arguments, `!` where one must be."""
+
+ALLOWED = frozenset(PARAMETERS)
 
 
-class Transform(msgspec.Struct, frozen=True):
+class Transform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A transform by its name in torchvision.transforms.v2, and the arguments it is made with. Interpolation is named
     (`bilinear`)."""
 
@@ -88,6 +88,16 @@ class Transform(msgspec.Struct, frozen=True):
                     wanted="numbers, texts, and lists of them",
                     got=repr(value)[:80],
                 )
+        known = PARAMETERS[self.name].split()
+        named = [name.rstrip("!") for name in known]
+        if odd := [name for name in self.args if name not in named]:
+            self._refuse(odd[0], "no such argument", ", ".join(named) or "no arguments")
+        if lacking := [name[:-1] for name in known if name.endswith("!") and name[:-1] not in self.args]:
+            self._refuse(lacking[0], "an argument is missing", lacking[0])
+
+    def _refuse(self, field: str, message: str, wanted: str) -> None:
+        got = ", ".join(sorted(self.args)) or "none"
+        raise ConfigError(message, where=f"augmentation {self.name}", field=field, wanted=wanted, got=got)
 
 
 class Augmentation(msgspec.Struct, frozen=True):
@@ -111,11 +121,14 @@ def augmentation(*transforms: str | tuple[str, dict[str, Any]]) -> Augmentation:
 
 
 def declared(plain: Sequence[Any]) -> Augmentation:
-    """What a data set's manifest declares. Raises `ConfigError` where that is no augmentation."""
+    """What a data set's manifest declares. Raises `ConfigError` where that is no augmentation: a transform that is not
+    there, an argument that it does not take, or lacks."""
     try:
         return msgspec.convert({"transforms": list(plain)}, Augmentation)
     except msgspec.ValidationError as error:
-        raise ConfigError("no augmentation", wanted="objects of name and args", got=str(error)) from None
+        raise ConfigError(
+            "no augmentation", wanted='objects as {"name": "RandomCrop", "args": {"size": 28}}', got=str(error)
+        ) from None
 
 
 def _plain(value: Any) -> bool:

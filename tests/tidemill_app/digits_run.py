@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from training.augment import Augmenter
+from training.augmentation import Augmentation, augmentation
 from training.config import Continual, Dataset, Optimiser, Schedule, Stopping, Training
 
 
@@ -81,6 +83,34 @@ def tail():
 
 def free():
     return made(data=Continual(project="NAME", fresh=8, replay=8, until_end=True), batch=16, name="NAME-free")
+
+
+@dataclass(frozen=True)
+class Shifting(Digits):
+    augmentation: Augmentation = Augmentation()
+
+    def decode(self, example, data, rng):
+        image = torch.from_numpy(np.array(Image.open(io.BytesIO(data)).convert("RGB"))).movedim(2, 0)
+        if rng is not None:
+            image = Augmenter(self.augmentation).image(rng, image)
+        return image[0].numpy().astype(np.float32) / 255, int(example.label)
+
+
+def shifting(*transforms, task=Shifting):
+    task = task(augmentation=augmentation(*transforms)) if transforms else task()
+    return made(name="NAME-shifted", task=task, data=Dataset(dataset="NAME-shifted", epochs=1))
+
+
+def declaring_none():
+    return shifting()
+
+
+def declaring_another():
+    return shifting("RandomInvert")
+
+
+def taking_none():
+    return shifting(task=Digits)
 
 
 def wrong():

@@ -17,6 +17,7 @@ from tidemill_app.dataset_log import DatasetLog
 from tidemill_app.datasets import Wanted, create, load
 from tidemill_app.erasing import erase
 from tidemill_app.telling import tell
+from training.augmentation import augmentation
 
 WANTED = Wanted("cells")
 
@@ -186,12 +187,15 @@ def test_a_name_stays_with_its_project(tmp_path):
 
 def test_filters_augmentation_and_groups_are_of_the_version(tmp_path):
     platform = project(tmp_path)
-    transforms = [{"name": "flip", "p": 0.5}]
+    transforms = [{"name": "RandomHorizontalFlip", "args": {"p": 0.5}}]
     wanted = Wanted("cells", where=["x >= 5"], labelled=True, augmentation=transforms, by="x")
     create(platform, "d", wanted)
     version = load(platform, "d")
     assert [e.id for e in version.examples()] == [f"i{n}" for n in range(10, 30, 2)]
     assert version.manifest.augmentation == transforms and version.manifest.augmentation_digest
+    assert version.manifest.augmentation_digest == augmentation(("RandomHorizontalFlip", {"p": 0.5})).digest
+    with pytest.raises(ConfigError, match="no such transform"):
+        create(platform, "e", Wanted("cells", augmentation=[{"name": "flip"}]))
     assert version.examples()[0].group == "5.0"
     (row,) = datasets.versions(platform, "d")
     assert (row["examples"], sum(row["splits"].values())) == (10, 10)

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 
 from tests.tidemill_app.digits_run import import_digits, target
 from tests.tidemill_app.in_memory import memory_platform
-from tidemill.errors import IntegrityError, NotFoundError, TidemillError, UserError
+from tidemill.errors import ConfigError, IntegrityError, NotFoundError, TidemillError, UserError
 from tidemill.events import ModelPublished
 from tidemill_app import cli, models, run_table, trained, training_run
 from tidemill_app.__main__ import root
@@ -154,6 +154,25 @@ def test_what_cannot_be_is_said_before_a_run_is_told_of(platform, first, tmp_pat
         train(platform, target(tmp_path, "absent"))
     with pytest.raises(UserError, match="needs a worker"):
         train(platform, target(tmp_path, "digits"), workers=0)
+    assert len(run_table.runs(platform.log)) == before
+
+
+def test_a_run_augments_as_its_data_set_declares_or_is_refused(platform, first, tmp_path):
+    from tidemill_app import datasets
+
+    plain = [{"name": "RandomAffine", "args": {"degrees": 0, "translate": [0.2, 0.2]}}]
+    datasets.create(platform, "digits-shifted", datasets.Wanted("digits"))
+    _, without = train(platform, target(tmp_path, "digits", "declaring_none"))
+    datasets.create(platform, "digits-shifted", datasets.Wanted("digits", augmentation=plain))
+    spec, ended = train(platform, target(tmp_path, "digits", "declaring_none"))
+    name = f"{ended.model}@{ended.version}"
+    assert spec.dataset == "digits-shifted@2" and ended.content_digest != without.content_digest
+    said = models.manifest_of(platform, name).params["task"]["fields"]["augmentation"]
+    assert said["transforms"] == plain and models.reproduce(platform, name)["equal"]
+    before = len(run_table.runs(platform.log))
+    for function, says in (("declaring_another", "augments otherwise"), ("taking_none", "the task takes none")):
+        with pytest.raises(ConfigError, match=says):
+            train(platform, target(tmp_path, "digits", function))
     assert len(run_table.runs(platform.log)) == before
 
 

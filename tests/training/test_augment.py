@@ -65,7 +65,7 @@ def test_an_image_without_boxes_keeps_none():
 
 
 def test_what_torchvision_refuses_is_named():
-    with pytest.raises(ConfigError, match=r"RandomCrop.*refuses.*sise"):
-        Augmenter(augmentation(("RandomCrop", {"sise": 3})))
+    with pytest.raises(ConfigError, match=r"RandomHorizontalFlip.*refuses.*p"):
+        Augmenter(augmentation(("RandomHorizontalFlip", {"p": 7})))
     with pytest.raises(ConfigError, match=r"no such interpolation.*bilinear"):
         Augmenter(augmentation(("Resize", {"size": 3, "interpolation": "magic"})))

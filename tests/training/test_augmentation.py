@@ -1,12 +1,14 @@
 """Augmentation as plain data: what is refused, its digest, and the generator of a sample."""
 
+import inspect
+
 import msgspec
 import numpy as np
 import pytest
 
 from tidemill.errors import ConfigError
 from tidemill.hashing import xxh64
-from training.augmentation import Augmentation, augmentation, declared, sample_rng
+from training.augmentation import PARAMETERS, Augmentation, augmentation, declared, sample_rng
 
 
 def test_what_takes_code_or_is_unknown_is_refused_by_name():
@@ -29,6 +31,25 @@ def test_it_comes_back_from_a_manifest_with_the_same_digest():
         declared([{"args": {}}])
     with pytest.raises(ConfigError, match="no such transform"):
         declared([{"name": "Lambda", "args": {}}])
+
+
+def test_an_argument_that_a_transform_does_not_take_or_lacks_is_refused_without_torch():
+    for plain, says in (
+        ({"name": "RandomCrop", "args": {"sise": 3}}, r"no such argument.*wanted size, padding.*got sise"),
+        ({"name": "RandomCrop", "args": {"padding": 3}}, "an argument is missing.*wanted size"),
+        ({"name": "RandomChannelPermutation", "args": {"p": 1}}, "no such argument.*wanted no arguments"),
+        ({"name": "RandomHorizontalFlip", "p": 0.5}, "no augmentation.*unknown field `p`"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            declared([plain])
+
+
+def test_the_arguments_listed_are_those_of_torchvision():
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    for name, listed in PARAMETERS.items():
+        theirs = list(inspect.signature(getattr(v2, name).__init__).parameters.values())[1:]
+        must = {p.name for p in theirs if p.default is p.empty}
+        assert listed.split() == [p.name + "!" * (p.name in must) for p in theirs], name
 
 
 def test_a_generator_is_of_one_use_of_one_record():

@@ -194,17 +194,28 @@ def _share(text: str) -> tuple[str, float]:
 
 
 def _augmentation(path: Path | None) -> list[dict[str, Any]]:
+    """The transforms in a file, which exist and take these arguments, as far as can be told without torch."""
+    from importlib.util import find_spec
+
     import msgspec
+
+    from training.augmentation import declared
 
     if path is None:
         return []
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+        found = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
     except OSError as error:
         raise ConfigError("cannot be read", where=str(path), got=error.strerror or "") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         wanted = "a JSON list of objects"
         raise ConfigError("not a list of transforms", where=str(path), wanted=wanted, got=str(error)) from None
+    transforms = declared(found)
+    if find_spec("torchvision") is not None:
+        from training.augment import Augmenter  # torchvision itself says what it takes
+
+        Augmenter(transforms)
+    return found
 
 
 for _command in (create, list_, show, diff, export, import_, retract):

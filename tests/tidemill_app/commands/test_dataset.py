@@ -15,7 +15,7 @@ def test_from_folders_to_a_page_and_back(tidemill, tmp_path, fresh):
     source = class_folders(tmp_path / "in", splits=True)
     assert tidemill("dataset", "import", name, source, "--partitions", 2, "--json").json["items"] == 12
     assert "12 items were there" in tidemill("dataset", "import", name, source).out
-    (tmp_path / "augment.json").write_text('[{"name": "flip", "p": 0.5}]')
+    (tmp_path / "augment.json").write_text('[{"name": "RandomHorizontalFlip"}]')
     words = (
         "dataset",
         "create",
@@ -87,3 +87,24 @@ def test_transforms_are_a_list_of_objects(tidemill, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"name": "flip"}))
     told = tidemill("dataset", "create", "x", "--project", "y", "--augment", tmp_path / "a.json")
     assert told.code == 2 and "not a list of transforms" in told.err
+
+
+@pytest.mark.parametrize(
+    ("transform", "says"),
+    [
+        ({"name": "flip", "p": 0.5}, "unknown field `p`"),
+        ({"name": "flip"}, "no such transform"),
+        ({"name": "RandomCrop"}, "an argument is missing"),
+    ],
+)
+def test_transforms_are_torchvision_s_with_its_arguments(tidemill, tmp_path, transform, says):
+    (tmp_path / "a.json").write_text(json.dumps([transform]))
+    told = tidemill("dataset", "create", "x", "--project", "y", "--augment", tmp_path / "a.json")
+    assert told.code == 2 and says in told.err
+
+
+def test_where_torch_is_torchvision_itself_is_asked(tidemill, tmp_path):
+    pytest.importorskip("torchvision")
+    (tmp_path / "a.json").write_text(json.dumps([{"name": "RandomHorizontalFlip", "args": {"p": 7}}]))
+    told = tidemill("dataset", "create", "x", "--project", "y", "--augment", tmp_path / "a.json")
+    assert told.code == 2 and "torchvision refuses" in told.err
