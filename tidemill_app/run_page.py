@@ -11,7 +11,7 @@ import msgspec
 
 from tidemill.log import Log
 from tidemill_app.home import write_atomically
-from tidemill_app.run_table import curves, find
+from tidemill_app.run_table import curves, find, of_class
 
 COLOURS = ("#0b6e99", "#d9730d", "#5b8c3a", "#8a4fbf", "#b3344d", "#5f6b76")
 WIDE, HIGH, LEFT, BELOW = 420, 210, 60, 24
@@ -77,11 +77,19 @@ def page(facts: Compared) -> str:
         f" <small>{html.escape(facts.states[run])}</small></li>"
         for run in facts.runs
     )
-    plots = "".join(_plot(figure, by, colours) for figure, by in _ordered(facts.curves))
+    shown = [(figure, _plot(figure, by, colours)) for figure, by in _ordered(facts.curves)]
+    plots = "".join(plot for figure, plot in shown if not of_class(figure))
+    of_classes = "".join(plot for figure, plot in shown if of_class(figure))
+    last = {figure: by for figure, by in facts.figures.items() if not of_class(figure)}
+    if of_classes:
+        rows = {figure: by for figure, by in facts.figures.items() if of_class(figure)}
+        table = _table("Last recall of each class", rows, facts.runs, ())
+        of_classes = f'<details><summary>Recall of {len(rows)} classes</summary><div class="plots">{of_classes}</div>'
+        of_classes += f"{table}</details>"
     return _PAGE.format(
         title=html.escape(" · ".join(facts.runs)),
         legend=legend,
-        figures=_table("Last figures", facts.figures, facts.runs, ()),
+        figures=_table("Last figures", last, facts.runs, ()) + of_classes,
         plots=plots or "<p>Nothing was measured yet.</p>",
         configs=_table("Configuration", facts.configs, facts.runs, facts.differences),
     )

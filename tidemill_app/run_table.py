@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tidemill.run_events import RunChanged, RunLogged, RunMeasured
 from tidemill_app.reading import read_all
 
 TOPIC = "runs"
+LEAST = "recall (least of classes)"
 
 
 def metrics_topic(run: str) -> str:
@@ -98,6 +100,18 @@ def curves(log: Log, run: str) -> dict[str, list[tuple[int, float]]]:
             for name, value in event.values.items():
                 found.setdefault(name, {})[event.step] = value
     return {name: sorted(values.items()) for name, values in sorted(found.items())}
+
+
+def of_class(figure: str) -> bool:
+    """Whether a figure is one class's (`test.recall.<class>`): there may be a hundred of them."""
+    return figure.removeprefix("test.").startswith("recall.")
+
+
+def folded(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures for a person: the least recall stands for all classes'."""
+    of = [value for name, value in figures.items() if of_class(name)]
+    rest = {name: value for name, value in figures.items() if not of_class(name)}
+    return rest | ({LEAST: min(of)} if of else {})
 
 
 def lines(log: Log, run: str) -> list[RunLogged]:

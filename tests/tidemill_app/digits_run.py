@@ -18,6 +18,7 @@ from torch import nn
 from training.augment import Augmenter
 from training.augmentation import Augmentation, augmentation
 from training.config import Continual, Dataset, Optimiser, Schedule, Stopping, Training
+from training.tasks.classification import ImageClassification
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def often():
 def tail():
     return made(data=Continual(project="NAME", dataset="NAME", fresh=8, replay=8, until_end=True), batch=16,
                 measure_every=4, publish_every=5)
+
+
+def forgetful():
+    task = ImageClassification(classes=tuple("0123456789"), size=8, width=4, dropout=0.0)
+    data = Continual(project="NAME", dataset="NAME@1", fresh=8, replay=0, until_end=True)
+    return made(name="NAME-forgot", task=task, data=data, batch=8, measure_every=2)
 
 
 def free():

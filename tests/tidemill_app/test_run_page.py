@@ -37,3 +37,15 @@ def test_the_page_has_a_plot_for_each_figure_and_no_script(tmp_path):
     assert "<script" not in text and "&lt;script&gt;" in text
     assert not re.search(r"""(src|href|url\()\s*=?["']?https?:""", text)
     assert "nan" not in text
+
+
+def test_what_each_class_has_is_folded_away_on_the_page():
+    log = MemoryLog()
+    told = RunReporter(log, SystemClock(), "a")
+    told.changed("started", config={}, dataset="d@1")
+    told.measured(0, 0, {"test.accuracy": 0.5} | {f"test.recall.<c{k}>": k / 100 for k in range(100)})
+    told.close()
+    before, _, folded = page(compared(log, ["a"])).partition("<details>")
+    assert "test.accuracy" in before and "recall" not in before
+    inside = folded.partition("</details>")[0]
+    assert "Recall of 100 classes" in inside and inside.count("<figure>") == 100 and "test.recall.&lt;c7&gt;" in inside

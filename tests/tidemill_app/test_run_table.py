@@ -48,3 +48,9 @@ def test_of_a_step_that_was_measured_twice_the_last_counts(log):
     told.close()
     assert run_table.curves(log, "a") == {"test.accuracy": [(10, 0.5), (20, 0.7)]}
     assert [(line.line, line.level) for line in run_table.lines(log, "a")] == [("goes on", "warning")]
+
+
+def test_recall_of_each_class_is_folded_to_the_least():
+    found = run_table.folded({"test.accuracy": 0.5, "test.recall.a": 0.9, "test.recall.b": 0.2})
+    assert found == {"test.accuracy": 0.5, run_table.LEAST: 0.2}
+    assert run_table.folded({"f1": 1.0}) == {"f1": 1.0} and run_table.of_class("recall.a")

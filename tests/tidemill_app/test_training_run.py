@@ -135,6 +135,22 @@ def test_labels_as_they_come_are_learned_and_the_version_made_again(platform, fi
         assert facts["equal"] and facts["records_equal"], facts
 
 
+def test_what_a_shipped_task_forgets_is_told_by_class(platform, first, tmp_path):
+    """The labels come digit by digit, and nothing is replayed, so what was learned first is lost."""
+    spec, ended = train(platform, target(tmp_path, "digits", "forgetful"))
+    curves = {name: dict(of) for name, of in run_table.curves(platform.log, spec.run).items()}
+    tested = {f"test.recall.{e.label}" for e in _split(platform, "test")}
+    recalls = {name: of for name, of in curves.items() if name.startswith("test.recall.")}
+    assert recalls.keys() == tested and len(tested) > 4
+    best = dict.fromkeys(recalls, 0.0)
+    for step, told in curves["test.forgetting"].items():
+        lost = [max(0.0, best[name] - of[step]) for name, of in recalls.items()]
+        assert told == pytest.approx(sum(lost) / len(lost)), step
+        best = {name: max(best[name], of[step]) for name, of in recalls.items()}
+    most = max(best, key=lambda name: best[name] - recalls[name][ended.step])
+    assert best[most] == 1 and recalls[most][ended.step] == 0 and ended.figures["forgetting"] > 0.2
+
+
 def _split(platform, split):
     from tidemill_app import datasets
 

@@ -70,23 +70,26 @@ def show(out: Output, name: str, lines: int) -> None:
     }
     text = [f"{name}: {found.now.state}" + (f", {found.now.reason}" if found.now.reason else "")]
     text += [f"  data   {found.now.dataset}", f"  model  {found.now.model}"]
-    text += [f"  {figure:<24} {value:.6g}" for figure, value in last.items()]
+    text += [f"  {figure:<24} {value:.6g}" for figure, value in run_table.folded(last).items()]
     text += [f"  {line.level}: {line.line}" for line in said]
     out.answer(facts, "\n".join(text))
 
 
 @command("compare")
-@click.argument("names", metavar="RUN RUN...", nargs=-1, required=True)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
 @click.option("--page", type=click.Path(path_type=Path), help="Write a page with their curves and configurations.")
-def compare(out: Output, names: tuple[str, ...], page: Path | None) -> None:
+def compare(out: Output, runs: tuple[str, ...], page: Path | None) -> None:
     """Runs beside one another: what differs in their configurations, and their last figures."""
     from tidemill_app.run_page import compared, write
+    from tidemill_app.run_table import folded
 
     with connected(out) as platform:
-        facts = compared(platform.log, names)
+        facts = compared(platform.log, runs)
     if page is not None:
         write(facts, page)
-    rows = [[name, *(_short(values.get(r)) for r in facts.runs)] for name, values in facts.figures.items()]
+    by_run = {r: folded({name: of[r] for name, of in facts.figures.items() if r in of}) for r in facts.runs}
+    names = dict.fromkeys(name for of in by_run.values() for name in of)
+    rows = [[name, *(_short(by_run[r].get(name)) for r in facts.runs)] for name in names]
     rows += [[name, *(_short(values.get(r)) for r in facts.runs)] for name, values in facts.differences.items()]
     plain = msgspec.to_builtins(facts) | {"page": str(page) if page else ""}
     out.answer(plain, table(["", *facts.runs], rows) + (f"\n\n{page}" if page else ""))

@@ -20,6 +20,7 @@ def train(out: Output, run: str, workers: int, resume: bool, restarts: int, incl
     """Train as the function in RUN.py says, and publish the weights. Ctrl-C commits a checkpoint and stops; --resume
     goes on from it, and from a kill."""
     from tidemill_app.job_file import Target
+    from tidemill_app.run_table import folded
     from tidemill_app.training_run import train as begin
 
     target = Target.parse(run)
@@ -33,7 +34,7 @@ def train(out: Output, run: str, workers: int, resume: bool, restarts: int, incl
             include=include,
             shown=out.interactive,
         )
-    figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(ended.figures.items()))
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(folded(ended.figures).items()))
     text = f"run {spec.run}: {ended.state} at step {ended.step}" + (f"; {figures}" if figures else "")
     if ended.model:
         text += f"\npublished {ended.model}@{ended.version}, content {ended.content_digest[:16]}"

@@ -1,6 +1,7 @@
 """Classification of images, texts and sounds: one class of several for an item.
 
-Loss: cross entropy, with label smoothing where asked for. Figures: accuracy, macro F1 and log loss.
+Loss: cross entropy, with label smoothing where asked for. Figures: accuracy, macro F1, log loss, and each
+class's recall.
 Shapes: B items, K classes.
 """
 
@@ -71,7 +72,7 @@ class _Classification:
         parts = [(torch.softmax(model(items).float(), 1).cpu(), labels.cpu()) for items, labels in batches]
         probabilities, labels = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         there = labels != NO_LABEL
-        return classification_figures(probabilities[there], labels[there])
+        return classification_figures(probabilities[there], labels[there], self.classes)
 
     def offline(self, model: torch.nn.Module, item: bytes | str) -> NDArray[np.float32]:
         """What the network, before its export, answers to one encoded item, in the form of `EncodedModel.answer`."""

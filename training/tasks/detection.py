@@ -211,7 +211,7 @@ class Detection:
                 found.append(self.kept(*whole(images[i : i + 1])) * _scale(self.size, 6))
                 known = torch.cat([labels[i][:, None].float(), boxes[i][:, :2], boxes[i][:, 2:] - boxes[i][:, :2]], 1)
                 truth.append(known.cpu().numpy() * _scale(self.size, 5))
-        return detection_figures(found, truth, len(self.classes))
+        return detection_figures(found, truth, len(self.classes), self.classes)
 
     def kept(self, corners: torch.Tensor, scores: torch.Tensor) -> NDArray[np.float32]:
         """Of corners [N, 4] and scores [K, N] what stays: [n, 6], class, x, y, width, height, score, the most probable
