@@ -33,7 +33,8 @@ class LabelTail:
     which `tested(id, payload)` says that it is of the test split, however new it is, and one about an item that the log
     does not hold when the label is read, which `orphans` counts. Only `label.given.v1` counts, and no null. Of items
     with one id the first that is read counts. What was erased on request is absent, at most `HEED` seconds later. With
-    `until_end` it is over where the log ended when it began.
+    `until_end` it is over where the log ended when it began. Of `part` (i, n) it reads every nth partition from i on;
+    where there is none, it is over.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LabelTail:
         *,
         tested: Callable[[str, Mapping[str, Any]], bool] | None = None,
         until_end: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._platform, self._held = platform, frozenset(held)
         self._tested = tested
@@ -55,7 +57,7 @@ class LabelTail:
         self._items: dict[str, Example] = {}
         self._read: dict[Partition, int] = {}
         self._ends: dict[Partition, int] | None = None
-        self._until_end = until_end
+        self._until_end, self._part = until_end, part
         self._reader: Reader | None = None
         self._erased = Erasures()
         self._erased.read(platform.log)
@@ -67,10 +69,12 @@ class LabelTail:
     def begin(self, offsets: list[Span]) -> None:
         log = self._platform.log
         known = {Partition(s.topic, s.partition): s.next for s in offsets}
-        at = {p: known.get(p, log.begin(p)) for p in log.partitions(self._topic)}
-        if self._until_end:
+        first, every = self._part
+        mine = [p for p in log.partitions(self._topic) if p.number % every == first]
+        at = {p: known.get(p, log.begin(p)) for p in mine}
+        if self._until_end or not at:
             self._ends = {p: log.end(p) for p in at}
-        self._reader = log.reader(at)
+        self._reader = log.reader(at) if at else None
 
     def take(self, most: int) -> list[Labelled]:
         if not self._queue and self._reader is not None:

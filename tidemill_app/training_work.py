@@ -102,7 +102,7 @@ def of_dataset(
 ) -> tuple[Source, Feed]:
     """The source and the feed of a run on a version's split."""
     examples = version.examples(data.train)
-    fetch = _bytes(platform, version, data.train, training.pack, workers)
+    fetch = packed_bytes(platform, version, data.train, training.pack, workers)
     loader = Loader(training.task, examples, fetch, seed=training.seed, processes=training.loaders)
     order = EpochOrder(len(examples), training.batch, data.epochs, training.seed)
     feed = DatasetFeed(examples, version.digest, loader, workers, order, training.micro)
@@ -119,16 +119,25 @@ def _tailed(
     stop: Callable[[], bool],
 ) -> tuple[Source, Feed, Callable[[], Any] | None]:
     version = datasets.load(platform, dataset) if data.dataset else None
+    labels = labels_of(platform, data, version)()
+    digest = version.digest if version is not None else ""
+    feed = ContinualFeed(training, labels, digest or data.project, media_of(platform), workers, stop)
+    test = tested(platform, training, version, data.test, workers) if version is not None else None
+    return Source("labels", dataset, digest, [], {data.project: labels.declared}), feed, test
+
+
+def labels_of(platform: Platform, data: Continual, version: DatasetVersion | None) -> Callable[..., LabelTail]:
+    """Makes the tail of what `data` says: without retracted items and what belongs to the version's test split."""
     held = {r.about for r in DatasetLog(platform.log).retracted(data.project)}
     tested_now = None
     if version is not None and data.test:
         held |= {e.id for e in version.examples(data.test)}
         tested_now = _of_split(version, data.project, data.test)
-    labels = LabelTail(platform, data.project, held, tested=tested_now, until_end=data.until_end)
-    digest = version.digest if version is not None else ""
-    feed = ContinualFeed(training, labels, digest or data.project, media_of(platform), workers, stop)
-    test = tested(platform, training, version, data.test, workers) if version is not None else None
-    return Source("labels", dataset, digest, [], {data.project: labels.declared}), feed, test
+
+    def tail(reading: Platform = platform, part: tuple[int, int] = (0, 1)) -> LabelTail:
+        return LabelTail(reading, data.project, held, tested=tested_now, until_end=data.until_end, part=part)
+
+    return tail
 
 
 def media_of(platform: Platform) -> Callable[[Example], bytes]:
@@ -152,13 +161,13 @@ def tested(
     if not split:
         return None
     examples = version.examples(split)
-    fetch = _bytes(platform, version, split, training.pack, workers)
+    fetch = packed_bytes(platform, version, split, training.pack, workers)
     loader = Loader(training.task, examples, fetch, processes=training.loaders)
     cuts = [list(range(i, min(i + TEST_BATCH, len(examples)))) for i in range(0, len(examples), TEST_BATCH)]
     return lambda: loader.batches(Request(cut, None) for cut in cuts)
 
 
-def _bytes(
+def packed_bytes(
     platform: Platform, version: DatasetVersion, split: str, packed: bool, workers: Workers
 ) -> Callable[[int], bytes]:
     """An example's bytes by its number in the split. Worker 0 packs, and the others take what it made."""

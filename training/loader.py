@@ -9,6 +9,7 @@ A process holds one thread and touches nothing but the pack and the task. It end
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -102,10 +103,11 @@ class Loader:
 
     def make(self, request: Request) -> Any:
         """One batch, made here."""
-        samples = [self._sample(number, request.epoch) for number in request.items]
+        samples = [self.sample(number, request.epoch) for number in request.items]
         return self._task.collate(samples)
 
-    def _sample(self, number: int, epoch: int | None) -> Any:
+    def sample(self, number: int, epoch: int | None) -> Any:
+        """One sample, made here."""
         return decoded(self._task, self._examples[number], self._fetch(number), self._seed, epoch)
 
     def _stop(self) -> None:
@@ -170,6 +172,7 @@ class _Process:
 
 def _serve(make: Callable[[Request], Any], memory: mmap.mmap, read: int, write: int) -> None:
     """The forked process: answers requests until the pipe is closed."""
+    gc.freeze()  # of what the other process had, connections without their threads here, nothing may be collected
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)  # threads of the process that forked are not here

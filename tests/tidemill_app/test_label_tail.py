@@ -73,6 +73,17 @@ def test_what_a_rule_takes_for_the_test_is_passed_over_also_where_it_came_later(
     assert [id for id, _, _ in taken(tail)] == ["new-0"] and tail.orphans == 0
 
 
+def test_a_part_is_every_nth_partition_and_none_is_over(platform):
+    label(platform, "c0", "a")
+    parts = [LabelTail(platform, "cells", (), part=(i, 2)) for i in range(2)]
+    for tail in parts:
+        tail.begin([])
+    assert [taken(tail) for tail in parts] == [[("c0", "a", 0)], []] and [tail.over() for tail in parts] == [
+        False,
+        True,
+    ]
+
+
 def test_until_the_end_is_where_the_log_ended_when_it_began(platform):
     label(platform, "c0", "a")
     tail = LabelTail(platform, "cells", (), until_end=True)

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.training.toy import Toy  # noqa: E402
+from tests.training.toy import Collecting, Toy  # noqa: E402
 from tests.training.toy_run import digits  # noqa: E402
 from tidemill.errors import MalformedError, TidemillError, UnavailableError  # noqa: E402
 from training.loader import Loader, Request  # noqa: E402
@@ -47,6 +47,11 @@ def test_an_epoch_augments_anew_and_none_leaves_as_it_is():
     plain, first, second = (loader.make(Request(list(range(50)), epoch))["x"] for epoch in (None, 0, 1))
     assert not torch.equal(first, second) and not torch.equal(first, plain)
     assert torch.equal(plain, loader.make(Request(list(range(50)), None))["x"])
+
+
+def test_a_process_collects_nothing_that_the_other_left(garbage):
+    loader = Loader(Collecting(), EXAMPLES, fetch, processes=1)
+    assert len(list(loader.batches([Request([0, 1], 0)]))) == 1
 
 
 class Odd(Toy):
