@@ -147,8 +147,9 @@ class Loop:
         """At worker 0: figures of the test split; everywhere: whether to stop early."""
         verdict = b"on"
         self._measured_at = done
+        machine = self._machine.of_all(self._parts.workers)
         if self._parts.workers.rank == 0:
-            values, figures = self._means.take() | self._machine.figures(), self._tested()
+            values, figures = self._means.take() | machine, self._tested()
             if figures and self._stopping.watching:
                 if self._stopping.add(done, figures):
                     self._best = self._network.published()

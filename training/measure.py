@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import numpy as np
 import psutil
 import torch
+
+from training.parallel import Workers
 
 
 class Means:
@@ -47,6 +50,12 @@ class Machine:
         if self._device.type == "cuda":
             found["system.gpu_mib"] = torch.cuda.max_memory_allocated(self._device) / 2**20
         return found
+
+    def of_all(self, workers: Workers) -> dict[str, float]:
+        """The figures of all workers' processes, added up, to a thousandth; at worker 0, and each must ask."""
+        mine = self.figures()
+        rows = workers.gather(np.array([[round(1000 * value) for value in mine.values()]], np.int32))
+        return {name: float(rows[:, i].sum()) / 1000 for i, name in enumerate(mine)}
 
 
 class Forgetting:

@@ -1,10 +1,12 @@
 """Means over examples, the machine's figures, and forgetting by its formula."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from training.measure import Forgetting, Machine, Means  # noqa: E402
+from training.parallel import Alone  # noqa: E402
 
 
 def test_means_are_weighted_by_examples_and_begin_anew():
@@ -19,6 +21,17 @@ def test_means_are_weighted_by_examples_and_begin_anew():
 def test_the_machine_tells_what_is_taken():
     figures = Machine(torch.device("cpu")).figures()
     assert figures["system.memory_mib"] > 10 and figures["system.cpus"] >= 0
+
+
+def test_what_is_taken_is_added_up_over_the_workers():
+    class Three(Alone):
+        def gather(self, rows):
+            return np.concatenate([rows, rows + 500, rows + 1500])
+
+    machine = Machine(torch.device("cpu"))
+    machine.figures = lambda: {"system.cpus": 0.5, "system.memory_mib": 100.25}
+    assert machine.of_all(Alone()) == {"system.cpus": 0.5, "system.memory_mib": 100.25}
+    assert machine.of_all(Three()) == {"system.cpus": 3.5, "system.memory_mib": 302.75}
 
 
 def test_forgetting_is_the_mean_over_classes_of_best_before_minus_now():
