@@ -44,7 +44,7 @@ def write(version: DatasetVersion, report: dict[str, Any], path: Path) -> None:
 
 
 def page(version: DatasetVersion, report: dict[str, Any]) -> str:
-    """The page: counts, previews of each class, groups that look alike, what leaks, and what breaks the schema."""
+    """The page: counts, previews of each class, groups that are alike, what leaks, and what breaks the schema."""
     examples, facts = version.examples(), report["statistics"]
     by_id = {e.id: e for e in examples}
     title = escape(f"{report['dataset']}@{report['version']}")
@@ -64,7 +64,7 @@ def page(version: DatasetVersion, report: dict[str, Any]) -> str:
     for name, chosen in _by_class(version, examples):
         parts.append(f"<h3>{escape(name)}</h3>{_row(version, chosen)}")
     near, leakage = report["near"], report["leakage"]
-    parts.append(f"<h2>Look alike: {near['count']:,} groups</h2>{_groups(version, by_id, near['first'])}")
+    parts.append(f"<h2>Are alike: {near['count']:,} groups</h2>{_groups(version, by_id, near['first'])}")
     leaked = leakage["same"]["first"] + leakage["near"]["first"]
     counts = ", ".join(f"{kind} {leakage[kind]['count']:,}" for kind in ("same", "near", "groups"))
     parts.append(f"<h2>In more than one split: {counts}</h2>{_groups(version, by_id, leaked)}")

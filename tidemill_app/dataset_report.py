@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from connectors.datasets.examples import Example
 from connectors.datasets.images import SIDE, grey, likeness
 from connectors.datasets.near import near_groups
+from connectors.datasets.near_texts import near_texts
 from connectors.datasets.statistics import group_leaks, leaks, same, statistics, violations
 from connectors.datasets.version import DatasetVersion
 from tidemill.errors import IntegrityError, NotFoundError, UserError
@@ -31,11 +32,14 @@ SHOWN = 100
 
 
 def report(platform: Platform, version: DatasetVersion, distance: int = 4) -> dict[str, Any]:
-    """Everything about a version. `near` are groups of images that look alike, of which some also are the `same`."""
+    """Everything about a version. `near` are groups of images that look alike and of texts that read alike, of which
+    some also are the `same`."""
     examples, manifest = version.examples(), version.manifest
     smalls, broken = _looks(platform.home.path / "datasets", version, examples)
     seen = np.flatnonzero([e.media_type.startswith("image/") and e.id not in broken for e in examples])
     near = _near(platform.home.path / "datasets", version, smalls, seen, distance)
+    alike_texts, unread = _near_texts(version, examples)
+    near, broken = sorted(near + alike_texts), broken | unread
     alike = same(examples)
     wrong = violations(examples, manifest.schema) + [{"id": i, "what": what} for i, what in broken.items()]
     found_same, found_near = leaks(examples, alike), leaks(examples, near)
@@ -78,6 +82,27 @@ def _near(
     if not version.erased:
         _replace(place, msgspec.json.encode(near))
     return near
+
+
+def _near_texts(version: DatasetVersion, examples: Sequence[Example]) -> tuple[list[list[int]], dict[str, str]]:
+    """Groups of texts that are alike (files of text, and items without a file by their field `text`), and why some
+    cannot be read."""
+    rows: list[int] = []
+    texts: list[str] = []
+    unread: dict[str, str] = {}
+    for i, e in enumerate(examples):
+        text = e.payload.get("text") if not e.media else None
+        if e.media_type.startswith("text/"):
+            try:
+                text = version.bytes_of(e).decode()
+            except UnicodeDecodeError:
+                unread[e.id] = "not UTF-8"
+            except (IntegrityError, NotFoundError) as error:
+                unread[e.id] = error.message
+        if isinstance(text, str):
+            rows.append(i)
+            texts.append(text)
+    return [[rows[k] for k in group] for group in near_texts(texts)], unread
 
 
 def _listed(found: Sequence[Any]) -> dict[str, Any]:
@@ -165,9 +190,9 @@ def text(report: dict[str, Any]) -> str:
     leakage = report["leakage"]
     lines += [
         f"duplicates: {report['duplicates']['count']:,} groups of the same bytes, "
-        f"{report['near']['count']:,} that look alike",
+        f"{report['near']['count']:,} that are alike",
         f"leakage between splits: {leakage['same']['count']:,} of the same bytes, "
-        f"{leakage['near']['count']:,} that look alike, {leakage['groups']['count']:,} groups",
+        f"{leakage['near']['count']:,} that are alike, {leakage['groups']['count']:,} groups",
         f"violations: {report['violations']['count']:,}",
     ]
     lines += [f"  {one['id']}: {one['what']}" for one in report["violations"]["first"][:10]]

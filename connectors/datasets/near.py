@@ -30,7 +30,7 @@ def near_groups(
     n = len(hashes)
     if n < 2:
         return []
-    groups = _Groups(n)
+    groups = Groups(n)
     flat = smalls.reshape(n, -1)
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(n, 16), axis=1)[:, _ORDER]
     packed = np.ascontiguousarray(np.packbits(bits, axis=1))
@@ -54,8 +54,8 @@ def _words(bits: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return padded.view(">u8").astype(np.uint64)
 
 
-class _Groups:
-    """Disjoint sets, joined."""
+class Groups:
+    """Disjoint sets of the rows 0 … n − 1, joined."""
 
     def __init__(self, n: int) -> None:
         self._parent = list(range(n))
@@ -84,7 +84,7 @@ def _compare(
     flat: NDArray[np.uint8],
     distance: int,
     tolerance: float,
-    groups: _Groups,
+    groups: Groups,
 ) -> None:
     """Join the rows of a bucket that are alike."""
     m = len(bucket)
