@@ -167,6 +167,12 @@ def answered(count: int) -> str:
     )
 
 
+def unheard_line(ids: Sequence[str]) -> str:
+    """What to know of sounds that no model of ours decodes."""
+    named = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
+    return f"{len(ids):,} sounds are no WAV files, which training and serving take alone: {named}. Convert them first"
+
+
 def text(report: dict[str, Any]) -> str:
     """The report for a person."""
     facts = report["statistics"]

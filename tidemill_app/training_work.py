@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import msgspec
 
 from connectors.datasets.assembling import rule_of
 from connectors.datasets.examples import Example
+from connectors.datasets.statistics import unheard
 from connectors.datasets.version import DatasetVersion
-from tidemill.errors import TidemillError, UnavailableError
+from tidemill.errors import ConfigError, TidemillError, UnavailableError
 from tidemill_app import datasets
 from tidemill_app.dataset_log import DatasetLog
 from tidemill_app.home import write_atomically
@@ -102,6 +103,7 @@ def of_dataset(
 ) -> tuple[Source, Feed]:
     """The source and the feed of a run on a version's split."""
     examples = version.examples(data.train)
+    _heard(training, version, examples)
     fetch = packed_bytes(platform, version, data.train, training.pack, workers)
     loader = Loader(training.task, examples, fetch, seed=training.seed, processes=training.loaders)
     order = EpochOrder(len(examples), training.batch, data.epochs, training.seed)
@@ -161,10 +163,25 @@ def tested(
     if not split:
         return None
     examples = version.examples(split)
+    _heard(training, version, examples)
     fetch = packed_bytes(platform, version, split, training.pack, workers)
     loader = Loader(training.task, examples, fetch, processes=training.loaders)
     cuts = [list(range(i, min(i + TEST_BATCH, len(examples)))) for i in range(0, len(examples), TEST_BATCH)]
     return lambda: loader.batches(Request(cut, None) for cut in cuts)
+
+
+def _heard(training: Training, version: DatasetVersion, examples: Sequence[Example]) -> None:
+    """Raises `ConfigError` naming sounds that a task of sounds cannot decode: before the first step, not at one."""
+    medium = getattr(getattr(training.task, "preparation", None), "medium", "")
+    lost = [e.id for e in examples if unheard(e)] if medium == "audio" else []
+    if lost:
+        raise ConfigError(
+            "sounds are no WAV files",
+            where=f"data set {version.manifest.name}@{version.version}",
+            wanted="WAV of PCM, which training and serving decode",
+            got=f"{len(lost):,} others: {', '.join(lost[:5])}",
+            fix="Retract them (tidemill dataset retract), bring them as WAV under other ids, and make a new version.",
+        )
 
 
 def packed_bytes(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from connectors import sounds
 from connectors.datasets.examples import Example
 from connectors.datasets.formats.item import classes_in
 from tidemill.label_events import LabelSchema
@@ -62,9 +63,16 @@ def violations(examples: Iterable[Example], schema: LabelSchema | None) -> list[
         wrong = None if e.label is None else _wrong(e, schema, in_use)
         if wrong is None and schema.medium in ("image", "audio") and not e.media_type.startswith(schema.medium):
             wrong = f"{e.media_type or 'no media'} in a project of {schema.medium}s"
+        if wrong is None and unheard(e):
+            wrong = f"{e.media_type}: training and serving decode WAV alone"
         if wrong is not None:
             out.append({"id": e.id, "what": wrong})
     return out
+
+
+def unheard(e: Example) -> bool:
+    """Whether it is a sound that people can label, and neither training nor a served model decodes (FLAC, Ogg, MP3)."""
+    return e.media_type.startswith("audio/") and e.media_type not in sounds.TYPES
 
 
 def _wrong(e: Example, schema: LabelSchema, in_use: set[str]) -> str | None:

@@ -18,7 +18,7 @@ from torch import nn
 from training.augment import Augmenter
 from training.augmentation import Augmentation, augmentation
 from training.config import Continual, Dataset, Optimiser, Schedule, Stopping, Training
-from training.tasks.classification import ImageClassification
+from training.tasks.classification import AudioClassification, ImageClassification
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ def forgetful():
     task = ImageClassification(classes=tuple("0123456789"), size=8, width=4, dropout=0.0)
     data = Continual(project="NAME", dataset="NAME@1", fresh=8, replay=0, until_end=True)
     return made(name="NAME-forgot", task=task, data=data, batch=8, measure_every=2)
+
+
+def sounds():
+    return made(name="NAME-heard", task=AudioClassification(classes=("a", "b")), data=Dataset(dataset="sounds"))
 
 
 def free():

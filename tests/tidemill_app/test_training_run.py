@@ -10,6 +10,7 @@ from tests.tidemill_app.digits_run import import_digits, target
 from tests.tidemill_app.in_memory import memory_platform
 from tidemill.errors import ConfigError, IntegrityError, NotFoundError, TidemillError, UserError
 from tidemill.events import ModelPublished
+from tidemill.stream import Field, StreamSpec
 from tidemill_app import cli, models, run_table, trained, training_run
 from tidemill_app.__main__ import root
 from tidemill_app.training_run import train
@@ -190,6 +191,22 @@ def test_a_run_augments_as_its_data_set_declares_or_is_refused(platform, first, 
         with pytest.raises(ConfigError, match=says):
             train(platform, target(tmp_path, "digits", function))
     assert len(run_table.runs(platform.log)) == before
+
+
+def test_sounds_that_cannot_be_decoded_are_named_before_the_first_step(platform, first, tmp_path):
+    from tidemill_app import datasets
+
+    kinds = {"id": "string", "time": "time", "media": "string", "media_type": "string"}
+    spec = StreamSpec(name="sounds", fields=tuple(Field(*f) for f in kinds.items()), key="id", time="time", id="id")
+    platform.catalogue().declare(spec)
+    platform.catalogue().declare_labels("sounds")
+    for i in range(20):
+        kind = "audio/flac" if i % 2 else "audio/wav"
+        item = {"id": f"s{i}", "time": "2026-01-01T00:00:00Z", "media": f"{i:064}", "media_type": kind}
+        platform.log.writer().send(spec.topic, json.dumps(item).encode())
+    datasets.create(platform, "sounds", datasets.Wanted("sounds", splits={"train": 0.5, "valid": 0.5}))
+    with pytest.raises(ConfigError, match=r"sounds@1: sounds are no WAV.*others: s\d*[13579],"):
+        train(platform, target(tmp_path, "digits", "sounds"))
 
 
 def test_a_run_that_fails_says_so_and_why(platform, first, tmp_path):

@@ -32,8 +32,9 @@ def dataset() -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Readers of the log (the result is the same).")
 def create(out: Output, name: str, project: str, splits: tuple[str, ...], augment: Path | None, **options: Any) -> None:
     """Make a version of what the project's topics hold now. Nothing is copied: it names offsets, and pins them."""
-    from tidemill_app.dataset_report import answered
-    from tidemill_app.datasets import Wanted, manifest_of
+    from connectors.datasets.statistics import unheard
+    from tidemill_app.dataset_report import answered, unheard_line
+    from tidemill_app.datasets import Wanted, load, manifest_of
     from tidemill_app.datasets import create as make
 
     workers = options.pop("workers")
@@ -42,13 +43,17 @@ def create(out: Output, name: str, project: str, splits: tuple[str, ...], augmen
     wanted = Wanted(project, augmentation=_augmentation(augment), **options)
     with connected(out) as platform:
         event, new = make(platform, name, wanted, workers)
-        counts = manifest_of(platform, f"{name}@{event.version}")[1].counts
+        manifest = manifest_of(platform, f"{name}@{event.version}")[1]
+        sounds = manifest.schema is not None and manifest.schema.medium == "audio"
+        examples = load(platform, f"{name}@{event.version}", workers).examples() if sounds else []
+        lost = [e.id for e in examples if unheard(e)]
     facts = {"dataset": name, "version": event.version, "digest": event.digest, "examples": event.examples, "new": new}
-    unlabelled, waiting = counts["@unlabelled"], counts.get("@answered", 0)
-    facts |= {"unlabelled": unlabelled, "answered": waiting}
+    unlabelled, waiting = manifest.counts["@unlabelled"], manifest.counts.get("@answered", 0)
+    facts |= {"unlabelled": unlabelled, "answered": waiting, "unheard": len(lost)}
     said = "" if new else " is there already, of the same offsets and settings"
     lines = [f"{name}@{event.version}{said}: {event.examples:,} examples, manifest {event.digest[:16]}"]
     lines += [answered(waiting)] if waiting else []
+    lines += [unheard_line(lost)] if lost else []
     out.answer(facts, "\n".join(lines))
 
 

@@ -66,6 +66,19 @@ def test_a_crowd_of_label_studio_s_comes_in_and_goes_out(tidemill, tmp_path, fre
     assert (done["items"], done["labels"], done["answers"]) == (5, 2, 7)
 
 
+def test_sounds_that_training_does_not_decode_are_named(tidemill, tmp_path, fresh):
+    name = fresh("sounds")
+    tidemill("labelling", "project", "create", name, "--medium", "audio", "--class", "a", "--class", "b")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.flac").write_bytes(b"fLaC" + bytes([i] * 60))
+    tidemill("labelling", "items", name, folder)
+    words = ("dataset", "create", name, "--project", name)
+    assert "3 sounds are no WAV files, which training and serving take alone: 0.flac, 1.flac" in tidemill(*words).out
+    assert tidemill(*words, "--json").json["unheard"] == 3
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
