@@ -4,7 +4,9 @@ The model is the live head, `streams.learners.softmax.Softmax`, on features that
 label (`benchmarks/patch_features.py`), not a network trained anew: what is measured is the choice. 6,000 training
 images are the pool, another draw for each seed; the first 50 labels are random in every run and the same for all
 strategies; then rounds of 25, each chosen by `streams.labelling.choice.choose` from what the head then says of the
-pool. Accuracy is of 5,000 test images. The head's settings were chosen on random labels; no strategy was tuned.
+pool (`disagreement`: of what it said after each of the last rounds, as many as `ask_next` keeps). Accuracy is of 5,000
+test images. The head's settings were chosen on random labels; no strategy was tuned. `drift` is not here: nothing of
+this stream drifts.
 
 Prints JSON lines, a table on standard error, and draws `docs/labelling-choice.png`.
 """
@@ -19,6 +21,7 @@ import numpy as np
 
 from benchmarks.harness import measure
 from benchmarks.patch_features import FOLDER, PatchFeatures, fashion_mnist
+from streams.labelling.asking import VERSIONS
 from streams.labelling.choice import Pool, choose
 from streams.learners.softmax import Softmax
 
@@ -29,6 +32,9 @@ MIXTURES: dict[str, dict[str, float]] = {
     "entropy": {"entropy": 1.0},
     "margin + clusters": {"margin": 0.5, "clusters": 0.5},
     "clusters": {"clusters": 1.0},
+    "least_confidence": {"least_confidence": 1.0},
+    "k_centre": {"k_centre": 1.0},
+    "disagreement": {"disagreement": 1.0},
 }
 PICTURE = Path(__file__).parents[1] / "docs" / "labelling-choice.png"
 
@@ -39,6 +45,7 @@ def run(shares: dict[str, float], X: Any, y: Any, seed: int, test: tuple[Any, An
     open_ = np.ones(len(X), dtype=bool)
     picked = np.random.default_rng(seed).permutation(len(X))[:FIRST].tolist()
     taken: list[int] = []
+    said: list[Any] = []
     curve = []
     while True:
         head.learn_block(X[picked], y[picked].astype(np.float64))
@@ -49,7 +56,12 @@ def run(shares: dict[str, float], X: Any, y: Any, seed: int, test: tuple[Any, An
             return curve
         left = np.flatnonzero(open_)
         ids = [f"{i:05d}" for i in left]
-        pool = Pool(ids, head.probabilities(X[left]), embeddings=X[left] if "clusters" in shares else None)
+        said = [*said[1 - VERSIONS :], head.probabilities(X)]
+        pool = Pool(ids, said[-1][left])
+        if "disagreement" in shares:
+            pool.versions = list(np.stack(said, axis=1)[left])
+        if {"clusters", "k_centre"} & set(shares):
+            pool.embeddings, pool.taken = X[left], X[taken]
         picked = [int(left[pick.at]) for pick in choose(pool, shares, ROUND, seed=seed * 1_000 + len(taken), among=5)]
 
 
@@ -83,7 +95,7 @@ def draw(found: dict[str, Any]) -> None:
     axes = figure.subplots()
     at = np.arange(FIRST, LAST + 1, ROUND)
     colours = {"random": "#888888", "margin": "#d95f02", "entropy": "#7570b3", "margin + clusters": "#1b9e77"}
-    colours["clusters"] = "#0b6e99"
+    colours |= {"clusters": "#0b6e99", "least_confidence": "#e6ab02", "k_centre": "#66a61e", "disagreement": "#a6761d"}
     for name, rows in found.items():
         mean, deviation = rows.mean(axis=0), rows.std(axis=0, ddof=1)
         axes.plot(at, mean, label=name, color=colours[name])
