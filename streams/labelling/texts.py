@@ -1,9 +1,10 @@
 """Transcriptions of several annotators become one: words are aligned and voted on, as in ROVER.
 
 Texts are taken up one after another into a row of slots, by the alignment of least edit distance; a slot holds the
-words that annotators put there, or nothing. The word of the greatest weight wins each slot, and the confidence of the
-text is the product of the shares of the winners. Where there is no word to part by (one word, or a script without
-spaces), characters are aligned instead. An annotator's skill is 1 − (edit distance to the merged text) / (longer one).
+words that annotators put there, or nothing. The word of the greatest weight wins each slot (of equal ones the longest),
+and the confidence of the text is the product of the shares of the winners. Where there is no word to part by (one word,
+or a script without spaces), characters are aligned instead. An annotator's skill is 1 − (edit distance to the merged
+text) / (longer one).
 
 Source: Fiscus, *A post-processing system to yield reduced word error rates: ROVER*, ASRU 1997 (crowd-kit's `ROVER`).
 """
@@ -31,22 +32,23 @@ def tokens_of(texts: Sequence[str]) -> tuple[list[list[str]], str]:
 
 def align(slots: Sequence[Sequence[str]], tokens: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of slot and token (−1: none) in order, by the fewest insertions, deletions and changes. A token fits a slot
-    that holds it."""
+    that holds it, and none fits one that holds nothing."""
     n, m = len(slots), len(tokens)
+    skip = [_NOTHING not in slot for slot in slots]
     cost = [list(range(m + 1))]
     for i in range(1, n + 1):
-        row = [i]
-        before, slot = cost[i - 1], slots[i - 1]
+        before, slot, passed = cost[i - 1], slots[i - 1], skip[i - 1]
+        row = [before[0] + passed]
         for j in range(1, m + 1):
             change = before[j - 1] + (tokens[j - 1] not in slot)
-            row.append(min(change, before[j] + 1, row[j - 1] + 1))
+            row.append(min(change, before[j] + passed, row[j - 1] + 1))
         cost.append(row)
     pairs, i, j = [], n, m
     while i or j:
         if i and j and cost[i][j] == cost[i - 1][j - 1] + (tokens[j - 1] not in slots[i - 1]):
             i, j = i - 1, j - 1
             pairs.append((i, j))
-        elif i and cost[i][j] == cost[i - 1][j] + 1:
+        elif i and cost[i][j] == cost[i - 1][j] + skip[i - 1]:
             i -= 1
             pairs.append((i, -1))
         else:
@@ -93,13 +95,14 @@ def _voted(parts: Sequence[Sequence[str]], weights: Sequence[float], space: str)
     for tokens, weight in zip(parts, weights, strict=True):
         made: list[dict[str, float]] = []
         for i, j in align([tuple(slot) for slot in slots], tokens):
-            slot = slots[i] if i >= 0 else {_NOTHING: before}
+            slot = slots[i] if i >= 0 else {_NOTHING: before} if before else {}
             word = tokens[j] if j >= 0 else _NOTHING
             slot[word] = slot.get(word, 0.0) + weight
             made.append(slot)
         slots, before = made, before + weight
     total = sum(weights)
-    best = [max(sorted(slot), key=slot.__getitem__) for slot in slots]
+    # Of equal weight the longest: what is left out is wrong more often than what is put in.
+    best = [max((weight, len(word), word) for word, weight in slot.items())[2] for slot in slots]
     return space.join(word for word in best if word), prod(
         slot[word] / total for slot, word in zip(slots, best, strict=True)
     )

@@ -12,6 +12,19 @@ def test_the_majority_of_words_wins():
     assert found.agreement[0] == (1.0, 1.0) and found.agreement[1][0] == pytest.approx(5 / 6)
 
 
+ROVERS = [  # what crowd-kit 1.4.2's ROVER makes of these; benchmarks/transcripts.py has 400 more
+    ("I come when free", ["I come when free", "I come so when free", "I come when free", "I when free", "I cme when"]),
+    ("is old people", ["is Grumpy old people", "is Grumpg old people", "is old people", "is oldd people"]),
+    ("I know! Grumpy old people", ["I know! Grumpy old people", "I know! Grumpg old people", "I know! oldd people"]),
+]
+
+
+@pytest.mark.parametrize(("rovers", "answers"), ROVERS)
+def test_it_is_what_rover_makes_of_them(rovers, answers):
+    """A slot that some left out costs nothing to leave out again; of words that as many wrote the longest stays."""
+    assert merge_texts(answers, [1.0] * len(answers)).value == rovers
+
+
 def test_a_text_that_most_wrote_is_taken_whole():
     found = merge_texts(["a b", "a b", "c"], [1.0] * 3)
     assert (found.value, found.posterior) == ("a b", {"a b": 0.666667, "c": 0.333333})
