@@ -1,4 +1,4 @@
-"""Folders of images by class."""
+"""Folders of images and of sounds by class."""
 
 import pytest
 
@@ -32,7 +32,22 @@ def test_splits_may_stand_above(tmp_path):
 
 
 def test_an_image_without_a_class_and_a_folder_without_images_are_refused(tmp_path):
-    with pytest.raises(UserError, match="no images"):
+    with pytest.raises(UserError, match="no images or sounds"):
         read(tmp_path)
     with pytest.raises(UserError, match="no class's folder"):
         read(put(tmp_path, "1.png"))
+
+
+def test_sounds_are_told_by_their_names(tmp_path):
+    found = read(put(tmp_path, "one/a.wav", "two/b.WAV", "two/notes.txt"))
+    assert (found.medium, found.classes, found.fields) == ("audio", ("one", "two"), {"name": "string"})
+    assert [(i.id, i.media_type, i.label) for i in found.items] == [
+        ("one-a", "audio/wav", "one"),
+        ("two-b", "audio/wav", "two"),
+    ]
+    assert found.passed_over == ["1 files that are no sounds"]
+
+
+def test_images_and_sounds_are_two_sources(tmp_path):
+    with pytest.raises(UserError, match="images and sounds"):
+        read(put(tmp_path, "one/a.wav", "one/b.png"))
