@@ -137,7 +137,8 @@ def _retrained(found: LoopFindings) -> str:
     note = (
         "A small network on the images, trained on a frozen version of the labels; exported with its preparation "
         "inside, judged on the version's test part, and published where it is significantly better. Served: accuracy "
-        "of what then answers over HTTP, on 200 digits that nobody labels."
+        "of what then answers over HTTP, on 200 digits that nobody labels. It begins from nothing each time, and "
+        "predicts no item of the stream: what is asked about follows the live head alone."
     )
     return f"<p>{note}</p>{table(rows)}"
 
