@@ -97,7 +97,7 @@ def test_locks_hold_every_declared_dependency():
     for extra in project["optional-dependencies"]:
         assert {name.split("[")[0] for name in names(project["optional-dependencies"][extra])} <= locked(extra), extra
     assert not {"torch", "apache-flink", "faust-streaming", "dgl"} & locked("core"), "the core extra stays small"
-    assert not {"torch", "dgl"} & locked("dev"), "5 GB that only graph.nn needs"
+    assert not {"torch", "dgl"} & locked("dev"), "5 GB that only graph.nn and training need"
 
 
 def test_locks_agree_so_that_extras_can_be_installed_together():
