@@ -2,9 +2,10 @@
 and, where torch is installed, beside TGN and GraphMixer, on one thread.
 
 Prints the table of every model, protocol and kind of negatives on the test part (the last 15 % of the edges) with wall
-times, then one line a figure: test MRR against 100 seeded negatives, beside the recency-popularity mix. What is chosen
-by hand was chosen on the validation part (`TIDEMILL_BENCH_PART=validation`), `TIDEMILL_BENCH_SET` runs one set alone.
-Compilation is done before the clock starts.
+times and the processor seconds of fitting, then two lines a figure: test MRR against 100 seeded negatives, beside the
+recency-popularity mix, and the processor seconds in which the model was fitted. What is chosen by hand was chosen on
+the validation part (`TIDEMILL_BENCH_PART=validation`), `TIDEMILL_BENCH_SET` runs one set alone. Compilation is done
+before the clock starts.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ AIMS = {
 }
 """0.03 above a mix measured when the work was planned (.81, .64, .62, .42), which was better than ours here in each."""
 
+FIT = 60.0
+"""Processor seconds: as much as fitting may take on one core."""
+
 
 def college_msg() -> Floats:
     with gzip.open(FOLDER / "college_msg" / "CollegeMsg.txt.gz", "rt") as lines:
@@ -85,8 +89,16 @@ def bench(name: str, rows: Floats) -> None:
     for (of, protocol), aim in AIMS.items():
         if of == name:
             ours, mix = (_mrr(found, model, protocol) for model in ("learned", "recency-popularity mix"))
-            workload = f"{PART} MRR against 100 seeded negatives, fitted in {ours.fit_seconds:.0f} s; mix {mix.mrr:.3f}"
+            workload = f"{PART} MRR against 100 seeded negatives; mix {mix.mrr:.3f}"
             measure(f"graph_links_{name}_{protocol}", lambda q=ours: q.mrr, unit="MRR", workload=workload, aim=aim)
+            measure(
+                f"graph_links_{name}_{protocol}_fit",
+                lambda q=ours: q.fit_processor_seconds,
+                unit="processor s",
+                workload=f"the same, {len(src) * 7 // 10:,} edges, {ours.fit_seconds:.0f} s of wall time",
+                aim=FIT,
+                better="lower",
+            )
 
 
 def _mrr(found: list[Quality], model: str, protocol: str) -> Quality:

@@ -1,5 +1,7 @@
 """The evaluation of links: metrics against scikit-learn, negatives, and that no one sees the future."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,8 @@ from graph.evaluate import auc, average_precision, evaluate, historical, quality
 from tidemill.errors import ConfigError
 
 few = st.lists(st.integers(-3, 3), min_size=1, max_size=40)
-NAMED = {"model": "m", "protocol": "stale", "negatives": "seeded", "fit_seconds": 0.0, "test_seconds": 0.0}
+SECONDS = dict.fromkeys(("fit_seconds", "fit_processor_seconds", "test_seconds"), 0.0)
+NAMED = {"model": "m", "protocol": "stale", "negatives": "seeded", **SECONDS}
 
 
 def random_stream(n: int = 600, nodes: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,6 +139,26 @@ def test_validation_learns_nothing_of_the_test() -> None:
     assert (valid, test) == (420, 510)
     assert [spy.learned for spy in spies] == [510, 510]
     assert [spy.asked[0] for spy in spies] == [(420, 1), (420, 90)]
+
+
+class Busy(Spy):
+    """Fits by work of this process alone, in a thread of its own."""
+
+    def fit(self, *args: Any, block: int) -> None:
+        def work() -> None:
+            begun = time.thread_time()
+            while time.thread_time() < begun + 0.1:
+                pass
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        worker.join()
+        super().fit(*args, block=block)
+
+
+def test_fitting_is_told_in_processor_seconds_of_all_threads() -> None:
+    for one in evaluate([("busy", Busy)], *random_stream(), kinds=("seeded",)):
+        assert one.fit_processor_seconds >= 0.1 and one.fit_seconds >= 0.1
 
 
 def test_every_model_protocol_and_kind_is_a_line_of_the_table() -> None:
