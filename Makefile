@@ -78,7 +78,7 @@ lock:
 	$(COMPILE) -c requirements/dev.lock --extra faust -o requirements/faust.lock
 	$(COMPILE) -c requirements/dev.lock --extra flink -o requirements/flink.lock
 	$(COMPILE) -c requirements/dev.lock --extra torch -o requirements/torch.lock
-	$(foreach peer,quix bytewax graph labels speech label_studio,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
+	$(foreach peer,quix bytewax graph labels speech label_studio tensorflow,$(PIN) benchmarks/peers/$(peer).in -o benchmarks/peers/$(peer).lock &&) true
 
 schemas: setup-dev
 	$(BIN)/python -m tidemill_app.schemas
