@@ -44,7 +44,7 @@ def test_true_messages_can_be_told_from_drawn_ones(example):
 def test_it_learns_in_tensorflow():
     """In an environment of TensorFlow's own (1.7 GB), as an example is run."""
     command, quiet = [environment("tensorflow"), FILE], {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=False, env=os.environ | quiet, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "a batch of (512, 32) without a copy" in done.stdout
     assert float(done.stdout.rpartition("AUC ")[2]) > 0.8, done.stdout
