@@ -119,6 +119,28 @@ class Reference:
                 seen.append((near, e.time, number))
         return sorted(seen, key=lambda s: (s[1], s[2]), reverse=True)
 
+    def around(self, graph, node_type, seeds, steps, seed, decreasing):
+        """What `sample` is to give of `seeds`, pairs of id and moment, step by step: see `told`. `graph` names the ends
+        of relations and what draws go by."""
+        frontier, out = {node_type: list(dict.fromkeys(seeds))}, []
+        for hops in steps:
+            edges, reached = {}, {}
+            for hop in hops:
+                near, far = graph.ends(hop.relation, hop.direction)
+                mine = []
+                for node, before in frontier[near]:
+                    seen = found = self.standing(hop.relation, node, before, hop.direction)
+                    if hop.strategy != "recent" and seen:
+                        key = key_of(graph, hop.relation, near, node, before, hop.direction, seed)
+                        found = self.drawn(hop.relation, seen, before, hop.k, hop.strategy, key, hop.tau)
+                    for who, time, number in found[: hop.k]:
+                        mine.append(((node, before), (who, time if decreasing else before), time, number))
+                edges.setdefault(far, []).append((hop, mine))
+                reached.setdefault(far, {}).update(dict.fromkeys(pair for _, pair, _, _ in mine))
+            frontier = {far: list(pairs) for far, pairs in reached.items()}
+            out.append(([told for parts in edges.values() for told in parts], frontier))
+        return out
+
     def retract(self, relation, source, target, at, occurred=None):
         pairs = self.pairs(relation, source, target)
         ended = 0
@@ -224,6 +246,27 @@ def found(graph, relation, node_type, node, before, k, **options):
     return list(zip(ids, result.times[0, :n].tolist(), result.edges[0, :n].tolist(), strict=True))
 
 
+def told(graph, sample):
+    """What a `Sample` says, in ids: of each step its hops with their edges, ((node, before), (neighbour, its before),
+    time, number) each, and by type whom it reached as of when."""
+
+    def pairs(node_type, frontier):
+        known = graph.nodes[node_type].ids()
+        ids = [None if number < 0 else known[number] for number in frontier.nodes.tolist()]
+        return list(zip(ids, frontier.before.tolist(), strict=True))
+
+    frontiers = [{name: pairs(name, one) for name, one in frontier.items()} for frontier in sample.frontiers]
+    out = []
+    for blocks, start, end in zip(sample.blocks, frontiers, frontiers[1:], strict=False):
+        step = []
+        for block in blocks:
+            near, far = graph.ends(block.hop.relation, block.hop.direction)
+            columns = zip(*(column.tolist() for column in block[1:]), strict=True)
+            step.append((block.hop, [(start[near][t], end[far][s], time, number) for t, s, time, number in columns]))
+        out.append((step, end))
+    return out
+
+
 def key_of(graph, relation, node_type, node, before, direction, seed):
     """What the draws of a query go by."""
     number = int(graph.numbers(node_type, [node])[0])
@@ -247,4 +290,4 @@ def questions(rng, times=12):
     )
 
 
-__all__ = ["NODES", "RELATIONS", "Reference", "found", "history", "key_of", "new", "np", "play", "questions"]
+__all__ = ["NODES", "RELATIONS", "Reference", "found", "history", "key_of", "new", "np", "play", "questions", "told"]
