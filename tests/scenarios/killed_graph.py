@@ -1,4 +1,4 @@
-"""A process that grows a graph and learns its links on a real broker until it is killed: as `killed_job.py`."""
+"""A process that grows a graph and learns of it on a real broker until it is killed: as `killed_job.py`."""
 
 import random
 import sys
@@ -11,8 +11,9 @@ from connectors.artefacts import ArtefactStore
 from connectors.kafka import KafkaLog
 from connectors.signing import make_key
 from graph.link_job import link_job
-from graph.mapping import BarrierFrom, EdgeFrom, GraphSpec, RetractionFrom
-from graph.relation import Relation
+from graph.mapping import BarrierFrom, EdgeFrom, ExpertFrom, GraphSpec, NodeFrom, RetractionFrom, Rule
+from graph.near_job import near_job
+from graph.relation import NodeType, Relation
 from streams.engines.local import LocalEngine
 from streams.state_store import FolderStore
 from tests.scenarios.killed_job import ORDERS
@@ -27,11 +28,21 @@ from training.graph_classifier import Outcome, graph_classifier
 
 PARTITIONS, NODES, LATENESS = 3, 60, 30
 
+VERDICTS = ("assert", "forbid", "weight", "revoke", "perhaps")
+"""The last is none."""
+
+TTL = 2e-3
+"""Seconds, of about seven milliseconds: most of what came is dropped in the end."""
+
+OFTEN = {"metrics_every": 100, "version_every": 500, "commit_every": 0.05}
+
 
 def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
-    """Edges between a few nodes, in disorder, some late, some that name no node; and one in five ends those before, and
-    is a barrier. Under order `classes` what is learned is a class of each edge, from what is around its ends, in event
-    time."""
+    """Edges between a few nodes, in disorder, some late, some that name no node, each with a weight. One event in five
+    ends those before, and is a barrier; one in seven is an expert's verdict, or none that there is, and says what a
+    node is like. Edges live for `TTL`, but for `classes`, which refuses it. Under `event_time` and `arrival` links are
+    learned. Under the others, in event time, it is a class of each edge, from what is around its ends (`classes`), or
+    embeddings are kept (`near`)."""
     fields = (
         Field("id", "string"),
         Field("at", "time"),
@@ -39,6 +50,7 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
         Field("other", "string", nullable=True),
         Field("x", "float"),
         Field("late", "bool", nullable=True),
+        Field("verdict", "string"),
     )
     ways = {
         kind: StreamSpec(
@@ -50,13 +62,14 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
             time_unit="us",
             partitions=PARTITIONS,
         )
-        for kind in ("met", "left")
+        for kind in ("met", "left", "said")
     }
-    made = _classes(job, name) if order == "classes" else _links(job, name, order)
+    made = {"classes": _classes, "near": _near}.get(order, _links)(job, name, order)
     rng, now, sendings = random.Random(7), 1_000_000, []
     for i in range(events):
         now += rng.choice((0, 0, 1, 3, 7))
-        spec = ways["left" if rng.random() < 0.2 else "met"]
+        (kind,) = rng.choices(("met", "left", "said"), (66, 20, 14))
+        spec = ways[kind]
         source = min(int(rng.expovariate(0.1)), NODES - 1)
         row = {
             "id": f"{spec.name}-{i}",
@@ -65,6 +78,7 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
             "other": None if rng.random() < 0.02 else f"p{(source * 7 + rng.randrange(5)) % NODES}",
             "x": rng.random(),
             "late": None if rng.random() < 0.1 else rng.random() < 0.3 + 0.4 * (source % 2),
+            "verdict": rng.choices(VERDICTS, (5, 3, 5, 2, 1))[0],
         }
         sendings.append((spec.topic, rng.randrange(PARTITIONS), msgspec.json.encode(row), ()))
     if events:
@@ -72,30 +86,33 @@ def scenario(job: str, name: str, order: str, events: int = 3000) -> Scenario:
     return Scenario(job, made, {s.name: s for s in ways.values()}, sendings)
 
 
+NODES_OF = [NodeType("person", ("x",))]
+MET = Relation("met", "person", "person", weighted=True)
+
+
+def _rules(name: str) -> list[Rule]:
+    return [
+        EdgeFrom("met", f"{name}-met", source="key", target="other", weight="x"),
+        RetractionFrom("met", f"{name}-left", source="key", target="other"),
+        BarrierFrom(f"{name}-left", "id"),
+        NodeFrom("person", f"{name}-said", id="key"),
+        ExpertFrom("met", f"{name}-said", source="key", target="other", verdict="verdict", weight="x"),
+    ]
+
+
 def _links(job: str, name: str, order: str) -> Job[Any]:
-    spec = GraphSpec(
-        nodes=["person"],
-        relations=[Relation("met", "person", "person")],
-        rules=[
-            EdgeFrom("met", f"{name}-met", source="key", target="other"),
-            RetractionFrom("met", f"{name}-left", source="key", target="other"),
-            BarrierFrom(f"{name}-left", "id"),
-        ],
-    )
-    often = {"metrics_every": 100, "version_every": 500, "commit_every": 0.05}
-    return link_job(name=job, spec=spec, relation="met", endpoint=f"{job}-links", order=ORDERS[order], **often)
+    spec = GraphSpec(NODES_OF, [MET], _rules(name), ttl=TTL)
+    return link_job(name=job, spec=spec, relation="met", endpoint=f"{job}-links", order=ORDERS[order], **OFTEN)
 
 
-def _classes(job: str, name: str) -> Job[Any]:
-    spec = GraphSpec(
-        nodes=["person"],
-        relations=[Relation("met", "person", "person"), Relation("ended", "person", "person", features=("late",))],
-        rules=[
-            EdgeFrom("met", f"{name}-met", source="key", target="other"),
-            RetractionFrom("met", f"{name}-left", source="key", target="other"),
-            BarrierFrom(f"{name}-left", "id"),
-        ],
-    )
+def _near(job: str, name: str, order: str) -> Job[Any]:
+    spec, order_of = GraphSpec(NODES_OF, [MET], _rules(name), ttl=TTL), ORDERS["event_time"]
+    return near_job(name=job, spec=spec, relation="met", dims=16, order=order_of, commit_every=OFTEN["commit_every"])
+
+
+def _classes(job: str, name: str, order: str) -> Job[Any]:
+    ended = Relation("ended", "person", "person", features=("late",))
+    spec = GraphSpec(NODES_OF, [MET, ended], _rules(name))
     return graph_classifier(
         name=job,
         spec=spec,
@@ -105,10 +122,8 @@ def _classes(job: str, name: str) -> Job[Any]:
         label="late",
         outcomes=[Outcome("ended", "key", "other")],
         order=ORDERS["event_time"],
-        metrics_every=100,
-        version_every=500,
         endpoint=f"{job}-classes",
-        commit_every=0.05,
+        **OFTEN,
     )
 
 
