@@ -47,19 +47,24 @@ def job():
 """
 
 
-class World(Outside):
-    """A stream of edges, the job that learns them, and a server for as long as it lives."""
+COLUMNS = ("id", "rater", "rated", "at", "back")
+"""Of an edge; the last one may be left out."""
 
-    def __init__(self, connection, name, folder, edges, every):
+
+class World(Outside):
+    """A stream of edges, the job that learns them (`text`, whose endpoint is that of the stream), and a server for as
+    long as it lives."""
+
+    def __init__(self, connection, name, folder, edges, every, text=JOB):
         super().__init__(connection)
         self.name, self.folder, self.job = name, folder, f"{name}-links"
         self.edges, self.acknowledged = edges, [0.0] * len(edges)
         self.sent = 0
         self._producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1})
-        (folder / "job.py").write_text(JOB.replace("NAME", name).replace("EVERY", str(every)))
+        (folder / "job.py").write_text(text.replace("NAME", name).replace("EVERY", str(every)))
         with open(folder / "first.csv", "w", newline="") as out:
             rows = csv.writer(out)
-            rows.writerow(["id", "rater", "rated", "at"])
+            rows.writerow(COLUMNS[: len(edges[0])])
             rows.writerows(edges[:50])
         how = ("--id", "id", "--time", "at", "--time-unit", "s", "--partitions", 1)
         self.tidemill("stream", "create", name, "--infer", folder / "first.csv", *how)
@@ -68,8 +73,8 @@ class World(Outside):
     def publish(self, count):
         """The next edges, acknowledged by the broker."""
         upto = min(self.sent + count, len(self.edges))
-        for id, rater, rated, at in self.edges[self.sent : upto]:
-            event = {"id": id, "rater": rater, "rated": rated, "at": at}
+        for edge in self.edges[self.sent : upto]:
+            event = dict(zip(COLUMNS, edge, strict=False))
             self._producer.produce(f"data.{self.name}", json.dumps(event).encode(), partition=0)
         assert self._producer.flush(30) == 0
         self.acknowledged[self.sent : upto] = [time.monotonic()] * (upto - self.sent)
@@ -105,8 +110,8 @@ class World(Outside):
 
 
 @contextlib.contextmanager
-def world_of(connection, name, folder, edges, every):
-    made = World(connection, name, folder, edges, every)
+def world_of(connection, name, folder, edges, every, text=JOB):
+    made = World(connection, name, folder, edges, every, text)
     try:
         yield made
     finally:
