@@ -124,7 +124,8 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
 class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
     """Item `about` was handed to `by` until `expires` (UTC microseconds); `lease` names it. `state` says what became
     of it without an answer: `skipped` (with a `reason`) or `expired`. The event's id is `<lease>:<state>`, for the
-    lease's own is that of its answer."""
+    lease's own is that of its answer. `prelabel` is what a live model took the item for as it was handed out, and
+    `by` was shown (null: that of the question, where it has one)."""
 
     about: str
     by: str
@@ -132,6 +133,7 @@ class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):
     expires: int
     state: Literal["leased", "skipped", "expired"] = "leased"
     reason: str = ""
+    prelabel: dict[str, Any] | None = None
 
 
 class AnswerGiven(Event, frozen=True, kw_only=True, tag="answer.given.v1"):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from serving.labelling.accounts import Accounts
 from serving.labelling.claims import Claims, NoClaims, RedisClaims
+from serving.labelling.prelabels import Prelabels
 from serving.labelling.quiet import QUIET_SECONDS
 from serving.labelling.service import Labelling
 from serving.labelling.streamed import Streamed
@@ -65,9 +66,15 @@ def accounts_of(platform: Platform) -> Accounts:
 
 
 @contextmanager
-def labelling(platform: Platform, *, serving: bool = False, quiet: float = QUIET_SECONDS) -> Iterator[Labelling]:
-    """The service on a platform, following the log, closed at the end. `serving`: it hands out items, so it looks
-    after leases too, and after projects that are silent for `quiet` seconds."""
+def labelling(
+    platform: Platform,
+    *,
+    serving: bool = False,
+    quiet: float = QUIET_SECONDS,
+    prelabels: Prelabels | None = None,
+) -> Iterator[Labelling]:
+    """The service on a platform, following the log, closed at the end. `serving`: it hands out items, with what
+    `prelabels` says of them, so it looks after leases too, and after projects that are silent for `quiet` seconds."""
     claims = claims_of(platform.connection) if serving else NoClaims()
     service = Labelling(
         platform.log,
@@ -77,6 +84,7 @@ def labelling(platform: Platform, *, serving: bool = False, quiet: float = QUIET
         platform.clock,
         CatalogueStreams(platform),
         quiet=quiet,
+        prelabels=prelabels,
     )
     try:
         service.start(sweeping=serving)

@@ -1,6 +1,7 @@
 """What the live model takes items for: an asker that asks the scoring server, `POST /score/<model>`, one item each.
 
-It is asked for by `serving.labelling.label_studio`, and only of what is ours: bytes by their digest, texts as they are.
+It is asked for by `serving.labelling.label_studio`, and by `serving.labelling.prelabels` of what is leased; and only of
+what is ours: bytes by their digest, texts as they are.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from serving.access import is_loopback
-from serving.labelling.label_studio import Guess
-from serving.labelling.label_studio_tasks import Question
+from serving.labelling.prelabels import Guess, Question
 from serving.labelling.values import resolve
 from tidemill.errors import ConfigError, UnavailableError
 from tidemill.label_events import LabelSchema
@@ -78,21 +78,25 @@ class ScoringAsker:
 
 
 def guess_of(schema: LabelSchema, answer: dict[str, Any]) -> Guess | None:
-    """A scoring answer as an answer of the project: its classes are the project's by id, or else by name. None where
-    the model does not give what the project asks."""
+    """A scoring answer as an answer of the project: its classes are the project's by id, or else by name, or its
+    ratings by their numbers. None where the model does not give what the project asks."""
     names = {c.name: c.id for c in schema.classes if not c.into}
+    low, high = schema.rating
 
     def known(name: Any) -> str | None:
         return (resolve(schema, name) or names.get(name)) if isinstance(name, str) else None
 
+    model = f"{answer['model']}@{answer['version']}" if answer.get("model") and answer.get("version") else ""
     if schema.kind == "boxes" and answer.get("boxes") is not None:
         found = [(known(box[0]), box) for box in answer["boxes"] if box[5] >= LIKELY]
         kept = [([name, *box[1:5]], box[5]) for name, box in found if name is not None]
-        return Guess([box for box, _ in kept], sum(s for _, s in kept) / len(kept) if kept else None)
+        return Guess([box for box, _ in kept], sum(s for _, s in kept) / len(kept) if kept else None, model)
     scores = dict(zip(answer.get("classes") or (), answer.get("probabilities") or (), strict=False))
     if schema.kind == "single" and (name := known(answer.get("label"))) is not None:
-        return Guess(name, scores.get(answer["label"]))
+        return Guess(name, scores.get(answer["label"]), model)
+    if schema.kind == "rating" and str(answer.get("label")) in {str(n) for n in range(low, high + 1)}:
+        return Guess(int(answer["label"]), scores.get(answer["label"]), model)
     if schema.kind == "multi" and scores:
         likely = [(known(name), p) for name, p in scores.items() if p >= LIKELY]
-        return Guess([n for n, _ in likely if n is not None], min((p for _, p in likely), default=None))
+        return Guess([n for n, _ in likely if n is not None], min((p for _, p in likely), default=None), model)
     return None

@@ -86,13 +86,14 @@ def mine(state: Project, who: str) -> dict[str, Any]:
 
 def annotator(state: Project, name: str) -> dict[str, Any]:
     """A member's answers beside the consensus and gold: matrices of counts by (true class, answered class), agreement,
-    median seconds, money, and which rules they break."""
+    the share of pre-labels shown that they answered the same as, median seconds, money, and which rules they break."""
     member, kind = state.members[name], state.now.schema.kind
     classes = [c.id for c in state.now.schema.classes if not c.into]
     answered = {about: state.items[about] for about in state.given.get(name, {})}
     beside: list[tuple[Any, Any]] = []
     agreed: list[bool] = []
     gold: list[tuple[Any, Any]] = []
+    taken: list[bool] = []
     for about, item in answered.items():
         said = state.counted(item.answers[name].value)
         if item.gold:
@@ -101,6 +102,8 @@ def annotator(state: Project, name: str) -> dict[str, Any]:
             agreed.append(agrees)
             if kind == "single":
                 beside.append((rules.consensus(state, about), said))
+        if (shown := state.leases[item.answers[name].id].prelabel) is not None:
+            taken.append(same(kind, state.counted(shown.get("value")), said))
     times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
     return {
         "name": name,
@@ -111,6 +114,7 @@ def annotator(state: Project, name: str) -> dict[str, Any]:
         "answers": len(answered),
         "skips": sum(one.skipped for one in state.observed.get(name, [])),
         "agreement": _share(agreed),
+        "prelabels": _share(taken),
         "gold": _share([same(kind, a, b) for a, b in gold]),
         "classes": classes,
         "confusion": _matrix(kind, beside, classes),

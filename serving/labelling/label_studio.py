@@ -18,7 +18,7 @@ import binascii
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,7 +27,8 @@ from serving.labelling import label_studio_values as written
 from serving.labelling.desk import asked
 from serving.labelling.label_config import MAX_CONFIG, control
 from serving.labelling.label_studio_hook import Hook, Webhook
-from serving.labelling.label_studio_tasks import Question, question
+from serving.labelling.label_studio_tasks import question
+from serving.labelling.prelabels import Asker, Guess, Question
 from serving.labelling.service import Labelling
 from serving.routing import Request, Response, Route, Router, json_of
 from serving.workers import Workers
@@ -49,25 +50,6 @@ _log = logging.getLogger("tidemill.labelling")
 
 
 _T = TypeVar("_T")
-
-
-class Guess(msgspec.Struct, frozen=True):
-    """What a model takes an item for, and how sure it is."""
-
-    value: Any
-    confidence: float | None = None
-
-
-class Asker(Protocol):
-    """Asks a project's live model."""
-
-    def version(self, project: str) -> str:
-        """The model and version that answers now; empty where there is none."""
-        ...
-
-    def ask(self, project: str, schema: LabelSchema, questions: Sequence[Question]) -> Sequence[Guess | None]:
-        """A guess for each question; None where the model says nothing."""
-        ...
 
 
 class NoModel:

@@ -23,7 +23,8 @@ from connectors.label_studio import BY, annotator, answer_id, seconds_of
 from serving.labelling import label_studio_values as written
 from serving.labelling.annotations_seen import AnnotationsSeen, annotation_in, number_of, stamp_in, stamp_of
 from serving.labelling.label_config import Control, control
-from serving.labelling.label_studio_tasks import Question, question
+from serving.labelling.label_studio_tasks import question
+from serving.labelling.prelabels import Question
 from serving.labelling.service import Labelling
 from serving.labelling.state import Project
 from tidemill.errors import IncompatibleError, RequestError, UnavailableError

@@ -9,27 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
-
 from connectors.label_studio import item_name
 from serving.labelling.annotations_seen import number_of
 from serving.labelling.label_config import Control
+from serving.labelling.prelabels import Question
 from serving.labelling.state import Project
 from tidemill.errors import RequestError
-from tidemill.label_events import LabelAsked
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWN = re.compile(r"/api/projects/([^/?#]+)/media/([0-9a-f]{64})")
-
-
-class Question(msgspec.Struct, frozen=True):
-    """An item that a model is asked about: the digest of its bytes (empty: none), its fields, its size in pixels."""
-
-    item: str
-    media: str
-    media_type: str
-    payload: dict[str, Any]
-    size: tuple[int, int] | None = None
 
 
 def question(state: Project, found: Control, task: dict[str, Any], field: str) -> Question:
@@ -42,7 +30,7 @@ def question(state: Project, found: Control, task: dict[str, Any], field: str) -
         id = str(id)  # as Label Studio reads a column of numbers
     item = state.items.get(id) if isinstance(id, str) else None
     if item is not None and item.asked.id:
-        return _of(item.asked, item.size)
+        return Question.of(item)
     if state.now.schema.medium not in ("image", "audio"):
         shown = {k: v for k, v in data.items() if k != "id"}
         if not (isinstance(id, str) and 0 < len(id) <= 200 and id.isprintable()):
@@ -59,11 +47,7 @@ def question(state: Project, found: Control, task: dict[str, Any], field: str) -
             got=ascii(source)[:120],
             field=f"{field}.data.{found.source}",
         )
-    return _of(state.items[about].asked, state.items[about].size)
-
-
-def _of(asked: LabelAsked, size: tuple[int, int] | None) -> Question:
-    return Question(asked.about, asked.media, asked.media_type, asked.payload, size)
+    return Question.of(state.items[about])
 
 
 def task_number(task: dict[str, Any], field: str) -> int:

@@ -15,6 +15,7 @@ from serving.labelling import rules
 from serving.labelling.book import Book
 from serving.labelling.claims import Claim, Claims
 from serving.labelling.item import Item
+from serving.labelling.prelabels import Prelabels, Question
 from serving.labelling.state import Lease, Project
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError
@@ -57,12 +58,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leasing:
-    """Tasks of annotators."""
+    """Tasks of annotators. `prelabels` are asked for what is leased."""
 
-    def __init__(self, book: Book, claims: Claims, clock: Clock) -> None:
+    def __init__(self, book: Book, claims: Claims, clock: Clock, prelabels: Prelabels | None = None) -> None:
         self._book = book
         self._claims = claims
         self._clock = clock
+        self._prelabels = prelabels or Prelabels()
 
     def next(self, project: str, who: str, count: int) -> tuple[list[Task], str]:
         """Up to `count` tasks in the annotator's hands, those that are there already first; and why there are no
@@ -71,6 +73,7 @@ class Leasing:
             raise RequestError("so many at once are not leased", wanted=f"1 to {MAX_IN_HAND}", field="count")
         restricted = ""
         self._read_own(project, who)
+        deadline = self._prelabels.deadline()
         for _ in range(_ROUNDS):
             now = self._clock.now()
             with self._book.reading(project) as state:
@@ -82,7 +85,7 @@ class Leasing:
             made = [event for about in found if (event := self._claimed(project, who, about)) is not None]
             if not found:
                 break
-            self._book.append(project, made)
+            self._book.append(project, self._guessed(project, made, deadline))
         with self._book.reading(project) as state:
             held = _held(state, who, self._clock.now())[:count]
             tasks = [_task(state, lease) for lease in held]
@@ -132,6 +135,17 @@ class Leasing:
             return None
         # An answer's id is its lease's: the lease's own event is another event, so it has another id.
         return LabelLeased(id=f"{lease}:leased", time=now, about=about, by=who, lease=lease, expires=expires)
+
+    def _guessed(self, project: str, made: list[LabelLeased], deadline: float) -> list[LabelLeased]:
+        """The leases, with what a model takes the items for. Written with them, so that whatever is shown stays the
+        same, and an answer can be held against it."""
+        with self._book.reading(project) as state:
+            schema = state.now.schema
+            items = [state.items[lease.about] for lease in made]
+            questions = {i.asked.about: Question.of(i) for i in items if i.asked.prelabel is None}
+        guesses = self._prelabels.of(project, schema, list(questions.values()), deadline)
+        found = dict(zip(questions, guesses, strict=True))
+        return [msgspec.structs.replace(lease, prelabel=found.get(lease.about)) for lease in made]
 
     def answer(self, project: str, who: str, lease: str, value: Any, seconds: float | None = None) -> str:
         """Take an answer; its id. The same sent again is the same answer.
@@ -206,7 +220,7 @@ class Leasing:
             return None
         made = self._claimed(project, who, found.about)
         if made is not None:
-            self._book.append(project, [made])
+            self._book.append(project, [msgspec.structs.replace(made, prelabel=found.prelabel)])
         with self._book.reading(project) as state:
             lease = state.items[found.about].leases.get(who)
             return None if lease is None else _task(state, lease)
@@ -276,8 +290,8 @@ def _task(state: Project, lease: str) -> Task:
     if asked.media:
         media = Media(f"/api/projects/{state.name}/media/{asked.media}", asked.media_type)
     prelabel = None
-    if asked.prelabel is not None:
-        told = {name: asked.prelabel.get(name) for name in ("value", "confidence", "model")}
+    if held.prelabel is not None:
+        told = {name: held.prelabel.get(name) for name in ("value", "confidence", "model")}
         prelabel = Prelabel(state.counted(told["value"]), told["confidence"], str(told["model"] or ""))
     return Task(
         lease=lease, item=held.about, expires=held.expires, media=media, payload=asked.payload, prelabel=prelabel

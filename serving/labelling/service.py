@@ -15,6 +15,7 @@ from serving.labelling.accounts import Accounts
 from serving.labelling.book import Book
 from serving.labelling.claims import Claims
 from serving.labelling.leasing import Leasing
+from serving.labelling.prelabels import Prelabels
 from serving.labelling.quiet import QUIET_SECONDS, Quiet
 from serving.labelling.streamed import Streamed
 from tidemill.errors import TidemillError
@@ -54,7 +55,8 @@ class Streams(Protocol):
 
 class Labelling:
     """One process of the labelling service. `start` begins to follow the log; `close` after the last answer. `quiet`:
-    the seconds of silence after which the consensus is asked for an exact estimation (0: never)."""
+    the seconds of silence after which the consensus is asked for an exact estimation (0: never). `prelabels`: what
+    models say of the items that are leased."""
 
     def __init__(
         self,
@@ -66,13 +68,14 @@ class Labelling:
         streams: Streams,
         *,
         quiet: float = QUIET_SECONDS,
+        prelabels: Prelabels | None = None,
     ) -> None:
         self.objects = objects
         self.accounts = accounts
         self.clock = clock
         self.streams = streams
         self.book = Book(log)
-        self.leasing = Leasing(self.book, claims, clock)
+        self.leasing = Leasing(self.book, claims, clock, prelabels)
         self.quiet = Quiet(self.book, claims, quiet)
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="labelling-sweep", daemon=True)

@@ -39,7 +39,8 @@ Fate = Literal["leased", "answered", "skipped", "expired", "withdrawn", "void"]
 
 
 class Lease(msgspec.Struct):
-    """A lease and what became of it; `void` was never handed over. `value` is its answer."""
+    """A lease and what became of it; `void` was never handed over. `value` is its answer, `prelabel` what a model's
+    guess its annotator was shown."""
 
     about: str
     by: str
@@ -47,6 +48,7 @@ class Lease(msgspec.Struct):
     expires: int
     fate: Fate = "leased"
     value: Any = None
+    prelabel: dict[str, Any] | None = None
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -218,7 +220,8 @@ class Project:
         for gone in [self.leases[held] for held in item.leases.values()]:
             if gone.expires <= event.time:
                 self._end(item, gone, "expired")
-        made = Lease(event.about, event.by, event.time, event.expires)
+        shown = event.prelabel or item.asked.prelabel
+        made = Lease(event.about, event.by, event.time, event.expires, prelabel=shown)
         self.leases[event.lease] = made
         if self.may_have(item, event.by, event.time):
             item.leases[event.by] = event.lease

@@ -5,8 +5,7 @@ import contextlib
 import pytest
 
 from serving.access import Gatekeeper
-from serving.labelling.label_studio import Guess
-from serving.labelling.label_studio_tasks import Question
+from serving.labelling.prelabels import Guess, Question
 from serving.routing import Response, Route, Router, json_of, problem
 from tests.serving.helpers import serving
 from tidemill.errors import ConfigError, UnavailableError
@@ -36,6 +35,10 @@ def of(kind):
         ("boxes", {"boxes": []}, Guess([], None)),
         ("boxes", {"label": "cat"}, None),
         ("rating", {"label": "cat"}, None),
+        ("rating", {"label": "4", "classes": ["4", "5"], "probabilities": [0.8, 0.2]}, Guess(4, 0.8)),
+        ("rating", {"label": "6", "classes": ["6"], "probabilities": [1.0]}, None),
+        ("transcription", {"label": "cat"}, None),
+        ("single", {"label": "cat", "model": "pets", "version": "7"}, Guess("cat", None, "pets@7")),
     ],
 )
 def test_an_answer_is_a_guess_in_the_projects_own_classes(kind, answer, guess):
@@ -59,7 +62,8 @@ class Scoring(Router):
             return problem(404, "no such model")
         if b"broken" in request.body:
             return problem(503, "no version yet")
-        return json_of({"label": "dog", "classes": ["cat", "dog"], "probabilities": [0.25, 0.75]})
+        told = {"label": "dog", "classes": ["cat", "dog"], "probabilities": [0.25, 0.75]}
+        return json_of({"model": "pets", "version": "3", **told})
 
     async def _model(self, request) -> Response:
         if request.params["model"] != "pets":
@@ -82,7 +86,7 @@ def test_the_live_model_is_asked_by_digest_or_text_and_its_version_told():
         pets = asker()
         assert pets.version("pets") == "pets@3" and pets.version("cows") == ""
         guesses = pets.ask("pets", of("single"), [item("a", DIGEST), item("b", text="wuff"), item("c", legs=4)])
-        assert guesses == [Guess("dog", 0.75), Guess("dog", 0.75), None]
+        assert guesses == [Guess("dog", 0.75, "pets@3"), Guess("dog", 0.75, "pets@3"), None]
         assert sorted(scoring.bodies) == [b'{"media":"' + DIGEST.encode() + b'"}', b'{"text":"wuff"}']
         assert pets.ask("cows", of("single"), [item("a", DIGEST)]) == [None]
         assert asker(model="pets").version("cows") == "pets@3"

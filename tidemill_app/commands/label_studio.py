@@ -39,7 +39,8 @@ def label_studio(
     In Label Studio, connect the model URL/PROJECT, with a key as the password of basic authentication.
     """
     from serving.access import check_certificate, check_listening, read_keys
-    from serving.labelling.label_studio import Asker, LabelStudioDoor, NoModel
+    from serving.labelling.label_studio import LabelStudioDoor, NoModel
+    from serving.labelling.prelabels import Asker
     from serving.server import listen, make, run
     from tidemill_app import config
     from tidemill_app.alive import alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -41,19 +42,32 @@ def labelling() -> None:
     metavar="SECONDS",
     help="Silence after which a project's consensus is estimated exactly; 0: never. [default: 5]",
 )
+@click.option("--scoring", default="", metavar="URL", help="The scoring server whose live model gives pre-labels.")
+@click.option("--scoring-key-file", default=None, metavar="FILE", help="The key that it wants.")
+@click.option("--model", default="", help="The model to ask, of every project. [default: of the project's name]")
 def serve(
-    out: Output, host: str | None, port: int | None, tls_cert: str | None, tls_key: str | None, estimate_after: float
+    out: Output,
+    host: str | None,
+    port: int | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    estimate_after: float,
+    scoring: str,
+    scoring_key_file: str | None,
+    model: str,
 ) -> None:
     """Hand out tasks and take answers over HTTP, by login. Off loopback TLS is required.
 
     Several may run at once, on this home or with a copy of its keys.
     """
-    from serving.access import check_certificate, check_tls
+    from serving.access import check_certificate, check_tls, read_keys
     from serving.labelling.door import LabellingDoor
+    from serving.labelling.prelabels import PATIENCE, Prelabels
     from serving.server import listen, make, run
     from tidemill_app import config
     from tidemill_app.alive import alive
     from tidemill_app.labelling_service import labelling as opened
+    from tidemill_app.live_prelabels import ScoringAsker
     from tidemill_app.wiring import when_connected
 
     known = config.load(out.home)
@@ -62,11 +76,15 @@ def serve(
     cert, key = tls_cert or known.tls_certfile, tls_key or known.tls_keyfile
     check_certificate(cert, key)
     check_tls(host, bool(cert))
+    scoring_key = read_keys(scoring_key_file, "--scoring-key-file")[0] if scoring_key_file else ""
+    # What nobody waits for any more is to hold no thread up for the next that is asked.
+    asker = ScoringAsker(scoring, key=scoring_key, model=model, seconds=PATIENCE) if scoring else None
     logging.getLogger("tidemill.labelling").addHandler(logging.StreamHandler(sys.stderr))
     with (
         when_connected(out) as platform,
         alive(platform.home, "labelling"),
-        opened(platform, serving=True, quiet=estimate_after) as service,
+        contextlib.closing(Prelabels(asker)) as prelabels,
+        opened(platform, serving=True, quiet=estimate_after, prelabels=prelabels) as service,
     ):
         sock = listen(host, port)
         door = LabellingDoor(service, secure=bool(cert))

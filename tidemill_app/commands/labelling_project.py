@@ -315,7 +315,7 @@ def figures(out: Output, name: str, what: str) -> None:
     with opened(out) as service, service.book.reading(name) as state:
         found = looks[what](state)
     if what == "annotators":
-        head = ["name", "answers", "agreement", "gold", "seconds", "money", "restricted"]
+        head = ["name", "answers", "agreement", "gold", "prelabels", "seconds", "money", "restricted"]
         text = table(head, [[row[key] for key in head] for row in found])
     elif what == "disputes":
         text = "\n".join(found)

@@ -20,6 +20,7 @@ from serving.labelling.accounts import Accounts
 from serving.labelling.claims import Claims, NoClaims
 from serving.labelling.door import LabellingDoor
 from serving.labelling.managing import Managing, NewMember, NewProject
+from serving.labelling.prelabels import Prelabels
 from serving.labelling.service import Labelling
 from serving.labelling.uploads import NewItem, NewItems, Uploads, stream_of
 from tests.serving.helpers import serving, until
@@ -55,6 +56,7 @@ class Desk:
         claims: Claims | None = None,
         clock: Any = None,
         quiet: float = 0.0,
+        prelabels: Prelabels | None = None,
         **options: Any,
     ) -> None:
         self.log = log or MemoryLog()
@@ -63,7 +65,7 @@ class Desk:
         self.accounts = Accounts(folder / "keys", work=WORK)
         self.objects = ArtefactStore(str(folder / "artefacts"))
         parts = (self.log, self.objects, self.accounts, claims or NoClaims(), self.clock, self)
-        self.service = Labelling(*parts, quiet=quiet)
+        self.service = Labelling(*parts, quiet=quiet, prelabels=prelabels)
         self.managing, self.uploads = Managing(self.service), Uploads(self.service)
         self.service.start(**{"sweeping": False, **options})
 

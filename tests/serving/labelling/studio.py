@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import httpx
 import msgspec
 
-from serving.labelling.label_studio import Asker, Guess, LabelStudioDoor
+from serving.labelling.label_studio import LabelStudioDoor
 from serving.labelling.label_studio_hook import Hook, Webhook
+from serving.labelling.prelabels import Asker, Guess
 from serving.labelling.uploads import NewItem, NewItems
 from tests.serving.helpers import serving
 from tests.serving.labelling.project import Desk, png

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from serving.labelling.accounts import Accounts
+from tests.serving.helpers import serving
 from tests.serving.labelling.project import PASSWORD, Caller, png
 from tests.tidemill_app.labelled import labelled
+from tests.tidemill_app.test_live_prelabels import KEY, Scoring
 
 pytestmark = pytest.mark.stack
 
@@ -141,3 +143,24 @@ def test_what_is_wrong_is_said_with_its_file_its_place_and_what_may_stand_there(
     assert "colector" in said({"rules": [{"collector": "skips", "colector": 1}]}, "settings", name)
     err = tidemill("labelling", "project", "show", "none-such").err
     assert "no such project" in err and "tidemill labelling project list" in err
+
+
+def test_what_the_live_model_says_comes_with_the_tasks(tidemill, stack, name, tmp_path):
+    made = tidemill("labelling", "project", "create", name, "--medium", "text", "--class", "cat", "--class", "dog")
+    assert made.code == 0, made.err
+    (tmp_path / "texts.csv").write_text("text\nwuff\nbroken\n")
+    assert tidemill("labelling", "items", name, tmp_path / "texts.csv").code == 0
+    person = name + "-ann"
+    code = tidemill("labelling", "members", name, "--add", person).out.strip()
+    keys = tmp_path / "scoring-key"
+    keys.write_text(KEY)
+    keys.chmod(0o600)
+    with serving(Scoring()) as url:
+        options = ("--scoring", url, "--scoring-key-file", str(keys), "--model", "pets")
+        with labelled(stack, tmp_path / "log", *options) as service, Caller(service.url) as ann:
+            ann.post("/api/join", {"code": code, "password": PASSWORD})
+            tasks = ann.post(f"/api/projects/{name}/next", {"count": 2})["tasks"]
+            told = {task["payload"]["text"]: task["prelabel"] for task in tasks}
+            assert told == {"wuff": {"value": "dog", "confidence": 0.75, "model": "pets@3"}, "broken": None}
+    told = tidemill("labelling", "serve", "--port", 0, "--scoring", "http://10.0.0.1:8080")
+    assert told.code == 2 and "--scoring" in told.err
