@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.labelling import figures, media
 from serving.labelling.desk import Desk
+from serving.labelling.ranges import ranged
 from serving.labelling.schema import hotkeys
 from serving.routing import Request, Response, Route
 from tidemill.errors import NotFoundError
@@ -74,4 +75,4 @@ class ProjectDesk(Desk):
             return objects.get(digest)
 
         data = await self.workers.do(work)
-        return Response(data, 200, media.headers(data))
+        return ranged(data, request.header("range"), media.headers(data))

@@ -85,6 +85,14 @@ export class BoxEditor {
     this.select(null);
   }
 
+  /** Have a model's boxes in the place of what there is; one step for undo. */
+  take(value) {
+    const before = JSON.stringify(this.boxes);
+    this.set(value);
+    this.past = [before];
+    this.changed(false);
+  }
+
   missing() { return ""; }
   focus() { this.stage.element.focus({preventScroll: true}); }
   close() { this.stage.tool = null; this.layer.remove(); }
@@ -249,7 +257,9 @@ export class BoxEditor {
         h("span", {class: "swatch", css: {"--swatch": colourOf(this.schema, b.id)}, "aria-hidden": "true"}), nameOf(this.schema, b.id),
         h("span", {class: "size"}, `${Math.round(b.w)} × ${Math.round(b.h)}`)),
       h("button", {type: "button", class: "plain", "aria-label": `Remove box ${i + 1}`, onclick: () => this.remove(i)}, "×"))));
-    if (focused !== undefined) this.layer.querySelector(`[data-box="${focused}"]`)?.focus({preventScroll: true});
+    // A box that was let go would choose itself again by its focus.
+    if (focused !== undefined && this.selected === null) this.focus();
+    else if (focused !== undefined) this.layer.querySelector(`[data-box="${focused}"]`)?.focus({preventScroll: true});
   }
 
   #shape(b, i, px) {

@@ -246,9 +246,10 @@ export class Work {
 
   accept() {
     if (!this.task?.prelabel || this.over) return;
+    // Boxes are looked at before they are sent: a model is seldom right about all of them.
+    if (this.editor.take) { this.editor.take(this.task.prelabel.value); this.ghost?.remove(); return; }
     this.editor.set(this.task.prelabel.value);
     this.#changed(false);
-    if (this.schema.kind === "boxes") { this.ghost?.remove(); return; }
     this.submit();
   }
 

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from connectors.kafka import KafkaLog
 from serving.labelling.claims import RedisClaims
 from serving.labelling.door import LabellingDoor
+from serving.labelling.prelabels import Asker, Prelabels
 from serving.labelling.uploads import NewItem, NewItems
 from tests.serving.helpers import serving
 from tests.serving.labelling.project import PASSWORD, Desk
@@ -91,9 +92,10 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(folder: Path, kafka: str, redis_url: str, browser: Browser) -> Iterator[Site]:
+def site(folder: Path, kafka: str, redis_url: str, browser: Browser, models: Asker | None = None) -> Iterator[Site]:
     log, client = KafkaLog({"bootstrap.servers": kafka}), redis.Redis.from_url(redis_url)
-    made = Desk(folder, log=log, claims=RedisClaims(client), sweeping=True)
+    prelabels = Prelabels(models, patience=30.0)  # no test is to hang on how busy the machine is
+    made = Desk(folder, log=log, claims=RedisClaims(client), sweeping=True, prelabels=prelabels)
     door = LabellingDoor(made.service)
     with serving(door) as url:
         found = Site(made, url, browser)
@@ -102,6 +104,7 @@ def site(folder: Path, kafka: str, redis_url: str, browser: Browser) -> Iterator
             context.close()
     door.close()
     made.close()
+    prelabels.close()
     client.close()
     log.close()
 

@@ -12,8 +12,14 @@ def browser():
 
 
 @pytest.fixture
-def web(tmp_path, kafka, redis_url, browser, fresh):
-    with site(tmp_path, kafka, redis_url, browser) as found:
+def models():
+    """The live model that the service asks; none, where a test does not give one of its own."""
+    return None
+
+
+@pytest.fixture
+def web(tmp_path, kafka, redis_url, browser, fresh, models):
+    with site(tmp_path, kafka, redis_url, browser, models) as found:
         found.desk.account("boss", maker=True)
         found.name = fresh("pages")
         yield found

@@ -102,7 +102,7 @@ def test_a_task_comes_with_what_the_model_says_and_the_lease_keeps_it(tmp_path):
         assert shown(made.service.leasing.next("pets", "ann", 4)[0]) == told and len(model.asked) == 3
         kept = {e.about: e.prelabel for e in made.kept("pets", LabelLeased)}
         told_of = {"value": "dog", "confidence": 0.8, "model": "pets@3"}
-        assert kept == {own: None} | {about: told_of for about in plain}
+        assert kept == {own: None} | dict.fromkeys(plain, told_of)
         for task, answer in zip(tasks, ("dog", "dog", "cat", "dog"), strict=True):
             made.service.leasing.answer("pets", "ann", task.lease, answer)
         with made.service.book.reading("pets") as state:
