@@ -23,6 +23,5 @@ def ranged(data: bytes, wanted: str | None, headers: list[tuple[bytes, bytes]]) 
     last = min(size - 1, int(found[2])) if found[2] else size - 1
     if first > last:
         return Response(b"", 416, [*headers, (b"content-range", b"bytes */%d" % size)])
-    return Response(
-        data[first : last + 1], 206, [*headers, (b"content-range", b"bytes %d-%d/%d" % (first, last, size))]
-    )
+    place = b"bytes %d-%d/%d" % (first, last, size)
+    return Response(data[first : last + 1], 206, [*headers, (b"content-range", place)])

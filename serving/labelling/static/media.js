@@ -117,7 +117,7 @@ function audio(task, sound) {
   show();
   const player = h("div", {class: "player", role: "group", "aria-label": `Sound of item ${task.item}`}, play, at, time, speed);
   return {
-    element: h("div", {class: "view"}, h("div", {class: "sound"}, player, broken, task.payload && fields(task.payload))),
+    element: h("div", {class: "view"}, h("div", {class: "sound"}, player, broken, Object.keys(task.payload ?? {}).length > 0 && fields(task.payload))),
     keys: [
       {key: " ", also: ["Ctrl+ "], label: "Play or pause (while writing: Ctrl Space)", run: toggle},
       {key: "ArrowLeft", label: "Two seconds back", run: () => jump(-2)},

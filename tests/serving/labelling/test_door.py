@@ -35,6 +35,8 @@ def test_from_an_invitation_to_an_answer_in_the_log(tmp_path):
         picture = ann.http.get(task["media"]["url"])
         assert (picture.content, picture.headers["content-type"]) == (png(), "image/png")
         assert picture.headers["x-content-type-options"] == "nosniff"
+        part = ann.http.get(task["media"]["url"], headers={"range": "bytes=1-3"})
+        assert (part.status_code, part.content, part.headers["x-content-type-options"]) == (206, b"PNG", "nosniff")
         answer = {"lease": task["lease"], "value": "dog", "seconds": 2.5}
         assert ann.post("/api/projects/pets/answers", answer) == {"answer": task["lease"]}
         assert ann.post("/api/projects/pets/answers", answer) == {"answer": task["lease"]}
