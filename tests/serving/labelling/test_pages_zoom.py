@@ -120,7 +120,7 @@ def test_two_fingers_zoom_and_one_draws_then(web):
     x, y = seen.at(230, 140)
     seen.zoomed(lambda: pinch(page, (x, y), 20, 60))
     assert seen.at(230, 140) == pytest.approx((x, y), abs=3.0)
-    expect(page.locator(".box-list li")).to_have_count(0)  # the first finger began none
+    expect(page.locator(".box-list li")).to_have_count(0)  # what the first finger began is none
     left, top, width, height = CELL
     corners = ((left, top), (left + width / 2, top + height / 2), (left + width, top + height))
     stroke(page, *(seen.at(*corner) for corner in corners))
@@ -133,15 +133,17 @@ def test_two_fingers_zoom_and_one_draws_then(web):
 
 
 def pinch(page, middle, near, far):
-    """Two fingers, which go apart from `near` to `far` to each side of a point, and are lifted."""
+    """A finger that draws a little, and then a second one: they go apart from `near` to `far` to each side of a point,
+    and are lifted."""
     touch, (x, y), steps, pace = page.context.new_cdp_session(page), middle, 6, 0.1
     spans = [near + (far - near) * n / steps for n in range(steps + 1)]
-    begun = time.time() - pace * (len(spans) + 2)
+    begun = time.time() - pace * (len(spans) + 3)
 
     def fingers(span):
         return [{"x": x - span, "y": y, "id": 0}, {"x": x + span, "y": y, "id": 1}]
 
-    told = [("touchStart", fingers(near)[:1]), ("touchStart", fingers(near))]
+    early = {"x": x - near - 30, "y": y - 30, "id": 0}
+    told = [("touchStart", [early]), ("touchMove", fingers(near)[:1]), ("touchStart", fingers(near))]
     told += [*(("touchMove", fingers(span)) for span in spans[1:]), ("touchEnd", [])]
     for n, (kind, at) in enumerate(told):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at, "timestamp": begun + pace * n})
