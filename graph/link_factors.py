@@ -3,8 +3,9 @@
     s(a → b) = u_a · v_b + w_b
 
 Each edge takes one step of `RATE` down the slope of −log softmax of its destination's score among `NEGATIVES` nodes
-drawn from those seen: matrix factorisation in stream order, a part of the past and not of a model that asks it. Where
-an edge starts from, and which nodes it is held against, is a function of the order alone.
+drawn from those seen (of a bipartite past, from those of the destination's side): matrix factorisation in stream order,
+a part of the past and not of a model that asks it. Where an edge starts from, and which nodes it is held against, is a
+function of the order alone.
 
 Source: Rendle, Freudenthaler, Gantner, Schmidt-Thieme, *BPR: Bayesian personalized ranking from implicit feedback*, UAI
 2009; here with a softmax over more than one drawn node.
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from graph.draws import bits
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 SIZE, RATE, NEGATIVES = 8, 0.1, 60
 _SPREAD = 0.15
@@ -53,10 +55,25 @@ def dot(u: Floats, a: int, v: Floats, b: int) -> float:
 def learn(u: Floats, v: Floats, w: Floats, a: int, b: int, nodes: int, event: int) -> None:
     """One step by edge `event` between rows `a` → `b` of `nodes`."""
     rows = np.empty(NEGATIVES + 1, np.int64)
-    slope = np.empty(NEGATIVES + 1)
     rows[0] = b
     for i in range(1, NEGATIVES + 1):
         rows[i] = np.int64(bits(0, event + 1, i) % np.uint64(nodes))
+    _step(u, v, w, a, b, rows)
+
+
+@njit(cache=True)
+def learn_among(u: Floats, v: Floats, w: Floats, a: int, b: int, among: Ints, event: int) -> None:
+    """The same, held against nodes of the rows `among` alone."""
+    rows = np.empty(NEGATIVES + 1, np.int64)
+    rows[0] = b
+    for i in range(1, NEGATIVES + 1):
+        rows[i] = among[np.int64(bits(0, event + 1, i) % np.uint64(len(among)))]
+    _step(u, v, w, a, b, rows)
+
+
+@njit(cache=True)
+def _step(u: Floats, v: Floats, w: Floats, a: int, b: int, rows: Ints) -> None:
+    slope = np.empty(NEGATIVES + 1)
     for i in range(NEGATIVES + 1):
         slope[i] = dot(u, a, v, rows[i]) + w[rows[i]]
         if i > 0 and rows[i] == b:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from graph.link_factors import SIZE, begin, learn
+from graph.link_factors import SIZE, begin, learn, learn_among
 from graph.table import find, index
 from tidemill.errors import ConfigError, IncompatibleError
 
@@ -29,7 +29,7 @@ STEPS = 3
 
 HOUR, DAY = 3600.0, 86400.0
 SCALES = (HOUR, DAY, 7 * DAY, 60 * DAY)
-NODES, PAIRS, EVENTS, TARGETS = range(4)
+NODES, PAIRS, EVENTS = range(3)
 """Places in `size`."""
 
 OUT, IN, PARTNERS_OUT, PARTNERS_IN, REPEATS_OUT, REPLIES_OUT, REPEATS_IN, REPLIES_IN = range(8)
@@ -48,7 +48,6 @@ class Nodes(NamedTuple):
     node_count: Ints
     node_decay: Floats
     node_event: Ints
-    target_row: Ints
     ring_node: Ints
     ring_time: Floats
     met_time: Floats
@@ -72,9 +71,11 @@ class Pairs(NamedTuple):
     pair_rank: Ints
 
 
-_SHARED = ("node_table", "pair_table", "scales", "size", "mark", "stamp", "fellow")
+_SHARED = ("node_table", "pair_table", "scales", "size", "mark", "stamp", "fellow", "ends", "ended", "bipartite")
 Past = cast(Any, namedtuple("Past", _SHARED + Nodes._fields + Pairs._fields))
-"""What compiled code is given: hash tables, time scales, sizes, scratch, and the columns of `Nodes` and `Pairs`."""
+"""What compiled code is given: hash tables, time scales, sizes, scratch, the rows of the nodes that were a source
+(`ends[OUT]`) or a destination (`ends[IN]`) in the order in which they first were, how many those are (`ended`), whether
+no node is both, and the columns of `Nodes` and `Pairs`."""
 
 
 @njit(cache=True)
@@ -98,6 +99,32 @@ def _node(h: Any, name: int, time: float) -> Any:
 
 
 @njit(cache=True)
+def _end(h: Any, node: int, way: int) -> None:
+    h.ends[way, h.ended[way]] = node
+    h.ended[way] += 1
+
+
+@njit(cache=True)
+def _find_ends(h: Any) -> None:
+    """From the pairs, which are in the order of coming: so they need not be kept."""
+    for pair in range(h.size[PAIRS]):
+        for way, node in ((OUT, h.pair_key[pair] >> 32), (IN, h.pair_key[pair] & 0xFFFFFFFF)):
+            if h.stamp[node, way] == 0:
+                h.stamp[node, way] = 1
+                _end(h, node, way)
+    h.stamp[: h.size[NODES]] = 0
+
+
+@njit(cache=True)
+def _learned(h: Any, u: Floats, v: Floats, w: Floats, a: int, b: int, way: int, event: int) -> None:
+    """Factors of one edge between rows a → b; `b` stands where nodes are that came as `way`."""
+    if h.bipartite:
+        learn_among(u, v, w, a, b, h.ends[way, : h.ended[way]], event)
+    else:
+        learn(u, v, w, a, b, h.size[NODES], event)
+
+
+@njit(cache=True)
 def _met(h: Any, node: int, way: int, time: float) -> None:
     """The node's first edge with somebody, in either direction."""
     for k in range(len(h.scales)):
@@ -112,8 +139,8 @@ def _acquaint(h: Any, a: int, b: int) -> None:
     """Factors of who meets whom, whichever way: some steps each way by a first meeting."""
     for step in range(STEPS):
         event = 2 * (STEPS * h.size[EVENTS] + step)
-        learn(h.met_source_factor, h.met_target_factor, h.met_target_bias, a, b, h.size[NODES], event)
-        learn(h.met_source_factor, h.met_target_factor, h.met_target_bias, b, a, h.size[NODES], event + 1)
+        _learned(h, h.met_source_factor, h.met_target_factor, h.met_target_bias, a, b, IN, event)
+        _learned(h, h.met_source_factor, h.met_target_factor, h.met_target_bias, b, a, OUT, event + 1)
 
 
 @njit(cache=True)
@@ -122,9 +149,6 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
     node_time, node_count, node_decay, node_event = h.node_time, h.node_count, h.node_decay, h.node_event
     pair_time, pair_decay, scales, size = h.pair_time, h.pair_decay, h.scales, h.size
     a, b = _node(h, src, time), _node(h, dst, time)
-    if node_count[b, IN] == 0:
-        h.target_row[size[TARGETS]] = b
-        size[TARGETS] += 1
     key = (a << 32) | b
     pair, at = find(h.pair_table, h.pair_key, key)
     reverse, _ = find(h.pair_table, h.pair_key, (b << 32) | a)
@@ -133,6 +157,9 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
         size[PAIRS] += 1
         h.pair_key[pair] = key
         h.pair_table[at] = pair + 1
+        for node, way in ((a, OUT), (b, IN)):
+            if node_count[node, way] == 0:
+                _end(h, node, way)
         node_count[a, PARTNERS_OUT] += 1
         node_count[b, PARTNERS_IN] += 1
         if reverse < 0:
@@ -150,7 +177,7 @@ def update_one(h: Any, src: int, dst: int, time: float) -> None:
         for node, way in ((a, OUT), (b, IN)):
             fading = np.exp(-elapsed(time, node_time[node, LAST + way]) / scales[k])
             node_decay[node, way, k] = node_decay[node, way, k] * fading + 1.0
-    learn(h.source_factor, h.target_factor, h.target_bias, a, b, size[NODES], size[EVENTS])
+    _learned(h, h.source_factor, h.target_factor, h.target_bias, a, b, IN, size[EVENTS])
     size[EVENTS] += 1
     for node, other, way in ((a, b, OUT), (b, a, IN)):
         place = node_count[node, way] % RING
@@ -174,13 +201,14 @@ class LinkHistory:
     """The remembered past of a stream of edges; node numbers and pairs are open.
 
     `update` takes edges in stream order, and gives the same arrays however the stream is cut into blocks. A time that
-    falls back (a late edge) counts as no time elapsed.
+    falls back (a late edge) counts as no time elapsed. `bipartite`: no node is both a source and a destination, so what
+    an edge is held against has to be of the destination's side.
     """
 
-    def __init__(self, scales: Sequence[float] = SCALES) -> None:
+    def __init__(self, scales: Sequence[float] = SCALES, *, bipartite: bool = False) -> None:
         if not scales or not all(np.isfinite(scale) and scale > 0 for scale in scales):
             raise ConfigError("scales cannot be used", wanted="seconds, each above 0", got=repr(tuple(scales)))
-        self.scales = tuple(float(scale) for scale in scales)
+        self.scales, self.bipartite = tuple(float(scale) for scale in scales), bipartite
         self.reset()
 
     def reset(self) -> None:
@@ -192,7 +220,6 @@ class LinkHistory:
             node_count=_rows(np.int64, 8),
             node_decay=_rows(np.float64, 2, k),
             node_event=_rows(np.int64, 2),
-            target_row=_rows(np.int64),
             ring_node=_rows(np.int64, 2, RING),
             ring_time=_rows(np.float64, 2, RING),
             met_time=_rows(np.float64, 2),
@@ -212,17 +239,20 @@ class LinkHistory:
             pair_decay=_rows(np.float64, k),
             pair_rank=_rows(np.int64, 2),
         )
-        self._size = np.zeros(4, np.int64)
+        self._size = np.zeros(3, np.int64)
         self._rebuild()
 
     def _rebuild(self) -> None:
-        """Hash tables of twice the rows, from the keys; scratch for marking neighbours."""
+        """Hash tables of twice the rows, from the keys; scratch for marking neighbours; who came as which end."""
         nodes, pairs = len(self._node.node_id), len(self._pair.pair_key)
         node, pair = np.zeros(2 * nodes, np.int64), np.zeros(2 * pairs, np.int64)
         index(node, self._node.node_id, self._size[NODES])
         index(pair, self._pair.pair_key, self._size[PAIRS])
         mark, stamp, fellow = np.zeros((nodes, 2)), np.zeros((nodes, 5), np.int64), np.zeros((nodes, 3))
-        self.arrays = Past(node, pair, np.array(self.scales), self._size, mark, stamp, fellow, *self._node, *self._pair)
+        ends = np.zeros((2, nodes), np.int64), np.zeros(2, np.int64), self.bipartite
+        shared = node, pair, np.array(self.scales), self._size, mark, stamp, fellow, *ends
+        self.arrays = Past(*shared, *self._node, *self._pair)
+        _find_ends(self.arrays)
 
     def reserve(self, edges: int) -> None:
         """Room for `edges` more, so that what runs compiled need not grow."""
@@ -246,7 +276,7 @@ class LinkHistory:
         return int(self._size[EVENTS])
 
     def params(self) -> dict[str, Any]:
-        return {"scales": list(self.scales)}
+        return {"scales": list(self.scales), "bipartite": self.bipartite}
 
     def state(self) -> dict[str, Any]:
         """Named arrays, a row for each node and pair in the order they were first seen; and `size`."""
@@ -258,9 +288,9 @@ class LinkHistory:
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.reset()
         names = Nodes._fields + Pairs._fields
-        if set(state) != {*names, "size"} or np.shape(state["size"]) != (4,):
+        if set(state) != {*names, "size"} or np.shape(state["size"]) != (3,):
             raise IncompatibleError("not a history of links", wanted=", ".join(names), got=str(list(state)))
-        nodes, pairs, *_ = (int(n) for n in state["size"])
+        nodes, pairs, events = (int(n) for n in state["size"])
         for rows, n in ((self._node, nodes), (self._pair, pairs)):
             for name, array in rows._asdict().items():
                 if np.shape(state[name]) != (n, *array.shape[1:]):
@@ -273,7 +303,7 @@ class LinkHistory:
         for rows, n in ((self._node, nodes), (self._pair, pairs)):
             for name, array in rows._asdict().items():
                 array[:n] = state[name]
-        self._size[:] = state["size"]
+        self._size[:] = nodes, pairs, events
         self._rebuild()
 
 

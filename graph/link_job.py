@@ -16,10 +16,11 @@ from graph.link_model import LinkModel
 from graph.link_question import LinkQuestion, named
 from graph.mapping import EdgeFrom, GraphSpec
 from graph.question import content_of, is_whole
+from graph.relation import Relation
 from graph.store import TemporalGraph
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint
-from tidemill.errors import SubmissionError
+from tidemill.errors import IncompatibleError, SubmissionError
 from tidemill.job import DeadRow, Effects, Input, Job, Live, ModelContent, Output, Rows, VersionCut
 from tidemill.log import TopicSpec
 from tidemill.order import Batch, EventTime, Order
@@ -133,12 +134,13 @@ class LinkJob:
         return self.kind(self.spec.graph(), self._links())
 
     @property
-    def _between(self) -> bool:
+    def _relation(self) -> Relation:
         (it,) = (relation for relation in self.spec.relations if relation.name == self.relation)
-        return it.source != it.target
+        return it
 
     def _links(self) -> Any:
-        return LinkModel(scales=self.scales, negatives=self.negatives, seed=self.seed, targets=self._between)
+        settings = {"scales": self.scales, "negatives": self.negatives, "seed": self.seed}
+        return LinkModel(**settings, bipartite=self._relation.bipartite)  # type: ignore[arg-type]
 
     def serves(self, rule: EdgeFrom) -> Endpoint:
         """How serving answers for an edge that may appear."""
@@ -166,8 +168,16 @@ class LinkJob:
     def _taken(self, state: LinkState, batch: Batch) -> tuple[list[DeadRow], list[tuple[Block, Ends]]]:
         """Into the graph: dead events, and the relation's edges: their events, and ends and times as the past has
         them."""
-        dead, edges = self.spec.taken(state.graph, batch, self.relation)
         it = state.graph.relations[self.relation]
+        if state.links.past.bipartite != it.bipartite:
+            raise IncompatibleError(
+                "a saved state does not fit",
+                where=f"job {self.name}",
+                wanted=f"a past whose negatives are of type {it.target}",
+                got="one of before, which drew from both types",
+                fix="Submit under a new name, or with --reset to learn again from the log.",
+            )
+        dead, edges = self.spec.taken(state.graph, batch, self.relation)
         return dead, [(block, (*named(it, src, dst), block.time / 1e6)) for block, src, dst in edges]
 
     def _grow(self, state: LinkState, batch: Batch) -> Effects[LinkState]:

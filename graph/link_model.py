@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from graph.baselines import MIXED, mix_of
 from graph.draws import bits
 from graph.link_features import LinkFeatures, features_of, queries
-from graph.link_history import NODES, OUT, RING, SCALES, TARGETS, Floats, Ints, edges, update_one
+from graph.link_history import IN, NODES, OUT, RING, SCALES, Floats, Ints, edges, update_one
 from graph.link_network import F32, HIDDEN, SECOND, adam, backward, forward, initial, softmax_slope
 from graph.table import find
 from tidemill.errors import ConfigError, IncompatibleError
@@ -31,21 +31,28 @@ GROUP = 16
 
 
 @njit(cache=True)
-def draw(
-    h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, targets: bool, out: Ints
-) -> None:
-    """Negatives: the first `past` from the source's last destinations, the others from all nodes seen (with `targets`
-    from those that were a destination) or a stranger."""
-    among = h.size[TARGETS if targets else NODES]
+def draw(h: Any, src: int, dst: int, seed: int, event: int, past: int, strange: float, out: Ints) -> None:
+    """Negatives: the first `past` from the source's last destinations, the others from all nodes seen or a stranger; of
+    a bipartite past from all destinations seen but `dst`, each as likely as another."""
     a, _ = find(h.node_table, h.node_id, src)
+    b, pool = np.int64(-1), h.size[NODES]
+    if h.bipartite:
+        b, _ = find(h.node_table, h.node_id, dst)
+        pool = h.ended[IN]
+        if b >= 0 and h.node_count[b, IN] > 0:
+            pool -= 1
     for i in range(len(out)):
         out[i] = STRANGER
         drawn = np.int64(bits(seed, event - 1, i) >> np.uint64(1))
         if i < past and a >= 0 and h.node_count[a, OUT] > 0:
             out[i] = h.node_id[h.ring_node[a, OUT, drawn % min(h.node_count[a, OUT], RING)]]
-        elif among > 0 and (drawn & 0xFFFFF) >= strange * 0x100000:
-            row = (drawn >> 20) % among
-            out[i] = h.node_id[h.target_row[row] if targets else row]
+        elif pool > 0 and (drawn & 0xFFFFF) >= strange * 0x100000:
+            row = (drawn >> 20) % pool
+            if h.bipartite:
+                row = h.ends[IN, row]
+                if row == b:  # the last, which is not drawn otherwise, stands for it
+                    row = h.ends[IN, pool]
+            out[i] = h.node_id[row]
         if out[i] == dst:
             out[i] = STRANGER
 
@@ -91,7 +98,7 @@ def _learn(
     told: Any,
     start: int,
 ) -> None:
-    negatives, past, strange, seed, targets = plan
+    negatives, past, strange, seed = plan
     weights, grad, mean, square = w
     m, d = negatives + 1, (len(weights) - HIDDEN - HIDDEN * SECOND - 2 * SECOND) // HIDDEN
     X, candidates = np.zeros((m, d), np.float32), np.zeros(m, np.int64)
@@ -101,7 +108,7 @@ def _learn(
         high = min(low + block, len(src))
         for i in range(max(low, start), high):
             candidates[0] = dst[i]
-            draw(h, src[i], dst[i], seed, counts[0], past, strange, targets, candidates[1:])
+            draw(h, src[i], dst[i], seed, counts[0], past, strange, candidates[1:])
             features_of(h, src[i], candidates, time[i], X)
             forward(weights, X, first, second, out)
             if len(told):
@@ -140,8 +147,8 @@ class LinkModel:
 
     `score` answers from the edges learned so far. `learn` takes a block in stream order: each of its edges is learned
     from the past as it stood when the block began, and then the whole block becomes past. So the block is part of the
-    meaning (one event: causal; 200: stale). `frozen` stops the weights; the past still grows. With `targets` negatives
-    are nodes that were a destination before: where sources and destinations are of two types, no other can be one.
+    meaning (one event: causal; 200: stale). `frozen` stops the weights; the past still grows. `bipartite`: no node is
+    both a source and a destination, so negatives are drawn from destinations alone.
     """
 
     def __init__(
@@ -155,7 +162,7 @@ class LinkModel:
         decay: float = 1e-4,
         seed: int = 0,
         frozen: bool = False,
-        targets: bool = False,
+        bipartite: bool = False,
     ) -> None:
         if not 0 <= historical <= negatives or negatives < 1 or not 0.0 <= strangers <= 1.0 or not 0.0 < rate < 1.0:
             raise ConfigError(
@@ -163,10 +170,9 @@ class LinkModel:
                 wanted="1 or more negatives, no more historical ones, a share of strangers and a rate in (0, 1)",
                 got=f"negatives={negatives}, historical={historical}, strangers={strangers}, rate={rate}",
             )
-        self.past = LinkFeatures(scales)
+        self.past = LinkFeatures(scales, bipartite=bipartite)
         self.negatives, self.historical, self.strangers = negatives, historical, float(strangers)
         self.rate, self.decay, self.seed, self.frozen = float(rate), float(decay), seed, frozen
-        self.targets = targets
         weights = initial(len(self.past.names), seed)
         self._w = (weights, np.zeros_like(weights), np.zeros_like(weights), np.zeros_like(weights))
         self._counts = np.zeros(2, np.int64)
@@ -217,7 +223,7 @@ class LinkModel:
     ) -> None:
         """From `start` on weights learn; what is before is past alone."""
         self.past.reserve(len(src))
-        plan = (self.negatives, self.historical, self.strangers, self.seed, self.targets)
+        plan = (self.negatives, self.historical, self.strangers, self.seed)
         _learn(self.past.arrays, src, dst, time, block, self._w, self._counts, plan, rate, self.decay, told, start)
 
     @property
@@ -235,7 +241,7 @@ class LinkModel:
             "decay": self.decay,
             "seed": self.seed,
             "frozen": self.frozen,
-            "targets": self.targets,
+            "bipartite": self.past.bipartite,
         }
 
     def state(self) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def _ask(
     dst: Ints,
     when: Ints,
     seed: int,
-    targets: bool,
     said: Floats,
     weights: F32,
     X: F32,
@@ -52,7 +51,7 @@ def _ask(
     for i in range(len(src)):
         event = event_of(src[i], dst[i])
         candidates[0] = dst[i]
-        draw(h, src[i], dst[i], seed, event, 0, 0.0, targets, candidates[1:])
+        draw(h, src[i], dst[i], seed, event, 0, 0.0, candidates[1:])
         features_of(h, src[i], candidates, when[i] / 1e6, X)
         forward(weights, X, first, second, scores)
         if said[i] == -np.inf:
@@ -65,7 +64,8 @@ def _ask(
 
 
 class LinkQuestion:
-    """Outputs, of each row (source, target, time), beside `against` other nodes drawn from all seen:
+    """Outputs, of each row (source, target, time), beside `against` other nodes drawn from all seen (between two types,
+    from all targets seen):
 
     - `score`: the softmax of the model's score of the target among all of them: 1 for a sure edge, about
       1/(`against` + 1) for one that the model cannot tell from the others;
@@ -120,8 +120,7 @@ class LinkQuestion:
     def _scored(self, state: Any, src: Ints, dst: Ints, when: Ints, said: Floats) -> tuple[Floats, F32]:
         out, X = np.zeros((len(src), 3)), np.zeros((self.against + 1, len(self.names)), np.float32)
         candidates = np.zeros(self.against + 1, np.int64)
-        targets = is_between(state.graph, self.relation)
-        _ask(state.links.past.arrays, src, dst, when, self.seed, targets, said, self.weights, X, candidates, out)
+        _ask(state.links.past.arrays, src, dst, when, self.seed, said, self.weights, X, candidates, out)
         return out, X
 
     def evidence(self, state: Any, inputs: Columns) -> str:
@@ -174,12 +173,6 @@ def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Int
     same = np.array([a == b for a, b in zip(source, target, strict=True)], np.bool_) & (it.source == it.target)
     named_src, named_dst = named(it, src, dst)
     return np.where(src < 0, STRANGER - 1, named_src), np.where((dst < 0) & same, STRANGER - 1, named_dst)
-
-
-def is_between(graph: Any, relation: str) -> bool:
-    """Whether a relation's sources and targets are of two types."""
-    it: Relation = graph.relations[relation]
-    return it.source != it.target
 
 
 def said_of(graph: Any, relation: str, inputs: Columns, when: Ints) -> Floats:

@@ -51,6 +51,11 @@ class Relation:
                 got=f"{self.source} and {self.target}",
             )
 
+    @property
+    def bipartite(self) -> bool:
+        """Whether it is between two types: no node is both a source and a target."""
+        return self.source != self.target
+
 
 def declared(
     nodes: Sequence[NodeType | str | Mapping[str, Any]], relations: Sequence[Relation | Mapping[str, Any]]

@@ -90,7 +90,7 @@ def _model(platform: Platform, graph: TemporalGraph, model: str, relation: str, 
     if event is not None and event.kind == content_of(LinkQuestion(relation=relation)).kind:
         content = load_content(platform.artefacts.load(event.model, event.version, event.version_digest)[1])
         if content.params["relation"] == relation:
-            made = LinkModel(scales=content.params["scales"])
+            made = LinkModel(scales=content.params["scales"], bipartite=graph.relations[relation].bipartite)
             made.load_state(made.state() | {"weights": np.asarray(content.state["weights"])})
             return event.version, made
     past = links(graph, relation, at, experts=False)
@@ -98,7 +98,7 @@ def _model(platform: Platform, graph: TemporalGraph, model: str, relation: str, 
         fix = "Ask of a job of graph.link_job that has published a version."
         got = f"{len(past[0])} edges of {relation}"
         raise UserError("too few edges to fit a model", wanted=f"{FEWEST}", got=got, fix=fix)
-    made = LinkModel()
+    made = LinkModel(bipartite=graph.relations[relation].bipartite)
     made.fit(*past, block=1)
     return "", made
 

@@ -44,13 +44,12 @@ class NetworkJob(LinkJob):
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind: ClassVar[type[LinkState]] = NetworkState
 
-    @cached_property
+    @property
     def _features(self) -> tuple[str, ...]:
-        (it,) = (relation for relation in self.spec.relations if relation.name == self.relation)
-        return it.features
+        return self._relation.features
 
     def _links(self) -> NetworkLinks:
-        return NetworkLinks(network=self.network, settings=self._settings, targets=self._between)
+        return NetworkLinks(network=self.network, settings=self._settings, bipartite=self._relation.bipartite)
 
     @cached_property
     def _settings(self) -> dict[str, Any]:

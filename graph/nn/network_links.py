@@ -29,9 +29,9 @@ class NetworkLinks:
     baselines look at. Raises `ConfigError` for an unknown network, or settings that it does not have.
     """
 
-    def __init__(self, *, network: str, settings: Mapping[str, Any] | None = None, targets: bool = False) -> None:
-        self.name, self.settings, self.targets = network, dict(settings or {}), targets
-        self.network, self.past, self.events = made(network, self.settings), LinkHistory(), 0
+    def __init__(self, *, network: str, settings: Mapping[str, Any] | None = None, bipartite: bool = False) -> None:
+        self.name, self.settings = network, dict(settings or {})
+        self.network, self.past, self.events = made(network, self.settings), LinkHistory(bipartite=bipartite), 0
 
     def follow(self, src: ArrayLike, dst: ArrayLike, time: ArrayLike, said: NDArray[Any] | None = None) -> Told:
         """Predict each edge from all before it, and then learn it, with what is `said` of it (n, edge)."""
@@ -51,7 +51,6 @@ class NetworkLinks:
                     self.events,
                     0,
                     net.strangers,
-                    self.targets,
                     candidates[1:],
                 )
                 scores = net.follow(int(src[i]), candidates, float(time[i]), None if said is None else said[i : i + 1])
@@ -65,7 +64,7 @@ class NetworkLinks:
         return {name: value.detach().numpy().copy() for name, value in self.network.network.named_parameters()}
 
     def params(self) -> dict[str, Any]:
-        return {"network": self.name, "settings": self.settings, "targets": self.targets}
+        return {"network": self.name, "settings": self.settings, "bipartite": self.past.bipartite}
 
     def state(self) -> dict[str, Any]:
         """`network.*` and `past.*` of what they are, and `events`."""

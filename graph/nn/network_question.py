@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from graph.link_history import Ints
 from graph.link_model import draw, place
-from graph.link_question import HIDDEN_SCORE, ends, event_of, is_between, said_of
+from graph.link_question import HIDDEN_SCORE, ends, event_of, said_of
 from graph.nn.link_stream import LinkStream
 from graph.nn.network_links import exactly, load_weights, made, with_weights
 from graph.nn.recent_links import Told
@@ -59,12 +59,12 @@ class NetworkQuestion:
         src, dst = ends(state.graph, self.relation, inputs["source"], inputs["target"])
         moments = moments_of(state.graph, self.relation, inputs)
         said, when = said_of(state.graph, self.relation, inputs, moments), moments / 1e6
-        seen, past, targets = self._seen(state), state.links.past.arrays, is_between(state.graph, self.relation)
+        seen, past = self._seen(state), state.links.past.arrays
         out, candidates = np.empty((len(src), 3)), np.empty(1 + self.against, np.int64)
         with exactly():
             for i in range(len(src)):
                 candidates[0] = dst[i]
-                draw(past, src[i], dst[i], self.seed, event_of(src[i], dst[i]), 0, 0.0, targets, candidates[1:])
+                draw(past, src[i], dst[i], self.seed, event_of(src[i], dst[i]), 0, 0.0, candidates[1:])
                 # A row alone, so that it has one answer among whichever others.
                 scores = seen.score(src[i : i + 1], candidates[None, :], when[i : i + 1])[0]
                 if np.isneginf(said[i]):

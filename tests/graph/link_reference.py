@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.link_history import NODES, OUT, RING, LinkHistory
+from graph.link_history import NODES, OUT, PAIRS, RING, LinkHistory
 from graph.link_model import STRANGER
 from graph.link_network import layers
 
@@ -28,20 +28,18 @@ def bits(seed: int, event: int, draw: int) -> int:
 
 
 def drawn(
-    past: LinkHistory,
-    src: int,
-    dst: int,
-    seed: int,
-    event: int,
-    count: int,
-    historical: int = 0,
-    strange: float = 0.0,
-    targets: Sequence[int] | None = None,
+    past: LinkHistory, src: int, dst: int, seed: int, event: int, count: int, historical: int = 0, strange: float = 0.0
 ) -> list[int]:
-    """The nodes drawn beside `dst`: the first from the source's last destinations, the others from all seen, or from
-    `targets`, in the order in which they first were a destination."""
-    pool = past.arrays.node_id[: past.arrays.size[NODES]].tolist() if targets is None else list(targets)
+    """The nodes drawn beside `dst`: the first from the source's last destinations, the others from all seen; of a
+    bipartite past from the other destinations seen, the last of them standing where `dst` is."""
     names = past.arrays.node_id[: past.arrays.size[NODES]].tolist()
+    pool = list(names)
+    if past.bipartite:
+        pairs = past.arrays.pair_key[: past.arrays.size[PAIRS]].tolist()
+        pool = list(dict.fromkeys(names[key & 0xFFFFFFFF] for key in pairs))
+        if dst in pool:
+            pool[pool.index(dst)] = pool[-1]
+            pool.pop()
     out = []
     for i in range(count):
         one, random = STRANGER, bits(seed, event, i)

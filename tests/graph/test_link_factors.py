@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from graph.link_factors import NEGATIVES, SIZE, begin, dot, learn
+from graph.link_factors import NEGATIVES, SIZE, begin, dot, learn, learn_among
 
 
 def made(nodes):
@@ -22,6 +22,18 @@ def test_who_writes_to_a_kind_of_people_is_near_others_of_that_kind_it_never_wro
             learn(u, v, w, a, b, 40, event)
     near, far = dot(u, 0, v, 10) + w[10], max(dot(u, 0, v, b) + w[b] for b in range(30, 40))
     assert near > far + 2.0
+
+
+def test_held_against_some_rows_the_others_stay_as_they_are():
+    u, v, w = made(50)
+    before = v.copy()
+    for event in range(20):
+        learn_among(u, v, w, 0, 40, np.arange(40, 50), event)
+    assert (v[:40] == before[:40]).all() and not w[:40].any() and (w[41:] < 0).all() and w[40] > 0
+    everyone, some = made(30), made(30)
+    learn(*everyone, 1, 2, 30, 7)
+    learn_among(*some, 1, 2, np.arange(30), 7)
+    assert all((a == b).all() for a, b in zip(everyone, some, strict=True))
 
 
 def test_they_stay_bounded_whatever_comes():

@@ -54,6 +54,18 @@ def test_a_restored_history_goes_on_as_the_first(before: np.ndarray, after: np.n
     assert encode(first.state()) == encode(second.state())
 
 
+@settings(deadline=None, max_examples=60)
+@given(streams)
+def test_who_came_as_which_end_is_known_in_the_order_of_coming(rows: np.ndarray) -> None:
+    grown, restored = taken_in(rows), LinkHistory()
+    restored.load_state(grown.state())
+    for history in (grown, restored):
+        h = history.arrays
+        for way, column in ((OUT, rows[:, 0]), (IN, rows[:, 1])):
+            assert h.node_id[h.ends[way, : h.ended[way]]].tolist() == list(dict.fromkeys(column.tolist()))
+        assert not h.stamp.any()
+
+
 def test_nodes_and_pairs_grow_without_a_limit() -> None:
     rng = np.random.default_rng(0)
     src, dst = rng.integers(-(2**62), 2**62, (2, 20_000))

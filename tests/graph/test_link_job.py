@@ -10,7 +10,7 @@ from graph.mapping import EdgeFrom, GraphSpec, NodeFrom, RetractionFrom
 from tests.graph.test_mapping import ENDS, SPEC, STREAMS, TRIPS, block, sample
 from tidemill.block import rows_of
 from tidemill.checks.jobs import CHECKS, Subject
-from tidemill.errors import ConfigError, SubmissionError
+from tidemill.errors import ConfigError, IncompatibleError, SubmissionError
 from tidemill.order import Arrival, Batch
 from tidemill.state import decode, encode
 
@@ -88,7 +88,7 @@ def test_each_edge_is_predicted_as_the_model_follows_it(what, relation):
     dst = graph.numbers(it.target, trips.columns[rule.target].tolist())
     if relation == "to":
         src, dst = 2 * src, 2 * dst + 1
-    model = LinkModel(negatives=5, seed=3, targets=relation == "to")
+    model = LinkModel(negatives=5, seed=3, bipartite=relation == "to")
     told = model.follow(src, dst, trips.time / 1e6)
     assert [row["score"] for row in rows[PREDICTIONS]] == told.share.tolist()
     wanted = np.stack([(told.rank - 1) / 5, told.share], axis=1).tolist()
@@ -199,6 +199,22 @@ def test_a_state_comes_back_from_its_bytes_and_goes_on():
     half, _, _ = played(job, whole.take(np.arange(50)), [50])
     again = decode(encode(half), LinkState)
     assert encode(job.step(again, whole.take(np.arange(50, 100))).state) == encode(straight)
+
+
+def test_a_state_from_before_that_drew_from_both_types_is_refused():
+    for what, relation, refused in ((BIPARTITE, "to", True), (ONE, "road", False)):
+        both = made(what, relation)
+        for job in (both.job(), both.copy()):
+            state, batch = job.init(), Batch.of([events(3)])
+            params = {name: value for name, value in state.links.params().items() if name != "bipartite"}
+            old = LinkModel(**params)
+            old.load_state(state.links.state())
+            state.links = old
+            if refused:
+                with pytest.raises(IncompatibleError, match="--reset"):
+                    job.step(state, batch)
+            else:
+                job.step(state, batch)
 
 
 def test_settings_that_do_not_fit_are_refused():

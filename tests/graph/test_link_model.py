@@ -26,6 +26,29 @@ def conversations(n: int = 1_500, nodes: int = 60, seed: int = 0) -> tuple[np.nd
     return src, dst, np.cumsum(rng.integers(1, 600, n)).astype(float)
 
 
+def visits(n: int, users: int = 40, shops: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of many users to few shops, which have numbers of their own; everyone has a shop of theirs, mostly."""
+    rng = np.random.default_rng(1)
+    src, dst = rng.integers(0, users, n), rng.integers(0, shops, n)
+    dst = np.where(rng.random(n) < 0.7, src % shops, dst)
+    return 2 * src, 2 * dst + 1, 60.0 * np.arange(n)
+
+
+def test_between_two_types_it_is_held_against_targets_alone() -> None:
+    """By chance the rank is 3 of 5 shops; against users, which are never a target, anyone would be first."""
+    rng = np.random.default_rng(2)
+    src, dst, time = 2 * rng.integers(0, 200, 2_000), 2 * rng.integers(0, 5, 2_000) + 1, np.arange(2_000.0)
+    told = LinkModel(negatives=4, strangers=0.0, bipartite=True).follow(src, dst, time)
+    assert told.rank[1_000:].mean() == pytest.approx(3.0, abs=0.15)
+    assert LinkModel(negatives=4, strangers=0.0).follow(src, dst, time).rank[1_000:].mean() < 1.5
+    followed = LinkModel(bipartite=True)
+    assert followed.follow(*visits(2_000)).share[1_500:].mean() > 0.15, "of 21 candidates from 5 shops"
+    again = LinkModel(**followed.params())
+    again.load_state(decode(encode(followed.state()), dict))
+    more = [column[-50:] for column in visits(2_050)]
+    assert (again.follow(*more).share == followed.follow(*more).share).all()
+
+
 def test_it_learns_what_answers_what() -> None:
     found = evaluate([("model", LinkModel)], *conversations(), kinds=("seeded",))
     mrr = {q.protocol: q.mrr for q in found}
@@ -122,11 +145,16 @@ def test_following_is_the_same_however_the_stream_is_cut() -> None:
     assert encode(whole.state()) == encode(cut.state())
 
 
-@pytest.mark.parametrize(("historical", "strangers"), [(0, 0.1), (3, 0.5)])
-def test_what_is_told_of_an_edge_is_what_model_and_mix_say_before_it(historical: int, strangers: float) -> None:
-    model = LinkModel(negatives=6, historical=historical, strangers=strangers, seed=2)
+@pytest.mark.parametrize(
+    ("historical", "strangers", "bipartite"), [(0, 0.1, False), (3, 0.5, False), (0, 0.1, True), (3, 0.1, True)]
+)
+def test_what_is_told_of_an_edge_is_what_model_and_mix_say_before_it(
+    historical: int, strangers: float, bipartite: bool
+) -> None:
+    model = LinkModel(negatives=6, historical=historical, strangers=strangers, seed=2, bipartite=bipartite)
     mix, bank = RecencyMix(), EdgeBank()
-    for i, (src, dst, time) in enumerate(zip(*(column.tolist() for column in conversations(150)), strict=True)):
+    rows = visits(150) if bipartite else conversations(150)
+    for i, (src, dst, time) in enumerate(zip(*(column.tolist() for column in rows), strict=True)):
         others = drawn(model.past, src, dst, 2, i, 6, historical, strangers)
         scores = model.score([src], [[dst, *others]], [time])[0]
         mixed = mix.score([src], [[dst, *others]], [time])[0]
@@ -137,34 +165,6 @@ def test_what_is_told_of_an_edge_is_what_model_and_mix_say_before_it(historical:
         assert (told.rank[0], told.mix_rank[0], told.bank_rank[0]) == ranks
         mix.learn([src], [dst], [time])
         bank.learn([src], [dst], [time])
-
-
-def test_with_targets_others_are_those_that_were_a_destination() -> None:
-    """Many sources and few destinations: who could not be one is no task."""
-    rng = np.random.default_rng(4)
-    src, dst = 2 * rng.integers(0, 100, 300), 2 * rng.integers(0, 8, 300) + 1
-    model, plain = LinkModel(negatives=6, seed=2, targets=True), LinkModel(negatives=6, seed=2)
-    seen: list[int] = []
-    for i in range(300):
-        time = 60.0 * i
-        others = drawn(model.past, src[i], dst[i], 2, i, 6, strange=0.1, targets=seen)
-        assert all(other % 2 for other in others if other != STRANGER)
-        scores = model.score([src[i]], [[dst[i], *others]], [time])[0]
-        told = model.follow([src[i]], [dst[i]], [time])
-        assert told.rank[0] == rank(scores.tolist())
-        plain.follow([src[i]], [dst[i]], [time])
-        if dst[i] not in seen:
-            seen.append(int(dst[i]))
-    assert encode(LinkModel(**model.params()).params()) == encode(model.params())
-    again = LinkModel(**model.params())
-    again.load_state(model.state())
-    assert (
-        again.follow(src, dst, 60.0 * np.arange(300)).rank == model.follow(src, dst, 60.0 * np.arange(300)).rank
-    ).all()
-    # Which shop is chance here; that it is a shop is none.
-    late = slice(200, 300)
-    more = 2 * rng.integers(0, 100, 400), 2 * rng.integers(0, 8, 400) + 1, 18_000.0 + 60.0 * np.arange(400)
-    assert (1 / model.follow(*more).rank)[late].mean() + 0.2 < (1 / plain.follow(*more).rank)[late].mean()
 
 
 def test_the_first_edge_ties_with_strangers() -> None:

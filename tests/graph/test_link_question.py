@@ -21,7 +21,7 @@ def grown(relation=ONE, n=300, nodes=20, seed=0, name=lambda i: i):
     """A state that has learned random edges, one each ten minutes."""
     rng = np.random.default_rng(seed)
     graph = TemporalGraph(["trader", "shop"], [ONE, TWO])
-    state = LinkState(graph, LinkModel(seed=1, targets=relation is TWO))
+    state = LinkState(graph, LinkModel(seed=1, bipartite=relation is TWO))
     src, dst = rng.integers(0, nodes, (2, n))
     for i, (a, b) in enumerate(zip(src.tolist(), dst.tolist(), strict=True)):
         tell(state, relation, name(a), name(b), i * 600 * SECOND)
@@ -42,14 +42,6 @@ def code(state, relation, source, target):
     wide, odd = (1, 0) if relation.source == relation.target else (2, 1)
     unknown = STRANGER - (source == target and not odd)  # the same stranger, or another
     return [STRANGER - 1 if a < 0 else wide * a], [unknown if b < 0 else wide * b + odd]
-
-
-def among(state, relation):
-    """Of two types, the targets in the order of first coming, by the log; of one, whoever was seen."""
-    if relation is ONE:
-        return None
-    _, targets, _, _ = state.graph.edges(relation.name, np.arange(state.graph.count(relation.name)))
-    return list(dict.fromkeys(2 * n + 1 for n in targets.tolist()))
 
 
 def question_of(state, relation=ONE, **settings):
@@ -80,7 +72,7 @@ def test_answers_are_those_of_plain_numpy(relation, against, seed):
     )
     for i, (source, target, when) in enumerate(ROWS):
         (src,), (dst,) = code(state, relation, source, target)
-        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst), against, targets=among(state, relation))
+        others = drawn(state.links.past, src, dst, seed, asked_event(src, dst), against)
         assert relation is ONE or all(other % 2 for other in others if other != STRANGER)
         X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
         # Equal rows tie in either arithmetic; others are apart by more than float32 rounds.
@@ -90,6 +82,20 @@ def test_answers_are_those_of_plain_numpy(relation, against, seed):
         exact = state.links.score([src], [[dst, *others]], [when / 1e6])[0]
         assert found["oddness"][i] == (rank(exact.tolist()) - 1.0) / against
     assert len(set(found["score"].tolist())) > 3
+
+
+def test_others_are_of_the_targets_type():
+    """Of 200 traders and 10 shops it would be traders almost always, and none of them can be a target."""
+    state = grown(TWO, n=200, nodes=10)
+    for i in range(200):
+        tell(state, TWO, f"t{i}", 0, (200 + i) * 600 * SECOND)
+    asked = question_of(state, TWO, against=60)
+    (src,), (dst,) = code(state, TWO, "t7", 3)
+    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 60)
+    assert set(others) == {2 * shop + 1 for shop in range(10)} - {dst}
+    X = state.links.past.features([src], [[dst, *others]], [END / 1e6])[0]
+    found = asked.ask(state, columns(("t7", 3, END)))
+    assert found["score"][0] == pytest.approx(share(scored(asked.weights, X)), rel=1e-4)
 
 
 def test_an_edge_that_comes_again_and_again_is_less_odd_than_one_that_never_came():
@@ -199,7 +205,7 @@ def test_what_an_answer_rests_on_is_shown(relation):
     asked, when = question_of(state, relation, near=4), END
     told = asked.explain(state, columns((1, 2, when)))
     (src,), (dst,) = code(state, relation, 1, 2)
-    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 50, targets=among(state, relation))
+    others = drawn(state.links.past, src, dst, 0, asked_event(src, dst), 50)
     X = state.links.past.features([src], [[dst, *others]], [when / 1e6])[0]
     changed = np.repeat(X[:1], X.shape[1], axis=0)
     np.fill_diagonal(changed, X[1:].mean(axis=0))

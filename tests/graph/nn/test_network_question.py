@@ -9,7 +9,7 @@ from graph.nn.network_links import NetworkLinks
 from graph.nn.network_question import NetworkQuestion
 from graph.store import TemporalGraph
 from tests.graph.link_reference import asked_event, drawn, rank, share
-from tests.graph.test_link_question import ONE, ROWS, TWO, among, code, columns, tell
+from tests.graph.test_link_question import ONE, ROWS, TWO, code, columns, tell
 from tidemill.errors import ConfigError, IncompatibleError, RequestError
 from tidemill.state import encode
 
@@ -18,7 +18,7 @@ SETTINGS = {"width": 8, "features": 16, "k": 4, "time": 4, "negatives": 5}
 
 def grown(network, relation=ONE, n=200):
     graph = TemporalGraph(["trader", "shop"], [ONE, TWO])
-    state = NetworkState(graph, NetworkLinks(network=network, settings=SETTINGS, targets=relation is TWO))
+    state = NetworkState(graph, NetworkLinks(network=network, settings=SETTINGS, bipartite=relation is TWO))
     rng = np.random.default_rng(0)
     for i, (a, b) in enumerate(rng.integers(0, 20, (n, 2)).tolist()):
         tell(state, relation, a, b, i * 600_000_000)
@@ -40,7 +40,7 @@ def test_answers_are_of_the_network_beside_drawn_others(network, relation):
     found = asked.ask(state, columns(*ROWS))
     for i, (source, target, when) in enumerate(ROWS):
         (src,), (dst,) = code(state, relation, source, target)
-        others = drawn(state.links.past, src, dst, 3, asked_event(src, dst), 9, targets=among(state, relation))
+        others = drawn(state.links.past, src, dst, 3, asked_event(src, dst), 9)
         scores = state.links.network.score([src], [[dst, *others]], [when / 1e6])[0]
         assert found["rank_score"][i] == pytest.approx(scores[0], abs=1e-6)
         assert found["score"][i] == pytest.approx(share(scores), rel=1e-5)
