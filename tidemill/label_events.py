@@ -27,6 +27,9 @@ Kind = Literal["single", "multi", "boxes", "transcription", "rating"]
 Medium = Literal["image", "text", "audio", "row"]
 Role = Literal["annotator", "reviewer", "manager"]
 
+DOUBTFUL = "doubtful label"
+"""The `reason` of a question about an item that has a label, which somebody doubts."""
+
 
 class LabelClass(msgspec.Struct, frozen=True):
     """A class of a label schema. `id` never changes; `name` may. `into` names the class it was merged into (empty: it

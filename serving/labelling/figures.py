@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import chain, combinations, islice
 from typing import Any
 
-from serving.labelling import rules
+from serving.labelling import doubts, rules
 from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
 from serving.labelling.item import Item
 from serving.labelling.state import Project
@@ -40,6 +40,7 @@ def progress(state: Project) -> dict[str, Any]:
         "unanswered": sum(not i.answers for i in asked),
         "gold": len(state.golds),
         "disputed": len(disputed(state, MAX_SHOWN * 100)),
+        "doubted": len(doubts.doubts(state)),
         "classes": _classes(state, settled),
         "spent": round(state.spent, 6),
         "budget": state.now.budget,
@@ -184,7 +185,16 @@ def shown(state: Project, about: str) -> dict[str, Any]:
             "posterior": item.estimate.posterior,
         },
         "settled": item.value if item.settled else None,
-        "review": None if item.review is None else {"value": item.review.value, "by": item.review.by},
+        "review": None
+        if item.review is None
+        else {
+            "value": state.counted(item.review.value),
+            "by": item.review.by,
+            "note": item.review.note,
+            "time": item.review.time,
+        },
+        "label": None if item.label is None else state.counted(item.label),
+        "doubt": doubts.told(state, item),
         "prelabel": item.asked.prelabel,
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tidemill.label_events import AnswerGiven, LabelAsked, LabelEstimated, LabelReviewed
+from tidemill.label_events import DOUBTFUL, AnswerGiven, LabelAsked, LabelEstimated, LabelReviewed
 from tidemill.time import MIN_TIME
 
 Stamp = tuple[int, str]
@@ -15,12 +15,22 @@ Stamp = tuple[int, str]
 NEVER: Stamp = (MIN_TIME, "")
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """Somebody doubts what the item was taken for (`label`, None: nothing yet) when it had these answers, by their ids;
+    `guess` is what a model takes it for. The highest `priority` is the most doubtful."""
+
+    label: Any
+    answers: frozenset[str]
+    guess: dict[str, Any] | None
+    priority: float
+
+
 class Item(msgspec.Struct, kw_only=True):
     """An item: what was asked, who answered what, and what it is taken for. `answers` and `leases` are by annotator;
     of the latter only those that run. `said` is when each annotator last said something, an answer or that there is
-    none, `gone` the answers that were withdrawn by name, and `reviewed` when a reviewer last said something. `differs`
-    and `agrees` keep what was found of the answers (`figures.unsure`, `rules.agreeing`) until anything of the item
-    changes.
+    none, `gone` the answers that were withdrawn by name, and `reviewed` when a reviewer last said something. `doubt` is
+    the newest of its label, `heeded` whether a decision that stands came after it. `differs` and `agrees` keep what was
+    found of the answers (`figures.unsure`, `rules.agreeing`) until anything of the item changes.
 
     `outside`: nobody was ever asked about it here, and what is known of it was said elsewhere (by an import,
     in Label Studio).
@@ -39,6 +49,8 @@ class Item(msgspec.Struct, kw_only=True):
     confidence: float = 0.0
     review: LabelReviewed | None = None
     reviewed: Stamp = NEVER
+    doubt: Doubt | None = None
+    heeded: bool = False
     outside: bool = True
     differs: bool | None = None
     agrees: dict[str, bool] = {}
@@ -62,12 +74,28 @@ class Item(msgspec.Struct, kw_only=True):
         were asked before."""
         if event.shows and not self.outside:
             return
+        if event.reason == DOUBTFUL and not (event.closed or event.shows):
+            answers = frozenset(answer.id for answer in self.answers.values())
+            self.doubt, self.heeded = Doubt(self.label, answers, event.prelabel, event.priority), False
         # No boxes, no classes and an empty text are answers: gold may be one.
         silent = [name for name in ("media", "media_type", "payload", "group", "skills") if not getattr(event, name)]
         silent += [name for name in ("overlap", "gold", "prelabel") if getattr(event, name) is None]
         kept = {name: getattr(self.asked, name) for name in silent}
         self.asked = msgspec.structs.replace(event, **kept, closed=event.closed or event.shows)
         self.outside &= self.asked.closed
+
+    @property
+    def label(self) -> Any:
+        """What it has for a label: reviewed, else settled; None where it has none."""
+        if self.review is not None:
+            return self.review.value
+        return self.value if self.settled else None
+
+    def once_more(self, overlap: tuple[int, int]) -> tuple[int, int]:
+        """Its overlap (`overlap` where it has none of its own) with room for an answer beside those that it has."""
+        least, most = self.asked.overlap or overlap
+        wanted = len(self.answers) + 1
+        return max(least, wanted), max(most, wanted)
 
     def after(self, who: str, now: int) -> int:
         """A time for what the annotator says of it now: later than all before, by whichever clock, for the latest

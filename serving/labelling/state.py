@@ -19,6 +19,7 @@ from serving.labelling.places import Places
 from tidemill.event import Event
 from tidemill.events import LabelGiven
 from tidemill.label_events import (
+    DOUBTFUL,
     AnswerGiven,
     AnswerWithdrawn,
     EstimationAsked,
@@ -195,6 +196,9 @@ class Project:
         item = self._known(event)
         gold, media = item.gold, item.asked.media
         item.ask(event)
+        if event.reason == DOUBTFUL and event.overlap is None and self.rules is not None:
+            # Those who answered it said what they think: a doubt wants somebody else.
+            item.asked = msgspec.structs.replace(item.asked, overlap=item.once_more(self.rules.overlap))
         if item.gold and not gold:
             self.golds.append(event.about)
         self._shows(event.about, media, item.asked.media)
@@ -280,6 +284,7 @@ class Project:
         if item.reviewed < (event.time, event.id):
             item.reviewed = event.time, event.id
             item.review = event if event.value is not None else None
+            item.heeded = event.value is not None
             self._replace(event.about, item)
 
     def _estimate(self, event: LabelEstimated) -> None:

@@ -293,8 +293,11 @@ def close_items(service: Labelling, project: str, ids: list[str], *, closed: boo
     with service.book.reading(project) as state:
         all_asked = [state.items[id].asked for id in ids if id in state.items]
     found, now = [asked for asked in all_asked if asked.id and asked.closed != closed], service.clock.now()
+    # Another question, with no doubt of its own: one that was there stays.
+    reason = "taken back" if closed else "asked again"
     made = [
-        msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed, shows=False) for asked in found
+        msgspec.structs.replace(asked, id=uuid.uuid4().hex, time=now, closed=closed, shows=False, reason=reason)
+        for asked in found
     ]
     service.book.append(project, made)
     return [asked.about for asked in found]

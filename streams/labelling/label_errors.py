@@ -13,9 +13,10 @@ from streams.labelling.items import Item, ItemFields, probabilities
 from streams.recipe import job_of
 from tidemill.errors import BadEvent, SubmissionError
 from tidemill.job import Effects, Input, InputEvent, Job, Out, Output, events_of
+from tidemill.label_events import DOUBTFUL
 from tidemill.order import Arrival, Batch, Order
 
-ASKED, REASON = "asked", "doubtful label"
+ASKED = "asked"
 
 
 class Judged(msgspec.Struct, array_like=True):
@@ -54,7 +55,8 @@ class LabelErrors:
     **Rounds.** After every `every` labels (first ones and changed ones), if there are `least` labelled predictions,
     `streams.labelling.confident.doubtful` looks at all that are kept, at most `kept` items, the newest; the `budget`
     most doubtful are sent back, `total` in all. A label is sent back once; where another comes back, it may be too.
-    `overlap` is how many answers such an item needs then.
+    `overlap` is how many answers such an item needs then; None: one more than it has, of somebody who gave none of
+    them. It is on the reviewers' list besides, until one of them decides or it was answered anew.
 
     Raises `SubmissionError` where the settings do not fit together.
     """
@@ -197,6 +199,6 @@ class _Turn:
                 priority=recipe.priority + 1.0 - float(doubts.quality[at]),
                 overlap=recipe.overlap,
                 skills=[],
-                reason=REASON,
+                reason=DOUBTFUL,
                 prelabel=told,
             )
