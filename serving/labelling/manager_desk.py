@@ -10,7 +10,7 @@ import msgspec
 from serving.labelling import figures
 from serving.labelling.desk import SMALL, Desk, asked
 from serving.labelling.managing import Invited, Managing, MemberSettings, NewMember, NewProject, Settings
-from serving.labelling.schema import Change
+from serving.labelling.schema import Change, hotkeys
 from serving.labelling.service import Labelling
 from serving.labelling.state import Project
 from serving.labelling.uploads import NewItems, Uploads, close_items
@@ -119,7 +119,12 @@ class ManagerDesk(Desk):
 
     async def _standing(self, request: Request) -> Response:
         return await self._look(
-            request, lambda s: {"project": s.now, "versions": [s.versions[v] for v in sorted(s.versions)]}
+            request,
+            lambda s: {
+                "project": s.now,
+                "hotkeys": hotkeys(s.now.schema),
+                "versions": [s.versions[v] for v in sorted(s.versions)],
+            },
         )
 
     async def _progress(self, request: Request) -> Response:

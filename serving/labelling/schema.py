@@ -6,6 +6,7 @@ merging says `into` which class it counts from then on, so that answers under ev
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,10 @@ from tidemill.label_values import MAX_CLASSES
 
 MAX_NAME = 100
 MAX_INSTRUCTIONS = 20_000
+RESERVED = frozenset("afhnrsu")
+"""Keys that mean something else on the pages: accept, fit, move, new box, play again, skip, undo."""
+
+_LAST_DIGIT = re.compile(r"(?:^|[^0-9])([0-9])$")
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +55,7 @@ def checked(schema: LabelSchema) -> LabelSchema:
         _usable(one, f"schema.classes[{i}]")
         if one.into:
             raise RequestError("a new project has nothing merged", field=f"schema.classes[{i}].into")
+        _bindable(one.hotkey, f"schema.classes[{i}]")
     _distinct(schema.classes)
     return msgspec.structs.replace(schema, version=1)
 
@@ -61,6 +67,8 @@ def changed(schema: LabelSchema, changes: list[Change]) -> LabelSchema:
     classes = list(schema.classes)
     for i, change in enumerate(changes):
         field = f"changes[{i}]"
+        # Of a change alone: a class of before that has such a key can still be renamed.
+        _bindable(change.hotkey, field)
         at = next((n for n, c in enumerate(classes) if c.id == change.id), None)
         if change.op == "add":
             if at is not None:
@@ -87,11 +95,19 @@ def changed(schema: LabelSchema, changes: list[Change]) -> LabelSchema:
 
 
 def hotkeys(schema: LabelSchema) -> dict[str, str]:
-    """The key of each class in use: its own, else the first of 1 to 9, 0 and a to z that no other has."""
+    """The key of each class in use, which the pages bind (empty: there is none left): its own, else the digit that its
+    name ends with, so that 0 is 0, else the first of 1 to 9, 0 and the letters that are not `RESERVED`. No two classes
+    have one; a key of its own that is reserved, or another's before it, is passed over."""
     live = [c for c in schema.classes if not c.into]
-    taken = {c.hotkey for c in live if c.hotkey}
-    free = [key for key in "1234567890abcdefghijklmnopqrstuvwxyz" if key not in taken]
-    return {c.id: c.hotkey or (free.pop(0) if free else "") for c in live}
+    keys: dict[str, str] = {}
+    own = [(c.id, c.hotkey.lower()) for c in live]
+    named = [(c.id, found[1]) for c in live if (found := _LAST_DIGIT.search(c.name))]
+    plain = [key for key in "1234567890abcdefghijklmnopqrstuvwxyz" if key not in RESERVED]
+    for id, key in own + named:
+        if id not in keys and key in plain:
+            plain.remove(key)
+            keys[id] = key
+    return {c.id: keys.get(c.id) or (plain.pop(0) if plain else "") for c in live}
 
 
 def _usable(one: LabelClass, field: str) -> None:
@@ -110,12 +126,23 @@ def _usable(one: LabelClass, field: str) -> None:
         )
 
 
+def _bindable(hotkey: str, field: str) -> None:
+    """Raises `RequestError` for a key that would never choose the class."""
+    if hotkey.lower() in RESERVED:
+        raise RequestError(
+            "the key means something else on the page",
+            wanted=f"a digit, or a letter but {', '.join(sorted(RESERVED))}",
+            got=hotkey,
+            field=f"{field}.hotkey",
+        )
+
+
 def _distinct(classes: tuple[LabelClass, ...]) -> None:
     live = [c for c in classes if not c.into]
     for what, names in (
         ("id", [c.id for c in classes]),
         ("name", [c.name for c in live]),
-        ("hotkey", [c.hotkey for c in live if c.hotkey]),
+        ("hotkey", [c.hotkey.lower() for c in live if c.hotkey]),
     ):
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise RequestError(f"two classes have one {what}", got=", ".join(doubled)[:80], field="schema.classes")

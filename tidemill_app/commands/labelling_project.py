@@ -265,7 +265,7 @@ def items(
 def schema(out: Output, name: str, add: tuple[str, ...], rename: tuple[str, ...], merge: tuple[str, ...]) -> None:
     """Show the classes of a project, or change them: each change is a version, and earlier ones stay as they are."""
     from serving.labelling.managing import Managing
-    from serving.labelling.schema import Change
+    from serving.labelling.schema import Change, hotkeys
     from tidemill_app.labelling_service import OWNER, opened
 
     changes = [Change("add", id, name=text) for id, _, text in (a.partition(":") for a in add)]
@@ -277,7 +277,8 @@ def schema(out: Output, name: str, add: tuple[str, ...], rename: tuple[str, ...]
         else:
             with service.book.reading(name) as state:
                 found = state.now.schema
-    rows = [[c.id, c.name, c.hotkey, c.into] for c in found.classes]
+    keys = hotkeys(found)
+    rows = [[c.id, c.name, keys.get(c.id, ""), c.into] for c in found.classes]
     out.answer(found, f"version {found.version}\n" + table(["class", "name", "key", "merged into"], rows))
 
 

@@ -86,23 +86,8 @@ export function nameOf(schema, id) {
 /** Classes that can still be given. */
 export const inUse = (schema) => schema.classes.filter((c) => !c.into);
 
-/** The key of each class in use: its own where it has one, else the digit that its name ends with, else the next digit,
- * then letters that mean nothing else. */
-export function classKeys(schema) {
-  const classes = inUse(schema);
-  const keys = new Map();
-  const own = new Set();
-  for (const c of classes) {
-    const key = (c.hotkey ?? "").toLowerCase();
-    if (key.length === 1 && /[a-z0-9]/.test(key) && !RESERVED.has(key) && !own.has(key)) { own.add(key); keys.set(c.id, key); }
-  }
-  for (const c of classes) {
-    const digit = /(?:^|\D)(\d)$/.exec(c.name)?.[1];
-    if (!keys.has(c.id) && digit && !own.has(digit)) { own.add(digit); keys.set(c.id, digit); }
-  }
-  const free = [..."1234567890", ..."bcdegijklmopqtvwxy"].filter((key) => !own.has(key));
-  for (const c of classes) if (!keys.has(c.id) && free.length) keys.set(c.id, free.shift());
-  return keys;
-}
+/** The schema of a project as the server tells it, with the key of each class: the server's rule is the only one. */
+export const keyed = ({schema, hotkeys}) => ({...schema, hotkeys});
 
-const RESERVED = new Set(["a", "s", "u", "n", "h", "f", "r"]);
+/** The key of each class in use, by its id; a class may have none. */
+export const classKeys = (schema) => new Map(Object.entries(schema.hotkeys ?? {}).filter(([, key]) => key));

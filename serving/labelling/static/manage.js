@@ -20,11 +20,11 @@ start({
     async function show() {
       end?.();
       end = null;
-      const info = (await get(`${at(project)}/settings`)).project;
+      const {project: info, hotkeys} = await get(`${at(project)}/settings`);
       const body = h("div", {class: "view-of", id: `view-${tab}`});
       fill(main, h("div", {class: "page"}, h("div", {class: "head"}, h("h1", {}, TABS.find(([id]) => id === tab)[1]),
         who.maker && tab === "settings" && h("details", {class: "another"}, h("summary", {}, "New project"), newProject(goTo))), body));
-      const ending = await VIEWS[tab](body, {project, info}, show);
+      const ending = await VIEWS[tab](body, {project, info, hotkeys}, show);
       if (ended) ending?.(); else end = ending ?? null;
     }
     try {

@@ -125,16 +125,16 @@ export function items(place, {project, info}) {
 
 // Classes.
 
-export function classes(place, {project, info}, again) {
+export function classes(place, {project, info, hotkeys}, again) {
   const {schema} = info;
   const change = async (changes) => { await post(`${at(project)}/schema`, {changes}); notice("Changed; answers under earlier versions keep their meaning."); await again(); };
   const live = inUse(schema);
   const shown = h("section", {class: "card"}, h("h2", {}, `Classes, version ${schema.version}`), table(["Class", "Id", "Key", ""], schema.classes.map((c) => [
-    h("span", {class: "chip"}, h("span", {class: "swatch", css: {"--swatch": colourOf(schema, c.id)}, "aria-hidden": "true"}), c.name), h("code", {}, c.id), c.hotkey || "",
+    h("span", {class: "chip"}, h("span", {class: "swatch", css: {"--swatch": colourOf(schema, c.id)}, "aria-hidden": "true"}), c.name), h("code", {}, c.id), hotkeys[c.id] ?? "",
     c.into ? `merged into ${nameOf(schema, c.into)}` : h("span", {class: "actions"}, h("button", {type: "button", onclick: () => rename(c)}, "Rename"),
       live.length > 1 && h("button", {type: "button", onclick: () => merge(c)}, "Merge"))]), {caption: "Classes"}));
   const add = form("add-class", "Add a class", [field("id", "Id", {required: true, maxlength: "100"}, "Never changes; answers name it."), field("name", "Name", {maxlength: "100"}),
-    field("hotkey", "Key", {maxlength: "1", pattern: "[A-Za-z0-9]"}), field("color", "Colour", {type: "color", value: "#0b6e99"})],
+    field("hotkey", "Key", {maxlength: "1", pattern: "[A-Za-z0-9]"}, "A digit, or a letter but a, f, h, n, r, s and u, which mean something else."), field("color", "Colour", {type: "color", value: "#0b6e99"})],
   "Add", (data) => change([{op: "add", id: data.get("id").trim(), name: data.get("name").trim(), hotkey: data.get("hotkey"), color: data.get("color")}]));
   const categorical = ["single", "multi", "boxes"].includes(schema.kind);
   fill(place, categorical ? h("div", {class: "columns"}, shown, add) : h("section", {class: "card"}, h("h2", {}, "No classes"), h("p", {}, `A project of kind ${schema.kind} has none.`)));

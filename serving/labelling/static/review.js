@@ -3,13 +3,13 @@
 import {get, post, project as at} from "./api.js";
 import {BoxEditor, drawBoxes} from "./boxes.js";
 import {chip, editor as choiceEditor, shown} from "./choice.js";
-import {fill, h, kbd, notice} from "./dom.js";
+import {fill, h, kbd, keyed, notice} from "./dom.js";
 import {bind} from "./keys.js";
 import {preload, thumbnail, view} from "./media.js";
 
 export class Review {
   constructor(place, name, info) {
-    Object.assign(this, {place, name, schema: info.schema, items: [], at: 0, unbind: () => {}, views: []});
+    Object.assign(this, {place, name, schema: keyed(info), items: [], at: 0, unbind: () => {}, views: []});
   }
 
   async begin() {

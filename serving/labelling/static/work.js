@@ -3,7 +3,7 @@
 import {ApiError, get, post, project as at, serverNow} from "./api.js";
 import {BoxEditor, drawBoxes} from "./boxes.js";
 import {editor as choiceEditor, shown} from "./choice.js";
-import {dialog, fill, h, kbd, notice, say} from "./dom.js";
+import {dialog, fill, h, kbd, keyed, notice, say} from "./dom.js";
 import {Drafts} from "./drafts.js";
 import {bind} from "./keys.js";
 import {preload, view} from "./media.js";
@@ -20,7 +20,7 @@ const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor((ms % 60_0
 
 export class Work {
   constructor(place, name, info, person) {
-    Object.assign(this, {place, name, schema: info.schema, queue: [], given: [], sent: new Set(), count: 0, task: null, looked: Date.now(), restricted: "", unbind: () => {}});
+    Object.assign(this, {place, name, schema: keyed(info), queue: [], given: [], sent: new Set(), count: 0, task: null, looked: Date.now(), restricted: "", unbind: () => {}});
     this.drafts = new Drafts(name, (text) => { if (this.saved) this.saved.textContent = text; });
     this.outbox = new Outbox(name, person, {
       taken: (entry, answer) => { this.given.push({...entry, answer: answer.answer}); this.#counted(1); },
@@ -62,7 +62,7 @@ export class Work {
 
   /** Classes may be added, renamed and merged at any time. */
   async #look() {
-    this.schema = (await get(at(this.name))).schema;
+    this.schema = keyed(await get(at(this.name)));
     this.looked = Date.now();
   }
 

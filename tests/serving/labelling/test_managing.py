@@ -12,7 +12,7 @@ from serving.labelling.schema import Change, changed
 from tests.serving.helpers import until
 from tests.serving.labelling.project import PAIR, PASSWORD, desk, until_known
 from tidemill.errors import DeclarationError, IncompatibleError, NotFoundError, RequestError
-from tidemill.label_events import EstimationAsked, ProjectChanged
+from tidemill.label_events import EstimationAsked, LabelClass, ProjectChanged
 
 
 def test_a_project_is_made_once_and_its_topic_says_so(tmp_path):
@@ -227,3 +227,14 @@ def _code_or_refusal(managing, project, name):
         return managing.invite(project, NewMember(name, ["annotator"]), "max").code
     except IncompatibleError:
         return None
+
+
+def test_a_project_with_a_key_that_is_refused_today_still_has_its_instructions_changed(tmp_path):
+    with desk(tmp_path) as made:
+        made.project()
+        with made.service.book.reading("pets") as state:
+            now = state.now
+        old = msgspec.structs.replace(now.schema, version=2, classes=(LabelClass("cat", "cat", hotkey="s"),))
+        made.service.record("pets", msgspec.structs.replace(now, schema=old, revision=now.revision + 1))
+        stands = made.managing.settle("pets", Settings(instructions="look twice"), "boss")
+        assert (stands.schema.instructions, stands.schema.classes) == ("look twice", old.classes)

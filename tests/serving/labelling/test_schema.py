@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.labelling.schema import Change, changed, checked, hotkeys
+from serving.labelling.schema import RESERVED, Change, changed, checked, hotkeys
 from serving.labelling.values import resolve
 from tidemill.errors import RequestError
 from tidemill.label_events import LabelClass, LabelSchema
@@ -74,6 +74,27 @@ def test_a_schema_that_asks_nothing_is_refused(wrong):
 def test_every_class_has_a_key_of_its_own_while_there_are_some():
     made = hotkeys(schema(LabelClass("a", "a", hotkey="2"), "b", "c", LabelClass("d", "d", into="a")))
     assert made == {"a": "2", "b": "1", "c": "3"}
-    many = hotkeys(schema(*[f"c{i}" for i in range(40)]))
+    many = hotkeys(schema(*[f"c{i}x" for i in range(40)]))
     keys = [key for key in many.values() if key]
-    assert (len(keys), len(set(keys))) == (36, 36)
+    assert (len(keys), len(set(keys))) == (29, 29) and not RESERVED & set(keys)
+
+
+def test_a_class_that_is_called_by_a_digit_has_its_key():
+    digits = [str(i) for i in range(10)]
+    assert hotkeys(schema(*digits)) == {d: d for d in digits}
+    made = hotkeys(schema("grade 3", "plain", LabelClass("x", "x", hotkey="1"), "no 1", "no 12", "42nd"))
+    assert made == {"grade 3": "3", "plain": "2", "x": "1", "no 1": "4", "no 12": "5", "42nd": "6"}
+
+
+def test_a_key_that_the_pages_would_not_bind_is_refused_and_of_before_is_passed_over():
+    for key in "asunhfrAS":
+        with pytest.raises(RequestError, match="means something else") as new:
+            checked(schema(LabelClass("a", "a", hotkey=key)))
+        with pytest.raises(RequestError, match="means something else") as added:
+            changed(schema("cat"), [Change("add", "x", hotkey=key)])
+        assert (new.value.field, added.value.field) == ("schema.classes[0].hotkey", "changes[0].hotkey")
+    with pytest.raises(RequestError, match="two classes have one hotkey"):
+        checked(schema(LabelClass("a", "a", hotkey="x"), LabelClass("b", "b", hotkey="X")))
+    old = schema(LabelClass("a", "a", hotkey="s"), LabelClass("b", "b", hotkey="X"), LabelClass("c", "c", hotkey="x"))
+    assert hotkeys(old) == {"a": "1", "b": "x", "c": "2"}
+    assert changed(schema(LabelClass("a", "a", hotkey="s")), [Change("rename", "a", name="b")]).classes[0].name == "b"
