@@ -106,7 +106,8 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
     `media` is the digest of its bytes in the artefact store (empty: none) of type `media_type`, `payload` the fields
     that are shown. `priority`: the highest is leased first. `gold` is the known answer of a gold question: it tests
     annotators and is never told to them. `reason` says who asks and why (`import`, `entropy`, `doubtful label` ...).
-    `prelabel` is what a model took it for.
+    `prelabel` is what a model took it for. `annotators` are those who alone may have it (empty: whoever; null: silent
+    on it).
     """
 
     about: str
@@ -122,6 +123,7 @@ class LabelAsked(Event, frozen=True, kw_only=True, tag="label.asked.v1"):
     prelabel: dict[str, Any] | None = None
     closed: bool = False
     shows: bool = False
+    annotators: list[str] | None = None
 
 
 class LabelLeased(Event, frozen=True, kw_only=True, tag="label.leased.v1"):

@@ -79,7 +79,7 @@ class Item(msgspec.Struct, kw_only=True):
             self.doubt, self.heeded = Doubt(self.label, answers, event.prelabel, event.priority), False
         # No boxes, no classes and an empty text are answers: gold may be one.
         silent = [name for name in ("media", "media_type", "payload", "group", "skills") if not getattr(event, name)]
-        silent += [name for name in ("overlap", "gold", "prelabel") if getattr(event, name) is None]
+        silent += [name for name in ("overlap", "gold", "prelabel", "annotators") if getattr(event, name) is None]
         kept = {name: getattr(self.asked, name) for name in silent}
         self.asked = msgspec.structs.replace(event, **kept, closed=event.closed or event.shows)
         self.outside &= self.asked.closed

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from serving.labelling import figures
+from serving.labelling.assigning import Assignment, assign
 from serving.labelling.desk import SMALL, Desk, asked
 from serving.labelling.managing import Invited, Managing, MemberSettings, NewMember, NewProject, Settings
 from serving.labelling.schema import Change, hotkeys
@@ -59,6 +60,7 @@ class ManagerDesk(Desk):
             Route("POST", at + "/close", role, self._close, "Close the project, or open it", SMALL, Close),
             Route("POST", at + "/items", role, self._items, "Add items", MAX_UPLOAD, NewItems),
             Route("POST", at + "/questions", role, self._questions, "Take questions back", MAX_PROJECT, Questions),
+            Route("POST", at + "/assignments", role, self._assign, "Items for some alone", MAX_PROJECT, Assignment),
             Route("GET", at + "/members", role, self._members, "Who is in the project"),
             Route("POST", at + "/members", role, self._invite, "Have somebody in it", SMALL, NewMember, Invited),
             Route("POST", at + "/members/{name}", role, self._member, "Change a member", SMALL, MemberSettings),
@@ -105,6 +107,10 @@ class ManagerDesk(Desk):
     async def _questions(self, request: Request) -> Response:
         ask, project = asked(request, Questions), request.params["project"]
         return await self.answer(lambda: {"changed": close_items(self.service, project, ask.ids, closed=ask.closed)})
+
+    async def _assign(self, request: Request) -> Response:
+        ask, project = asked(request, Assignment), request.params["project"]
+        return await self.answer(lambda: {"assigned": assign(self.service, project, ask)})
 
     async def _members(self, request: Request) -> Response:
         return await self._look(request, lambda state: {"members": [m for _, m in sorted(state.members.items())]})

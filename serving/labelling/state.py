@@ -157,9 +157,10 @@ class Project:
         return rules.budget is None or self.spent + (self.running + 1) * rules.cost <= rules.budget + 1e-9
 
     def may_have(self, item: Item, who: str, now: int = MIN_TIME) -> bool:
-        """Whether the item can be leased to the annotator at `now`, skills and restrictions aside."""
-        holders = self.holders(item)
-        free = who not in holders and who not in item.skipped
+        """Whether the item can be leased to the annotator at `now`, skills and restrictions aside: it is assigned to
+        them, or to nobody."""
+        holders, assigned = self.holders(item), item.asked.annotators
+        free = who not in holders and who not in item.skipped and (not assigned or who in assigned)
         return free and len(holders) < self.wanted(item, now) and self.afford()
 
     def overdue(self, now: int) -> list[str]:

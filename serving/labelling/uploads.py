@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import msgspec
 
 from connectors.images import MAX_BYTES, MAX_PIXELS
+from serving.labelling.assigning import named, overlap_for
 from serving.labelling.media import checked
 from serving.labelling.service import Labelling
+from serving.labelling.state import Project
 from serving.labelling.streamed import Streamed
 from serving.labelling.values import check
 from tidemill.errors import IncompatibleError, NotFoundError, RequestError, TidemillError, TooLargeError
@@ -33,7 +35,8 @@ PIXELS_AT_ONCE = 5 * MAX_PIXELS
 
 class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An item to be labelled: an image or sound as `media` (base64) or as the `digest` of an item of the project, a
-    `text`, a row as `payload`; or only the `id` of an `event` that is in the stream already, which says the rest."""
+    `text`, a row as `payload`; or only the `id` of an `event` that is in the stream already, which says the rest.
+    `annotators` alone may have it (none: whoever)."""
 
     id: str = ""
     media: str = ""
@@ -47,6 +50,7 @@ class NewItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skills: list[str] = []
     gold: Any = None
     prelabel: dict[str, Any] | None = None
+    annotators: list[str] = []
 
 
 class NewItems(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +106,7 @@ class Uploads:
             own = {i.digest for i in wish.items if i.digest in state.media}
             if state.now.closed:
                 raise IncompatibleError("the project is closed", where=f"project {project}")
+            wish = NewItems([_assigned(state, item, f"items[{i}]") for i, item in enumerate(wish.items)], wish.reason)
         if not all(item.event for item in wish.items) and not self._service.streams.takes_items(project):
             raise IncompatibleError(
                 "the stream has fields of its own",
@@ -246,6 +251,7 @@ class Uploads:
             gold=gold,
             reason=reason,
             prelabel=prelabel,
+            annotators=item.annotators or None,
         )
 
     def _check(self, schema: LabelSchema, item: NewItem, field: str) -> None:
@@ -326,6 +332,15 @@ def _same(item: NewItem, there: LabelAsked, field: str) -> None:
         fix="Give it an id of its own: a prefix before the names of a second source, say.",
         field=f"{field}.id",
     )
+
+
+def _assigned(state: Project, item: NewItem, field: str) -> NewItem:
+    """The item with those it is assigned to, each once, and an overlap that they can give. Raises `RequestError`."""
+    if not item.annotators:
+        return item
+    names = named(state, item.annotators, f"{field}.annotators")
+    overlap = overlap_for(item.overlap, state.now.overlap, len(names), f"{field}.overlap")
+    return msgspec.structs.replace(item, annotators=names, overlap=overlap)
 
 
 def _labelled(schema: LabelSchema, value: Any, size: tuple[int, int] | None, field: str) -> Any:

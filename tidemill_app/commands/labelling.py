@@ -11,6 +11,7 @@ import click
 from tidemill_app.cli import Output, command
 from tidemill_app.commands.label_studio import label_studio
 from tidemill_app.commands.labelling_project import (
+    assign,
     export,
     figures,
     invite,
@@ -105,6 +106,6 @@ def serve(
             door.close()
 
 
-_PROJECTS = (project, invite, token, revoke, members, restrict, items, schema, settings, figures, export)
+_PROJECTS = (project, invite, token, revoke, members, restrict, items, assign, schema, settings, figures, export)
 for _command in (serve, label_studio, *_PROJECTS):
     labelling.add_command(_command)

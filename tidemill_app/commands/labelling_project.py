@@ -209,6 +209,7 @@ def restrict(out: Output, name: str, member: str, reason: str, lift: bool) -> No
 @click.option("--group", type=TEXT, default="", help="Group of all of them: a scene, a patient. [default: the folder]")
 @click.option("--prefix", type=TEXT, default="", help="Before every id, for files of the same names.")
 @click.option("--priority", type=float, default=0.0, help="The highest is asked first.")
+@click.option("--assign", "annotators", type=TEXT, multiple=True, metavar="NAME", help="For NAME alone; repeatable.")
 @click.option("--reason", type=TEXT, default="import", show_default=True, help="Why they are asked for.")
 def items(
     out: Output,
@@ -219,6 +220,7 @@ def items(
     group: str,
     prefix: str,
     priority: float,
+    annotators: tuple[str, ...],
     reason: str,
 ) -> None:
     """Have the items of FILES (and folders) labelled: images, sounds, texts, or rows of CSV and JSON Lines; or, with
@@ -227,6 +229,8 @@ def items(
     A file's name is its item's id, of a folder's its path in the folder: to send it again changes nothing, and an id
     that another item has is refused. `--where "@label = null"` asks about events that have no label.
     """
+    import msgspec
+
     from serving.labelling.uploads import NewItems, Uploads
     from tidemill.errors import IncompatibleError, TooLargeError
     from tidemill_app.labelling_files import batches, items_of, refused, those_there
@@ -247,6 +251,7 @@ def items(
         else:
             source = ((batch, None) for batch in batches(items_of(files, medium, group, priority, prefix)))
         for batch, found in source:
+            batch = [msgspec.structs.replace(item, annotators=list(annotators)) for item in batch]
             try:
                 told = uploads.add(name, NewItems(batch, reason), found)
             except (RequestError, IncompatibleError, TooLargeError) as error:
@@ -255,6 +260,24 @@ def items(
             known += len(told["known"])
             tell(f"{len(added)} items added")
     out.answer({"added": added, "known": known}, f"{len(added)} items added, {known} known already")
+
+
+@command("assign")
+@click.argument("name", metavar="PROJECT")
+@click.argument("ids", metavar="ITEM...", nargs=-1, required=True, type=TEXT)
+@click.option("--to", "annotators", type=TEXT, multiple=True, metavar="NAME", help="Repeatable. [default: whoever]")
+@click.option("--overlap", type=int, nargs=2, default=None, help="Least and most answers. [default: the project's]")
+def assign(
+    out: Output, name: str, ids: tuple[str, ...], annotators: tuple[str, ...], overlap: tuple[int, int] | None
+) -> None:
+    """Have only these annotators label items that are there; without --to, whoever."""
+    from serving.labelling.assigning import Assignment
+    from serving.labelling.assigning import assign as assigned
+    from tidemill_app.labelling_service import opened
+
+    with opened(out) as service:
+        made = assigned(service, name, Assignment(list(ids), list(annotators), overlap))
+    out.answer({"assigned": made}, f"{len(made)} items for {', '.join(annotators) or 'whoever'}")
 
 
 @command("schema")

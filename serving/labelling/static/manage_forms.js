@@ -101,12 +101,13 @@ export function items(place, {project, info}) {
   const add = form("upload", "Add items", [field("files", "Files", {type: "file", multiple: true, accept}, hint),
     field("folder", "Or a folder", {type: "file", webkitdirectory: true}, "Each file of it by its path in the folder; the folder it lies in is its group, unless one is named."),
     field("prefix", "Before each id", {maxlength: "100"}, "For a second source with the same names: an id that another item has is refused."),
+    field("assigned", "Assigned to", {placeholder: "ann, bob"}, "Names of annotators who alone have these items, parted by commas; empty: whoever."),
     field("group", "Group", {}, "Scene, patient, camera: what belongs together stays in one split."), field("skills", "Skills asked for", {}),
     field("priority", "Priority", {type: "number", step: "any", value: "0"}, "The highest are leased first.")],
   "Add", async (data, element) => {
     const files = ["files", "folder"].flatMap((name) => [...element.elements[name].files]);
     if (!files.length) throw new Error("No file is chosen.");
-    const shared = {skills: words(data.get("skills")), priority: Number(data.get("priority")) || 0};
+    const shared = {skills: words(data.get("skills")), priority: Number(data.get("priority")) || 0, annotators: words(data.get("assigned"))};
     const made = await itemsOf(files, medium, {prefix: data.get("prefix").trim(), group: data.get("group").trim()});
     let done = 0, known = 0;
     for (let i = 0; i < made.length; i += BATCH) {
@@ -119,8 +120,17 @@ export function items(place, {project, info}) {
     }
     element.reset();
   });
-  fill(place, h("div", {class: "columns"}, add, h("section", {class: "card"}, h("h2", {}, "Upload"), told,
-    h("p", {class: "hint"}, "What was added already is known again by its id, so that an upload which broke off can simply be repeated."))));
+  const assign = form("assign", "Assign items", [
+    field("ids", "Ids", {rows: "3", required: true}, "One a line, of items that are there."),
+    field("to", "To", {placeholder: "ann, bob"}, "Who alone has them from now on; empty: whoever. What others have answered stays.")],
+  "Assign", async (data, element) => {
+    const ids = data.get("ids").split("\n").map((line) => line.trim()).filter(Boolean);
+    const {assigned} = await post(`${at(project)}/assignments`, {ids, annotators: words(data.get("to"))});
+    notice(`${assigned.length} ${assigned.length === 1 ? "item is" : "items are"} assigned.`);
+    element.reset();
+  });
+  fill(place, h("div", {class: "columns"}, add, h("div", {class: "view-of"}, h("section", {class: "card"}, h("h2", {}, "Upload"), told,
+    h("p", {class: "hint"}, "What was added already is known again by its id, so that an upload which broke off can simply be repeated.")), assign)));
 }
 
 // Classes.

@@ -78,6 +78,29 @@ def test_a_project_from_nothing(tidemill, stack, name, tmp_path):
     assert tidemill("labelling", "revoke", person, "--account").code == 0
 
 
+def test_items_are_assigned_as_they_are_added_and_afterwards(tidemill, name, tmp_path):
+    told = tidemill("labelling", "project", "create", name, "--medium", "text", "--class", "a", "--class", "b")
+    assert told.code == 0, told.err
+    ann, bob = f"{name}-ann", f"{name}-bob"
+    for person in (ann, bob):
+        assert tidemill("labelling", "members", name, "--add", person).code == 0
+    for file in ("one.txt", "two.txt"):
+        (tmp_path / file).write_text(file)
+    refused = tidemill("labelling", "items", name, tmp_path / "one.txt", "--assign", "nobody")
+    assert (refused.code, "no annotator of this project" in refused.err and "one.txt" in refused.err) == (2, True)
+    assert tidemill("labelling", "items", name, tmp_path / "one.txt", "--assign", ann, "--assign", bob).code == 0
+    assert tidemill("labelling", "items", name, tmp_path / "two.txt").code == 0
+    assert tidemill("labelling", "assign", name, "two.txt", "--to", "nobody").code == 2
+    given = tidemill("labelling", "assign", name, "two.txt", "--to", ann, "--json")
+    assert given.json == {"assigned": ["two.txt"]}
+    assert tidemill("labelling", "assign", name, "one.txt").out.strip() == "1 items for whoever"
+    asked = {}
+    for line in tidemill("tail", f"labels.{name}", "--json", "-n", 9).lines:
+        if line["data"].get("about"):
+            asked.setdefault(line["data"]["about"], []).append((line["data"]["annotators"], line["data"]["overlap"]))
+    assert asked == {"one.txt": [([ann, bob], [2, 2]), ([], [3, 5])], "two.txt": [(None, None), ([ann], [1, 1])]}
+
+
 def test_events_that_are_in_the_stream_are_asked_about(tidemill, name, tmp_path):
     made = tidemill("labelling", "project", "create", name, "--kind", "rating", "--medium", "text")
     assert made.code == 0, made.err
