@@ -9,7 +9,8 @@ from itertools import chain, combinations, islice
 from typing import Any
 
 from serving.labelling import doubts, rules
-from serving.labelling.agreement import cohen, confusion, fleiss, krippendorff
+from serving.labelling.agreement import cohen, fleiss, krippendorff
+from serving.labelling.confusions import axes, matrices
 from serving.labelling.item import Item
 from serving.labelling.state import Project
 from serving.labelling.values import distance, same
@@ -86,8 +87,9 @@ def mine(state: Project, who: str) -> dict[str, Any]:
 
 
 def annotator(state: Project, name: str) -> dict[str, Any]:
-    """A member's answers beside the consensus and gold: matrices of counts by (true class, answered class), agreement,
-    the share of pre-labels shown that they answered the same as, median seconds, money, and which rules they break."""
+    """A member's answers beside the consensus and gold: what they mistake for what (`confusions`), by `classes`,
+    agreement, the share of pre-labels shown that they answered the same as, median seconds, money, and which rules they
+    break."""
     member, kind = state.members[name], state.now.schema.kind
     classes = [c.id for c in state.now.schema.classes if not c.into]
     answered = {about: state.items[about] for about in state.given.get(name, {})}
@@ -101,8 +103,7 @@ def annotator(state: Project, name: str) -> dict[str, Any]:
             gold.append((state.counted(item.asked.gold), said))
         elif (agrees := rules.agreeing(state, name, about)) is not None:
             agreed.append(agrees)
-            if kind == "single":
-                beside.append((rules.consensus(state, about), said))
+            beside.append((rules.consensus(state, about), said))
         if (shown := state.leases[item.answers[name].id].prelabel) is not None:
             taken.append(same(kind, state.counted(shown.get("value")), said))
     times = [a.seconds for i in answered.values() if (a := i.answers[name]).seconds is not None]
@@ -117,9 +118,9 @@ def annotator(state: Project, name: str) -> dict[str, Any]:
         "agreement": _share(agreed),
         "prelabels": _share(taken),
         "gold": _share([same(kind, a, b) for a, b in gold]),
-        "classes": classes,
-        "confusion": _matrix(kind, beside, classes),
-        "gold_confusion": _matrix(kind, gold, classes),
+        "classes": axes(kind, classes),
+        "confusion": matrices(kind, beside, classes),
+        "gold_confusion": matrices(kind, gold, classes),
         "seconds": round(statistics.median(times), 3) if times else None,
         "money": round(sum(i.answers[name].cost for i in answered.values()), 6),
         "review": rules.broken(state, name, "review"),
@@ -128,11 +129,6 @@ def annotator(state: Project, name: str) -> dict[str, Any]:
 
 def _share(right: list[bool]) -> float | None:
     return round(sum(right) / len(right), 4) if right else None
-
-
-def _matrix(kind: str, pairs: list[tuple[Any, Any]], classes: list[str]) -> list[list[int]] | None:
-    """For sets of classes, by class and presence, no one matrix stands; only a single class has one."""
-    return confusion(pairs, classes) if kind == "single" else None
 
 
 def disputed(state: Project, most: int = MAX_SHOWN) -> list[str]:

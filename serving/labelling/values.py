@@ -54,22 +54,24 @@ def distance(kind: str, a: Any, b: Any) -> float:
         one, other = set(a), set(b)
         return 1 - len(one & other) / len(one | other) if one | other else 0.0
     if kind == "boxes":
-        return 1 - 2 * _paired(a, b) / (len(a) + len(b)) if len(a) + len(b) else 0.0
+        return 1 - 2 * len(paired(a, b)) / (len(a) + len(b)) if len(a) + len(b) else 0.0
     if kind == "transcription":
         return float(" ".join(str(a).casefold().split()) != " ".join(str(b).casefold().split()))
     return float(a != b)
 
 
-def _paired(a: list[Any], b: list[Any]) -> int:
-    """How many boxes pair off, the best overlap first."""
+def paired(a: list[Any], b: list[Any]) -> list[tuple[int, int]]:
+    """Which boxes pair off (`SAME_BOX`), the best overlap first."""
     near = _near(a, b) if len(a) * len(b) > _FEW else ((i, j) for i in range(len(a)) for j in range(len(b)))
     overlaps = sorted(((o, i, j) for i, j in near if (o := overlap(a[i], b[j])) >= SAME_BOX), reverse=True)
     left, right = set(range(len(a))), set(range(len(b)))
+    found = []
     for _, i, j in overlaps:
         if i in left and j in right:
             left.discard(i)
             right.discard(j)
-    return len(a) - len(left)
+            found.append((i, j))
+    return found
 
 
 def _near(a: list[Any], b: list[Any]) -> Iterator[tuple[int, int]]:

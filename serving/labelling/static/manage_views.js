@@ -32,7 +32,7 @@ export async function overview(place, {project, info}) {
     const beside = [p.outside && `${count(p.outside)} answered elsewhere`, p.gold && `and ${count(p.gold)} gold questions`];
     fill(place, h("div", {class: "figures"},
       figure("Items", count(p.items), beside.filter(Boolean).join(", ")), figure("Settled", percent(p.items ? p.settled / p.items : 0), `${count(p.settled)} of ${count(p.items)}`),
-      figure("Answers", count(p.answers), `${count(p.leased)} in hand now`), figure("Disputed", count(p.disputed), p.reviewed ? `${count(p.reviewed)} reviewed` : ""),
+      figure("Answers", count(p.answers), `${count(p.leased)} in hand now`), figure("Disputed", count(p.disputed), [p.doubted && `${count(p.doubted)} doubted`, p.reviewed && `${count(p.reviewed)} reviewed`].filter(Boolean).join(", ")),
       figure("Spent", money(c.spent), c.budget === null ? "no bound" : `of ${money(c.budget)}`)),
     p.waiting > 0 && !p.closed && h("p", {class: "hint", role: "status"}, `${count(p.waiting)} ${p.waiting === 1 ? "item waits" : "items wait"} for the consensus; where it does not come within five minutes, more answers are asked for.`),
     p.closed && h("p", {class: "banner", role: "status"}, "The project is closed: nothing is leased."),
@@ -82,10 +82,26 @@ export async function quality(place, {project, info}) {
     agreement.pairs.length > 0 && h("section", {class: "card"}, h("h2", {}, "Agreement of pairs"), h("p", {class: "hint"}, "Cohen's kappa"),
       table(["", "", "Items", "Kappa"], agreement.pairs.map((p) => [...p.annotators, count(p.items), kappa(p.cohen)]), {caption: "Agreement of pairs", numeric: [2, 3]}))),
   detail);
-  const matrices = active.filter((a) => a.confusion?.some((row) => row.some(Boolean)));
-  if (!matrices.length) return;
-  fill(detail, h("h2", {}, "What annotators mistake for what"), h("p", {class: "hint"}, "Rows: what the consensus says. Columns: what the annotator answered. Darker: more of the row."),
-    h("div", {class: "grid-of"}, matrices.map((a) => h("section", {class: "card"}, heat(a.confusion, a.classes.map(name), {caption: a.name})))));
+  fill(detail, confusions("What annotators mistake for what", "what the consensus says", active, "confusion", name),
+    confusions("What annotators mistake gold for", "the known answer of gold questions", active, "gold_confusion", name));
+}
+
+const MOST_MATRICES = 12;
+const right = (m) => m.reduce((sum, row, i) => sum + row[i], 0);
+const all = (m) => m.flat().reduce((sum, n) => sum + n, 0);
+
+/** Matrices of each annotator under a heading; of several classes one for each that somebody was wrong on, the worst first. */
+function confusions(title, truth, active, which, name) {
+  const cards = active.flatMap((a) => {
+    const found = a[which];
+    if (!found) return [];
+    if (Array.isArray(found)) return all(found) ? [heat(found, a.classes.map((id) => (id === "" ? "no box" : name(id))), {caption: a.name})] : [];
+    const wrong = Object.entries(found).filter(([, m]) => all(m) > right(m)).sort(([, p], [, q]) => all(q) - right(q) - all(p) + right(p));
+    return wrong.slice(0, MOST_MATRICES).map(([id, m]) => heat(m, ["no", "yes"], {caption: `${a.name}: ${name(id)}`}));
+  });
+  if (!cards.length) return null;
+  return [h("h2", {}, title), h("p", {class: "hint"}, `Rows: ${truth}. Columns: what the annotator answered. Darker: more of the row.`),
+    h("div", {class: "grid-of"}, cards.map((card) => h("section", {class: "card"}, card)))];
 }
 
 export async function disputes(place, {project, info}) {

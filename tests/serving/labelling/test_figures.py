@@ -149,6 +149,20 @@ def test_annotators_stand_beside_consensus_and_gold(state):
     assert (x["answers"], x["money"], y["money"]) == (4, 4.0, 2.0)
 
 
+def test_annotators_of_sets_of_classes_have_a_matrix_for_each_beside_gold():
+    both = (LabelClass("a", "a"), LabelClass("b", "b"))
+    sets = LabelSchema(kind="multi", medium="text", classes=both, version=2)
+    state = project(overlap=(2, 2))
+    state.fold(ProjectChanged(id="q", time=0, project="p", schema=sets))
+    state.fold(MemberChanged(id="m", time=0, project="p", member="x", roles=["annotator"], state="joined"))
+    for about, gold, said in (("g", ["a"], ["b"]), ("h", ["a", "b"], ["a", "b"])):
+        state.fold(asked(about, gold=gold))
+        state.fold(answer(about, "x", said))
+    made = annotator(state, "x")
+    assert made["gold_confusion"] == {"a": [[0, 0], [1, 1]], "b": [[0, 1], [0, 1]]}
+    assert made["confusion"] == {"a": [[0, 0], [0, 0]], "b": [[0, 0], [0, 0]]} and made["classes"] == ["a", "b"]
+
+
 def test_disputes_are_what_is_unsure_once_all_have_answered(state):
     assert disputed(state) == ["j"]
     assert unsure(state, state.items["j"]) and not unsure(state, state.items["k"])
