@@ -67,7 +67,7 @@ export class Review {
       h("aside", {class: "panel", "aria-label": "Decision"},
         this.#stands(item), this.#posterior(item), this.editor.element,
         h("div", {class: "field"}, h("label", {for: "note"}, "Note"), this.note),
-        h("div", {class: "actions"}, h("button", {type: "button", class: "primary", id: "decide", onclick: () => this.decide()}, item.review ? "Correct " : "Decide ", kbd("Enter")),
+        h("div", {class: "actions"}, h("button", {type: "button", class: "primary", id: "decide", onclick: () => this.decide()}, item.review && !item.doubt ? "Correct " : "Decide ", kbd("Enter")),
           item.review && h("button", {type: "button", class: "danger", id: "take-back", onclick: () => this.#send(null, "Taken back.")}, "Take back"),
           h("button", {type: "button", id: "pass", onclick: () => this.pass()}, "Later ", kbd("S")))),
       this.#answers(item)));

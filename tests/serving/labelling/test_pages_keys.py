@@ -1,5 +1,7 @@
 """The keys of classes on the pages are those that the API tells, in a real browser."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -23,6 +25,7 @@ def test_the_pages_bind_the_keys_that_the_server_tells_and_a_reserved_one_is_ref
     page.keyboard.press("0")
     page.keyboard.press("Enter")
     expect(page.get_by_text("a thing")).to_be_visible()
+    expect(page.locator(".tally")).to_have_text(re.compile("^1 answered"))
     assert answers(web.desk, web.name) == {("i0", "ada"): "0"}
 
     manager = web.open("/manage", who="mo")
