@@ -166,6 +166,17 @@ class Embeddings:
             numbers[i, : len(best)], similar[i, : len(best)] = rows[best], scores[best]
         return numbers, similar
 
+    def without(self, node: int) -> tuple[Ints, Matrix]:
+        """The recent neighbours of a node, edge by edge, and its embedding were it touched now, 1 + neighbours × dims:
+        first with all of them, and then with each in turn left out of the mean."""
+        profile, _, ring, count = self._rows[:4]
+        if not 0 <= node < self._nodes:
+            return np.empty(0, np.int64), np.zeros((1, self.dims), np.float32)
+        near = ring[node, : min(int(count[node]), RING)]
+        each = _units(profile[near])
+        around = each.sum(axis=0) - np.concatenate([np.zeros((1, self.dims), np.float32), each])
+        return near.copy(), _units((1.0 - self.share) * _units(profile[node]) + self.share * _units(around))
+
     def changes(self) -> int:
         """The number of the newest change."""
         return self._changes
@@ -196,6 +207,13 @@ class Embeddings:
         self._rows, self._nodes, self._changes = made, nodes, int(state["changes"])
         self._reserve(max(nodes, 64))
         self._nodes = nodes
+
+
+def _units(x: Any) -> Matrix:
+    """Rows of length 1; 0 stays 0."""
+    length = np.linalg.norm(x, axis=-1, keepdims=True)
+    out: Matrix = (x / np.where(length > 0.0, length, 1.0)).astype(np.float32)
+    return out
 
 
 def _best(scores: Matrix, k: int) -> Ints:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graph.draws import mix
 from graph.link_features import feature_names, features_of
 from graph.link_history import SCALES, Floats, Ints
+from graph.link_influence import influences
 from graph.link_model import STRANGER, draw, place
 from graph.link_network import F32, HIDDEN, SECOND, forward, initial
 from graph.question import Columns, digest_of, is_whole, moments_of, numbers, plain, times
@@ -138,9 +139,10 @@ class LinkQuestion:
         return digest_of(X[0], said, *near)
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
-        """`features`: by how much the score falls where the feature were as it is of the others on average, the ten
-        largest of them; `neighbours`: the `near` newest edges of source and target before `time`; where experts said
-        anything of the edge, `weight`: 0 where it is forbidden."""
+        """`features`: by how much the model's score falls where the feature were as it is of the others on average, the
+        ten largest of them; `neighbours`: the `near` newest edges of source and target before `time`, each with its
+        `influence` on that score (`graph.link_influence`), the largest first; `weight`, where experts said something of
+        the edge: 0 where it is forbidden."""
         graph, when = state.graph, times(inputs)
         src, dst = ends(graph, self.relation, inputs["source"], inputs["target"])
         out, X = self._scored(state, src, dst, when, np.zeros(1))
@@ -152,17 +154,24 @@ class LinkQuestion:
         forward(self.weights, asked, first, second, scores)
         falls = (out[0, 2] - scores.astype(np.float64)).tolist()
         largest = sorted(zip(self.names, falls, strict=True), key=lambda pair: -abs(pair[1]))[:10]
-        it = graph.relations[self.relation]
+        near = self._near(state, inputs, src, dst, when)
+        told: dict[str, Any] = {"features": {name: fall for name, fall in largest if fall}, "neighbours": near}
+        return told if said == 1.0 else {**told, "weight": said}
+
+    def _near(self, state: Any, inputs: Columns, src: Ints, dst: Ints, when: Ints) -> list[dict[str, Any]]:
+        graph, it = state.graph, state.graph.relations[self.relation]
         near: list[dict[str, Any]] = []
         for end in ("source", "target"):
             for direction, found in near_of(graph, it, end, inputs[end][0], when, self.near):
                 ids = graph.ids(graph.ends(it.name, direction)[1], found.nodes)
+                edges = *named(it, *graph.edges(it.name, found.edges)[:2]), found.times / 1e6
+                moment = float(when[0]) / 1e6
+                falls = influences(state.links.past.arrays, src[0], dst[0], moment, *edges, self.weights)
                 near += [
-                    {"of": end, "direction": direction, "node": plain(id), "time": time}
-                    for id, time in zip(ids, found.times.tolist(), strict=True)
+                    {"of": end, "direction": direction, "node": plain(id), "time": time, "influence": fall}
+                    for id, time, fall in zip(ids, found.times.tolist(), falls.tolist(), strict=True)
                 ]
-        told = {"features": {name: fall for name, fall in largest if fall}, "neighbours": near}
-        return told if said == 1.0 else {**told, "weight": said}
+        return sorted(near, key=lambda one: -abs(one["influence"]))
 
 
 def ends(graph: Any, relation: str, source: Any, target: Any) -> tuple[Ints, Ints]:

@@ -72,14 +72,32 @@ class NearQuestion(Unlearned):
         return digest_of(vector, *(part for _, found in near for part in (found.nodes, found.times)))
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
-        """`neighbours`: the newest edges of the node before `time`."""
+        """`neighbours`: the newest edges of the node before `time`, each with its `influence`, the largest first: by
+        how much the node's cosine to the first of the answer falls where that neighbour is left out of the mean of the
+        recent neighbours' profiles (0 where it is not one of the 16 that are in it). The node's own profile, a sum over
+        all its edges, stays."""
         graph, out = state.graph, []
         it = graph.relations[self.relation]
+        falls = self._falls(state, inputs["node"])
+        there = places(it, "target" if self.end == "source" else "source")
         for direction, found in near_of(graph, it, self.end, inputs["node"][0], times(inputs), 10):
             ids = graph.ids(graph.ends(it.name, direction)[1], found.nodes)
-            for id, time in zip(ids, found.times.tolist(), strict=True):
-                out.append({"direction": direction, "node": plain(id), "time": time})
-        return {"neighbours": out}
+            for id, number, time in zip(ids, found.nodes.tolist(), found.times.tolist(), strict=True):
+                influence = falls.get(there[0] + there[1] * number, 0.0)
+                out.append({"direction": direction, "node": plain(id), "time": time, "influence": influence})
+        return {"neighbours": sorted(out, key=lambda one: -abs(one["influence"]))}
+
+    def _falls(self, state: Any, ids: Any) -> dict[int, float]:
+        """By neighbour, as the embeddings call it."""
+        it: Relation = state.graph.relations[self.relation]
+        offset, step = places(it, self.end)
+        (asked,) = numbers(state.graph, it.source if self.end == "source" else it.target, ids)
+        first = self._found(state, ids)[1][0, 0] if asked >= 0 else -1
+        if first < 0:
+            return {}
+        near, embeddings = state.embeddings.without(int(offset + step * asked))
+        cosines = embeddings @ state.embeddings.vectors(np.array([offset + step * first]))[0]
+        return dict(zip(near.tolist(), (cosines[0] - cosines[1:]).astype(float).tolist(), strict=True))
 
 
 def places(relation: Relation, end: str) -> tuple[int, int]:

@@ -225,7 +225,13 @@ def test_what_an_answer_rests_on_is_shown(relation):
             {"of": end, "direction": direction, "node": node, "time": time}
             for node, time in zip(state.graph.ids(other, found.nodes[0]), found.times[0].tolist(), strict=True)
         ]
-    assert told["neighbours"] == near and len(near) == 4 * len(sides)
+    falls = [abs(one["influence"]) for one in told["neighbours"]]
+    assert falls == sorted(falls, reverse=True) and np.count_nonzero(falls) > len(falls) / 2
+    shown = [{name: value for name, value in one.items() if name != "influence"} for one in told["neighbours"]]
+    assert len(shown) == 4 * len(sides) and sorted(shown, key=str) == sorted(near, key=str)
+    before = encode(state)
+    asked.explain(state, columns((1, 2, when)))
+    assert encode(state) == before, "it is left as it was"
     assert question_of(state, relation, near=0).explain(state, columns((1, 2, when)))["neighbours"] == []
 
 

@@ -80,14 +80,49 @@ def test_evidence_changes_with_what_the_answer_rests_on():
     assert evidence() != before
 
 
-def test_an_explanation_lists_the_newest_neighbours():
+def test_an_explanation_lists_the_newest_neighbours_those_of_most_influence_first():
     state = grown()
     tell(state, ONE, 3, 4, 900)
     told = NearQuestion(relation="trusts").explain(
         state, {"node": np.array([3], np.object_), "time": np.array([10**15])}
     )
-    assert told["neighbours"][0] == {"direction": "out", "node": 4, "time": 900_000_000}
+    newest = max(told["neighbours"], key=lambda one: one["time"])
+    assert {**newest, "influence": 0} == {"direction": "out", "node": 4, "time": 900_000_000, "influence": 0}
     assert {one["direction"] for one in told["neighbours"]} == {"out", "in"}
+    falls = [abs(one["influence"]) for one in told["neighbours"]]
+    assert falls == sorted(falls, reverse=True) and falls[0] > 0
+
+
+@pytest.mark.parametrize(("relation", "end"), [(ONE, "source"), (TWO, "source"), (TWO, "target")])
+def test_influence_is_what_the_cosine_falls_by_without_that_neighbour(relation, end):
+    state = grown(relation, n=90)
+    question = NearQuestion(relation=relation.name, end=end)
+    columns = {"node": np.array([3], np.object_), "time": np.array([10**15])}
+    told = {one["node"]: one["influence"] for one in question.explain(state, columns)["neighbours"]}
+    it = question.ask(state, columns)
+    mine, theirs = (relation.source, relation.target) if end == "source" else (relation.target, relation.source)
+
+    def row(node_type, id, odd):
+        (number,) = state.graph.numbers(node_type, [id])
+        return 2 * number + odd if relation is TWO else number
+
+    odd = int(end == "target")
+    profile, embedding, ring, count = state.embeddings._rows[:4]
+    node, top = row(mine, 3, odd), embedding[row(mine, int(it["nodes"][0, 0]), odd)]
+
+    def unit(x):
+        return x / np.linalg.norm(x)
+
+    def cosine(near):
+        around = unit(sum(unit(profile[n]) for n in near))
+        return unit(0.3 * unit(profile[node]) + 0.7 * around) @ top
+
+    near = ring[node, : min(count[node], 16)].tolist()
+    for id, influence in told.items():
+        number = row(theirs, id, 1 - odd)
+        rest = near[: near.index(number)] + near[near.index(number) + 1 :] if number in near else near
+        assert influence == pytest.approx(cosine(near) - cosine(rest), abs=1e-5)
+    assert len(told) > 3
 
 
 def test_what_cannot_be_is_refused():
