@@ -20,8 +20,9 @@ class NearQuestion(Unlearned):
     `k` nodes of its type that are most similar to it, and `similarity`, their cosines to it; `score` is the first's.
     Where there are fewer, ids are empty and similarities 0.
 
-    The embeddings are `state.embeddings`, as of what had come; `time` counts for `neighbours` only. Nothing is learned,
-    so there is no state. Raises `RequestError` for a node that nobody has seen.
+    The embeddings are `state.embeddings`, as of what had come, whatever its time: as of a `time` that is gone by they
+    are of later edges too. `time` counts for `neighbours` only. Nothing is learned, so there is no state. Raises
+    `RequestError` for a node that nobody has seen.
     """
 
     def __init__(self, *, relation: str, end: str = "source", k: int = 10) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tidemill.errors import NotFoundError, UserError
+from tidemill.job import Job
 
 if TYPE_CHECKING:
     from graph.experts import Effect
@@ -29,6 +30,19 @@ class Effects(msgspec.Struct):
     at: int
     version: str
     effects: list[Effect]
+
+
+def of_links(job: Job[Any]) -> str:
+    """The name of a job whose edges a model of links may score. Raises `UserError` for one that learns classes of
+    events: what experts change in those is not worked out here."""
+    if "waiting" in job.state.__struct_fields__:
+        raise UserError(
+            "the job learns classes of events, not which edges appear",
+            where=f"job {job.name}",
+            wanted="a job of graph.link_job, graph.job or graph.near_job",
+            fix="tidemill graph explain shows what one of its answers rests on.",
+        )
+    return job.name
 
 
 def effects(

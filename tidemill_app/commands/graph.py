@@ -167,7 +167,8 @@ def effect(
     from tidemill_app.wiring import connected
 
     with connected(out) as platform, out.progress(f"reading the streams of {job}"):
-        made, name = graphs.graph_of(platform, job), graphs.job_of(platform, job).name
+        name = graph_effect.of_links(graphs.job_of(platform, job))
+        made = graphs.graph_of(platform, job)
         at_ = _moment(made, at)
         told = graph_effect.effects(platform, made, name, source, candidates, relation=relation, at=at_, top=top)
     if page is not None:

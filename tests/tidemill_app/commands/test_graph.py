@@ -288,6 +288,28 @@ def test_what_experts_change_in_scores_is_shown(tidemill, tmp_path, name):
         assert refused.code == 2 and line in refused.err, refused.err
 
 
+CLASSES = """
+from graph.mapping import EdgeFrom, GraphSpec
+from graph.relation import Relation
+from training.graph_classifier import graph_classifier
+
+
+def job():
+    spec = GraphSpec(
+        nodes=["trader"],
+        relations=[Relation("trusts", "trader", "trader")],
+        rules=[EdgeFrom("trusts", "{name}", "who", "whom")],
+    )
+    return graph_classifier(name="{name}", spec=spec, stream="{name}", seeds={{"who": "trader"}}, features=[])
+"""
+
+
+def test_a_job_of_classes_has_no_scores_of_links_for_experts_to_change(tidemill, tmp_path, name):
+    (tmp_path / "job.py").write_text(CLASSES.format(name=name))
+    refused = tidemill("graph", "effect", tmp_path / "job.py", "5")
+    assert refused.code == 2 and "learns classes of events" in refused.err and "graph.link_job" in refused.err
+
+
 def test_annotators_are_listed_the_poorest_first(tidemill, tmp_path, name):
     rng = random.Random(0)
     given = [
