@@ -65,9 +65,9 @@ def _leave(h: Any, node: int, way: int, other: int, time: float) -> Any:
 def _before(x: float, newest: bool, time: float, last: float, now: float, scale: float, rest: float) -> float:
     """A decayed count of time `last` without the edge of `time`, as of `now`; `rest` where it cannot be told."""
     if not newest:
-        return max(x - np.exp(-elapsed(last, time) / scale), 0.0)
+        return float(max(x - np.exp(-elapsed(last, time) / scale), 0.0))
     gap = elapsed(last, now) / scale
-    return max(x - 1.0, 0.0) * np.exp(gap) if gap < _TOLD else rest
+    return float(max(x - 1.0, 0.0) * np.exp(gap)) if gap < _TOLD else rest
 
 
 @njit(cache=True, nogil=True)
