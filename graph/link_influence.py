@@ -62,7 +62,7 @@ def _leave(h: Any, node: int, way: int, other: int, time: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _before(x: float, newest: bool, time: float, last: float, now: float, scale: float, rest: float) -> float:
+def _before(x: float, newest: bool, time: float, last: float, now: float, scale: float, rest: float) -> Any:
     """A decayed count of time `last` without the edge of `time`, as of `now`; `rest` where it cannot be told."""
     if not newest:
         return float(max(x - np.exp(-elapsed(last, time) / scale), 0.0))

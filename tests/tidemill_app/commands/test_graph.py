@@ -300,7 +300,8 @@ def job():
         relations=[Relation("trusts", "trader", "trader")],
         rules=[EdgeFrom("trusts", "{name}", "who", "whom")],
     )
-    return graph_classifier(name="{name}", spec=spec, stream="{name}", seeds={{"who": "trader"}}, features=[])
+    seeds = {{"who": "trader"}}
+    return graph_classifier(name="{name}-late", spec=spec, stream="{name}", seeds=seeds, features=["size"])
 """
 
 
