@@ -136,7 +136,7 @@ class LinkQuestion:
             for _, found in near_of(graph, graph.relations[self.relation], end, inputs[end][0], when, self.near)
             for part in (found.nodes, found.times)
         ]
-        return digest_of(X[0], said, *near)
+        return digest_of(X[0], *near, *([said] if said.any() else []))
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
         """`features`: by how much the model's score falls where the feature were as it is of the others on average, the

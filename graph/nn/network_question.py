@@ -79,7 +79,7 @@ class NetworkQuestion:
         """Of what the network is told of source and target, their links and their memory, and of what experts said."""
         _, told = self._told(state, inputs)
         said = said_of(state.graph, self.relation, inputs, times(inputs))
-        return digest_of(said, *(told[name] for name in sorted(told)))
+        return digest_of(*(told[name] for name in sorted(told)), *([said] if said.any() else []))
 
     def explain(self, state: Any, inputs: Columns) -> dict[str, Any]:
         """`neighbours`: the links of source and target that the network looks at, each with its `influence`: by how

@@ -190,7 +190,7 @@ def test_what_was_retracted_stays_in_the_past_and_goes_from_the_graph():
     job, state = made(what).job(), made(what).job().init()
     job.step(state, Batch.of([block(TRIPS, [("a", 1, 2, 1.0)]), block(ENDS, [(1, 2, None)], first=5)]))
     near = state.graph.neighbours("road", state.graph.numbers("place", [1]), 10**9, 5)
-    assert near.counts.tolist() == [0] and state.links.past.state()["size"].tolist() == [2, 1, 1, 1]
+    assert near.counts.tolist() == [0] and state.links.past.state()["size"].tolist() == [2, 1, 1]
 
 
 def test_a_state_comes_back_from_its_bytes_and_goes_on():
