@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from confluent_kafka import Consumer, TopicPartition
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,29 @@ class Outside:
         done = self.run(*words, timeout=timeout)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return json.loads(done.stdout) if done.stdout else None
+
+    @contextmanager
+    def serving(self, folder: Path, *options: object, kill: bool = False) -> Iterator[httpx.Client]:
+        """Asks a server of this home, which logs to `serve.err` in `folder`; in the end it stops by itself, or is
+        killed (kill -9)."""
+        with open(folder / "serve.err", "a") as err:
+            server = subprocess.Popen(
+                self.command("serve", "--port", 0, *options), stdout=subprocess.PIPE, stderr=err, text=True, cwd=ROOT
+            )
+        try:
+            assert server.stdout is not None
+            with (
+                server.stdout,
+                httpx.Client(base_url=json.loads(server.stdout.readline())["url"], timeout=30) as client,
+            ):
+                yield client
+        finally:
+            if kill:
+                server.kill()
+                server.wait(30)
+            else:
+                server.terminate()
+                assert server.wait(60) == 0
 
     def read(self, topic: str, first: Mapping[int, int] = NONE) -> Iterator[Any]:
         """Every committed record of a topic, from its beginning, or from the offsets `first` by partition."""

@@ -60,7 +60,7 @@ def test_a_thousand_answers_are_the_same_when_they_are_asked_again(supervised, f
     with world_of(supervised, fresh("answers"), tmp_path, answering(1_200), 200, text) as world:
         world.publish(400)
         for life in range(LIVES):
-            with world.serving() as client:
+            with world.asked() as client:
                 for turn in range(ROUNDS):
                     world.publish(40)
                     before, tried = positions[-1], itertools.count()
@@ -74,7 +74,7 @@ def test_a_thousand_answers_are_the_same_when_they_are_asked_again(supervised, f
                     asked += next(tried) + ROWS
             asked += 1  # the probe
         assert len(set(positions)) > LIVES * ROUNDS and asked > 1_000
-        with world.serving():  # which takes along what the one before it left behind
+        with world.asked():  # which takes along what the one before it left behind
             until(lambda: len(world.kept()) >= asked, 120)
         found = world.verified()
         assert found["asked"] >= asked and found["skipped"] == {} and found["unequal"] == []

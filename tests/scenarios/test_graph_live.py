@@ -6,17 +6,15 @@ import csv
 import gzip
 import json
 import os
-import subprocess
 import threading
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from tests.scenarios.outside import ROOT, Outside
+from tests.scenarios.outside import Outside
 from tests.serving.helpers import until
 
 pytestmark = pytest.mark.stack
@@ -81,23 +79,12 @@ class World(Outside):
         self.sent = upto
 
     @contextlib.contextmanager
-    def serving(self):
+    def asked(self):
         """A server that answers for this endpoint; killed (kill -9) at the end."""
-        with open(self.folder / "serve.err", "a") as err:
-            command = self.command("serve", "--port", 0)
-            server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, cwd=ROOT)
-        try:
-            assert server.stdout is not None
-            with (
-                server.stdout,
-                httpx.Client(base_url=json.loads(server.stdout.readline())["url"], timeout=10) as client,
-            ):
-                probe = {"id": f"probe-{server.pid}", "rater": 1, "rated": 2}
-                until(lambda: client.post(f"/score/{self.name}", json=probe).status_code == 200, 120)
-                yield client
-        finally:
-            server.kill()
-            server.wait(30)
+        with self.serving(self.folder, kill=True) as client:
+            probe = {"id": f"probe-{time.monotonic_ns()}", "rater": 1, "rated": 2}
+            until(lambda: client.post(f"/score/{self.name}", json=probe).status_code == 200, 120)
+            yield client
 
     def kept(self):
         return [one["about"] for one in self.values(f"predictions.{self.name}")]
@@ -141,7 +128,7 @@ def test_every_answer_is_the_same_when_it_is_asked_again(supervised, fresh, tmp_
         for _ in range(LIVES):
             answers = []
             lives.append(answers)
-            with world.serving() as client:
+            with world.asked() as client:
                 for _ in range(ROUNDS):
                     before = ask(client, answers)
                     for _ in range(10):
@@ -219,7 +206,7 @@ def test_ten_thousand_answers_on_bitcoin_otc(supervised, fresh, tmp_path):
         world.publish(5_000)
         for life in range(lives):
             publishing = Publishing(world, 10, 0.02)
-            with world.serving() as client:
+            with world.asked() as client:
                 covered = client.post(f"/score/{world.name}", json={"rater": 1, "rated": 2}).json()["position"]
                 publishing.start()
                 for i in range(asked // lives):
@@ -244,7 +231,7 @@ def test_ten_thousand_answers_on_bitcoin_otc(supervised, fresh, tmp_path):
             f"99 % {np.quantile(seen, 0.99):.3f} s, most {max(seen):.3f} s"
         )
         assert len(set(positions)) > 100 and len(deltas) > 100 and len(seen) > 5_000
-        with world.serving():  # which takes along what the one before it left behind
+        with world.asked():  # which takes along what the one before it left behind
             until(lambda: len(world.kept()) >= asked, 120)
         found = world.verified()
         print(found)

@@ -1,18 +1,15 @@
 """examples/alike as its users run it: edges come by Kafka, embeddings go to a topic and into Redis as they change, and
 who asks over HTTP is told the nodes that those embeddings make the nearest."""
 
-import contextlib
 import json
-import subprocess
 
-import httpx
 import numpy as np
 import pytest
 from confluent_kafka import Producer
 
 from connectors.redis_cache import FeatureCache
 from tests.examples.examples import file_of
-from tests.scenarios.outside import ROOT, Outside
+from tests.scenarios.outside import Outside
 from tests.serving.helpers import until
 
 pytestmark = pytest.mark.stack
@@ -47,22 +44,6 @@ class World(Outside):
             self.sent += 1
         assert self._producer.flush(30) == 0
 
-    @contextlib.contextmanager
-    def serving(self):
-        with open(self.folder / "serve.err", "w") as err:
-            command = self.command("serve", "--port", 0)
-            server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, cwd=ROOT)
-        try:
-            assert server.stdout is not None
-            with (
-                server.stdout,
-                httpx.Client(base_url=json.loads(server.stdout.readline())["url"], timeout=10) as client,
-            ):
-                yield client
-        finally:
-            server.terminate()
-            assert server.wait(60) == 0
-
     def vector(self, trader):
         row = self.redis.get("embeddings", f"trader/{trader}")
         return None if row is None else np.array(row["vector"])
@@ -85,7 +66,7 @@ def test_embeddings_reach_topic_redis_and_answers(supervised, fresh, tmp_path):
     try:
         edges = [edge for pair in zip(ratings(1, 150, rng), ratings(11, 150, rng), strict=True) for edge in pair]
         world.publish(edges)
-        with world.serving() as client:
+        with world.serving(world.folder) as client:
 
             def ask(trader):
                 got = client.post(f"/score/{world.endpoint}", json={"rater": trader})

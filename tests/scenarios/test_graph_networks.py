@@ -4,13 +4,10 @@ engine, and what a server answers beside is the same when it is asked again of t
 import contextlib
 import csv
 import gzip
-import json
-import subprocess
 
-import httpx
 import pytest
 
-from tests.scenarios.outside import ROOT, Outside
+from tests.scenarios.outside import Outside
 from tests.scenarios.test_engines_flights import Bench, promise
 from tests.scenarios.test_graph_engines import FILE, same_on_every_engine
 from tests.serving.helpers import until
@@ -48,26 +45,17 @@ def test_a_network_is_learned_the_same_on_every_engine(ratings):
 
 
 @contextlib.contextmanager
-def serving(outside, folder):
+def asked(outside, folder):
     """A server that answers for the network; killed (kill -9) at the end."""
-    with open(folder / "serve.err", "a") as err:
-        server = subprocess.Popen(
-            outside.command("serve", "--port", 0), stdout=subprocess.PIPE, stderr=err, text=True, cwd=ROOT
-        )
-    try:
-        assert server.stdout is not None
-        with server.stdout, httpx.Client(base_url=json.loads(server.stdout.readline())["url"], timeout=30) as client:
-            until(lambda: client.post("/score/next-trust", json=PROBE).status_code == 200, 180)
-            yield client
-    finally:
-        server.kill()
-        server.wait(30)
+    with outside.serving(folder, kill=True) as client:
+        until(lambda: client.post("/score/next-trust", json=PROBE).status_code == 200, 180)
+        yield client
 
 
 @pytest.mark.parametrize("ratings", [6_000], indirect=True)
 def test_every_answer_of_a_network_is_the_same_when_it_is_asked_again(ratings, tmp_path):
     ratings.tidemill("submit", "examples/trust/network.py")
-    answers, asked = [], 200
+    answers, count = [], 200
 
     def ask(client, life):
         i = len(answers)
@@ -78,15 +66,15 @@ def test_every_answer_of_a_network_is_the_same_when_it_is_asked_again(ratings, t
         return answers[-1]["position"]
 
     for life in range(2):
-        with serving(ratings, tmp_path) as client:
-            for _ in range(asked):
+        with asked(ratings, tmp_path) as client:
+            for _ in range(count):
                 ask(client, life)
             if life == 0:
                 ratings.tidemill("publish", "ratings", tmp_path / "then.csv")
                 until(lambda one=client: ask(one, 0) > 11_000, 180)
             why = client.post("/score/next-trust?explain=true", json=PROBE)
             assert why.json()["rests_on"]["neighbours"][0]["influence"] != 0.0, why.text
-    with serving(ratings, tmp_path):  # which takes along what the one before it left behind
+    with asked(ratings, tmp_path):  # which takes along what the one before it left behind
         until(lambda: len(ratings.values("predictions.next-trust")) >= len(answers), 120)
     assert len({one["version"] for one in answers}) > 1 and len({one["position"] for one in answers}) > 3
     found = ratings.tidemill("graph", "verify", "trust-network", timeout=900)

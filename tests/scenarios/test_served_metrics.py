@@ -1,16 +1,12 @@
 """Answers scored under a caller's own ids, labelled later: measured per version as they were served, with no further
 step than `tidemill serve`, and each once though the measuring job is killed."""
 
-import contextlib
 import csv
-import json
 import os
 import signal
-import subprocess
 from math import log
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from confluent_kafka import Consumer
@@ -55,23 +51,6 @@ class World(Outside):
             rows.writerow(["id", "at", "x", "went"])
             for i, id in enumerate(ids):
                 rows.writerow([id, f"2024-01-{day:02}T00:{i // 60:02}:{i % 60:02}Z", i % 7 - 3, goes(i)])
-
-    @contextlib.contextmanager
-    def serving(self, *options):
-        with open(self.folder / "serve.err", "w") as err:
-            server = subprocess.Popen(
-                self.command("serve", "--port", 0, *options), stdout=subprocess.PIPE, stderr=err, text=True
-            )
-        try:
-            assert server.stdout is not None
-            with (
-                server.stdout,
-                httpx.Client(base_url=json.loads(server.stdout.readline())["url"], timeout=10) as client,
-            ):
-                yield client
-        finally:
-            server.terminate()
-            assert server.wait(60) == 0
 
     def score(self, client, i):
         got = client.post(f"/score/{self.name}", json={"id": f"q{i}", "x": 1 if i == "probe" else i % 7 - 3})
@@ -127,7 +106,7 @@ def counted(world, total):
 def test_what_was_served_is_measured_by_itself_and_once(world):
     world.tidemill("submit", world.folder / "job.py")
     world.tidemill("publish", world.name, world.folder / "first.csv")
-    with world.serving() as client:
+    with world.serving(world.folder) as client:
         until(lambda: (a := world.score(client, "probe")) and int(a["version"]) >= 2, 60)
         answers = [world.score(client, i) for i in range(ASKED)]
         # Half of the labels as labels, by the ids of the answers.
@@ -161,7 +140,7 @@ def test_what_was_served_is_measured_by_itself_and_once(world):
 
     # Who stops it has stopped it.
     world.tidemill("job", "stop", world.measuring)
-    with world.serving() as client:
+    with world.serving(world.folder) as client:
         until(lambda: world.score(client, "probe"), 60)
     assert world.state(world.measuring) == "stopped"
 
@@ -190,7 +169,7 @@ def test_answers_to_tensors_are_measured_as_those_to_events(world):
     (world.folder / "net.py").write_text(NET.replace("NAME", world.name))
     world.tidemill("submit", world.folder / "net.py")
     try:
-        with world.serving() as client:
+        with world.serving(world.folder) as client:
             until(lambda: (a := world.score(client, "probe")) and int(a["version"]) >= 2, 60)
             until(lambda: client.get(f"/v2/models/{net}/ready").status_code == 200)
 
@@ -235,6 +214,6 @@ def test_answers_to_tensors_are_measured_as_those_to_events(world):
 def test_who_does_not_want_it_says_so(world):
     world.tidemill("submit", world.folder / "job.py")
     world.tidemill("publish", world.name, world.folder / "first.csv")
-    with world.serving("--no-measure") as client:
+    with world.serving(world.folder, "--no-measure") as client:
         until(lambda: world.score(client, "probe"), 60)
     assert world.state(world.measuring) == "none"
