@@ -83,7 +83,7 @@ class EncodedModel:
 
 
 def prepared(medium: str, item: bytes | str) -> NDArray[Any]:
-    """What the model is given for an item: the bytes of a PNG or WAV written here, uint8 [n], or the text [1].
+    """What the model is given for an item: the bytes of a PNG or of a WAV written here, uint8 [n], or the text [1].
 
     Raises `RequestError` or `TooLargeError` where the item is not of the medium, or out of bounds.
     """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors import images
+from connectors import images, sounds
 from connectors.encoded_model import EncodedModel, is_encoded
 from serving.onnx import OnnxServable
 from tidemill.errors import RequestError, TooLargeError
@@ -16,6 +18,9 @@ MAX_ITEMS = 1_024
 
 MAX_PIXELS = 2 * images.MAX_PIXELS
 """Pixels of all images of one request: about a second of decoding."""
+
+MAX_SAMPLES = 2 * sounds.MAX_SAMPLES
+"""Samples of all sounds of one request, of all their channels: one or two seconds of decoding."""
 
 
 def servable_of(model: bytes) -> Servable:
@@ -57,8 +62,8 @@ class EncodedServable:
         items: list[bytes | str] = inputs[medium].data.tolist()
         if len(items) > MAX_ITEMS:
             raise RequestError("too many items", wanted=f"at most {MAX_ITEMS}", got=str(len(items)), field=medium)
-        if medium == "image":
-            _bounded(items)
+        if medium != "text":
+            _bounded(medium, items)
         answers = [self._model.answer(item) for item in items]
         return self._boxes(answers) if self.facts.task == "detection" else self._classes(answers)
 
@@ -76,11 +81,12 @@ class EncodedServable:
         return {"count": Tensor("count", count), "boxes": Tensor("boxes", boxes), "score": Tensor("score", score)}
 
 
-def _bounded(items: list[bytes | str]) -> None:
-    """Raises `TooLargeError` where the images of one request have too many pixels by their headers."""
-    pixels = 0
+def _bounded(medium: str, items: list[bytes | str]) -> None:
+    """Raises `TooLargeError` where the images or sounds of one request are too many by their headers."""
+    most, unit = (MAX_PIXELS, "pixels") if medium == "image" else (MAX_SAMPLES, "samples")
+    size = 0
     for item in items:
-        width, height = images.size(item if isinstance(item, bytes) else b"")
-        pixels += width * height
-        if pixels > MAX_PIXELS:
-            raise TooLargeError("too many pixels in one request", wanted=f"at most {MAX_PIXELS}", field="image")
+        data = item if isinstance(item, bytes) else b""
+        size += math.prod(images.size(data)) if medium == "image" else sounds.length(data)
+        if size > most:
+            raise TooLargeError(f"too many {unit} in one request", wanted=f"at most {most}", field=medium)

@@ -64,6 +64,8 @@ class ServedLearner:
         self.features: tuple[str, ...] = tuple(learner.features)
         self.inputs = [TensorSpec(INPUT, "FP64", [-1, len(self.features)])]
         self.classes: tuple[str, ...] = tuple(getattr(learner, "classes", ()))
+        self.number = getattr(learner, "kind", "") == "regressor"
+        """Whether the score is what the label itself would be."""
         self.outputs = [TensorSpec(OUTPUT, "FP64", [-1])]
         if self.classes:
             self.outputs.insert(0, TensorSpec(ALL, "FP64", [-1, len(self.classes)]))

@@ -28,10 +28,12 @@ _log = logging.getLogger("tidemill.serving")
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """What a caller gets. `reasons` are additive contributions to the score's logit, by feature, where asked for and
-    where the model has them. `staleness` is in seconds. A model of several classes gives as `outputs` the most probable
-    `class` and the `probabilities` of all by name. One that is asked of a live graph also gives all its `outputs`, the
-    `position` of the state it was asked of, and, where asked for, what the answer rests on."""
+    """What a caller gets. Where the endpoint says what its score is, `positive` is the label that it is the probability
+    of, and `value`, of a regressor, what it takes the label itself for. `reasons` are additive contributions to the
+    score's logit, by feature, where asked for and where the model has them. `staleness` is in seconds. A model of
+    several classes gives as `outputs` the most probable `class` and the `probabilities` of all by name. One that is
+    asked of a live graph also gives all its `outputs`, the `position` of the state it was asked of, and, where asked
+    for, what the answer rests on."""
 
     id: str
     endpoint: str
@@ -45,6 +47,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
     outputs: dict[str, Any] | None = None
     position: int = -1
     rests_on: dict[str, Any] | None = None
+    positive: str = ""
+    value: float | None = None
 
 
 class Features:
@@ -233,7 +237,7 @@ class Scorer:
         if isinstance(loaded.servable, ServedQuestion):
             asked = features.asked(event)
             try:
-                return self._answer(loaded, loaded.servable, asked, id, time, explain)
+                return self._answer(loaded, loaded.servable, asked, id, time, explain, code.endpoint.positive)
             except RequestError as error:
                 error.field = features.field_of(error.field)
                 raise
@@ -250,12 +254,22 @@ class Scorer:
         self._note(loaded, id, time, score, feature_sequence=sequence, features=row.tolist(), outputs=every)
         stale = self._freshness.seconds()
         outputs = None if every is None else told(classes, every)
+        number = code.endpoint.number or getattr(loaded.servable, "number", False)
         return Answer(
-            *(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons, outputs)
+            *(id, self.name, loaded.model, loaded.version, score, loaded.delta, sequence, stale, reasons, outputs),
+            positive="" if number else code.endpoint.positive,
+            value=score if number else None,
         )
 
     def _answer(
-        self, loaded: Loaded, servable: ServedQuestion, asked: dict[str, Any], id: str, time: int, explain: bool
+        self,
+        loaded: Loaded,
+        servable: ServedQuestion,
+        asked: dict[str, Any],
+        id: str,
+        time: int,
+        explain: bool,
+        positive: str,
     ) -> Answer:
         """One answer of a live graph."""
         found = servable.answer(asked, time, explain)
@@ -267,6 +281,7 @@ class Scorer:
             outputs=found.outputs,
             position=found.position,
             rests_on=None if found.rests_on is None else {**found.rests_on, "asked": _nodes(asked)},
+            positive=positive,
         )
 
     def _note(self, loaded: Loaded, id: str, time: int, score: float, **rest: Any) -> None:

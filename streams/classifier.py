@@ -27,7 +27,7 @@ from streams.learning import (
     cannot_save,
     content_of,
 )
-from streams.recipe import DAY, Positive, job_of, label_rule
+from streams.recipe import DAY, Positive, job_of, label_rule, named
 from streams.scoreboard import Scoreboard
 from streams.served import ServedMetrics
 from streams.stats import Running
@@ -255,6 +255,7 @@ class OnlineClassifier:
             optional=frozenset([*self.optional, *([self.label] if self.label else [])]),
             needs=None if callable(self.features) else frozenset([*self.features, *([self.per] if self.per else [])]),
             measured=self.measured,
+            positive=named(self.positive) if self.supervised else "",
         )
 
     def measured(self, spec: StreamSpec) -> Job[Any]:

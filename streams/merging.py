@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streams.classifier import of_columns, of_fields
 from streams.learning import content_of
-from streams.recipe import Positive, label_rule
+from streams.recipe import Positive, label_rule, named
 from tidemill import state as states
 from tidemill.block import Block
 from tidemill.endpoint import Endpoint
@@ -176,6 +176,7 @@ class MergedClassifier:
             feature_names=names,
             features=of_fields(names),
             needs=frozenset(names),
+            positive=named(self.positive),
         )
 
     def _rows(self, block: Block, label_of: Callable[[Any], float], effects: Effects[Part]) -> Any:

@@ -30,7 +30,9 @@ class Endpoint:
     feature tables it reads. `optional` names payload fields a caller may leave out; `needs`, where given, all that
     `features` looks at, so that every other may be left out too. `unserved`, where not empty, says why the model cannot
     be served at all. `measured(spec)`, where given, is the job that measures the answers as labels come for them, with
-    the stream declared as `spec`; its name is `<name>-served`.
+    the stream declared as `spec`; its name is `<name>-served`. What the score is may be said, and then answers tell it:
+    `positive` names the label that it is the probability of (empty: not known, or none); with `number` it is what the
+    label itself would be, a regressor's.
 
     A model that is asked of a job's state (a graph) takes no row alone: `asked(event)` gives the values of its inputs
     by name, besides `features`, the row, where there are `feature_names`; and `replica` is the job whose state it is
@@ -52,6 +54,8 @@ class Endpoint:
     asked: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     asked_from: Mapping[str, str] = field(default_factory=dict)
     replica: Job[Any] | None = None
+    positive: str = ""
+    number: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint")

@@ -17,13 +17,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors import sounds
 from connectors.datasets.examples import Example
 from connectors.datasets.images import SIDE, grey, likeness
 from connectors.datasets.near import near_groups
 from connectors.datasets.near_texts import near_texts
 from connectors.datasets.statistics import group_leaks, leaks, same, statistics, violations
 from connectors.datasets.version import DatasetVersion
-from tidemill.errors import IntegrityError, NotFoundError, UserError
+from tidemill.errors import IntegrityError, NotFoundError, TooLargeError, UserError
 from tidemill_app.tables import table
 from tidemill_app.wiring import Platform
 
@@ -112,7 +113,8 @@ def _listed(found: Sequence[Any]) -> dict[str, Any]:
 def _looks(
     folder: Path, version: DatasetVersion, examples: Sequence[Example]
 ) -> tuple[NDArray[np.uint8], dict[str, str]]:
-    """A grey copy of each example (n, 16, 16), of nought where it is no image, and why some cannot be decoded."""
+    """A grey copy of each example (n, 16, 16), of nought where it is no image, and why some images and
+    sounds cannot be decoded."""
     place = folder / f"{version.digest}.looks"
     if not version.erased and (kept := _kept(place, len(examples))) is not None:
         return kept
@@ -126,6 +128,11 @@ def _looks(
                 smalls[i] = grey(version.bytes_of(e), e.id)
             except (UserError, IntegrityError, NotFoundError) as error:
                 broken[e.id] = error.message
+        elif e.media_type in sounds.TYPES:
+            try:
+                sounds.samples(version.bytes_of(e))
+            except (UserError, TooLargeError, IntegrityError) as error:
+                broken[e.id] = str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(look, range(len(examples)), chunksize=256):
@@ -170,7 +177,7 @@ def answered(count: int) -> str:
 def unheard_line(ids: Sequence[str]) -> str:
     """What to know of sounds that no model of ours decodes."""
     named = ", ".join(ids[:5]) + (", …" if len(ids) > 5 else "")
-    return f"{len(ids):,} sounds are no WAV files, which training and serving take alone: {named}. Convert them first"
+    return f"{len(ids):,} sounds are no WAV, FLAC, Ogg or MP3, as training and serving take: {named}. Convert them"
 
 
 def text(report: dict[str, Any]) -> str:

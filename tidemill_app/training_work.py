@@ -176,11 +176,11 @@ def _heard(training: Training, version: DatasetVersion, examples: Sequence[Examp
     lost = [e.id for e in examples if unheard(e)] if medium == "audio" else []
     if lost:
         raise ConfigError(
-            "sounds are no WAV files",
+            "sounds of types that are not decoded",
             where=f"data set {version.manifest.name}@{version.version}",
-            wanted="WAV of PCM, which training and serving decode",
+            wanted="WAV, FLAC, Ogg or MP3, which training and serving decode",
             got=f"{len(lost):,} others: {', '.join(lost[:5])}",
-            fix="Retract them (tidemill dataset retract), bring them as WAV under other ids, and make a new version.",
+            fix="Retract them (tidemill dataset retract), bring them as one of these, and make a new version.",
         )
 
 

@@ -64,14 +64,14 @@ def violations(examples: Iterable[Example], schema: LabelSchema | None) -> list[
         if wrong is None and schema.medium in ("image", "audio") and not e.media_type.startswith(schema.medium):
             wrong = f"{e.media_type or 'no media'} in a project of {schema.medium}s"
         if wrong is None and unheard(e):
-            wrong = f"{e.media_type}: training and serving decode WAV alone"
+            wrong = f"{e.media_type}: training and serving decode none of these"
         if wrong is not None:
             out.append({"id": e.id, "what": wrong})
     return out
 
 
 def unheard(e: Example) -> bool:
-    """Whether it is a sound that people can label, and neither training nor a served model decodes (FLAC, Ogg, MP3)."""
+    """Whether it is a sound that people can label, and neither training nor a served model decodes."""
     return e.media_type.startswith("audio/") and e.media_type not in sounds.TYPES
 
 

@@ -5,7 +5,7 @@ tidemill dataset create spoken --project spoken
 tidemill train examples/spoken/run.py
 tidemill gate spoken.weights
 
-The folder has one of each class, `0` to `9`, with WAV files in it, of a second and less.
+The folder has one of each class, `0` to `9`, with WAV files (or FLAC, Ogg, MP3) in it, of a second and less.
 """
 
 from training.config import Dataset, Optimiser, Schedule, Training

@@ -2,14 +2,15 @@
 
 A type is never taken from a name or a request. What images are taken `connectors.images` says: an image's size is read
 from its header and bounded before anything is decoded; then it is decoded once, so that what is damaged is refused at
-the door and not in a training run.
+the door and not in a training run. What is a sound `connectors.sounds` says. It is not decoded here: one that is longer
+than models take can be labelled all the same.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from connectors import images
+from connectors import images, sounds
 from connectors.images import MAX_BYTES
 from tidemill.errors import RequestError, TooLargeError
 
@@ -33,15 +34,8 @@ def kind_of(data: bytes) -> Kind | None:
     image = images.header(data)
     if image is not None:
         return Kind(*image)
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return Kind("audio/wav")
-    if data.startswith(b"fLaC"):
-        return Kind("audio/flac")
-    if data.startswith(b"OggS"):
-        return Kind("audio/ogg")
-    if data.startswith(b"ID3") or (len(data) > 2 and data[0] == 0xFF and data[1] & 0xE6 in (0xE2, 0xE6)):
-        return Kind("audio/mpeg")
-    return None
+    sound = sounds.kind(data)
+    return Kind(sound) if sound is not None else None
 
 
 def checked(data: bytes, medium: str, field: str) -> Kind:

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import TensorProto, compose, helper
 
 from connectors.encoded_model import BOXES, METADATA, PROBABILITIES, Facts
-from training.preparation import IR, OPSET, PIXELS, SAMPLE, ImagePreparation, TextPreparation
+from training.preparation import IR, OPSET, PIXELS, SAMPLE, AudioPreparation, ImagePreparation, TextPreparation
 
 
 def brightness(size: int = 8) -> bytes:
@@ -50,6 +50,24 @@ def words(length: int = 8) -> bytes:
     out = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [1, 2])
     facts = Facts(task="classification", medium="text", classes=("none", "some"))
     return _joined(TextPreparation(100, length).model(), nodes, given, out, constants, facts)
+
+
+def loudness(samples: int = 400) -> bytes:
+    """Two classes: `quiet` with 1 − b and `loud` with b, the mean of the sizes of 8,000 samples a second."""
+    nodes = [
+        helper.make_node("Abs", ["x"], ["a"]),
+        helper.make_node("ReduceMean", ["a", "axes"], ["b"], keepdims=1),
+        helper.make_node("Sub", ["one", "b"], ["q"]),
+        helper.make_node("Concat", ["q", "b"], [PROBABILITIES], axis=1),
+    ]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
+    ]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, samples])
+    out = helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [1, 2])
+    facts = Facts(task="classification", medium="audio", classes=("quiet", "loud"))
+    return _joined(AudioPreparation(8_000, samples).model(), nodes, given, out, constants, facts)
 
 
 def whole_image(size: int = 8) -> bytes:

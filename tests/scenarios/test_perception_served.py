@@ -9,7 +9,6 @@ import io
 import os
 import re
 import tarfile
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tests.connectors.test_sounds import COMPRESSED, compressed
 from tests.scenarios.outside import ROOT, Outside
 from tests.serving.helpers import until
 from tests.tidemill_app.served import World, served
@@ -86,19 +86,17 @@ def sms(folder: Path) -> Path:
 
 
 def spoken(folder: Path) -> Path:
-    """40 sounds of each of ten tones, in noise: no speech, but what a network for sounds must tell apart."""
+    """40 sounds of each of ten tones, in noise, as WAV, FLAC, Ogg (Vorbis and Opus) and MP3: no speech, but what a
+    network for sounds must tell apart."""
     rng = np.random.default_rng(7)
     for number in range(400):
         kind, rate, n = number % 10, 16_000, int(rng.integers(6_000, 14_000))
         tone = np.sin(2 * np.pi * 250 * 1.25**kind * np.arange(n) / rate + rng.uniform(0, 6))
-        sound = rng.uniform(3_000, 12_000) * tone + rng.normal(0, 800, n)
-        file = folder / "spoken" / str(kind) / f"{number:03}.wav"
+        sound = (rng.uniform(3_000, 12_000) * tone + rng.normal(0, 800, n)).clip(-32_000, 32_000).astype(np.int16)
+        format, subtype = (("WAV", "PCM_16"), *COMPRESSED)[number // 10 % 5]
+        file = folder / "spoken" / str(kind) / f"{number:03}.{format.lower()}"
         file.parent.mkdir(parents=True, exist_ok=True)
-        with wave.open(str(file), "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(rate)
-            out.writeframes(sound.clip(-32_000, 32_000).astype("<i2").tobytes())
+        file.write_bytes(compressed(sound, format, subtype, rate))
     return folder / "spoken"
 
 

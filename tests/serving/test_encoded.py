@@ -9,21 +9,26 @@ import struct
 import numpy as np
 import pytest
 
+from connectors import sounds
 from connectors.encoded_model import EncodedModel
 from serving.encoded import EncodedServable, servable_of
 from serving.onnx import OnnxServable
 from serving.plane import Loaded
 from tests.connectors.test_images import bomb
-from tests.connectors.tiny_models import brightness, grey, whole_image, words
+from tests.connectors.test_sounds import COMPRESSED, claiming, compressed, song
+from tests.connectors.tiny_models import brightness, grey, loudness, whole_image, words
 from tests.serving.helpers import Service, client_of
 from tests.serving.test_onnx import onnx_model
+from tidemill.errors import TooLargeError
 from tidemill.servable import Tensor
+
+MODELS = [("brightness", brightness()), ("boxes", whole_image()), ("words", words()), ("loudness", loudness())]
 
 
 @pytest.fixture(scope="module")
 def client():
     service = Service()
-    for name, model in (("brightness", brightness()), ("boxes", whole_image()), ("words", words())):
+    for name, model in MODELS:
         service.plane.install(Loaded(name, "1", servable_of(model)))
     with client_of(service) as client:
         yield client
@@ -74,6 +79,38 @@ def test_boxes_are_padded_and_counted(client):
 def test_texts_are_texts(client):
     found = outputs(client.post("/v2/models/words/infer", json=asked("text", ["one two", ""])))
     assert found["probabilities"][:, 1].tolist() == [0.25, 0]
+
+
+def test_sounds_of_every_type_are_answered_as_offline_and_a_flac_as_its_wav(client):
+    values, offline = song(4_000), EncodedModel(loudness())
+    items = [sounds.encoded(values, 16_000), *(compressed(values, *kind, 16_000) for kind in COMPRESSED)]
+    body = asked("audio", [base64.b64encode(i).decode() for i in items])
+    found = outputs(client.post("/v2/models/loudness/infer", json=body))["probabilities"].astype(np.float32)
+    assert (found == np.array([offline.answer(i) for i in items])).all()
+    wav, flac, *lossy = found[:, 1]
+    assert wav == flac > 0.02 and lossy == pytest.approx([wav] * 3, rel=0.1)
+
+
+def test_sounds_that_cannot_be_are_refused_by_http(client):
+    flac, ogg = (compressed(song(), *COMPRESSED[i]) for i in (0, 1))
+    for data, status, says in (
+        (claiming(flac, 5 * 3_600 * 8_000), 413, "too long"),
+        (flac[:500], 400, "not a sound that is taken"),
+        (ogg[:-100], 400, "cut short"),
+        (b"PK\3\4" + bytes(100), 400, "WAV of PCM with 8 to 32 bits, FLAC, Ogg"),
+    ):
+        refused = client.post("/v2/models/loudness/infer", json=asked("audio", [base64.b64encode(data).decode()]))
+        assert refused.status_code == status and says in refused.text, refused.text
+
+
+def test_many_samples_in_one_request_are_refused_before_any_is_decoded(monkeypatch):
+    item = compressed(song(6_000), *COMPRESSED[0])
+    monkeypatch.setattr("serving.encoded.MAX_SAMPLES", 20_000)
+    monkeypatch.setattr(sounds, "samples", None)
+    many = np.empty(4, dtype=object)
+    many[:] = [item] * 4
+    with pytest.raises(TooLargeError, match="samples in one request"):
+        EncodedServable(loudness()).predict({"audio": Tensor("audio", many)})
 
 
 def test_what_does_not_fit_is_refused_and_the_server_goes_on(client):

@@ -18,7 +18,7 @@ from serving import openapi
 from serving.access import Gatekeeper
 from serving.online import ServedLearner
 from serving.plane import Loaded
-from serving.scoring import Features
+from serving.scoring import Features, Scorer
 from tests.serving.helpers import ENDPOINT, EVENT, SPEC, Service, client_of, content, features, loaded, serving, until
 from tidemill.errors import UnavailableError, WrongTypeError
 from tidemill.events import FeatureUpdated
@@ -56,6 +56,16 @@ def test_score_answers_with_what_it_used(service, client):
     }  # fmt: skip
     kept = service.kept[-1]
     assert (kept.about, kept.score, kept.features) == ("e1", answer["score"], [1400.0, 5.0, 7.5])
+
+
+def test_an_endpoint_says_what_its_score_is(service):
+    found = {}
+    for name, more in (("late", {}), ("sure", {"positive": "late"}), ("minutes", {"positive": "late", "number": True})):
+        scorer = Scorer(replace(ENDPOINT, name=name, **more), service.plane, service.known, service.freshness)
+        scorer.declare(SPEC)
+        found[name] = scorer.score(json.dumps(EVENT).encode())
+    told = {name: (answer.positive, answer.value) for name, answer in found.items()}
+    assert told == {"late": ("", None), "sure": ("late", None), "minutes": ("", found["minutes"].score)}
 
 
 def test_reasons_sum_to_the_logit(client):

@@ -13,7 +13,7 @@ from tidemill.errors import UserError
 from tidemill.stream import Field, StreamSpec
 from tidemill_app import dataset_report
 from tidemill_app.dataset_import import import_
-from tidemill_app.dataset_report import report, text
+from tidemill_app.dataset_report import report, text, unheard_line
 from tidemill_app.datasets import Wanted, create, load
 
 
@@ -67,6 +67,13 @@ def test_what_breaks_the_schema_or_cannot_be_decoded_is_told(platform):
     found = report(platform, version)
     assert [v["id"] for v in found["violations"]["first"]] == ["test-cat-000", "test-cat-003"]
     assert "'cow' is no class in use" in text(found)
+
+
+def test_sounds_of_a_type_that_nothing_decodes_are_named():
+    assert unheard_line(["a", "b"]) == (
+        "2 sounds are no WAV, FLAC, Ogg or MP3, as training and serving take: a, b. Convert them"
+    )
+    assert unheard_line([str(i) for i in range(1_200)]).startswith("1,200 sounds")
 
 
 SMS = Path(os.environ.get("TIDEMILL_DATA", "../shared/data")) / "sms_spam" / "SMSSpamCollection"

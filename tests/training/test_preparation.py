@@ -11,6 +11,7 @@ from PIL import Image
 from connectors import images, sounds
 from connectors.encoded_model import INPUT, prepared
 from tests.connectors.test_images import COLOURS, file_of
+from tests.connectors.test_sounds import COMPRESSED, compressed
 from tidemill.errors import MalformedError
 from training.preparation import SAMPLE, AudioPreparation, ImagePreparation, TextPreparation
 
@@ -34,6 +35,7 @@ def inside(preparation, item):
         (ImagePreparation(16), file_of(Image.fromarray(COLOURS[:, :, 0]), "JPEG")),
         (TextPreparation(1_000, 12), "Free entry, WIN £1000! naïve Äpfel 你好"),
         (AudioPreparation(8_000, 4_000), sounds.encoded(TONE, 22_050)),
+        *((AudioPreparation(8_000, 4_000), compressed(TONE, *kind, 16_000)) for kind in COMPRESSED),
     ],
 )
 def test_training_and_the_exported_graph_make_the_same_sample(preparation, item):
@@ -61,6 +63,14 @@ def test_sounds_are_filled_with_silence_and_cut():
     short = preparation.apply(sounds.encoded(TONE, 8_000))
     assert short[:5_000] == pytest.approx(TONE / 32_768, abs=1e-4) and not short[5_000:].any()
     assert len(AudioPreparation(8_000, 100).apply(sounds.encoded(TONE, 8_000))) == 100
+
+
+def test_a_sound_in_flac_is_the_same_sample():
+    preparation = AudioPreparation(8_000, 4_000)
+    for rate in (8_000, 16_000, 44_100):
+        assert (
+            preparation.apply(compressed(TONE, "FLAC", "PCM_16", rate)) == preparation.apply(sounds.encoded(TONE, rate))
+        ).all()
 
 
 @pytest.mark.parametrize("preparation", [ImagePreparation(8), AudioPreparation()])

@@ -165,8 +165,8 @@ class TextClassification(_Classification):
 
 @dataclass(frozen=True, kw_only=True)
 class AudioClassification(_Classification):
-    """Sounds: WAV files, made `rate` samples a second, `seconds` long. In training a sound begins up to `shift` seconds
-    later, and is up to `gain` decibels louder or quieter."""
+    """Sounds: WAV, FLAC, Ogg and MP3 files, made `rate` samples a second, `seconds` long. In training a sound begins
+    up to `shift` seconds later, and is up to `gain` decibels louder or quieter."""
 
     width: int = 16
     dropout: float = 0.2

@@ -11,7 +11,8 @@ from tidemill.errors import UserError
 from tidemill.label_events import Medium
 
 _SPLITS = ("train", "valid", "test")
-_TYPES = {ending: kind for kind, ending in EXTENSIONS.items() if not kind.startswith("text/")} | {".jpeg": "image/jpeg"}
+_TYPES = {ending: kind for kind, ending in EXTENSIONS.items() if not kind.startswith("text/")}
+_TYPES |= {".jpeg": "image/jpeg", ".oga": "audio/ogg", ".opus": "audio/ogg"}
 
 
 def read(folder: Path) -> Incoming:

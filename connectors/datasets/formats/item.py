@@ -21,6 +21,7 @@ EXTENSIONS = {
     "image/gif": ".gif",
     "audio/wav": ".wav",
     "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
     "audio/mpeg": ".mp3",
     "text/plain": ".txt",
 }

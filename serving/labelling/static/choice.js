@@ -3,7 +3,8 @@
 import {classKeys, colourOf, fill, h, inUse, kbd} from "./dom.js";
 import {pretty} from "./keys.js";
 
-/** The editor of an answer of `schema`'s kind, but boxes: `{element, value, set, missing, keys, focus, close}`.
+/** The editor of an answer of `schema`'s kind, but boxes: `{element, value, set, missing, keys, focus, close}`; where a
+ * suggestion is looked at before it is sent, also `take`.
  * `missing` says what the answer lacks (empty: nothing); `changed(chosen)` is called on every change by the person,
  * with whether it was a whole choice at once. */
 export function editor(schema, changed) {
@@ -76,6 +77,13 @@ function transcription(changed) {
       h("p", {class: "hint"}, kbd("Ctrl Enter"), " sends, ", kbd("Esc"), " leaves the field.")),
     get value() { return field.value; },
     set: (next) => { field.value = typeof next === "string" ? next : ""; },
+    /** Puts a model's text in the place of what is written, to be corrected; the browser's own undo takes it back. */
+    take(text) {
+      field.focus();
+      field.select();
+      // Deprecated, and the one way that leaves the field its history.
+      if (!document.execCommand("insertText", false, text)) { field.value = text; changed(false); }
+    },
     missing: () => (field.value.trim() ? "" : "Write what it says first, or skip it."),
     keys: [{key: "t", label: "Write in the field", run: () => field.focus()}],
     focus: () => field.focus(),

@@ -169,7 +169,7 @@ export class Work {
     return h("section", {class: "prelabel", "aria-label": "Suggestion of a model"},
       h("div", {}, h("p", {class: "guess"}, shown(this.schema, value)), h("p", {class: "hint"}, [model, sure].filter(Boolean).join(" · ")),
         Number.isFinite(confidence) && h("meter", {min: 0, max: 1, value: confidence, "aria-label": "Confidence"})),
-      h("button", {type: "button", id: "accept", onclick: () => this.accept()}, this.schema.kind === "boxes" ? "Take over " : "Accept ", kbd("A")));
+      h("button", {type: "button", id: "accept", onclick: () => this.accept()}, this.editor.take ? "Take over " : "Accept ", kbd("A")));
   }
 
   #once() {
@@ -246,7 +246,7 @@ export class Work {
 
   accept() {
     if (!this.task?.prelabel || this.over) return;
-    // Boxes are looked at before they are sent: a model is seldom right about all of them.
+    // Boxes and texts are looked at before they are sent: a model is seldom right about all of them.
     if (this.editor.take) { this.editor.take(this.task.prelabel.value); this.ghost?.remove(); return; }
     this.editor.set(this.task.prelabel.value);
     this.#changed(false);

@@ -38,9 +38,12 @@ def test_an_image_is_known_by_its_own_bytes(options):
     assert checked(jpeg, "image", "m") == ("image/jpeg", 7, 5)
     assert checked(image("PNG"), "image", "m") == ("image/png", 7, 5)
     assert checked(sound(), "audio", "m") == ("audio/wav", 0, 0)
-    assert [kind_of(start + b"\0" * 40).type for start in (b"fLaC", b"OggS", b"ID3\4", b"\xff\xfb\x90\x00")] == [
-        "audio/flac", "audio/ogg", "audio/mpeg", "audio/mpeg",
+    tagged = b"ID3\4\0\0\0\0\0\0"
+    starts = (b"fLaC", b"OggS", b"\xff\xfb\x90\x00", tagged + b"\xff\xfb\x90", tagged + b"fLaC")
+    assert [kind_of(start + b"\0" * 40).type for start in starts] == [
+        "audio/flac", "audio/ogg", "audio/mpeg", "audio/mpeg", "audio/flac",
     ]  # fmt: skip
+    assert kind_of(tagged + b"FORM\0\0\0\0AIFF") is None
 
 
 def test_what_only_calls_itself_an_image_is_refused():

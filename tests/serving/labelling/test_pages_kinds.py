@@ -70,7 +70,7 @@ def test_each_kind_is_answered_by_keyboard_and_by_mouse(web, kind):
     web.clean()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "transcription"])
 def test_what_a_model_takes_it_for_is_taken_over_whole(web, kind):
     *_, value, words = KINDS[kind]
     told = {"value": value, "confidence": 0.83, "model": "pets@12"}
@@ -82,6 +82,40 @@ def test_what_a_model_takes_it_for_is_taken_over_whole(web, kind):
     page.click("#accept")
     done(page, 1)
     assert answers(web.desk, web.name) == {("i0", "ada"): value}
+    web.clean()
+
+
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_a_models_text_is_taken_into_the_field_and_sent_when_it_was_corrected(web, by):
+    told = {"value": "it mews", "confidence": 0.83, "model": "ears@12"}
+    project(web, "transcription", *(NewItem(id=f"i{n}", text=f"sound {n}", prelabel=told) for n in (0, 1)))
+    page = web.open("/", who="ada")
+    field, strip = page.locator("#transcription"), page.get_by_label("Suggestion of a model")
+    expect(strip).to_contain_text("it mews")
+    expect(strip.get_by_role("button")).to_contain_text("Take over")
+    expect(field).to_be_focused()
+    page.keyboard.type("my own")
+    if by == "mouse":
+        page.click("#accept")
+    else:  # a letter is written while the field is being written in
+        page.keyboard.press("Escape")
+        page.keyboard.press("a")
+    expect(field).to_have_value("it mews")
+    expect(field).to_be_focused()
+    expect(page.locator(".saved")).to_have_text("Draft saved")
+    # What was there before is not lost by it.
+    page.keyboard.press("Control+z")
+    expect(field).to_have_value("my own")
+    page.keyboard.press("Control+Shift+z")
+    expect(field).to_have_value("it mews")
+    page.keyboard.press("End")
+    page.keyboard.type(" twice")
+    expect(page.locator(".tally")).to_have_text("0 answered")
+    assert answers(web.desk, web.name) == {}
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".tally")).to_have_text("1 answered")
+    assert answers(web.desk, web.name) == {("i0", "ada"): "it mews twice"}
+    expect(field).to_have_value("")  # the next item's is nobody's answer yet
     web.clean()
 
 

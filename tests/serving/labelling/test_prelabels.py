@@ -4,15 +4,21 @@ with the lease."""
 import contextlib
 import threading
 import time
+from dataclasses import replace
 
+import httpx
+import msgspec
 import pytest
 
 from serving.access import Gatekeeper
 from serving.labelling.figures import annotator
 from serving.labelling.item import Item
+from serving.labelling.leasing import Prelabel
 from serving.labelling.prelabels import Guess, Prelabels, Question
+from serving.labelling.uploads import NewItem, NewItems
 from serving.routing import Response, Route, Router, json_of
-from tests.serving.helpers import serving
+from serving.scoring import Scorer
+from tests.serving.helpers import ENDPOINT, SPEC, Service, loaded, serving
 from tests.serving.labelling.project import PAIR, desk
 from tidemill.errors import UnavailableError
 from tidemill.label_events import LabelClass, LabelLeased, LabelSchema
@@ -205,6 +211,32 @@ def test_only_the_scoring_server_that_was_named_is_ever_asked(tmp_path):
                 (task,), _ = made.service.leasing.next("pets", "ann", 1)
                 assert (None if task.prelabel is None else task.prelabel.model) == told
                 assert other.paths == ["/score/pets"] * n
+
+
+def test_a_row_is_leased_with_what_the_endpoint_says_of_it(tmp_path):
+    """As it answers over HTTP, with the version; kept with the lease."""
+    service = Service()
+    service.scorer = Scorer(replace(ENDPOINT, positive="late"), service.plane, service.known, service.freshness)
+    service.scorer.declare(SPEC)
+    service.door.scorers["late"] = service.scorer
+    service.plane.install(loaded("12"))
+    classes = (LabelClass("late", "Late"), LabelClass("on-time", "On time"))
+    schema = LabelSchema(kind="single", medium="row", classes=classes)
+    given = {"distance": 1400.0, "hour": 5, "airport": "EWR"}
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(serving(service.door))
+        asker = stack.enter_context(contextlib.closing(ScoringAsker(url, model="late")))
+        prelabels = stack.enter_context(contextlib.closing(Prelabels(asker, patience=30)))
+        made = stack.enter_context(desk(tmp_path, prelabels=prelabels))
+        made.project("trips", schema=schema)
+        made.member("trips", "ann")
+        made.uploads.add("trips", NewItems([NewItem(id="a", payload=given), NewItem(id="b", payload={"hour": 5})]))
+        tasks, _ = made.service.leasing.next("trips", "ann", 2)
+        said = httpx.post(f"{url}/score/late", json=given).json()
+        told = Prelabel("late", said["score"], "trips@12")
+        assert said["positive"] == "late" and shown(tasks) == {"a": told, "b": None}  # which lacks a field
+        kept = {e.about: e.prelabel for e in made.kept("trips", LabelLeased)}
+        assert kept == {"a": msgspec.to_builtins(told), "b": None}
 
 
 def test_a_question_is_of_what_is_known_of_an_item():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ torch = pytest.importorskip("torch")
 from connectors import images, sounds  # noqa: E402
 from connectors.datasets.examples import Example  # noqa: E402
 from connectors.encoded_model import EncodedModel  # noqa: E402
+from tests.connectors.test_sounds import COMPRESSED, compressed  # noqa: E402
 from tidemill.errors import ConfigError, MalformedError, WrongTypeError  # noqa: E402
 from training.augmentation import augmentation, sample_rng  # noqa: E402
 from training.task import Task  # noqa: E402
@@ -20,6 +23,8 @@ from training.tasks.classification import (  # noqa: E402
 )
 
 RNG = np.random.default_rng(0)
+TYPES = [sounds.encoded, *(partial(compressed, format=kind[0], subtype=kind[1]) for kind in COMPRESSED)]
+"""What writes sounds: as WAV, FLAC, Ogg (Vorbis, Opus) and MP3."""
 
 
 def example(label, i: int = 0, payload=None, media: str = "0" * 64) -> Example:
@@ -36,7 +41,7 @@ def stripes(kind: int) -> bytes:
 
 def tone(kind: int) -> bytes:
     step = (0.2, 0.6)[kind] + RNG.uniform(-0.05, 0.05)
-    return sounds.encoded((np.sin(np.arange(3_000) * step) * 9_000).astype(np.int16), 8_000)
+    return TYPES[int(RNG.integers(len(TYPES)))]((np.sin(np.arange(3_000) * step) * 9_000).astype(np.int16), rate=8_000)
 
 
 def message(kind: int) -> bytes:
@@ -78,6 +83,21 @@ def test_it_is_learned_and_the_exported_model_answers_the_same(task, make):
     for k, data in rest[:6]:
         item = task.item(example("ab"[k]), data)
         assert exported.answer(item) == pytest.approx(task.offline(model, item), abs=1e-5)
+
+
+def test_a_sound_as_wav_and_as_flac_has_the_same_features_and_answer():
+    task = CASES[2][0]
+    torch.manual_seed(0)
+    model = task.model().eval()
+    exported = EncodedModel(task.export(model))
+    values = (np.sin(np.arange(6_000) ** 1.2 / 9) * 9_000).astype(np.int16)
+    wav, flac, *lossy = [write(values, rate=16_000) for write in TYPES]
+    one, other = (task.decode(example("a"), data, sample_rng(0, "x", 0, 0, 1)).item for data in (wav, flac))
+    assert torch.equal(one, other)
+    assert (exported.answer(wav) == exported.answer(flac)).all()
+    for data in (wav, *lossy):
+        assert exported.answer(data) == pytest.approx(task.offline(model, data), abs=1e-5)
+        assert exported.answer(data) == pytest.approx(exported.answer(wav), abs=0.05)
 
 
 def test_a_label_of_another_class_is_refused_and_none_is_no_loss():

@@ -46,6 +46,8 @@ def test_sounds_are_told_by_their_names(tmp_path):
         ("two-b", "audio/wav", "two"),
     ]
     assert found.passed_over == ["1 files that are no sounds"]
+    other = read(put(tmp_path / "other", *(f"one/{i}.{end}" for i, end in enumerate(("flac", "ogg", "opus", "mp3")))))
+    assert [i.media_type for i in other.items] == ["audio/flac", "audio/ogg", "audio/ogg", "audio/mpeg"]
 
 
 def test_images_and_sounds_are_two_sources(tmp_path):
